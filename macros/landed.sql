@@ -1,0 +1,27 @@
+{# All Parquet files of one landed or ledger collection, by its folder under the home directory.
+   Each collection holds a zero-row `_schema.parquet`, so the pattern always matches something. #}
+{% macro landed(collection) -%}
+    {{ adapter.dispatch('landed')(collection) }}
+{%- endmacro %}
+
+{% macro duckdb__landed(collection) -%}
+    read_parquet('{{ collection }}/**/*.parquet', hive_partitioning = false, union_by_name = false)
+{%- endmacro %}
+
+{% macro spark__landed(collection) -%}
+    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/{{ collection }}`
+{%- endmacro %}
+
+{# One table of every close in the ledger: ledger/closes/<period>/<table>.parquet. The folder `_schema` holds zero-row files, so the
+   pattern always matches something. #}
+{% macro ledger_table(table) -%}
+    {{ adapter.dispatch('ledger_table')(table) }}
+{%- endmacro %}
+
+{% macro duckdb__ledger_table(table) -%}
+    read_parquet('ledger/closes/*/{{ table }}.parquet', hive_partitioning = false)
+{%- endmacro %}
+
+{% macro spark__ledger_table(table) -%}
+    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/ledger/closes/*/{{ table }}.parquet`
+{%- endmacro %}

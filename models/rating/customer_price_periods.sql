@@ -1,0 +1,117 @@
+-- Billing rules, section 5: which price held for a customer, from when until when, month by month. A customer's contract beats
+-- the plan. Time counts whether or not a sandbox runs: allowances and fees are reckoned from it.
+with
+
+months as (
+
+    select
+        customer_id,
+        plan_id,
+        contract_id,
+        starts_at,
+        ends_at,
+        unnest({{ starts_of_each('month', 'starts_at', 'ends_at') }}) as month_starts_at
+    from {{ ref('customer_terms') }}
+
+),
+
+terms as (
+
+    select
+        months.customer_id,
+        accounts.currency,
+        {{ billing_period('months.month_starts_at') }} as period,
+        months.plan_id,
+        months.contract_id,
+        greatest(months.starts_at, months.month_starts_at) as starts_at,
+        least(months.ends_at, months.month_starts_at + interval 1 month) as ends_at
+    from months
+    inner join {{ ref('customer_accounts') }} as accounts on months.customer_id = accounts.customer_id
+
+),
+
+contract_prices as (
+
+    select
+        terms.customer_id,
+        terms.currency,
+        terms.period,
+        terms.plan_id,
+        prices.price_kind,
+        prices.price_id,
+        prices.meter_id,
+        greatest(terms.starts_at, prices.starts_at) as starts_at,
+        least(terms.ends_at, prices.ends_at) as ends_at
+    from terms
+    inner join {{ ref('price_versions') }} as prices
+        on
+            terms.contract_id = prices.contract_id
+            and terms.currency = prices.currency
+
+),
+
+contract_price_starts as (
+
+    select distinct
+        contract_id,
+        price_kind,
+        meter_id,
+        currency,
+        first_starts_at
+    from {{ ref('price_versions') }}
+    where contract_id is not null
+
+),
+
+-- The plan's price holds until the contract's own first price for the same meter begins.
+plan_prices as (
+
+    select
+        terms.customer_id,
+        terms.currency,
+        terms.period,
+        terms.plan_id,
+        prices.price_kind,
+        prices.price_id,
+        prices.meter_id,
+        greatest(terms.starts_at, prices.starts_at) as starts_at,
+        least(
+            terms.ends_at,
+            prices.ends_at,
+            coalesce(contract_price_starts.first_starts_at, {{ end_of_time() }})
+        ) as ends_at
+    from terms
+    inner join {{ ref('price_versions') }} as prices
+        on
+            terms.plan_id = prices.plan_id
+            and terms.currency = prices.currency
+    left join contract_price_starts
+        on
+            terms.contract_id = contract_price_starts.contract_id
+            and prices.price_kind = contract_price_starts.price_kind
+            and prices.meter_id = contract_price_starts.meter_id
+            and prices.currency = contract_price_starts.currency
+
+),
+
+all_prices as (
+
+    select * from contract_prices
+    union all
+    select * from plan_prices
+
+)
+
+select
+    customer_id,
+    currency,
+    period,
+    plan_id,
+    price_kind,
+    price_id,
+    meter_id,
+    starts_at,
+    ends_at,
+    {{ microseconds_between('starts_at', 'ends_at') }} as duration_microseconds
+from all_prices
+where starts_at < ends_at

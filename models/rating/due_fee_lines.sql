@@ -1,0 +1,70 @@
+-- Billing rules, section 5: fees are prorated by the microsecond: fee x time on the plan in the month / length of the month.
+-- One line for each customer, service month, plan and fee version: times of several stays are added, and rounded once.
+with
+
+stays as (
+
+    select
+        customer_id,
+        period,
+        currency,
+        plan_id,
+        price_id as fee_id,
+        sum(duration_microseconds) as duration_microseconds
+    from {{ ref('customer_price_periods') }}
+    where price_kind = 'fee'
+    group by customer_id, period, currency, plan_id, price_id
+
+),
+
+months as (
+
+    select
+        *,
+        cast(period || '-01 00:00:00' as timestamp) as month_starts_at
+    from stays
+
+),
+
+fees as (
+
+    select
+        months.customer_id,
+        months.period,
+        months.currency,
+        months.plan_id,
+        months.fee_id,
+        months.duration_microseconds,
+        {{ microseconds_between('months.month_starts_at', "(months.month_starts_at + interval 1 month)") }}
+            as month_microseconds,
+        plan_fees.monthly_fee_amount,
+        -- A fee has at most 6 decimals: as whole millionths the proration is one exact division.
+        cast(cast(plan_fees.monthly_fee_amount as decimal(18, 6)) * 1000000 as decimal(18, 0)) as monthly_fee_millionths,
+        currencies.minor_unit_digits,
+        currencies.minor_units_per_unit
+    from months
+    inner join {{ ref('plan_fees') }} as plan_fees on months.fee_id = plan_fees.fee_id
+    inner join {{ ref('currency_units') }} as currencies on months.currency = currencies.currency
+    where plan_fees.monthly_fee_amount <> 0
+
+)
+
+select
+    customer_id,
+    period as service_period,
+    'fee' as line_type,
+    currency,
+    plan_id,
+    cast(null as varchar) as meter_id,
+    fee_id as rate_id,
+    {{ to_unit_seconds("duration_microseconds") }} as quantity,
+    {{ to_unit_seconds("duration_microseconds") }} as billable_quantity,
+    cast(monthly_fee_amount as decimal(38, 12)) as unit_amount,
+    cast(
+        {{ divide_rounding_half_away(
+            'cast(monthly_fee_millionths as decimal(38, 0)) * minor_units_per_unit * duration_microseconds',
+            'cast(month_microseconds as decimal(38, 0)) * 1000000'
+        ) }} as decimal(38, 0)
+    ) as minor_units,
+    minor_unit_digits
+from fees

@@ -1,0 +1,24 @@
+-- Billing rules, section 1: what is due, as of an instant: a pure function of events, subscriptions and price book.
+with
+
+lines as (
+
+    select * from {{ ref('due_usage_lines') }}
+    union all
+    select * from {{ ref('due_fee_lines') }}
+
+)
+
+select
+    customer_id,
+    service_period,
+    line_type,
+    currency,
+    plan_id,
+    meter_id,
+    rate_id,
+    quantity,
+    billable_quantity,
+    unit_amount,
+    {{ from_minor_units('minor_units', 'minor_unit_digits') }} as amount
+from lines

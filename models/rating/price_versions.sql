@@ -1,0 +1,49 @@
+-- A price (a rate of a meter, or a monthly fee), from when until when: a seed row holds until the next row of the same
+-- plan or contract, meter and currency.
+with
+
+prices as (
+
+    select
+        'rate' as price_kind,
+        rate_id as price_id,
+        plan_id,
+        contract_id,
+        meter_id,
+        currency,
+        {{ to_utc('valid_from') }} as starts_at
+    from {{ ref('rates') }}
+
+    union all
+
+    select
+        'fee' as price_kind,
+        fee_id as price_id,
+        plan_id,
+        contract_id,
+        '' as meter_id,
+        currency,
+        {{ to_utc('valid_from') }} as starts_at
+    from {{ ref('plan_fees') }}
+
+)
+
+select
+    price_kind,
+    price_id,
+    plan_id,
+    contract_id,
+    meter_id,
+    currency,
+    starts_at,
+    coalesce(
+        lead(starts_at) over (
+            partition by price_kind, plan_id, contract_id, meter_id, currency
+            order by starts_at
+        ),
+        {{ end_of_time() }}
+    ) as ends_at,
+    min(starts_at) over (
+        partition by price_kind, plan_id, contract_id, meter_id, currency
+    ) as first_starts_at
+from prices

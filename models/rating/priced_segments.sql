@@ -1,0 +1,66 @@
+-- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter.
+with
+
+segments as (
+
+    select * from {{ ref('usage_segments') }}
+
+),
+
+rate_periods as (
+
+    select
+        price_periods.customer_id,
+        price_periods.currency,
+        price_periods.period,
+        price_periods.plan_id,
+        price_periods.price_id as rate_id,
+        price_periods.meter_id,
+        meters.resource_column,
+        price_periods.starts_at,
+        price_periods.ends_at
+    from {{ ref('customer_price_periods') }} as price_periods
+    inner join {{ ref('meters') }} as meters on price_periods.meter_id = meters.meter_id
+    where price_periods.price_kind = 'rate'
+
+),
+
+cut as (
+
+    select
+        segments.session_id,
+        segments.sandbox_id,
+        segments.customer_id,
+        segments.period,
+        segments.usage_date,
+        rate_periods.currency,
+        rate_periods.plan_id,
+        rate_periods.meter_id,
+        rate_periods.rate_id,
+        {{ metered_resource('rate_periods.resource_column') }} as resource,
+        greatest(segments.started_at, rate_periods.starts_at) as started_at,
+        least(segments.ended_at, rate_periods.ends_at) as ended_at
+    from segments
+    inner join rate_periods
+        on
+            segments.customer_id = rate_periods.customer_id
+            and segments.period = rate_periods.period
+            and segments.started_at < rate_periods.ends_at
+            and rate_periods.starts_at < segments.ended_at
+
+)
+
+select
+    session_id,
+    sandbox_id,
+    customer_id,
+    period,
+    usage_date,
+    currency,
+    plan_id,
+    meter_id,
+    rate_id,
+    started_at,
+    ended_at,
+    {{ unit_microseconds('resource', microseconds_between('started_at', 'ended_at')) }} as unit_microseconds
+from cut

@@ -1,0 +1,7 @@
+-- A close is seen from its own as_of on: a build as of an earlier instant shows the books as they were then.
+select
+    period,
+    {{ to_utc('as_of') }} as as_of,
+    {{ to_utc('closed_at') }} as closed_at
+from {{ ledger_table('close') }}
+where {{ to_utc('as_of') }} <= (select as_of from {{ ref('stg_build_inputs') }})

@@ -1,0 +1,11 @@
+-- Credit that closed invoices used. Facts: never edited.
+select
+    grant_id,
+    invoice_id,
+    customer_id,
+    period,
+    currency,
+    source,
+    amount
+from {{ ledger_table('credit_applications') }}
+where period in (select period from {{ ref('stg_closes') }})

@@ -1,0 +1,15 @@
+select
+    landed_sequence,
+    file_id,
+    file_name,
+    file_bytes,
+    kind,
+    format,
+    {{ to_utc('landed_at') }} as landed_at,
+    received_rows,
+    accepted_rows,
+    duplicate_rows,
+    quarantined_rows,
+    {{ to_utc('first_at') }} as first_at,
+    {{ to_utc('last_at') }} as last_at
+from {{ landed('raw/landed_files') }}

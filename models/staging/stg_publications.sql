@@ -1,0 +1,12 @@
+select
+    invoice_id,
+    livemode as is_live,
+    stripe_customer_id,
+    stripe_invoice_id,
+    stripe_invoice_number,
+    status as stripe_status,
+    total_amount,
+    currency,
+    hosted_invoice_url,
+    {{ to_utc('published_at') }} as published_at
+from {{ landed('ledger/publications') }}

@@ -1,0 +1,9 @@
+select
+    records.customer_id,
+    records.plan_id,
+    {{ to_utc('records.effective_at') }} as effective_at,
+    files.landed_sequence,
+    records.file_id,
+    records.file_row
+from {{ landed('raw/subscriptions') }} as records
+inner join {{ ref('stg_landed_files') }} as files on records.file_id = files.file_id

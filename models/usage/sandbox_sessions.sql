@@ -1,0 +1,132 @@
+-- Billing rules, section 4: when each session of a sandbox started and ended, and how it ended.
+with
+
+numbered_instants as (
+
+    select
+        *,
+        sum(case when opens_a_session then 1 else 0 end) over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and current row
+        ) as session_number
+    from {{ ref('sandbox_states') }}
+
+),
+
+-- What is ignored before the first session opens belongs to none.
+outlines as (
+
+    select
+        sandbox_id,
+        execution_id,
+        session_number,
+        min(customer_id) as customer_id,
+        min(event_at) as started_at,
+        max(case when opens_a_session and not has_start then 1 else 0 end) = 1 as is_start_missing,
+        max(case when opens_a_session and has_stop and not is_running_before then 1 else 0 end) = 1 as is_zero_length,
+        -- The stop of this session; one that falls on the next session's start is found there.
+        min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
+        max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
+        max(case when is_running_after then event_at end) as last_event_at,
+        max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent
+    from numbered_instants
+    where session_number > 0
+    group by sandbox_id, execution_id, session_number
+
+),
+
+with_next as (
+
+    select
+        *,
+        lead(started_at) over timeline as next_started_at,
+        coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
+    from outlines
+    window timeline as (partition by sandbox_id, execution_id order by session_number)
+
+),
+
+-- The plan is the one in force at the session's start.
+with_terms as (
+
+    select
+        with_next.*,
+        terms.plan_id,
+        terms.contract_id,
+        terms.max_session_seconds,
+        terms.default_vcpu_count,
+        terms.default_memory_gb,
+        terms.default_storage_gb,
+        build.as_of,
+        case
+            when terms.max_session_seconds is null then {{ end_of_time() }}
+            else {{ plus_seconds('with_next.started_at', 'terms.max_session_seconds') }}
+        end as limit_at,
+        {{ plus_seconds('with_next.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
+    from with_next
+    inner join {{ ref('customer_terms') }} as terms
+        on
+            with_next.customer_id = terms.customer_id
+            and with_next.started_at >= terms.starts_at
+            and with_next.started_at < terms.ends_at
+    cross join {{ ref('stg_build_inputs') }} as build
+
+),
+
+-- Where nothing says when it ended: at its plan's limit, or at its last event if that was later.
+with_inferred_end as (
+
+    select
+        *,
+        greatest(limit_at, last_event_at) as inferred_end_at
+    from with_terms
+
+),
+
+endings as (
+
+    select
+        *,
+        case
+            when is_zero_length then started_at
+            when stopped_at is not null then stopped_at
+            when is_stopped_by_next then next_started_at
+            when falls_silent then least(silent_at, inferred_end_at)
+            when next_started_at is not null then least(next_started_at, inferred_end_at)
+            when as_of < limit_at then as_of
+            else least(inferred_end_at, as_of)
+        end as ended_at,
+        case
+            when is_zero_length or stopped_at is not null or is_stopped_by_next then 'stopped'
+            when falls_silent and silent_at <= inferred_end_at then 'heartbeat_lost'
+            when next_started_at is not null then 'stop_missing'
+            when falls_silent then 'end_inferred'
+            when as_of < limit_at then 'open'
+            else 'end_inferred'
+        end as end_reason
+    from with_inferred_end
+
+)
+
+select
+    md5(
+        sandbox_id || chr(31) || execution_id || chr(31)
+        || cast({{ microseconds_between("cast('1970-01-01 00:00:00' as timestamp)", 'started_at') }} as varchar)
+    ) as session_id,
+    sandbox_id,
+    execution_id,
+    session_number,
+    customer_id,
+    plan_id,
+    contract_id,
+    started_at,
+    ended_at,
+    end_reason,
+    is_start_missing,
+    is_zero_length,
+    max_session_seconds,
+    {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds,
+    default_vcpu_count,
+    default_memory_gb,
+    default_storage_gb
+from endings

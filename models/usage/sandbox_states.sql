@@ -1,0 +1,90 @@
+-- Billing rules, section 4: the table of what a start, a stop and an update do, applied to every instant of every sandbox.
+with
+
+in_order as (
+
+    select
+        instants.*,
+        build.as_of,
+        build.heartbeat_timeout_seconds,
+        lag(instants.event_at) over timeline as previous_event_at,
+        lead(instants.event_at) over timeline as next_event_at
+    from {{ ref('sandbox_instants') }} as instants
+    cross join {{ ref('stg_build_inputs') }} as build
+    window timeline as (partition by instants.sandbox_id, instants.execution_id order by instants.event_at)
+
+),
+
+-- For collectors that tick: a silence longer than the timeout ends whatever ran before it.
+with_silences as (
+
+    select
+        *,
+        previous_event_at is null as is_first,
+        coalesce(
+            {{ microseconds_between('previous_event_at', 'event_at') }} > heartbeat_timeout_seconds * 1000000, false
+        ) as follows_a_silence,
+        coalesce(
+            {{ microseconds_between('event_at', 'coalesce(next_event_at, as_of)') }} > heartbeat_timeout_seconds * 1000000,
+            false
+        ) as precedes_a_silence
+    from in_order
+
+),
+
+-- Whether the sandbox runs after the instant, where the instant alone decides it; else (null) it stays as it was.
+decided as (
+
+    select
+        *,
+        case
+            when has_start and not has_stop then true
+            when has_stop and not has_start then false
+            when has_start and has_stop and (is_first or follows_a_silence) then false
+            when is_first then true
+        end as decides_running
+    from with_silences
+
+),
+
+states as (
+
+    select
+        *,
+        {{ last_known('decides_running') }} over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and current row
+        ) as is_running_after
+    from decided
+
+),
+
+with_state_before as (
+
+    select
+        *,
+        coalesce(lag(is_running_after) over (partition by sandbox_id, execution_id order by event_at), false)
+        and not follows_a_silence as is_running_before
+    from states
+
+)
+
+select
+    sandbox_id,
+    execution_id,
+    customer_id,
+    event_at,
+    has_start,
+    has_stop,
+    has_update,
+    {% for resource in resource_columns() -%}
+    {{ resource }},
+    {% endfor -%}
+    is_running_before,
+    is_running_after,
+    precedes_a_silence,
+    -- A start always opens a session (with a stop on the same instant and nothing running: one of zero length);
+    -- an update opens one where it is the sandbox's first word, or its first after a silence.
+    has_start or (not has_stop and is_running_after and not is_running_before) as opens_a_session,
+    has_stop and is_running_before as stops_a_session
+from with_state_before

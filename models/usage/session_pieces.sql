@@ -1,0 +1,113 @@
+-- Billing rules, section 4: what a session held, from when until when. Events that change nothing make no piece.
+with
+
+numbered_instants as (
+
+    select
+        *,
+        sum(case when opens_a_session then 1 else 0 end) over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and current row
+        ) as session_number
+    from {{ ref('sandbox_states') }}
+
+),
+
+-- A value that a start does not name is the plan's default sandbox's; one that an update does not name stays what it was.
+effective_instants as (
+
+    select
+        sessions.session_id,
+        sessions.sandbox_id,
+        sessions.execution_id,
+        sessions.customer_id,
+        sessions.ended_at as session_ended_at,
+        instants.event_at,
+        {% for resource in resource_columns() -%}
+        case
+            when instants.{{ resource }} is not null then instants.{{ resource }}
+            when instants.has_start or (instants.opens_a_session and sessions.session_number = 1)
+                then sessions.default_{{ resource }}
+        end as named_{{ resource }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from numbered_instants as instants
+    inner join {{ ref('sandbox_sessions') }} as sessions
+        on
+            instants.sandbox_id = sessions.sandbox_id
+            and instants.execution_id = sessions.execution_id
+            and instants.session_number = sessions.session_number
+    where instants.is_running_after
+
+),
+
+resources_in_force as (
+
+    select
+        session_id,
+        sandbox_id,
+        execution_id,
+        customer_id,
+        session_ended_at,
+        event_at,
+        {% for resource in resource_columns() -%}
+        {{ last_known('named_' ~ resource) }} over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and current row
+        ) as {{ resource }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from effective_instants
+
+),
+
+compared as (
+
+    select
+        *,
+        {% for resource in resource_columns() -%}
+        lag({{ resource }}) over session_order as previous_{{ resource }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from resources_in_force
+    window session_order as (partition by session_id order by event_at)
+
+),
+
+changes as (
+
+    select *
+    from compared
+    where
+        {% for resource in resource_columns() -%}
+        {{ 'or ' if not loop.first }}previous_{{ resource }} is null
+        or {{ resource }} <> previous_{{ resource }}
+        {% endfor -%}
+
+),
+
+pieces as (
+
+    select
+        session_id,
+        sandbox_id,
+        execution_id,
+        customer_id,
+        event_at as started_at,
+        coalesce(lead(event_at) over (partition by session_id order by event_at), session_ended_at) as ended_at,
+        {% for resource in resource_columns() -%}
+        {{ resource }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from changes
+
+)
+
+select
+    session_id,
+    sandbox_id,
+    execution_id,
+    customer_id,
+    started_at,
+    ended_at,
+    {% for resource in resource_columns() -%}
+    {{ resource }}{{ ',' if not loop.last }}
+    {% endfor -%}
+from pieces
+where started_at < ended_at

@@ -1,0 +1,34 @@
+-- Pieces of sessions, cut at midnight UTC: each lies in one day, and so in one billing period.
+with
+
+days as (
+
+    select
+        *,
+        unnest({{ starts_of_each('day', 'started_at', 'ended_at') }}) as day_starts_at
+    from {{ ref('session_pieces') }}
+
+),
+
+cut as (
+
+    select
+        session_id,
+        sandbox_id,
+        execution_id,
+        customer_id,
+        cast(day_starts_at as date) as usage_date,
+        {{ billing_period('day_starts_at') }} as period,
+        greatest(started_at, day_starts_at) as started_at,
+        least(ended_at, day_starts_at + interval 1 day) as ended_at,
+        {% for resource in resource_columns() -%}
+        {{ resource }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from days
+
+)
+
+select
+    *,
+    {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds
+from cut

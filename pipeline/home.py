@@ -1,0 +1,110 @@
+"""The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
+
+    inbox/           where files wait to be landed
+    raw/             landed truth, append-only Parquet: a folder a collection
+    ledger/          closed truth, append-only Parquet: closes/, publications/
+    warehouse.duckdb a cache of the two: delete it, build, and it is back
+    billing.duckdb   the read-only copy that analysts hold open; replaced by rename
+    marts/           the same report tables as Parquet
+    exports/         workbooks and CSV files, a folder a period
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import BillhouseError
+
+HOME_VARIABLE = "BILLHOUSE_HOME"
+DEFAULT_HOME = "./var"
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where things are under one home directory. Creating the object touches nothing; `open` makes the folders."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> Home:
+        """The home at `path`, else at $BILLHOUSE_HOME, else ./var; made if it is not there, for its owner alone."""
+        home = cls(Path(path or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
+        try:
+            home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (home.inbox, home.raw, home.ledger, home.closes, home.publications, home.marts, home.exports):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BillhouseError(
+                f"The home directory {home.path} cannot be used: {error.strerror}.",
+                "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
+            ) from error
+        return home
+
+    @property
+    def inbox(self) -> Path:
+        return self.path / "inbox"
+
+    @property
+    def raw(self) -> Path:
+        return self.path / "raw"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger"
+
+    @property
+    def closes(self) -> Path:
+        """One folder a closed month: ledger/closes/2026-10/."""
+        return self.ledger / "closes"
+
+    @property
+    def publications(self) -> Path:
+        """One Parquet file an invoice published: ledger/publications/<invoice_id>.parquet."""
+        return self.ledger / "publications"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def billing(self) -> Path:
+        return self.path / "billing.duckdb"
+
+    @property
+    def marts(self) -> Path:
+        return self.path / "marts"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
+
+    @property
+    def stripe_emulator(self) -> Path:
+        """The local Stripe emulator's state (SQLite)."""
+        return self.path / "stripe-emulator.sqlite"
+
+    @contextmanager
+    def writing(self, timeout_seconds: float = 600) -> Iterator[None]:
+        """Hold the home for writing: one writer at a time, others wait their turn.
+
+        Re-entrant in one process and thread. Raises BillhouseError when the wait is over.
+        """
+        lock = FileLock(self.path / ".lock", is_singleton=True, mode=0o600)
+        try:
+            lock.acquire(timeout=timeout_seconds)
+        except Timeout:
+            raise BillhouseError(
+                f"Another command has been writing to {self.path} for over {timeout_seconds:.0f} seconds.",
+                "Wait until it is done, then call this again.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
