@@ -1,0 +1,79 @@
+-- Billing rules, section 7: draft, closed or published. Closed invoices come from the ledger as they were frozen.
+with
+
+drafts as (
+
+    select
+        invoice_id,
+        customer_id,
+        period,
+        currency,
+        'draft' as status,
+        plan_id,
+        collection,
+        subtotal_amount,
+        credits_applied_amount,
+        total_amount,
+        line_count,
+        customer_name,
+        customer_email,
+        stripe_customer_id,
+        cast(null as timestamp) as closed_at
+    from {{ ref('draft_invoices') }}
+
+),
+
+closed as (
+
+    select
+        invoice_id,
+        customer_id,
+        period,
+        currency,
+        'closed' as status,
+        plan_id,
+        collection,
+        subtotal_amount,
+        credits_applied_amount,
+        total_amount,
+        line_count,
+        customer_name,
+        customer_email,
+        stripe_customer_id,
+        closed_at
+    from {{ ref('stg_closed_invoices') }}
+
+),
+
+invoices as (
+
+    select * from drafts
+    union all
+    select * from closed
+
+)
+
+select
+    invoices.invoice_id,
+    invoices.customer_id,
+    invoices.period,
+    invoices.currency,
+    case when publications.invoice_id is not null then 'published' else invoices.status end as status,
+    invoices.plan_id,
+    invoices.collection,
+    invoices.subtotal_amount,
+    invoices.credits_applied_amount,
+    invoices.total_amount,
+    invoices.line_count,
+    invoices.customer_name,
+    invoices.customer_email,
+    coalesce(publications.stripe_customer_id, invoices.stripe_customer_id) as stripe_customer_id,
+    publications.stripe_invoice_id,
+    publications.stripe_status,
+    {{ from_utc('invoices.closed_at') }} as closed_at,
+    {{ from_utc('publications.published_at') }} as published_at
+from invoices
+left join {{ ref('stg_publications') }} as publications
+    on
+        invoices.invoice_id = publications.invoice_id
+        and invoices.status = 'closed'

@@ -1,0 +1,23 @@
+select
+    sessions.session_id,
+    sessions.sandbox_id,
+    nullif(sessions.execution_id, '') as execution_id,
+    sessions.customer_id,
+    sessions.plan_id,
+    {{ from_utc('sessions.started_at') }} as started_at,
+    {{ from_utc('sessions.ended_at') }} as ended_at,
+    sessions.end_reason,
+    sessions.is_start_missing,
+    sessions.duration_microseconds,
+    coalesce(usage.vcpu_seconds, cast(0 as decimal(38, 12))) as vcpu_seconds,
+    coalesce(usage.memory_gb_seconds, cast(0 as decimal(38, 12))) as memory_gb_seconds,
+    coalesce(usage.storage_gb_seconds, cast(0 as decimal(38, 12))) as storage_gb_seconds,
+    coalesce(usage.list_amount, cast(0 as decimal(38, 12))) as list_amount,
+    accounts.currency,
+    sessions.max_session_seconds,
+    coalesce(
+        sessions.duration_microseconds > sessions.max_session_seconds * 1000000, false
+    ) as is_over_session_limit
+from {{ ref('sandbox_sessions') }} as sessions
+inner join {{ ref('customer_accounts') }} as accounts on sessions.customer_id = accounts.customer_id
+left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id

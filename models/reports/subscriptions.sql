@@ -1,0 +1,6 @@
+select
+    customer_id,
+    plan_id,
+    {{ from_utc('starts_at') }} as starts_at,
+    {{ from_utc('ends_at') }} as ends_at
+from {{ ref('customer_plan_periods') }}

@@ -1,0 +1,251 @@
+"""The command line. Human output by default; `--json` prints one JSON object on stdout, and everything else goes to stderr.
+
+Heavy libraries are imported by the command that needs them: `billhouse --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline import console
+from pipeline.errors import BillhouseError, PriceBookError, WrongUsageError
+from pipeline.home import DEFAULT_HOME, HOME_VARIABLE, Home
+from pipeline.kinds import Kind
+from pipeline.periods import BillingPeriod, parse_instant
+
+app = typer.Typer(
+    name="billhouse",
+    help="Turns raw usage events into invoices that are right to the cent.\n\n"
+    "The usual month: land files, build, look at the drafts, close the month, publish it, export it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
+_stderr = Console(stderr=True)
+
+
+@app.callback()
+def main_options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help=f"Where everything is kept. Default: ${HOME_VARIABLE}, else {DEFAULT_HOME}.", show_default=False),
+    ] = None,
+) -> None:
+    context.obj = home
+
+
+@app.command()
+def land(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files: .jsonl, .csv (also .gz) or .parquet.")],
+    kind: Annotated[Kind, typer.Option(help="What the rows are.")] = Kind.USAGE,
+    as_json: Json = False,
+) -> None:
+    """Land files: check, deduplicate and store their rows. Safe to repeat.
+
+    Good rows land; bad rows go to quarantine with file, line and reason. A file that cannot be read as a whole
+    lands nothing, is named, and makes the command exit with 1; the other files land all the same.
+    """
+    from pipeline.landing import land_files
+
+    home = Home.open(context.obj)
+    with _progress("Landing") as follow:
+        summary = land_files(home, paths, kind, on_progress=follow)
+    _show(as_json, summary.as_dict(), lambda: console.landing_summary(summary))
+    if summary.problems:
+        for problem in summary.problems:
+            _stderr.print(f"[red]not landed[/] {_plain(problem)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Events after this instant are not seen (ISO 8601, UTC). Default: now.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
+    instant = parse_instant(as_of) if as_of is not None else None
+    from pipeline.warehouse import build as build_warehouse
+
+    home = Home.open(context.obj)
+    with _progress("Building") as follow:
+        result = build_warehouse(home, instant, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.build_result(home, result))
+
+
+@app.command()
+def invoices(
+    context: typer.Context,
+    period: Annotated[
+        str | None, typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List invoices, drafts included, as of the last build."""
+    month = BillingPeriod.parse(period) if period is not None else None
+    from pipeline.reports import list_invoices
+
+    listed = list_invoices(Home.open(context.obj), month)
+    _show(as_json, {"invoices": listed}, lambda: console.invoice_table(listed))
+
+
+@app.command()
+def close(
+    context: typer.Context,
+    period: Period,
+    force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus grace.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Close a month: freeze its draft invoices in the ledger, for good. Months close in order; safe to repeat.
+
+    What lands later for a closed month is settled as a correction on the next invoice.
+    """
+    month = BillingPeriod.parse(period)
+    from pipeline.ledger import close_period
+
+    home = Home.open(context.obj)
+    with _progress("Closing") as follow:
+        result = close_period(home, month, force=force, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.close_result(result))
+
+
+@app.command()
+def publish(
+    context: typer.Context,
+    period: Period,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the requests that would be sent; send nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish a closed month's invoices to Stripe. Safe to repeat: what is published is not published again.
+
+    Without STRIPE_API_KEY in the environment, they go to the local Stripe emulator.
+    """
+    month = BillingPeriod.parse(period)
+    from pipeline.publishing import publish_and_refresh
+
+    home = Home.open(context.obj)
+    with _progress("Publishing") as follow:
+        result = publish_and_refresh(home, month, dry_run=dry_run, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.publish_result(result))
+    if result.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(context: typer.Context, period: Period, as_json: Json = False) -> None:
+    """Export a month: an Excel workbook and CSV files of invoices, lines and usage."""
+    month = BillingPeriod.parse(period)
+    from pipeline.exports import export_period
+
+    home = Home.open(context.obj)
+    result = export_period(home, month)
+    _show(as_json, result.as_dict(), lambda: console.export_result(result))
+
+
+@app.command()
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Show what has landed, been built, closed and published."""
+    from pipeline.reports import read_status
+
+    report = read_status(Home.open(context.obj))
+    _show(as_json, report, lambda: console.status_report(report))
+
+
+@app.command()
+def demo(context: typer.Context, as_json: Json = False) -> None:
+    """A month and a half of believable usage, from raw events to published invoices and exports. Under three minutes.
+
+    Everything goes to a folder of its own, <home>/demo, which is made anew each time.
+    """
+    from pipeline.demo import run_demo
+
+    report = run_demo(Home.open(context.obj), as_json=as_json)
+    if as_json:
+        print(json.dumps(report, default=str))
+
+
+@app.command()
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port on the loopback address.", min=1, max=65535)] = 3000,
+) -> None:
+    """Open the Dagster UI on this machine: the whole graph, its checks, and a button for every step."""
+    from orchestration.ui import serve
+
+    serve(Home.open(context.obj), port)
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 failed, 2 wrong usage. A failure that a person can mend is told without a traceback."""
+    wants_json = "--json" in sys.argv[1:]
+    try:
+        app(standalone_mode=True)
+    except BillhouseError as error:
+        if wants_json:
+            print(json.dumps({"error": error.message, "next_step": error.next_step, **_problems(error)}))
+        _stderr.print(f"[red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, WrongUsageError) else 1)
+    except KeyboardInterrupt:
+        _stderr.print("Interrupted. What was finished is kept; call the command again to go on.")
+        sys.exit(130)
+
+
+def _problems(error: BillhouseError) -> dict[str, Any]:
+    if not isinstance(error, PriceBookError):
+        return {}
+    return {"problems": [vars(problem) for problem in error.problems]}
+
+
+def _plain(text: object) -> str:
+    """Text from files and paths is shown as it is: square brackets in it are no markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
+def _show(as_json: bool, data: dict[str, Any], human: Any) -> None:
+    if as_json:
+        print(json.dumps(data, default=str))
+    else:
+        human()
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """A progress bar on stderr, gone when done; yields the function that moves it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_stderr, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def follow(step: str, done: int, total: int) -> None:
+            progress.update(task, description=f"{what}: {step[:48]}", completed=done, total=total)
+
+        yield follow
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a person reads in the terminal."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.exports import ExportResult
+    from pipeline.home import Home
+    from pipeline.landing import LandingSummary
+    from pipeline.ledger import CloseResult
+    from pipeline.stripe.publish import PublishResult
+    from pipeline.warehouse import BuildResult
+
+out = Console(highlight=False)
+_MINOR_DIGITS = {"JPY": 0}
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """1234.5, USD -> '1,234.50 USD'."""
+    return f"{amount:,.{_MINOR_DIGITS.get(currency, 2)}f} {currency}"
+
+
+def _table(*columns: str, title: str = "") -> Table:
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        is_number = column.startswith(">")
+        table.add_column(column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number)
+    return table
+
+
+def landing_summary(summary: LandingSummary) -> None:
+    """Rows by what became of them, and why some are in quarantine."""
+    told = summary.as_dict()
+    out.print(
+        f"Landed [bold]{told['files']:,}[/] file(s): {told['received']:,} rows received = {told['accepted']:,} accepted"
+        f" + {told['duplicates']:,} duplicates + {told['quarantined']:,} in quarantine."
+    )
+    if told["already_landed"]:
+        out.print(f"{told['already_landed']} file(s) had landed before; their rows are counted as duplicates.")
+    if told["by_reason"]:
+        out.print(reason_table(told["by_reason"]))
+        out.print("Each with file, line and what to do: table billing.quarantined_events, after a build.")
+
+
+def reason_table(by_reason: dict[str, int]) -> Table:
+    """Rows in quarantine by reason."""
+    table = _table("in quarantine because", ">rows")
+    for reason, rows in sorted(by_reason.items()):
+        table.add_row(reason, f"{rows:,}")
+    return table
+
+
+def build_result(home: Home, result: BuildResult) -> None:
+    """How long it took, and what to open."""
+    out.print(
+        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s: {result.steps} steps, all well."
+    )
+    table = _table("table", ">rows")
+    for name, rows in result.tables.items():
+        table.add_row(f"billing.{name}", f"{rows:,}")
+    out.print(table)
+    out.print(f"In {home.billing} and {home.marts}/")
+
+
+def invoice_table(invoices: list[dict[str, Any]]) -> None:
+    """One line an invoice."""
+    if not invoices:
+        out.print("No invoices. Land usage and build: billhouse land ..., billhouse build")
+        return
+    table = _table("invoice", "period", "customer", "plan", "status", ">subtotal", ">credits", ">total")
+    for row in invoices:
+        currency = row["currency"]
+        table.add_row(
+            row["invoice_id"],
+            row["period"],
+            row["customer_name"] or row["customer_id"],
+            row["plan_id"],
+            row["status"],
+            money(row["subtotal_amount"], currency),
+            money(row["credits_applied_amount"], currency),
+            money(row["total_amount"], currency),
+        )
+    out.print(table)
+
+
+def close_result(result: CloseResult) -> None:
+    """What was frozen."""
+    totals = ", ".join(money(total, currency) for currency, total in result.totals.items()) or "nothing"
+    if result.already_closed:
+        out.print(f"{result.period} was closed already; nothing changed: {result.invoices:,} invoices, {totals} in all.")
+    else:
+        out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in all.")
+
+
+def publish_result(result: PublishResult) -> None:
+    """What is in Stripe now, and what is not."""
+    result.print_to(out)
+
+
+def export_result(result: ExportResult) -> None:
+    """Where the files are."""
+    out.print(f"Exported to [bold]{result.folder}[/]:")
+    for file in result.files:
+        out.print(f"  {file.name}")
+
+
+def month_table(months: list[dict[str, Any]]) -> Table:
+    """Invoices by month and status."""
+    table = _table("month", "status", ">invoices", ">subtotal", ">credits", ">total")
+    for row in months:
+        currency = row["currency"]
+        table.add_row(
+            row["period"],
+            row["status"],
+            f"{row['invoices']:,}",
+            money(row["subtotal_amount"], currency),
+            money(row["credits_applied_amount"], currency),
+            money(row["total_amount"], currency),
+        )
+    return table
+
+
+def status_report(report: dict[str, Any]) -> None:
+    """The state of the house on one screen."""
+    landed = report["landed"]
+    out.print(f"Home      {report['home']}")
+    out.print(
+        f"Landed    {landed['files']:,} files: {landed['received']:,} rows = {landed['accepted']:,} accepted"
+        f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine"
+    )
+    out.print(f"Built     {report['built_as_of'] or 'not yet: billhouse build'}")
+    out.print(f"Closed    {', '.join(report['closed']) or 'no month yet'}")
+    if report["months"]:
+        out.print()
+        out.print(month_table(report["months"]))

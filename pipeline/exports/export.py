@@ -1,0 +1,140 @@
+"""Exports one billing period for finance: a workbook for reading, CSV files for reckoning on."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import duckdb
+from xlsxwriter.exceptions import XlsxFileError
+
+from pipeline.errors import BillhouseError
+from pipeline.exports.figures import CurrencyTotals, PeriodFigures, read_figures
+from pipeline.exports.summary import SummarySheet
+from pipeline.exports.tables import EXPORT_TABLES, INVOICES, ExportTable, csv_text
+from pipeline.exports.workbook import PeriodWorkbook
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+from pipeline.periods import BillingPeriod
+
+ROWS_PER_SHEET = 1_048_575
+"""Excel's limit, less the headings. A longer table is in its CSV file alone."""
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written."""
+
+    period: BillingPeriod
+    folder: Path
+    files: tuple[Path, ...]
+    rows: dict[str, int]
+    """Rows of each table."""
+    totals: tuple[CurrencyTotals, ...]
+    """One for each currency, by its code."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: amounts are exact text."""
+        return {
+            "period": str(self.period),
+            "folder": str(self.folder),
+            "files": [str(file) for file in self.files],
+            "rows": self.rows,
+            "totals": {totals.currency: totals.as_dict() for totals in self.totals},
+        }
+
+
+def export_period(home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET) -> ExportResult:
+    """Write <home>/exports/<period>/ from billing.duckdb: the workbook, and a CSV file for each table.
+
+    Each file is replaced whole and only when all are written; the same tables give the same bytes. A table of more
+    than `rows_per_sheet` rows is left to its CSV file, and the Summary says so. Raises BillhouseError where nothing was
+    built, the analysts' copy cannot be read, the period has no invoices, or the disk refuses.
+    """
+    if not home.billing.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
+    try:
+        with duckdb.connect(str(home.billing), read_only=True) as reports:
+            # The file and its schema share their name: spelled out here, so that tables need no qualification.
+            reports.execute("use billing.billing")
+            figures = read_figures(reports, period)
+            if not figures.totals:
+                raise _no_invoices(reports, period)
+            return _write(home, reports, figures, rows_per_sheet)
+    except duckdb.Error as error:
+        raise BillhouseError(
+            f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
+            "Run `billhouse build` to write them anew.",
+        ) from error
+    except (OSError, XlsxFileError) as error:
+        raise BillhouseError(
+            f"The export cannot be written to {home.exports}: {error}",
+            "Make room or give the rights, then export again.",
+        ) from error
+
+
+def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigures, rows_per_sheet: int) -> ExportResult:
+    folder = home.exports / str(figures.period)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    workbook_file = folder / f"billhouse-{figures.period}.xlsx"
+    csv_files = [folder / f"{table.name}.csv" for table in EXPORT_TABLES]
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".export-", dir=home.exports)))
+        workbook = PeriodWorkbook(stack.enter_context(replace_atomically(workbook_file)), figures.period, scratch)
+        sheets = [table for table in EXPORT_TABLES if figures.rows[table.name] <= rows_per_sheet]
+        SummarySheet(workbook, figures, sheets).write(_notes(figures, sheets))
+        for table, csv_file in zip(EXPORT_TABLES, csv_files, strict=True):
+            text = stack.enter_context(replace_atomically(csv_file))
+            with text.open("w", encoding="utf-8", newline="") as stream:
+                _write_table(reports, figures, table, stream, workbook if table in sheets else None)
+        workbook.close()
+        # Leaving the stack renames: every file is complete by now.
+    return ExportResult(figures.period, folder, (workbook_file, *csv_files), figures.rows, figures.totals)
+
+
+def _write_table(
+    reports: duckdb.DuckDBPyConnection,
+    figures: PeriodFigures,
+    table: ExportTable,
+    stream: TextIO,
+    workbook: PeriodWorkbook | None,
+) -> None:
+    """One pass over a table's rows, in batches: to CSV (RFC 4180), and to its sheet, if it has one."""
+    sheet = workbook.add_table(table, figures.rows[table.name]) if workbook else None
+    lines = csv.writer(stream)
+    lines.writerow(column.name for column in table.columns)
+    found = reports.execute(table.select_period, [str(figures.period)])
+    while rows := found.fetchmany(BATCH_ROWS):
+        lines.writerows([csv_text(*cell) for cell in zip(table.columns, row, strict=True)] for row in rows)
+        if sheet:
+            sheet.write_rows(rows)
+
+
+def _notes(figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    notes = ["A spreadsheet reckons with 15 digits; the CSV files beside this workbook hold every one."]
+    if figures.drafts:
+        notes.append(
+            f"{figures.drafts:,} of {figures.rows[INVOICES.name]:,} invoices are drafts, not yet closed: they can change."
+        )
+    notes.extend(
+        f"{table.sheet}: {figures.rows[table.name]:,} rows, more than a sheet holds. They are in {table.name}.csv."
+        for table in EXPORT_TABLES
+        if table not in sheets
+    )
+    return notes
+
+
+def _no_invoices(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> BillhouseError:
+    found = reports.execute("select distinct period from invoices order by period").fetchall()
+    if found:
+        next_step = f"Export a period that has: {', '.join(period for (period,) in found)}."
+    else:
+        next_step = "Land its usage with `billhouse land`, then run `billhouse build`."
+    return BillhouseError(f"{period} has no invoices.", next_step)

@@ -1,0 +1,114 @@
+"""SQL that reads a field's text as its type, and says what is wrong with it. Each rule once, for every kind of record."""
+
+from __future__ import annotations
+
+from pipeline.landing.specification import AMOUNT_BOUND, RESOURCE_BOUND, Field, Specification, Type
+
+_ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?"
+_REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
+"""The order in which a row's faults are looked for: the first found is its reason."""
+
+
+def quoted(text: object) -> str:
+    """Text as an SQL literal."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def checked_query(specification: Specification) -> str:
+    """Rows of `source_rows` with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing).
+
+    Needs the parameter $landed_at.
+    """
+    fields = specification.fields
+    typed = ",\n".join(f"{_typed(field)} as {field.stored_as}" for field in fields)
+    faults = [fault for reason in _REASONS for field in fields for fault in _faults(field, reason)]
+    reasons = "\n".join(f"when {condition} then {quoted(reason)}" for reason, condition, _ in faults)
+    details = "\n".join(f"when {condition} then {detail}" for _, condition, detail in faults)
+    return f"""
+        with typed as (
+            select
+                source_rows.* exclude ({", ".join(f'"{field.name}"' for field in fields)}),
+                {", ".join(f'"{field.name}" as "text of {field.name}"' for field in fields)},
+                {typed}
+            from source_rows
+        )
+        select
+            file_row,
+            {", ".join(field.stored_as for field in fields)},
+            case when is_unreadable then 'unreadable' {reasons} end as reason,
+            case
+                when is_unreadable then 'The row is not whole, or not of the file''s format. Correct it and land it in a new file.'
+                {details}
+            end as detail
+        from typed"""
+
+
+def _text(field: Field) -> str:
+    return f'"text of {field.name}"'
+
+
+def _typed(field: Field) -> str:
+    text = f'"{field.name}"'
+    if field.choices:
+        told = " ".join(f"when {quoted(spelling)} then {quoted(stored)}" for spelling, stored in field.choices)
+        value = f"case {text} {told} end"
+    else:
+        match field.type:
+            case Type.INSTANT:
+                value = f"case when regexp_full_match({text}, {quoted(_ISO_8601)}) then try_cast({text} as timestamptz) end"
+            case Type.RESOURCE | Type.AMOUNT:
+                exact = f"try_cast({text} as decimal(38, 18))"
+                bound = RESOURCE_BOUND if field.type is Type.RESOURCE else AMOUNT_BOUND
+                least = ">" if field.must_be_positive else ">="
+                value = (
+                    f"case when {exact} {least} 0 and {exact} <= {bound} and {exact} = round({exact}, 6)"
+                    f" and not contains({text}, '_') then cast({exact} as decimal(18, 6)) end"
+                )
+            case Type.INTEGER:
+                value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"
+            case Type.JSON:
+                value = f"case when json_valid({text}) then cast(json({text}) as varchar) else {text} end"
+            case Type.TEXT:
+                value = text
+    if field.default is None:
+        return value
+    return f"case when {text} is null then {quoted(field.default)} else {value} end" + (
+        "::integer" if field.type is Type.INTEGER else ""
+    )
+
+
+def _faults(field: Field, reason: str) -> list[tuple[str, str, str]]:
+    """(reason, condition, detail as SQL) for one field and one reason; none where it cannot have that fault."""
+    text, value, name = _text(field), field.stored_as, field.name
+    told = f"'{name} is ''' || left({text}, 200) || ''': '"
+    unread = f"{text} is not null and {value} is null"
+    match reason:
+        case "missing_field" if field.is_required:
+            return [(reason, f"{text} is null", quoted(f"{name} is missing. Give every row one."))]
+        case "bad_timestamp" if field.type is Type.INSTANT:
+            bounds = f"{value} < timestamptz '1970-01-01 00:00:00+00' or {value} >= timestamptz '9999-01-01 00:00:00+00'"
+            help = "|| 'write an instant in ISO 8601, for example 2026-11-01T00:00:00Z.'"
+            return [(reason, f"({unread}) or {bounds}", told + help)]
+        case "future_timestamp" if field.must_be_past:
+            condition = f"{value} > $landed_at::timestamptz + interval 24 hours"
+            help = "|| 'more than 24 hours after it landed. Check the clock of the collector.'"
+            return [(reason, condition, told + help)]
+        case "choice" if field.choices:
+            known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
+            return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
+        case "bad_number" if field.type in (Type.RESOURCE, Type.AMOUNT, Type.INTEGER):
+            bound = {Type.RESOURCE: RESOURCE_BOUND, Type.AMOUNT: AMOUNT_BOUND}.get(field.type)
+            wanted = (
+                "write a whole number."
+                if bound is None
+                else f"write a number {'above' if field.must_be_positive else 'from'} 0 up to {bound:,}, of at most 6 decimals."
+            )
+            return [(reason, unread, f"{told} || {quoted(wanted)}")]
+    return []
+
+
+def _choice_help(field: Field, known: str) -> str:
+    book = {"unknown_plan": "plans.csv", "unknown_currency": "currencies.csv"}.get(field.choice_reason)
+    if book:
+        return f"not in seeds/{book} (there are: {known}). Add it there, or correct it, and land the row in a new file."
+    return f"write one of: {known}."

@@ -1,0 +1,123 @@
+"""The raw collections: landed truth as append-only Parquet, and the columns of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+_RESOURCE = pa.decimal128(18, 6)
+_WHERE_FROM = {"file_id": pa.string(), "file_row": pa.int64()}
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "usage_events": pa.schema(
+        {
+            "event_id": pa.string(),
+            "sandbox_id": pa.string(),
+            "user_id": pa.string(),
+            "event_at": _INSTANT,
+            "event_type": pa.string(),
+            "vcpu_count": _RESOURCE,
+            "memory_gb": _RESOURCE,
+            "storage_gb": _RESOURCE,
+            "execution_id": pa.string(),
+            "metadata": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
+    "subscriptions": pa.schema(
+        {"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": _INSTANT, **_WHERE_FROM}
+    ),
+    "customers": pa.schema(
+        {
+            "customer_id": pa.string(),
+            "name": pa.string(),
+            "email": pa.string(),
+            "currency": pa.string(),
+            "stripe_customer_id": pa.string(),
+            "monthly_spend_limit": _RESOURCE,
+            "created_at": _INSTANT,
+            **_WHERE_FROM,
+        }
+    ),
+    "credit_grants": pa.schema(
+        {
+            "grant_id": pa.string(),
+            "customer_id": pa.string(),
+            "amount": _RESOURCE,
+            "currency": pa.string(),
+            "priority": pa.int32(),
+            "granted_at": _INSTANT,
+            "expires_at": _INSTANT,
+            "scope": pa.string(),
+            "source": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
+    "quarantine": pa.schema(
+        {
+            "file_id": pa.string(),
+            "file_name": pa.string(),
+            "file_row": pa.int64(),
+            "kind": pa.string(),
+            "reason": pa.string(),
+            "detail": pa.string(),
+            "raw_row": pa.string(),
+            "event_id": pa.string(),
+        }
+    ),
+    "landed_files": pa.schema(
+        {
+            "landed_sequence": pa.int64(),
+            "file_id": pa.string(),
+            "file_name": pa.string(),
+            "file_bytes": pa.int64(),
+            "kind": pa.string(),
+            "format": pa.string(),
+            "landed_at": _INSTANT,
+            "received_rows": pa.int64(),
+            "accepted_rows": pa.int64(),
+            "duplicate_rows": pa.int64(),
+            "quarantined_rows": pa.int64(),
+            "first_at": _INSTANT,
+            "last_at": _INSTANT,
+        }
+    ),
+}
+
+EMPTY_FILE = "_schema.parquet"
+
+
+def ensure_collections(home: Home) -> None:
+    """A zero-row file in each collection, so that a reader's pattern always finds one."""
+    for collection, schema in SCHEMAS.items():
+        folder = home.raw / collection
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (folder / EMPTY_FILE).exists():
+            with replace_atomically(folder / EMPTY_FILE) as path:
+                pq.write_table(schema.empty_table(), path)
+
+
+def landed_files(home: Home) -> list[Path]:
+    """The rows of landed_files, in order of landing: a file has landed when its row is here."""
+    folder = home.raw / "landed_files"
+    return sorted(path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE)
+
+
+def file_id_of(row: Path) -> str:
+    """landed_files/00000012-<file_id>.parquet -> file_id."""
+    return row.stem.partition("-")[2]
+
+
+def remove_unfinished(home: Home) -> None:
+    """Remove data files that a killed landing left: those whose row in landed_files was never written."""
+    landed = {file_id_of(row) for row in landed_files(home)}
+    for collection in SCHEMAS.keys() - {"landed_files"}:
+        for path in (home.raw / collection).rglob("*.parquet"):
+            if path.name != EMPTY_FILE and path.stem not in landed:
+                path.unlink()

@@ -1,0 +1,223 @@
+"""Lands files, one at a time, each whole or not at all.
+
+A file's rows are checked and judged in a scratch database; what comes of them is written aside as Parquet and renamed into the
+raw collections; its row in `landed_files`, renamed last, is the commit. A kill before that leaves files that no reader looks at
+and that the next landing removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputFileError
+from pipeline.files import replace_atomically, sync_folder
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.kinds import Kind
+from pipeline.landing.checks import checked_query, quoted
+from pipeline.landing.collections import SCHEMAS, ensure_collections, file_id_of, landed_files, remove_unfinished
+from pipeline.landing.duplicates import judge
+from pipeline.landing.sources import Source, examine, raw_rows_query, read_source
+from pipeline.landing.specification import Specification, specification
+from pipeline.landing.summary import LandedFile, LandingSummary
+
+MEMORY_LIMIT = "1200MB"
+
+
+def land_files(
+    home: Home,
+    paths: Sequence[Path],
+    kind: Kind = Kind.USAGE,
+    *,
+    landed_at: datetime | None = None,
+    seeds: Path = PROJECT_ROOT / "seeds",
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> LandingSummary:
+    """Land each file: what is good is stored, what is bad goes to quarantine, what is there already is counted.
+
+    `landed_at` is now unless given. A file that cannot be read as a whole is in the summary's problems, and the others land.
+    Landing a file again, after whatever interruption, is safe.
+    """
+    spec = specification(kind, seeds)
+    summary = LandingSummary()
+    with home.writing():
+        ensure_collections(home)
+        remove_unfinished(home)
+        for done, path in enumerate(paths):
+            if on_progress is not None:
+                on_progress(path.name, done, len(paths))
+            try:
+                summary.files.append(_land(home, path, spec, landed_at or datetime.now(UTC)))
+            except InputFileError as error:
+                summary.problems.append(error.problem)
+    return summary
+
+
+def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> LandedFile:
+    source = examine(path)
+    before = {file_id_of(row): row for row in landed_files(home)}
+    if source.file_id in before:
+        received = pq.read_table(before[source.file_id], columns=["received_rows"])["received_rows"][0].as_py()
+        return LandedFile(path.name, source.file_id, received, 0, received, 0, {}, is_already_landed=True)
+    with _scratch(home) as (connection, folder):
+        read_source(connection, source, spec)
+        connection.execute(f"create temp table checked as {_with_derived_ids(spec)}", {"landed_at": landed_at})
+        judge(connection, home, spec)
+        connection.execute("""
+            create temp table verdicts as
+            select checked.file_row, coalesce(checked.reason, judged.verdict) as verdict,
+                coalesce(checked.detail, judged.detail) as detail
+            from checked left join judged on checked.file_row = judged.file_row""")
+        counts = Counter(dict(connection.execute("select verdict, count(*) from verdicts group by 1").fetchall()))
+        received = _one(connection, "select count(*) from source_rows")
+        accepted, duplicates = counts.pop("accepted", 0), counts.pop("duplicate", 0)
+        assert received == accepted + duplicates + counts.total(), "every row received is accepted, a duplicate or quarantined"
+        landed = LandedFile(
+            path.name, source.file_id, received, accepted, duplicates, counts.total(), dict(sorted(counts.items()))
+        )
+        moves = [*_write_accepted(connection, folder, source, spec), *_write_quarantine(connection, folder, source, spec)]
+        for written, place in moves:
+            _move(written, home.raw / place)
+        _commit(home, connection, source, spec, landed, landed_at, len(before) + 1)
+    return landed
+
+
+def _with_derived_ids(spec: Specification) -> str:
+    """An event without an id gets one from its content, so that an exact repeat is the same event. Rules, section 3."""
+    checked = checked_query(spec)
+    if spec.kind is not Kind.USAGE:
+        return checked
+    parts = ["sandbox_id", "user_id", "epoch_us(event_at)::varchar", "event_type"]
+    parts += [f"coalesce({resource}::varchar, '-')" for resource in ("vcpu_count", "memory_gb", "storage_gb")]
+    derived = "md5(" + " || chr(31) || ".join(parts) + ")"
+    return f"""
+        select * replace (case when reason is null then coalesce(event_id, {derived}) else event_id end as event_id)
+        from ({checked})"""
+
+
+@contextmanager
+def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database and a folder of this landing's own, on disk, so that memory stays flat; gone afterwards."""
+    folder = home.path / ".tmp" / f"land-{uuid.uuid4().hex}"
+    folder.mkdir(mode=0o700, parents=True)
+    connection = duckdb.connect()
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
+        yield connection, folder
+    finally:
+        connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_accepted(
+    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
+) -> Iterator[tuple[Path, Path]]:
+    """Accepted rows as Parquet; usage one file a day, sorted for the queries that follow. Yields (written, its place in raw/)."""
+    connection.execute(f"""
+        create temp table accepted as
+        select {", ".join("checked." + column for column in spec.columns)}, {quoted(source.file_id)} as file_id, checked.file_row
+        from checked inner join verdicts on checked.file_row = verdicts.file_row
+        where verdicts.verdict = 'accepted'""")
+    name = f"{source.file_id}.parquet"
+    columns = ", ".join(SCHEMAS[spec.collection].names)
+    if spec.kind is not Kind.USAGE:
+        if _one(connection, "select count(*) from accepted"):
+            written = folder / name
+            _copy(connection, f"select {columns} from accepted order by file_row", written)
+            yield written, Path(spec.collection) / name
+        return
+    days = connection.execute("select distinct event_at::date as day from accepted order by day").fetchall()
+    for (day,) in days:
+        written = folder / f"{day}-{name}"
+        rows = f"""
+            select {columns} from accepted
+            where event_at >= timestamptz '{day} 00:00:00+00' and event_at < timestamptz '{day} 00:00:00+00' + interval 1 day
+            order by sandbox_id, event_at, file_row"""
+        _copy(connection, rows, written)
+        yield written, Path(spec.collection) / f"event_date={day}" / name
+
+
+def _write_quarantine(
+    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
+) -> Iterator[tuple[Path, Path]]:
+    if not _one(connection, "select count(*) from verdicts where verdict not in ('accepted', 'duplicate')"):
+        return
+    event_id = "checked.event_id" if spec.kind is Kind.USAGE else "null"
+    written = folder / f"quarantine-{source.file_id}.parquet"
+    _copy(
+        connection,
+        f"""
+        select {quoted(source.file_id)} as file_id, {quoted(source.path.name)} as file_name, verdicts.file_row,
+            {quoted(spec.kind)} as kind, verdicts.verdict as reason, verdicts.detail, raw.raw_row,
+            cast({event_id} as varchar) as event_id
+        from verdicts
+        inner join checked on verdicts.file_row = checked.file_row
+        inner join ({raw_rows_query(source)}) as raw on verdicts.file_row = raw.file_row
+        where verdicts.verdict not in ('accepted', 'duplicate')
+        order by verdicts.file_row""",
+        written,
+    )
+    yield written, Path("quarantine") / f"{source.file_id}.parquet"
+
+
+def _commit(
+    home: Home,
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    spec: Specification,
+    landed: LandedFile,
+    landed_at: datetime,
+    sequence: int,
+) -> None:
+    """Write the file's row in landed_files: from here on it has landed."""
+    first_at, last_at = connection.execute(
+        f"select min({spec.instant}), max({spec.instant}) from accepted"
+    ).fetchone() or (None, None)
+    row = {
+        "landed_sequence": sequence,
+        "file_id": source.file_id,
+        "file_name": source.path.name,
+        "file_bytes": source.file_bytes,
+        "kind": str(spec.kind),
+        "format": source.format,
+        "landed_at": landed_at,
+        "received_rows": landed.received,
+        "accepted_rows": landed.accepted,
+        "duplicate_rows": landed.duplicates,
+        "quarantined_rows": landed.quarantined,
+        "first_at": first_at,
+        "last_at": last_at,
+    }
+    with replace_atomically(home.raw / "landed_files" / f"{sequence:08d}-{source.file_id}.parquet") as path:
+        pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["landed_files"]), path)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    connection.execute(f"copy ({rows}) to {quoted(target)} (format parquet, compression zstd)")
+    target.chmod(0o600)
+    with target.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _move(written: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.replace(written, target)
+    sync_folder(target.parent)
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,145 @@
+"""What each kind of record carries, and when a row of it is wrong. Billing rules, sections 3, 5 and 6."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.kinds import Kind
+from pipeline.price_book import known_ids
+
+RESOURCE_BOUND = 1_000_000
+"""The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
+AMOUNT_BOUND = 1_000_000_000
+"""The sanity bound on an amount of money."""
+
+
+class Type(StrEnum):
+    """How a field's text is read."""
+
+    TEXT = "text"
+    INSTANT = "instant"
+    RESOURCE = "resource"
+    AMOUNT = "amount"
+    INTEGER = "integer"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a row."""
+
+    name: str
+    type: Type = Type.TEXT
+    is_required: bool = False
+    column: str = ""
+    """Its column in the raw collection, where that has another name."""
+    paths: tuple[str, ...] = ()
+    """Other places it may be found: a path into the JSON object, or a struct column of Parquet."""
+    choices: tuple[tuple[str, str], ...] = ()
+    """What it may say, each with what that is stored as."""
+    choice_reason: str = "bad_value"
+    default: str | None = None
+    must_be_past: bool = False
+    """More than 24 hours after landing, it cannot be true."""
+    must_be_positive: bool = False
+
+    @property
+    def stored_as(self) -> str:
+        return self.column or self.name
+
+
+@dataclass(frozen=True)
+class Specification:
+    """One kind of record."""
+
+    kind: Kind
+    collection: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+    """Columns that say which rows speak of the same thing."""
+    latest_stands: bool
+    """Of two rows with one key and other content: whether the later corrects the earlier, or contradicts it."""
+    instant: str | None
+    """The column that says when."""
+
+    @property
+    def columns(self) -> list[str]:
+        return [field.stored_as for field in self.fields]
+
+
+_EVENT_TYPES = {
+    "sandbox_started": "SandboxStarted",
+    "resources_updated": "ResourcesUpdated",
+    "sandbox_stopped": "SandboxStopped",
+}
+
+
+def _resource(name: str) -> Field:
+    return Field(name, Type.RESOURCE, paths=(f"resources.{name}",))
+
+
+def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((known, known) for known in sorted(ids))
+
+
+def specification(kind: Kind, seeds: Path) -> Specification:
+    """The specification of a kind; which plans and currencies there are is read from the price book."""
+    currency = Field(
+        "currency",
+        choices=_one_of(known_ids("currencies.csv", "currency", seeds)),
+        choice_reason="unknown_currency",
+    )
+    match kind:
+        case Kind.USAGE:
+            types = [(spelling, snake) for snake, camel in _EVENT_TYPES.items() for spelling in (snake, camel)]
+            fields = (
+                Field("event_id"),
+                Field("sandbox_id", is_required=True),
+                Field("user_id", is_required=True),
+                Field("timestamp", Type.INSTANT, is_required=True, column="event_at", must_be_past=True),
+                Field("event_type", is_required=True, choices=tuple(types), choice_reason="bad_event_type"),
+                _resource("vcpu_count"),
+                _resource("memory_gb"),
+                _resource("storage_gb"),
+                Field("execution_id"),
+                Field("metadata", Type.JSON),
+            )
+            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at")
+        case Kind.SUBSCRIPTIONS:
+            plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
+            fields = (
+                Field("customer_id", is_required=True),
+                Field("plan_id", is_required=True, choices=plans, choice_reason="unknown_plan"),
+                Field("effective_at", Type.INSTANT, is_required=True),
+            )
+            return Specification(kind, "subscriptions", fields, ("customer_id", "effective_at"), True, "effective_at")
+        case Kind.CUSTOMERS:
+            fields = (
+                Field("customer_id", is_required=True),
+                Field("name"),
+                Field("email"),
+                currency,
+                Field("stripe_customer_id"),
+                Field("monthly_spend_limit", Type.AMOUNT),
+                Field("created_at", Type.INSTANT),
+            )
+            return Specification(kind, "customers", fields, ("customer_id",), True, "created_at")
+        case Kind.CREDIT_GRANTS:
+            fields = (
+                Field("grant_id", is_required=True, paths=("id",)),
+                Field("customer_id", is_required=True, paths=("customer",)),
+                Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True),
+                Field("currency", choices=currency.choices, choice_reason="unknown_currency", default="USD"),
+                Field("priority", Type.INTEGER, default="100"),
+                Field("granted_at", Type.INSTANT, is_required=True),
+                Field("expires_at", Type.INSTANT),
+                Field("scope", choices=_one_of(frozenset({"usage", "all"})), default="all"),
+                Field(
+                    "source",
+                    choices=_one_of(frozenset({"promotional", "purchased", "goodwill"})),
+                    default="promotional",
+                ),
+            )
+            return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")

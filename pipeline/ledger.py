@@ -1,0 +1,226 @@
+"""Closes a month: freezes its draft invoices in the ledger, once. Billing rules, sections 1 and 7."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import BillhouseError
+from pipeline.files import sync_folder
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.ledger_files import SCHEMAS, close_folder, closed_periods, read_close
+from pipeline.periods import BillingPeriod
+from pipeline.price_book import price_book_hash
+from pipeline.settings import Settings
+from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build
+
+_ORDERS = {
+    "invoices": "customer_id, currency",
+    "invoice_lines": "customer_id, invoice_id, line_number",
+    "credit_applications": "customer_id, invoice_id, grant_id",
+}
+
+
+@dataclass(frozen=True)
+class CloseResult:
+    """What a close wrote, or found written."""
+
+    period: BillingPeriod
+    already_closed: bool
+    invoices: int
+    totals: dict[str, Decimal] = field(default_factory=dict)
+    """Sum of invoice totals by currency."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "period": str(self.period),
+            "already_closed": self.already_closed,
+            "invoices": self.invoices,
+            "totals": {currency: str(total) for currency, total in self.totals.items()},
+        }
+
+
+def close_period(
+    home: Home,
+    period: BillingPeriod,
+    *,
+    force: bool = False,
+    now: datetime | None = None,
+    project: Path = PROJECT_ROOT,
+    on_progress: OnProgress | None = None,
+) -> CloseResult:
+    """Freeze the month's draft invoices, as of the instant of the last build, and show them in the reports.
+
+    The warehouse is built first where anything landed since, and every check must pass. A month that is closed already stays
+    as it is: calling this again, after whatever interruption, is safe. `force` closes before the month's end plus grace;
+    what happens after is then settled on the next invoice.
+
+    Raises BillhouseError where the month is not over, an earlier month is open, or a check fails.
+    """
+    with home.writing():
+        if period not in closed_periods(home):
+            _close(home, period, force, now or datetime.now(UTC), project, on_progress)
+            already_closed = False
+        else:
+            already_closed = True
+        record = last_build(home)
+        if record is not None and not is_current(home, record.as_of, project):
+            build(home, record.as_of, project=project, on_progress=on_progress)
+    invoices = read_close(home, period, "invoices")
+    return CloseResult(period, already_closed, invoices.num_rows, totals_by_currency(invoices))
+
+
+def totals_by_currency(invoices: pa.Table) -> dict[str, Decimal]:
+    """Sum of `total_amount` by currency."""
+    summed = invoices.group_by("currency").aggregate([("total_amount", "sum")]).sort_by("currency")
+    return dict(zip(summed["currency"].to_pylist(), summed["total_amount_sum"].to_pylist(), strict=True))
+
+
+def _close(
+    home: Home, period: BillingPeriod, force: bool, now: datetime, project: Path, on_progress: OnProgress | None
+) -> None:
+    record = last_build(home)
+    as_of = record.as_of if record else now
+    _refuse_too_early(period, as_of, now, force)
+    if not is_current(home, as_of, project):
+        build(home, as_of, project=project, on_progress=on_progress)
+    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+        _refuse_out_of_order(period, closed_periods(home), _draft_periods(warehouse))
+        tables = {table: _draft(warehouse, table, order, period, now) for table, order in _ORDERS.items()}
+    _refuse_unbalanced(period, tables)
+    tables["close"] = _manifest(home, period, as_of, now, project, tables)
+    _write(home, period, tables)
+
+
+def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, force: bool) -> None:
+    if as_of < period.start:
+        raise BillhouseError(
+            f"{period} had not begun at {as_of:%Y-%m-%d %H:%M} UTC, the instant of the last build.",
+            "Build as of a later instant first: billhouse build --as-of ...",
+        )
+    if force:
+        return
+    if as_of < period.end:
+        raise BillhouseError(
+            f"{period} was not over at {as_of:%Y-%m-%d %H:%M} UTC, the instant of the last build.",
+            f"Build as of {period.end:%Y-%m-%dT%H:%M:%SZ} or later, or close it now with --force: "
+            "what comes after is then settled on the next invoice.",
+        )
+    grace = Settings.load().close_grace
+    if now < period.end + grace:
+        raise BillhouseError(
+            f"{period} can be closed from {period.end + grace:%Y-%m-%d %H:%M} UTC on: late events have until then.",
+            "Wait, or close it now with --force: what lands late is then settled on the next invoice.",
+        )
+
+
+def _refuse_out_of_order(period: BillingPeriod, closed: Sequence[BillingPeriod], drafts: Sequence[BillingPeriod]) -> None:
+    if closed and period < closed[-1]:
+        raise BillhouseError(
+            f"{period} cannot be closed any more: {closed[-1]} is, and months close in order.",
+            f"What is due for {period} stands as a correction on the next invoice.",
+        )
+    earlier = [draft for draft in drafts if draft < period]
+    if earlier:
+        raise BillhouseError(
+            f"{period} cannot be closed yet: {earlier[0]} still has drafts, and months close in order.",
+            f"Close it first: billhouse close {earlier[0]}",
+        )
+
+
+def _refuse_unbalanced(period: BillingPeriod, tables: dict[str, pa.Table]) -> None:
+    """The last look before the ledger: lines must sum to subtotals, invoice by invoice."""
+    lines = tables["invoice_lines"].group_by("invoice_id").aggregate([("amount", "sum")])
+    sums = dict(zip(lines["invoice_id"].to_pylist(), lines["amount_sum"].to_pylist(), strict=True))
+    stated = dict(
+        zip(tables["invoices"]["invoice_id"].to_pylist(), tables["invoices"]["subtotal_amount"].to_pylist(), strict=True)
+    )
+    if sums != stated:
+        wrong = sorted(key for key in sums.keys() | stated.keys() if sums.get(key) != stated.get(key))
+        raise BillhouseError(
+            f"{period} was not closed: the lines of {wrong[0]} do not sum to it ({len(wrong)} such invoices).",
+            "Delete warehouse.duckdb and build again; if that does not help, this is a fault in the models.",
+        )
+
+
+def _draft_periods(warehouse: duckdb.DuckDBPyConnection) -> list[BillingPeriod]:
+    rows = warehouse.execute("select distinct period from invoicing.draft_invoices order by period").fetchall()
+    return [BillingPeriod.parse(period) for (period,) in rows]
+
+
+def _draft(
+    warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period: BillingPeriod, now: datetime
+) -> pa.Table:
+    rows = warehouse.sql(
+        f"select * from invoicing.draft_{table} where period = $period order by {order}", params={"period": str(period)}
+    ).to_arrow_table()
+    schema = SCHEMAS[table]
+    if "closed_at" in schema.names:
+        rows = rows.append_column("closed_at", pa.array([now] * rows.num_rows, pa.timestamp("us", tz="UTC")))
+    return rows.select(schema.names).cast(schema)
+
+
+def _manifest(
+    home: Home, period: BillingPeriod, as_of: datetime, now: datetime, project: Path, tables: dict[str, pa.Table]
+) -> pa.Table:
+    closed = closed_periods(home)
+    previous_hash = read_close(home, closed[-1], "close")["content_hash"][0].as_py() if closed else ""
+    row = {
+        "period": str(period),
+        "as_of": as_of,
+        "closed_at": now,
+        "code_version": importlib.metadata.version("billhouse"),
+        "price_book_hash": price_book_hash(project / "seeds"),
+        "input_fingerprint": input_fingerprint(home, as_of, project),
+        "landed_files": sum(1 for path in (home.raw / "landed_files").glob("*.parquet") if path.name[0] != "_"),
+        **{table: rows.num_rows for table, rows in tables.items()},
+        "previous_hash": previous_hash,
+    }
+    row["content_hash"] = content_hash(row, tables)
+    return pa.Table.from_pylist([row], schema=SCHEMAS["close"])
+
+
+def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
+    """SHA-256 over a close: what it was computed from, the close before it, and every row it froze."""
+    digest = hashlib.sha256()
+    for name in sorted(manifest):
+        if name != "content_hash":
+            digest.update(f"{name}={manifest[name]}\n".encode())
+    for table in sorted(_ORDERS):
+        columns = [pc.cast(column, pa.string()).fill_null("\0") for column in tables[table].itercolumns()]
+        for batch in pa.table(columns, names=tables[table].column_names).to_batches():
+            for column in batch.columns:
+                digest.update("\x1f".join(column.to_pylist()).encode() + b"\x1e")
+    return digest.hexdigest()
+
+
+def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]) -> None:
+    """The folder is written aside and renamed: a kill leaves no month, or the whole month."""
+    aside = home.ledger / f".{period}.{uuid.uuid4().hex}.tmp"
+    aside.mkdir(mode=0o700)
+    try:
+        for table, rows in tables.items():
+            path = aside / f"{table}.parquet"
+            pq.write_table(rows, path, compression="zstd")
+            path.chmod(0o400)
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(aside)
+        aside.rename(close_folder(home, period))
+        sync_folder(home.closes)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,122 @@
+"""The ledger's files: closed invoices as append-only Parquet, a folder a month.
+
+    ledger/closes/2026-10/close.parquet                what the close was computed from, and the hash that chains it
+                          invoices.parquet             the invoices as they were frozen
+                          invoice_lines.parquet
+                          credit_applications.parquet
+
+A month is in the ledger when its folder is: the folder is written aside, and renamed into place whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+from pipeline.periods import BillingPeriod
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+_AMOUNT = pa.decimal128(18, 3)
+_QUANTITY = pa.decimal128(38, 12)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "close": pa.schema(
+        {
+            "period": pa.string(),
+            "as_of": _INSTANT,
+            "closed_at": _INSTANT,
+            "code_version": pa.string(),
+            "price_book_hash": pa.string(),
+            "input_fingerprint": pa.string(),
+            "landed_files": pa.int64(),
+            "invoices": pa.int64(),
+            "invoice_lines": pa.int64(),
+            "credit_applications": pa.int64(),
+            "previous_hash": pa.string(),
+            "content_hash": pa.string(),
+        }
+    ),
+    "invoices": pa.schema(
+        {
+            "invoice_id": pa.string(),
+            "customer_id": pa.string(),
+            "period": pa.string(),
+            "currency": pa.string(),
+            "plan_id": pa.string(),
+            "collection": pa.string(),
+            "subtotal_amount": _AMOUNT,
+            "credits_applied_amount": _AMOUNT,
+            "total_amount": _AMOUNT,
+            "line_count": pa.int32(),
+            "minor_unit_digits": pa.int32(),
+            "customer_name": pa.string(),
+            "customer_email": pa.string(),
+            "stripe_customer_id": pa.string(),
+            "closed_at": _INSTANT,
+        }
+    ),
+    "invoice_lines": pa.schema(
+        {
+            "invoice_id": pa.string(),
+            "line_id": pa.string(),
+            "line_number": pa.int32(),
+            "customer_id": pa.string(),
+            "period": pa.string(),
+            "service_period": pa.string(),
+            "line_type": pa.string(),
+            "plan_id": pa.string(),
+            "meter_id": pa.string(),
+            "rate_id": pa.string(),
+            "quantity": _QUANTITY,
+            "unit": pa.string(),
+            "unit_amount": _QUANTITY,
+            "billable_quantity": _QUANTITY,
+            "amount": _AMOUNT,
+            "currency": pa.string(),
+            "description": pa.string(),
+            "is_adjustment": pa.bool_(),
+        }
+    ),
+    "credit_applications": pa.schema(
+        {
+            "grant_id": pa.string(),
+            "invoice_id": pa.string(),
+            "customer_id": pa.string(),
+            "period": pa.string(),
+            "currency": pa.string(),
+            "source": pa.string(),
+            "amount": _AMOUNT,
+        }
+    ),
+}
+
+
+def ensure_ledger(home: Home) -> None:
+    """A zero-row file for each table, so that the models find the ledger before the first close."""
+    folder = home.closes / "_schema"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for table, schema in SCHEMAS.items():
+        target = folder / f"{table}.parquet"
+        if not target.exists():
+            with replace_atomically(target) as path:
+                pq.write_table(schema.empty_table(), path)
+
+
+def closed_periods(home: Home) -> list[BillingPeriod]:
+    """The months in the ledger, in order."""
+    folders = home.closes.iterdir() if home.closes.is_dir() else ()
+    return sorted(BillingPeriod.parse(folder.name) for folder in folders if folder.name[:1].isdigit())
+
+
+def close_folder(home: Home, period: BillingPeriod) -> Path:
+    """Where a month's close is, or will be."""
+    return home.closes / str(period)
+
+
+def read_close(home: Home, period: BillingPeriod, table: str) -> pa.Table:
+    """One table of one closed month."""
+    return pq.read_table(close_folder(home, period) / f"{table}.parquet", schema=SCHEMAS[table])

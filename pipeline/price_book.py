@@ -1,0 +1,261 @@
+"""Reads the price book (seeds/*.csv) as a careful colleague would, and says what in it cannot be meant.
+
+dbt loads the same files; this check runs first, so that a mistake is named by file and line and nothing is built from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipeline.errors import PriceBookError, Problem
+from pipeline.home import PROJECT_ROOT
+
+SEEDS = PROJECT_ROOT / "seeds"
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+OptionalName = Annotated[Name | None, BeforeValidator(_empty_is_none)]
+OptionalInstant = Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none)]
+Rate = Annotated[Decimal, Field(ge=0, max_digits=26, decimal_places=12)]
+"""At most 12 decimals: Stripe's own limit. Billing rules, section 2."""
+Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+Resource = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+OptionalResource = Annotated[Resource | None, BeforeValidator(_empty_is_none)]
+OptionalLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Plan(_Row):
+    plan_id: Name
+    valid_from: AwareDatetime
+    plan_name: Name
+    collection: Literal["none", "send_invoice"]
+    max_session_seconds: OptionalLimit
+    max_concurrent_sandboxes: OptionalLimit
+    default_vcpu_count: Resource
+    default_memory_gb: Resource
+    default_storage_gb: Resource
+
+
+class PlanFee(_Row):
+    fee_id: Name
+    plan_id: OptionalName
+    contract_id: OptionalName
+    currency: Name
+    valid_from: AwareDatetime
+    fee_timing: Literal["arrears"]
+    monthly_fee_amount: Amount
+
+
+class SignupCredit(_Row):
+    plan_id: OptionalName
+    contract_id: OptionalName
+    currency: Name
+    valid_from: AwareDatetime
+    credit_amount: Amount
+
+
+class Meter(_Row):
+    meter_id: Name
+    meter_name: Name
+    resource_column: Literal["vcpu_count", "memory_gb", "storage_gb"]
+    unit: Name
+    display_order: int
+
+
+class MeterRate(_Row):
+    rate_id: Name
+    plan_id: OptionalName
+    contract_id: OptionalName
+    meter_id: Name
+    currency: Name
+    valid_from: AwareDatetime
+    charge_model: Literal["per_unit"]
+    unit_amount: Rate
+    allowance_level: Resource
+
+
+class Contract(_Row):
+    contract_id: Name
+    customer_id: Name
+    contract_name: Name
+    starts_at: AwareDatetime
+    ends_at: OptionalInstant
+    max_session_seconds: OptionalLimit
+    max_concurrent_sandboxes: OptionalLimit
+    default_vcpu_count: OptionalResource
+    default_memory_gb: OptionalResource
+    default_storage_gb: OptionalResource
+
+
+class Currency(_Row):
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    minor_unit_digits: Annotated[int, Field(ge=0, le=3)]
+
+
+@dataclass(frozen=True)
+class _File:
+    """One seed file: its rows' shape, and what no two of its rows may share."""
+
+    row: type[_Row]
+    key: tuple[str, ...]
+    identifier: str | None = None
+
+
+FILES: dict[str, _File] = {
+    "currencies.csv": _File(Currency, ("currency",)),
+    "meters.csv": _File(Meter, ("meter_id",)),
+    "plans.csv": _File(Plan, ("plan_id", "valid_from")),
+    "contracts.csv": _File(Contract, ("contract_id",)),
+    "plan_fees.csv": _File(PlanFee, ("plan_id", "contract_id", "currency", "valid_from"), "fee_id"),
+    "signup_credits.csv": _File(SignupCredit, ("plan_id", "contract_id", "currency", "valid_from")),
+    "rates.csv": _File(MeterRate, ("plan_id", "contract_id", "meter_id", "currency", "valid_from"), "rate_id"),
+}
+
+Rows = dict[str, list[tuple[int, _Row]]]
+"""The rows of each file that could be read, each with its line."""
+
+
+def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
+    """Everything wrong with the price book, each with file and line; an empty list where nothing is."""
+    problems: list[Problem] = []
+    rows: Rows = {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
+    for check in (_check_keys, _check_references, _check_owners, _check_contracts):
+        problems += check(rows)
+    return problems
+
+
+def require_sound_price_book(seeds: Path = SEEDS) -> None:
+    """Raises PriceBookError with every problem where the price book has one."""
+    problems = check_price_book(seeds)
+    if problems:
+        raise PriceBookError(problems)
+
+
+def price_book_hash(seeds: Path = SEEDS) -> str:
+    """SHA-256 over the seed files: which prices a close was computed with."""
+    digest = hashlib.sha256()
+    for name in sorted(FILES):
+        digest.update(name.encode() + b"\0" + (seeds / name).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def known_ids(file: str, column: str, seeds: Path = SEEDS) -> frozenset[str]:
+    """The values of one column of one seed file, for example the plans there are."""
+    with (seeds / file).open(newline="", encoding="utf-8") as lines:
+        return frozenset(row[column] for row in csv.DictReader(lines))
+
+
+def _shown(path: Path | str) -> str:
+    return f"seeds/{Path(path).name}"
+
+
+def _read(path: Path, file: _File, problems: list[Problem]) -> Iterator[tuple[int, _Row]]:
+    shown = _shown(path)
+    if not path.is_file():
+        problems.append(Problem(shown, None, "is missing.", "Restore it; a price book has all of: " + ", ".join(FILES) + "."))
+        return
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines, restkey="more cells than columns")
+        missing = set(file.row.model_fields) - set(reader.fieldnames or ())
+        if missing:
+            problems.append(Problem(shown, 1, f"has no column {', '.join(sorted(missing))}.", "Add it to the header."))
+            return
+        for cells in reader:
+            try:
+                yield reader.line_num, file.row.model_validate(cells)
+            except ValidationError as error:
+                for found in error.errors():
+                    column = str(found["loc"][0])
+                    value = cells.get(column)
+                    problems.append(
+                        Problem(shown, reader.line_num, f"{column} is '{value}': {found['msg']}.", "Correct the cell.")
+                    )
+
+
+def _check_keys(rows: Rows) -> Iterator[Problem]:
+    """No two rows may hold for the same thing from the same instant: which of them would be the price?"""
+    for name, file in FILES.items():
+        for key in filter(None, (file.key, (file.identifier,) if file.identifier else None)):
+            first_line: dict[tuple[object, ...], int] = {}
+            for line, row in rows[name]:
+                value = tuple(getattr(row, column) for column in key)
+                earlier = first_line.setdefault(value, line)
+                if earlier != line:
+                    told = ", ".join(f"{c}={v}" for c, v in zip(key, value, strict=True) if v is not None)
+                    yield Problem(
+                        _shown(name),
+                        line,
+                        f"overlaps line {earlier}: both hold for {told}.",
+                        "Keep one, or give the later one another valid_from."
+                        if "valid_from" in key
+                        else "Keep one, or give this one another id.",
+                    )
+
+
+def _check_references(rows: Rows) -> Iterator[Problem]:
+    targets: dict[str, str] = {
+        "plan_id": "plans.csv",
+        "contract_id": "contracts.csv",
+        "meter_id": "meters.csv",
+        "currency": "currencies.csv",
+    }
+    known = {column: {getattr(row, column) for _, row in rows[name]} for column, name in targets.items()}
+    for name, file in FILES.items():
+        for column in targets.keys() & file.row.model_fields.keys():
+            for line, row in rows[name]:
+                value = getattr(row, column)
+                if value is not None and value not in known[column]:
+                    yield Problem(
+                        _shown(name),
+                        line,
+                        f"{column} '{value}' is not in seeds/{targets[column]}.",
+                        f"Add it there, or use one of: {', '.join(sorted(known[column])) or 'none yet'}.",
+                    )
+
+
+def _check_owners(rows: Rows) -> Iterator[Problem]:
+    """A price belongs to a plan or to a contract, to exactly one of the two."""
+    for name in ("plan_fees.csv", "signup_credits.csv", "rates.csv"):
+        for line, row in rows[name]:
+            owners = [getattr(row, "plan_id"), getattr(row, "contract_id")]  # noqa: B009 - rows of three kinds
+            if owners.count(None) != 1:
+                yield Problem(
+                    _shown(name), line, "must name a plan_id or a contract_id, and not both.", "Fill in exactly one."
+                )
+
+
+def _check_contracts(rows: Rows) -> Iterator[Problem]:
+    """A customer has one contract at a time."""
+    contracts = [(line, row) for line, row in rows["contracts.csv"] if isinstance(row, Contract)]
+    by_customer: Callable[[tuple[int, Contract]], tuple[str, AwareDatetime]] = lambda item: (  # noqa: E731
+        item[1].customer_id,
+        item[1].starts_at,
+    )
+    ordered = sorted(contracts, key=by_customer)
+    for line, contract in ordered:
+        if contract.ends_at is not None and contract.ends_at <= contract.starts_at:
+            yield Problem(_shown("contracts.csv"), line, "ends before it starts.", "Correct starts_at or ends_at.")
+    for (earlier_line, earlier), (line, later) in zip(ordered, ordered[1:], strict=False):
+        if earlier.customer_id == later.customer_id and (earlier.ends_at is None or later.starts_at < earlier.ends_at):
+            yield Problem(
+                _shown("contracts.csv"),
+                line,
+                f"overlaps line {earlier_line}: both are in force for {later.customer_id} from {later.starts_at:%Y-%m-%d}.",
+                "End the earlier one when the later one starts.",
+            )

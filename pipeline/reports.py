@@ -1,0 +1,69 @@
+"""Reads the analysts' copy: what the command line lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from pipeline.errors import BillhouseError
+from pipeline.home import Home
+from pipeline.ledger_files import closed_periods
+from pipeline.periods import BillingPeriod
+
+
+def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to billing.duckdb, its report tables at hand by their bare names.
+
+    The file and its schema are both called `billing`, so that to DuckDB `billing.invoices` could mean either: hence `use`.
+    Raises BillhouseError where nothing was built yet.
+    """
+    if not home.billing.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    connection = duckdb.connect(str(home.billing), read_only=True)
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("use billing.billing")
+    return connection
+
+
+def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[str, Any]]:
+    """Invoices by period and customer, each as a dictionary; amounts are text in the currency's own digits."""
+    with open_reports(home) as reports:
+        rows = reports.execute(
+            "select invoice_id, customer_id, customer_name, period, currency, status, plan_id, collection, line_count,"
+            " subtotal_amount, credits_applied_amount, total_amount, stripe_invoice_id"
+            " from invoices where $period is null or period = $period order by period, customer_id, currency",
+            {"period": str(period) if period else None},
+        )
+        return [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+
+
+def read_status(home: Home) -> dict[str, Any]:
+    """What has landed, been built, closed and published."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    from pipeline.warehouse import last_build
+
+    record = last_build(home)
+    files = ds.dataset(home.raw / "landed_files", format="parquet").to_table() if any(home.raw.glob("*/*")) else None
+    counts = {
+        name: (pc.sum(files[f"{name}_rows"]).as_py() or 0 if files is not None else 0)
+        for name in ("received", "accepted", "duplicate", "quarantined")
+    }
+    months: list[dict[str, Any]] = []
+    if home.billing.exists():
+        with open_reports(home) as reports:
+            rows = reports.execute(
+                "select period, currency, status, count(*) as invoices, sum(subtotal_amount) as subtotal_amount,"
+                " sum(credits_applied_amount) as credits_applied_amount, sum(total_amount) as total_amount"
+                " from invoices group by all order by period, currency, status"
+            )
+            months = [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+    return {
+        "home": str(home.path),
+        "landed": {"files": files.num_rows if files is not None else 0, **counts},
+        "built_as_of": record.as_of.isoformat() if record else None,
+        "closed": [str(period) for period in closed_periods(home)],
+        "months": months,
+    }

@@ -1,0 +1,35 @@
+"""What a deployment may set, from the environment (BILLHOUSE_...). Secrets of Stripe are read by pipeline.stripe alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.errors import BillhouseError
+
+
+class Settings(BaseSettings):
+    """Settings with their defaults; each is read from BILLHOUSE_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="BILLHOUSE_")
+
+    close_grace_hours: int = Field(default=48, ge=0)
+    """How long after a month's end it may be closed: late events have until then. Billing rules, section 7."""
+    heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
+    """For collectors that tick: a longer silence ends a session. Off by default. Billing rules, section 4."""
+
+    @property
+    def close_grace(self) -> timedelta:
+        return timedelta(hours=self.close_grace_hours)
+
+    @classmethod
+    def load(cls) -> Settings:
+        """The settings in force. Raises BillhouseError that names the variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = "BILLHOUSE_" + str(first["loc"][0]).upper()
+            raise BillhouseError(f"The setting {name} is wrong: {first['msg']}.", "Correct or unset it.") from None

@@ -1,0 +1,38 @@
+"""ledger/publications/: one Parquet file for each invoice that Stripe has."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    {
+        "invoice_id": pa.string(),
+        "period": pa.string(),
+        "customer_id": pa.string(),
+        "livemode": pa.bool_(),
+        "stripe_customer_id": pa.string(),
+        "stripe_invoice_id": pa.string(),
+        "stripe_invoice_number": pa.string(),
+        "status": pa.string(),
+        "total_amount": pa.decimal128(18, 3),
+        "currency": pa.string(),
+        "hosted_invoice_url": pa.string(),
+        "content_hash": pa.string(),
+        "published_at": _INSTANT,
+    }
+)
+
+
+def ensure_publications(home: Home) -> None:
+    """A zero-row file, so that the models find the collection before the first publication."""
+    target = home.publications / "_schema.parquet"
+    if not target.exists():
+        home.publications.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replace_atomically(target) as path:
+            pq.write_table(SCHEMA.empty_table(), path)

@@ -1,0 +1,281 @@
+"""Builds the warehouse with dbt, and gives analysts their own copy of it.
+
+A build is a pure function of what has landed, what has been closed, the price book and `as_of`. It runs in one writer's file
+(`warehouse.duckdb`); when every check has passed, the report tables are copied to `billing.duckdb` and `marts/`, which are
+replaced by rename: a reader that holds the old ones keeps reading them, and a failed build leaves them as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipeline.errors import BillhouseError
+from pipeline.files import replace_atomically
+from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.landing import ensure_collections
+from pipeline.ledger_files import ensure_ledger
+from pipeline.price_book import require_sound_price_book
+from pipeline.settings import Settings
+from pipeline.stripe.publications import ensure_publications
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what was built last, how many steps are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build did."""
+
+    as_of: datetime
+    steps: int
+    """Seeds, models and checks that ran."""
+    seconds: float
+    tables: dict[str, int]
+    """Rows of each report table."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "as_of": self.as_of.isoformat(),
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "tables": self.tables,
+        }
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """What the standing warehouse was built from."""
+
+    as_of: datetime
+    fingerprint: str
+
+
+def build(
+    home: Home,
+    as_of: datetime | None = None,
+    *,
+    project: Path = PROJECT_ROOT,
+    on_progress: OnProgress | None = None,
+) -> BuildResult:
+    """Build every model and run every check, then swap the analysts' copy.
+
+    `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
+    book are. Raises PriceBookError, or BillhouseError that names each model or check that failed.
+    """
+    started_at = datetime.now(UTC)
+    as_of = as_of or started_at
+    require_sound_price_book(project / "seeds")
+    with home.writing():
+        prepare_build(home, as_of)
+        fingerprint = input_fingerprint(home, as_of, project)
+        steps = _run_dbt(home, project, on_progress)
+        tables = publish_snapshot(home)
+        _record_build(home, BuildRecord(as_of, fingerprint))
+    return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
+
+
+def prepare_build(home: Home, as_of: datetime) -> None:
+    """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
+    ensure_collections(home)
+    ensure_ledger(home)
+    ensure_publications(home)
+    (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
+    inputs = home.path / "build" / "inputs.parquet"
+    inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    with replace_atomically(inputs) as path, duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(
+            f"copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds) to '{path}' (format parquet)",
+            [as_of, Settings.load().heartbeat_timeout_seconds],
+        )
+
+
+def dbt_environment(home: Home) -> dict[str, str]:
+    """The environment variables that profiles.yml and the models read."""
+    return {HOME_VARIABLE: str(home.path)}
+
+
+def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
+    """Where dbt finds the project and keeps its own files: one target folder a home."""
+    return [
+        *("--project-dir", str(project)),
+        *("--profiles-dir", str(project)),
+        *("--target-path", str(home.path / ".dbt" / "target")),
+        *("--log-path", str(home.path / ".dbt" / "logs")),
+    ]
+
+
+def last_build(home: Home) -> BuildRecord | None:
+    """What the standing warehouse was built from, or None where there is none."""
+    try:
+        record = json.loads((home.path / "build" / "last.json").read_text())
+        return BuildRecord(datetime.fromisoformat(record["as_of"]), record["fingerprint"])
+    except (FileNotFoundError, KeyError, ValueError):
+        return None
+
+
+def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> bool:
+    """Whether a build as of this instant would only repeat the standing one."""
+    record = last_build(home)
+    return (
+        record is not None
+        and home.warehouse.exists()
+        and home.billing.exists()
+        and record.as_of == as_of
+        and record.fingerprint == input_fingerprint(home, as_of, project)
+    )
+
+
+def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
+    """SHA-256 over everything a build reads: what landed, what was closed and published, price book, models and settings."""
+    digest = hashlib.sha256(f"{as_of.isoformat()}|{Settings.load().model_dump_json()}".encode())
+    for folder in (home.raw / "landed_files", home.closes, home.publications):
+        for name in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
+            digest.update(name.encode() + b"\0")
+    for folder in ("seeds", "models", "macros"):
+        for path in sorted((project / folder).rglob("*")):
+            if path.is_file():
+                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def publish_snapshot(home: Home) -> dict[str, int]:
+    """Copy the report tables to billing.duckdb and marts/, with their comments, and swap them in.
+
+    Returns the rows of each table. Tables are written in the order their yml names, so the same rows give the same bytes.
+    """
+    scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
+    try:
+        with duckdb.connect(str(scratch)) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
+            connection.execute("create schema billing")
+            rows = {
+                table: _copy_table(connection, table, order_by) for table, order_by in sorted(_report_orders(home).items())
+            }
+            connection.execute("detach warehouse")
+            connection.execute("checkpoint")
+            for table in rows:
+                with replace_atomically(home.marts / f"{table}.parquet") as path:
+                    connection.execute(f"copy billing.{table} to '{path}' (format parquet, compression zstd)")
+        scratch.chmod(0o440)
+        os.replace(scratch, home.billing)
+    finally:
+        scratch.unlink(missing_ok=True)
+    for leftover in home.marts.glob("*.parquet"):
+        if leftover.stem not in rows:
+            leftover.unlink()
+    return rows
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, table: str, order_by: str) -> int:
+    connection.execute(f"create table billing.{table} as select * from warehouse.billing.{table} order by {order_by}")
+    described = connection.execute(
+        "select null as column_name, comment from duckdb_tables()"
+        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
+        " union all select column_name, comment from duckdb_columns()"
+        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table",
+        {"table": table},
+    ).fetchall()
+    for column, comment in described:
+        if comment is not None:
+            quoted = comment.replace("'", "''")
+            target = f"table billing.{table}" if column is None else f'column billing.{table}."{column}"'
+            connection.execute(f"comment on {target} is '{quoted}'")
+    counted = connection.execute(f"select count(*) from billing.{table}").fetchone()
+    assert counted is not None
+    return int(counted[0])
+
+
+def _report_orders(home: Home) -> dict[str, str]:
+    """The report tables, and the total order each is written in (config.meta.order_by in models/reports)."""
+    manifest = json.loads((home.path / ".dbt" / "target" / "manifest.json").read_text())
+    return {
+        node["alias"]: node["config"]["meta"]["order_by"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and node["schema"] == "billing"
+    }
+
+
+def _record_build(home: Home, record: BuildRecord) -> None:
+    with replace_atomically(home.path / "build" / "last.json") as path:
+        path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "fingerprint": record.fingerprint}))
+
+
+def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None) -> int:
+    """One `dbt build` in this process. Returns the steps that ran; raises BillhouseError where one failed."""
+    from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
+
+    done = 0
+
+    def follow(event: Any) -> None:
+        nonlocal done
+        if on_progress is not None and event.info.name == "LogStartLine":
+            done = event.data.index
+            on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
+
+    arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
+    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
+    with _environment(dbt_environment(home)):
+        try:
+            outcome = dbtRunner(callbacks=[follow]).invoke([*arguments, *quiet])
+        finally:
+            _let_go_of_the_warehouse()
+    if outcome.exception is not None:
+        raise BillhouseError(
+            f"The models could not be built: {outcome.exception}",
+            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+        )
+    results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
+    failed = [result for result in results if result.status in ("error", "fail", "runtime error")]
+    if failed:
+        listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
+        raise BillhouseError(
+            f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
+            f"\n{listed}\n",
+            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+        )
+    return len(results)
+
+
+def _let_go_of_the_warehouse() -> None:
+    """dbt-duckdb keeps its database open for the life of the process; the snapshot, and other processes, need it closed."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    if DuckDBConnectionManager._ENV is not None:  # noqa: SLF001 - env() raises where there is none
+        DuckDBConnectionManager.env().close()
+        DuckDBConnectionManager.close_all_connections()
+
+
+def _told(result: Any) -> str:
+    node = result.node
+    what = {"model": "model", "seed": "price book file", "test": "check"}.get(str(node.resource_type), "step")
+    message = " ".join(str(result.message or "").split())
+    described = f" ({node.description.strip()})" if what == "check" and node.description else ""
+    return f"{what} {node.name}{described}: {message}"
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the time of a block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,228 @@
+"""The price book: the seeds' CSV files, effective-dated. Billing rules, section 5.
+
+A version holds from its `valid_from` until the next one of the same thing. What belongs to a contract beats the plan's
+while the contract is in force; what the contract leaves out, or leaves empty, is the plan's.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class UnsupportedPriceError(Exception):
+    """The price book says something that this engine does not know yet."""
+
+
+@dataclass(frozen=True)
+class Meter:
+    meter_id: str
+    resource_column: str
+    """The event's column that it reads."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a plan says, or a contract says over it: None where it says nothing."""
+
+    maximum_session: timedelta | None
+    default_sandbox: dict[str, Decimal | None]
+    """By resource column."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    contract_id: str
+    customer_id: str
+    starts_at: datetime
+    ends_at: datetime | None
+    terms: Terms
+
+    def is_in_force(self, instant: datetime) -> bool:
+        return self.starts_at <= instant and (self.ends_at is None or instant < self.ends_at)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One version of what one unit of one meter costs."""
+
+    rate_id: str
+    unit_amount: Fraction
+    allowance_level: Fraction
+    """In units of the resource: free quantity = level x seconds."""
+
+
+@dataclass(frozen=True)
+class Fee:
+    """One version of a monthly fee."""
+
+    fee_id: str
+    monthly_amount: Fraction
+
+
+class Versions(Generic[V]):
+    """Values of things over time."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, ...], list[tuple[datetime, V]]] = defaultdict(list)
+
+    def add(self, key: tuple[str, ...], valid_from: datetime, value: V) -> None:
+        versions = self._of[key]
+        versions.append((valid_from, value))
+        versions.sort(key=lambda version: version[0])
+
+    def at(self, key: tuple[str, ...], instant: datetime) -> V | None:
+        """The version in force at an instant; None before the first."""
+        found = None
+        for valid_from, value in self._of.get(key, ()):
+            if valid_from <= instant:
+                found = value
+        return found
+
+    def instants(self) -> set[datetime]:
+        """Every instant at which some version begins to hold."""
+        return {valid_from for versions in self._of.values() for valid_from, _ in versions}
+
+
+@dataclass(frozen=True)
+class PriceBook:
+    meters: tuple[Meter, ...]
+    minor_unit_digits: dict[str, int]
+    plans: Versions[Terms]
+    contracts: dict[str, list[Contract]]
+    """By customer."""
+    rates: Versions[Rate]
+    fees: Versions[Fee]
+    signup_credits: Versions[Decimal]
+    version_instants: frozenset[datetime]
+    """Every instant at which something that belongs to a plan or a contract gets a new version."""
+
+    @classmethod
+    def read(cls, folder: Path) -> PriceBook:
+        """Read the CSV files of a seeds folder. Raises UnsupportedPriceError on what the engine does not know."""
+        meters = tuple(Meter(row["meter_id"], row["resource_column"]) for row in _rows(folder, "meters"))
+        columns = [meter.resource_column for meter in meters]
+        plans: Versions[Terms] = Versions()
+        for row in _rows(folder, "plans"):
+            plans.add((row["plan_id"],), _instant(row["valid_from"]), _terms(row, columns))
+        contracts: dict[str, list[Contract]] = defaultdict(list)
+        for row in _rows(folder, "contracts"):
+            ends_at = _instant(row["ends_at"]) if row["ends_at"] else None
+            contract = Contract(
+                row["contract_id"], row["customer_id"], _instant(row["starts_at"]), ends_at, _terms(row, columns)
+            )
+            contracts[contract.customer_id].append(contract)
+        rates = _versions(folder, "rates", _rate, "meter_id", "currency")
+        fees = _versions(folder, "plan_fees", _fee, "currency")
+        credits = _versions(folder, "signup_credits", lambda row: Decimal(row["credit_amount"]), "currency")
+        return cls(
+            meters=meters,
+            minor_unit_digits={row["currency"]: int(row["minor_unit_digits"]) for row in _rows(folder, "currencies")},
+            plans=plans,
+            contracts=dict(contracts),
+            rates=rates,
+            fees=fees,
+            signup_credits=credits,
+            version_instants=frozenset(rates.instants() | fees.instants() | plans.instants()),
+        )
+
+    def contract(self, customer_id: str, instant: datetime) -> Contract | None:
+        """The customer's contract in force."""
+        for contract in self.contracts.get(customer_id, ()):
+            if contract.is_in_force(instant):
+                return contract
+        return None
+
+    def maximum_session(self, customer_id: str, plan_id: str, instant: datetime) -> timedelta | None:
+        """How long a session that starts now may run; None without a maximum."""
+        contract = self.contract(customer_id, instant)
+        if contract is not None and contract.terms.maximum_session is not None:
+            return contract.terms.maximum_session
+        plan = self.plans.at((plan_id,), instant)
+        return plan.maximum_session if plan is not None else None
+
+    def default_resource(self, customer_id: str, plan_id: str, column: str, instant: datetime) -> Decimal:
+        """What a start gets that does not name this resource. LookupError where the price book does not say."""
+        contract = self.contract(customer_id, instant)
+        if contract is not None and (value := contract.terms.default_sandbox[column]) is not None:
+            return value
+        plan = self.plans.at((plan_id,), instant)
+        if plan is None or (value := plan.default_sandbox[column]) is None:
+            raise LookupError(f"The price book has no default {column} for plan {plan_id} at {instant}.")
+        return value
+
+    def rate(self, customer_id: str, plan_id: str, meter_id: str, currency: str, instant: datetime) -> Rate | None:
+        return self._contract_then_plan(self.rates, customer_id, plan_id, instant, meter_id, currency)
+
+    def fee(self, customer_id: str, plan_id: str, currency: str, instant: datetime) -> Fee | None:
+        return self._contract_then_plan(self.fees, customer_id, plan_id, instant, currency)
+
+    def signup_credit(self, customer_id: str, plan_id: str, currency: str, instant: datetime) -> Decimal | None:
+        return self._contract_then_plan(self.signup_credits, customer_id, plan_id, instant, currency)
+
+    def change_instants(self, customer_id: str) -> set[datetime]:
+        """Every instant at which this customer's prices may change without any record of its own."""
+        changes = set(self.version_instants)
+        for contract in self.contracts.get(customer_id, ()):
+            changes.add(contract.starts_at)
+            if contract.ends_at is not None:
+                changes.add(contract.ends_at)
+        return changes
+
+    def _contract_then_plan(
+        self, versions: Versions[V], customer_id: str, plan_id: str, instant: datetime, *key: str
+    ) -> V | None:
+        contract = self.contract(customer_id, instant)
+        if contract is not None:
+            value = versions.at(("contract", contract.contract_id, *key), instant)
+            if value is not None:
+                return value
+        return versions.at(("plan", plan_id, *key), instant)
+
+
+def _rows(folder: Path, table: str) -> list[dict[str, str]]:
+    with (folder / f"{table}.csv").open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _versions(folder: Path, table: str, value: Callable[[dict[str, str]], V], *key_columns: str) -> Versions[V]:
+    versions: Versions[V] = Versions()
+    for row in _rows(folder, table):
+        owner = ("plan", row["plan_id"]) if row["plan_id"] else ("contract", row["contract_id"])
+        versions.add((*owner, *(row[column] for column in key_columns)), _instant(row["valid_from"]), value(row))
+    return versions
+
+
+def _terms(row: dict[str, str], columns: list[str]) -> Terms:
+    maximum = row["max_session_seconds"]
+    defaults = {column: row[f"default_{column}"] for column in columns}
+    return Terms(
+        maximum_session=timedelta(seconds=int(maximum)) if maximum else None,
+        default_sandbox={column: Decimal(text) if text else None for column, text in defaults.items()},
+    )
+
+
+def _rate(row: dict[str, str]) -> Rate:
+    if row["charge_model"] != "per_unit":
+        raise UnsupportedPriceError(f"Rate {row['rate_id']} has charge model {row['charge_model']}.")
+    return Rate(row["rate_id"], Fraction(row["unit_amount"]), Fraction(row["allowance_level"] or "0"))
+
+
+def _fee(row: dict[str, str]) -> Fee:
+    if row["fee_timing"] != "arrears":
+        raise UnsupportedPriceError(f"Fee {row['fee_id']} is due in {row['fee_timing']}.")
+    return Fee(row["fee_id"], Fraction(row["monthly_fee_amount"]))
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

@@ -1,0 +1,156 @@
+"""What goes into the engine and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    START = "sandbox_started"
+    UPDATE = "resources_updated"
+    STOP = "sandbox_stopped"
+
+
+class EndReason(StrEnum):
+    STOPPED = "stopped"
+    STOP_MISSING = "stop_missing"
+    END_INFERRED = "end_inferred"
+    HEARTBEAT_LOST = "heartbeat_lost"
+    OPEN = "open"
+
+
+class LineType(StrEnum):
+    USAGE = "usage"
+    FEE = "fee"
+    DISCOUNT = "discount"
+    COMMITMENT = "commitment"
+    CARRY_FORWARD = "carry_forward"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One usage event. Billing rules, section 3. A resource that is None is absent, which is not wrong."""
+
+    event_id: str | None
+    """None where the row had none: `accept` derives it."""
+    sandbox_id: str
+    user_id: str
+    event_at: datetime
+    event_type: EventType
+    vcpu_count: Decimal | None = None
+    memory_gb: Decimal | None = None
+    storage_gb: Decimal | None = None
+    execution_id: str | None = None
+    metadata: str | None = None
+
+
+@dataclass(frozen=True)
+class SubscriptionRecord:
+    """From `effective_at` on, the customer is on the plan. Billing rules, section 5."""
+
+    customer_id: str
+    plan_id: str
+    effective_at: datetime
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a sandbox, billed in [started_at, ended_at). Billing rules, section 4."""
+
+    sandbox_id: str
+    execution_id: str
+    """'' where the events name none."""
+    customer_id: str
+    plan_id: str
+    """The plan in force at its start."""
+    started_at: datetime
+    ended_at: datetime
+    """For an open session: as_of, up to which it is billed so far."""
+    end_reason: EndReason
+    is_start_missing: bool
+    quantities: dict[str, Decimal]
+    """Per meter: resource x seconds."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One due line, or one invoice line. Billing rules, section 5."""
+
+    customer_id: str
+    period: str
+    """The month whose invoice it is on, '2024-02'."""
+    service_period: str
+    """The month it is for."""
+    line_type: LineType
+    plan_id: str
+    meter_id: str | None
+    """None for anything but usage."""
+    rate_id: str
+    """The rate's or the fee's version."""
+    quantity: Decimal
+    """Usage: resource x seconds. Fee: seconds of the month on the plan and fee version."""
+    billable_quantity: Decimal
+    """After the allowance."""
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Invoice:
+    customer_id: str
+    period: str
+    subtotal: Decimal
+    credits_applied: Decimal
+    total: Decimal
+
+
+@dataclass(frozen=True)
+class DailyUsage:
+    """A usage line by UTC day; the amounts of a line's days sum to the line's."""
+
+    customer_id: str
+    usage_date: date
+    period: str
+    plan_id: str
+    meter_id: str
+    rate_id: str
+    quantity: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class CreditGrant:
+    """Billing rules, section 6."""
+
+    grant_id: str
+    customer_id: str
+    amount: Decimal
+    currency: str
+    granted_at: datetime
+    expires_at: datetime | None = None
+    priority: int = 0
+    scope: str = "usage"
+    """'usage' or 'all': the lines it may pay for."""
+    source: str = "signup"
+
+
+@dataclass(frozen=True)
+class CreditApplication:
+    grant_id: str
+    customer_id: str
+    period: str
+    amount: Decimal
+
+
+@dataclass
+class Result:
+    """Everything due as of an instant; every month's invoice as if the earlier months had been closed in order."""
+
+    sessions: list[Session] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    invoices: list[Invoice] = field(default_factory=list)
+    usage_daily: list[DailyUsage] = field(default_factory=list)
+    grants: list[CreditGrant] = field(default_factory=list)
+    credit_applications: list[CreditApplication] = field(default_factory=list)

@@ -1,0 +1,209 @@
+"""From a sandbox's events to its sessions: the state table, cell by cell. Billing rules, section 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from itertools import groupby
+
+from .customers import Customer
+from .exact import seconds, to_decimal
+from .price_book import Meter
+from .records import EndReason, Event, EventType, Session
+
+Resources = dict[str, Fraction]
+"""By resource column, in units of the resource."""
+
+
+@dataclass
+class Run:
+    """A session while it is being followed, and after."""
+
+    started_at: datetime
+    plan_id: str
+    maximum: timedelta | None
+    is_start_missing: bool
+    last_event_at: datetime
+    steps: list[tuple[datetime, Resources]] = field(default_factory=list)
+    """From each instant on, these resources."""
+    ended_at: datetime | None = None
+    end_reason: EndReason | None = None
+
+    @property
+    def inferred_end(self) -> datetime | None:
+        """Where it ends if nothing says so: its plan's maximum, or its last event after that. None without a maximum."""
+        if self.maximum is None:
+            return None
+        return max(self.started_at + self.maximum, self.last_event_at)
+
+    def end(self, ended_at: datetime, reason: EndReason) -> None:
+        self.ended_at = ended_at
+        self.end_reason = reason
+
+    def pieces(self) -> list[tuple[datetime, datetime, Resources]]:
+        """What ran, [start, end) by [start, end), with constant resources."""
+        assert self.ended_at is not None
+        ends = [start for start, _ in self.steps[1:]] + [self.ended_at]
+        return [
+            (start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end
+        ]
+
+    def quantities(self, meters: tuple[Meter, ...]) -> dict[str, Fraction]:
+        """Resource x seconds, by meter."""
+        totals = {meter.meter_id: Fraction(0) for meter in meters}
+        for start, end, resources in self.pieces():
+            for meter in meters:
+                totals[meter.meter_id] += resources[meter.resource_column] * seconds(end - start)
+        return totals
+
+
+def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> list[Run]:
+    """The runs of one timeline: one sandbox, and one execution of it where events name executions.
+
+    `events` are accepted ones up to the customer's as_of, in any order.
+    """
+    timeline = _Timeline(customer, heartbeat_timeout)
+    in_order = sorted(events, key=lambda event: event.event_at)
+    for instant, together in groupby(in_order, key=lambda event: event.event_at):
+        timeline.take(instant, list(together))
+    timeline.look_back_from(customer.as_of)
+    return timeline.runs
+
+
+class _Timeline:
+    def __init__(self, customer: Customer, heartbeat_timeout: timedelta | None) -> None:
+        self.customer = customer
+        self.heartbeat_timeout = heartbeat_timeout
+        self.columns = [meter.resource_column for meter in customer.price_book.meters]
+        self.runs: list[Run] = []
+        self.running: Run | None = None
+        self.is_after_a_stop = False
+
+    def take(self, instant: datetime, together: list[Event]) -> None:
+        """Everything that happens at one instant."""
+        start = _highest(together, EventType.START)
+        stop = _highest(together, EventType.STOP)
+        update = _highest(together, EventType.UPDATE)
+        self._end_if_silent(instant, is_started_anew=start is not None and stop is None)
+
+        if start and stop:
+            if self.running:
+                self._end(instant, EndReason.STOPPED)
+                self._open(instant, start, update)
+            else:
+                # A session of no length: nothing is billed, and it does not run afterwards.
+                self._open(instant, start, update)
+                self._end(instant, EndReason.STOPPED)
+                self.is_after_a_stop = True
+        elif start:
+            if self.running:
+                inferred_end = self.running.inferred_end
+                self._end(instant if inferred_end is None else min(instant, inferred_end), EndReason.STOP_MISSING)
+            self._open(instant, start, update)
+        elif stop:
+            if self.running:
+                self._end(instant, EndReason.STOPPED)
+            # else stop_without_start: ignored. Either way an update at this instant or later finds nothing running.
+            self.is_after_a_stop = True
+        elif update:
+            if self.running:
+                self._change(instant, update)
+            elif not self.is_after_a_stop:
+                self._open(instant, None, update)
+            # else update_after_stop: ignored.
+
+    def look_back_from(self, as_of: datetime) -> None:
+        """End, at or before as_of, what nothing ended."""
+        self._end_if_silent(as_of)
+        if self.running is None:
+            return
+        maximum = self.running.maximum
+        if maximum is None or as_of < self.running.started_at + maximum:
+            self._end(as_of, EndReason.OPEN)
+        else:
+            inferred_end = self.running.inferred_end
+            assert inferred_end is not None
+            self._end(min(inferred_end, as_of), EndReason.END_INFERRED)
+
+    def _end_if_silent(self, instant: datetime, is_started_anew: bool = False) -> None:
+        """With a heartbeat timeout, a longer silence ended the session: at its last event plus the timeout, or at its
+        inferred end if that was earlier. A later update may open another.
+        """
+        run, timeout = self.running, self.heartbeat_timeout
+        if run is None or timeout is None or instant - run.last_event_at <= timeout:
+            return
+        lost_at = run.last_event_at + timeout
+        inferred_end = run.inferred_end
+        if inferred_end is not None and inferred_end < lost_at:
+            self._end(inferred_end, EndReason.STOP_MISSING if is_started_anew else EndReason.END_INFERRED)
+        else:
+            self._end(lost_at, EndReason.HEARTBEAT_LOST)
+
+    def _open(self, instant: datetime, start: Event | None, update: Event | None) -> None:
+        """A session opens with the update's resources, else the start's, else the plan's default sandbox's."""
+        resources: Resources = {}
+        for column in self.columns:
+            value = _named(update, column)
+            if value is None:
+                value = _named(start, column)
+            if value is None:
+                value = Fraction(self.customer.default_resource(column, instant))
+            resources[column] = value
+        self.running = Run(
+            started_at=instant,
+            plan_id=self.customer.plan_at(instant),
+            maximum=self.customer.maximum_session(instant),
+            is_start_missing=start is None,
+            last_event_at=instant,
+            steps=[(instant, resources)],
+        )
+        self.runs.append(self.running)
+        self.is_after_a_stop = False
+
+    def _change(self, instant: datetime, update: Event) -> None:
+        """Resources change from here; one that the update does not name stays what it was."""
+        assert self.running is not None
+        _, before = self.running.steps[-1]
+        after = dict(before)
+        for column in self.columns:
+            value = _named(update, column)
+            if value is not None:
+                after[column] = value
+        self.running.last_event_at = instant
+        if after != before:
+            self.running.steps.append((instant, after))
+
+    def _end(self, instant: datetime, reason: EndReason) -> None:
+        assert self.running is not None
+        self.running.end(instant, reason)
+        self.running = None
+
+
+def _highest(together: list[Event], event_type: EventType) -> Event | None:
+    """Of several of a kind at one instant the highest event_id wins, as a whole."""
+    of_that_type = [event for event in together if event.event_type is event_type]
+    return max(of_that_type, key=lambda event: event.event_id or "", default=None)
+
+
+def _named(event: Event | None, column: str) -> Fraction | None:
+    value = None if event is None else getattr(event, column)
+    return None if value is None else Fraction(value)
+
+
+def session_of(run: Run, sandbox_id: str, execution_id: str, customer: Customer) -> Session:
+    """A run as the record that is reported."""
+    assert run.ended_at is not None and run.end_reason is not None
+    quantities = run.quantities(customer.price_book.meters)
+    return Session(
+        sandbox_id=sandbox_id,
+        execution_id=execution_id,
+        customer_id=customer.customer_id,
+        plan_id=run.plan_id,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        end_reason=run.end_reason,
+        is_start_missing=run.is_start_missing,
+        quantities={meter_id: to_decimal(quantity) for meter_id, quantity in quantities.items()},
+    )

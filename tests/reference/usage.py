@@ -1,0 +1,63 @@
+"""From what ran to quantities: resource x seconds, by day, plan and rate version. Billing rules, sections 4 and 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from fractions import Fraction
+
+from .customers import Stretch
+from .exact import days_of, month_of, seconds
+from .price_book import Meter, Rate
+from .sessions import Run
+
+
+@dataclass(frozen=True)
+class GroupKey:
+    """A rating group of one customer: service month x plan x rate version x meter."""
+
+    month: datetime
+    plan_id: str
+    meter_id: str
+    rate_id: str
+
+
+@dataclass
+class Group:
+    """What was used in a rating group, and for how long its allowance was given."""
+
+    rate: Rate
+    allowance_seconds: Fraction = Fraction(0)
+    quantity_by_day: dict[date, Fraction] = field(default_factory=dict)
+
+    @property
+    def quantity(self) -> Fraction:
+        return sum(self.quantity_by_day.values(), Fraction(0))
+
+
+def measure(runs: Iterable[Run], stretches: list[Stretch], meters: tuple[Meter, ...]) -> dict[GroupKey, Group]:
+    """Every rating group of one customer, the ones in which nothing ran too."""
+    groups: dict[GroupKey, Group] = {}
+    for stretch in stretches:
+        for meter_id, rate in stretch.rates.items():
+            if rate is not None:
+                group = groups.setdefault(_key(stretch, meter_id), Group(rate))
+                group.allowance_seconds += seconds(stretch.duration)
+    for run in runs:
+        for start, end, resources in run.pieces():
+            for stretch in stretches:
+                for day, duration in days_of(max(start, stretch.start), min(end, stretch.end)):
+                    for meter in meters:
+                        quantity = resources[meter.resource_column] * seconds(duration)
+                        if quantity:
+                            by_day = groups[_key(stretch, meter.meter_id)].quantity_by_day
+                            by_day[day] = by_day.get(day, Fraction(0)) + quantity
+    return groups
+
+
+def _key(stretch: Stretch, meter_id: str) -> GroupKey:
+    rate = stretch.rates[meter_id]
+    if rate is None:
+        raise LookupError(f"The price book has no {meter_id} rate for plan {stretch.plan_id} at {stretch.start}.")
+    return GroupKey(month_of(stretch.start), stretch.plan_id, meter_id, rate.rate_id)

@@ -1,0 +1,77 @@
+"""Helpers that several test modules share."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import duckdb
+
+from pipeline.cli import main
+from pipeline.home import Home
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and how it ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output as the one JSON object that --json promises."""
+        parsed: dict[str, Any] = json.loads(self.stdout)
+        return parsed
+
+
+def billhouse(home: Path, *words: object) -> Outcome:
+    """Call the command line in this process, as `billhouse --home HOME WORDS...`."""
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    argv = ["billhouse", "--home", str(home), *map(str, words)]
+    with patch.object(sys, "argv", argv), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    return Outcome(code, stdout.getvalue(), stderr.getvalue())
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
+    """JSON lines; a row that is text is written as it is (for rows that are no JSON)."""
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
+    """Rows of the analysts' copy, as dictionaries."""
+    with duckdb.connect(str(home.billing), read_only=True) as reports:
+        reports.execute("set TimeZone = 'UTC'")
+        reports.execute("use billing.billing")
+        result = reports.execute(sql, list(parameters))
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+_SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped"}
+_counter = iter(range(1, 1_000_000_000))
+
+
+def event(what: str, at: str, *, user: str = "ada", sandbox: str = "box", **more: Any) -> dict[str, Any]:
+    """One usage event as a collector would write it: event('start', '2026-09-01T10:00:00Z', vcpu_count=2)."""
+    return {
+        "event_id": f"evt-{next(_counter):09d}",
+        "sandbox_id": sandbox,
+        "user_id": user,
+        "timestamp": at,
+        "event_type": _SHORT[what],
+        **more,
+    }

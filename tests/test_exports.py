@@ -1,0 +1,277 @@
+"""What finance gets for a period: a workbook and CSV files, safe to open and equal to the report tables."""
+
+from __future__ import annotations
+
+import csv
+import stat
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pytest
+
+from pipeline.errors import BillhouseError
+from pipeline.exports import export_period
+from pipeline.exports.tables import Column, ColumnKind, csv_text, money_format
+from pipeline.home import Home
+from pipeline.periods import BillingPeriod
+
+SEPTEMBER = BillingPeriod(2026, 9)
+FORMULA_NAMES = ['=HYPERLINK("http://x")', "+1 Studio", "-Dash & Co", "@home", "\ttab", "\rreturn"]
+
+REPORTS = """
+    create schema billing.billing;
+    use billing.billing;
+    create table invoices (
+        invoice_id varchar, customer_id varchar, period varchar, currency varchar, status varchar, plan_id varchar,
+        collection varchar, subtotal_amount decimal(18,3), credits_applied_amount decimal(18,3),
+        total_amount decimal(18,3), line_count integer, customer_name varchar, customer_email varchar,
+        stripe_customer_id varchar, stripe_invoice_id varchar, closed_at timestamptz, published_at timestamptz);
+    create table invoice_lines (
+        invoice_id varchar, line_id varchar, line_number integer, customer_id varchar, period varchar,
+        service_period varchar, line_type varchar, plan_id varchar, meter_id varchar, rate_id varchar,
+        quantity decimal(38,12), unit varchar, unit_amount decimal(38,12), billable_quantity decimal(38,12),
+        amount decimal(18,3), currency varchar, description varchar, is_adjustment boolean);
+    create table usage_daily (
+        customer_id varchar, usage_date date, period varchar, plan_id varchar, meter_id varchar, rate_id varchar,
+        quantity decimal(38,12), unit varchar, amount decimal(18,3), currency varchar);
+"""
+
+
+def write_reports(home: Home) -> None:
+    """Six customers in dollars (names that look like formulas), one in yen, one draft of the month after."""
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute("set TimeZone = 'America/New_York'")
+        reports.execute(REPORTS)
+        for number, name in enumerate(FORMULA_NAMES, start=1):
+            plan, status = ("pro", "published") if number % 2 else ("hobby", "closed")
+            invoice = f"INV-2026-09-{number}"
+            credits = Decimal("100.00") if number == 1 else Decimal(0)
+            reports.execute(
+                "insert into invoices values (?, ?, '2026-09', 'USD', ?, ?, 'none', 150.10, ?, ?, 2, ?, null,"
+                " null, null, '2026-10-03T00:00:00Z', null)",
+                [invoice, f"c{number}", status, plan, credits, Decimal("150.10") - credits, name],
+            )
+            reports.execute(
+                "insert into invoice_lines values"
+                " ($1, $1 || '-a', 1, $2, '2026-09', '2026-09', 'usage', $3, 'vcpu', 'r', 7142.857142857143,"
+                "  'vCPU-second', 0.000014, 7142.857142857143, 0.10, 'USD', 'vCPU, \"on\" Pro', false),"
+                " ($1, $1 || '-b', 2, $2, '2026-09', '2026-09', 'fee', $3, null, 'f', 2592000, 'second', 150, 2592000,"
+                "  150, 'USD', 'Fee', false)",
+                [invoice, f"c{number}", plan],
+            )
+            reports.execute(
+                "insert into usage_daily values"
+                " (?, '2026-09-30', '2026-09', ?, 'vcpu', 'r', 7142.857142857143, 'vCPU-second', 0.10, 'USD')",
+                [f"c{number}", plan],
+            )
+        reports.execute(
+            "insert into invoices values ('INV-2026-09-9', 'zoë', '2026-09', 'JPY', 'draft', 'pro',"
+            " 'send_invoice', 22000, 0, 22000, 1, 'Zoë 株式会社', 'z@example.com', null, null, null, null);"
+            "insert into invoice_lines values ('INV-2026-09-9', 'y', 1, 'zoë', '2026-09', '2026-09', 'fee',"
+            " 'pro', null, 'f', 2592000, 'second', 22000, 2592000, 22000, 'JPY', 'Fee', true);"
+            "insert into invoices values ('INV-2026-10-1', 'c1', '2026-10', 'USD', 'draft', 'pro',"
+            " 'send_invoice', 7, 0, 7, 0, null, null, null, null, null, null)"
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home.open(tmp_path / "home")
+    write_reports(home)
+    return home
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def cells(sheet: Any) -> Iterator[Any]:
+    return (cell for row in sheet.iter_rows() for cell in row if cell.value is not None)
+
+
+def summary_block(sheet: Any, title: str) -> list[list[Any]]:
+    """The rows under a title of the Summary, to the next empty row."""
+    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+    start = next(place for place, row in enumerate(rows) if row[0] == title) + 2
+    block = []
+    for row in rows[start:]:
+        if row[0] is None:
+            break
+        block.append(row)
+    return block
+
+
+def test_an_export_is_a_workbook_and_a_csv_file_for_each_table(home: Home) -> None:
+    result = export_period(home, SEPTEMBER)
+    assert result.folder == home.exports / "2026-09"
+    assert [file.name for file in result.files] == [
+        "billhouse-2026-09.xlsx",
+        "invoices.csv",
+        "invoice_lines.csv",
+        "usage_daily.csv",
+    ]
+    assert sorted(result.folder.iterdir()) == sorted(result.files)
+    assert result.rows == {"invoices": 7, "invoice_lines": 13, "usage_daily": 6}
+    assert result.as_dict()["totals"] == {
+        "JPY": {
+            "invoices": 1,
+            "subtotal_amount": "22000.000",
+            "credits_applied_amount": "0.000",
+            "total_amount": "22000.000",
+        },
+        "USD": {
+            "invoices": 6,
+            "subtotal_amount": "900.600",
+            "credits_applied_amount": "100.000",
+            "total_amount": "800.600",
+        },
+    }
+
+
+def test_csv_holds_every_digit_and_instants_in_utc(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    line = read_csv(folder / "invoice_lines.csv")[0]
+    assert line["quantity"] == "7142.857142857143"
+    assert (line["unit_amount"], line["amount"]) == ("0.000014000000", "0.100")
+    assert (line["description"], line["is_adjustment"]) == ('vCPU, "on" Pro', "false")
+    invoice = read_csv(folder / "invoices.csv")[0]
+    assert (invoice["closed_at"], invoice["published_at"]) == ("2026-10-03T00:00:00Z", "")
+    assert read_csv(folder / "usage_daily.csv")[0]["usage_date"] == "2026-09-30"
+    raw = (folder / "invoices.csv").read_bytes()
+    assert raw.count(b"\r\n") == 8 and "Zoë 株式会社".encode() in raw
+
+
+def test_a_name_that_looks_like_a_formula_stays_text(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    names = [row["customer_name"] for row in read_csv(folder / "invoices.csv")]
+    assert names[:6] == ["'" + name for name in FORMULA_NAMES]
+    book = openpyxl.load_workbook(folder / "billhouse-2026-09.xlsx")
+    written = [row[2] for row in book["Invoices"].iter_rows(min_row=2, max_row=5)]
+    assert [cell.value for cell in written] == FORMULA_NAMES[:4]
+    for sheet in ("Invoices", "Lines", "Usage"):
+        assert not [cell for cell in cells(book[sheet]) if cell.data_type == "f"]
+
+
+def test_a_negative_number_in_csv_gets_no_apostrophe() -> None:
+    assert csv_text(Column("amount", "Amount", ColumnKind.MONEY), Decimal("-1.500")) == "-1.500"
+    assert csv_text(Column("quantity", "Quantity", ColumnKind.QUANTITY), Decimal("0E-12")) == "0.000000000000"
+
+
+def test_the_workbook_has_real_numbers_dates_and_currency_formats(home: Home) -> None:
+    book = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])
+    assert book.sheetnames == ["Summary", "Invoices", "Lines", "Usage"]
+    invoices = book["Invoices"]
+    subtotal, closed_at = invoices["J2"], invoices["P2"]
+    assert (subtotal.value, subtotal.number_format) == (150.1, "[$USD] #,##0.00")
+    assert (closed_at.value, closed_at.is_date) == (datetime(2026, 10, 3), True)
+    yen = invoices["J8"]
+    assert (yen.value, yen.number_format) == (22000, "[$JPY] #,##0")
+    assert book["Usage"]["A2"].value == datetime(2026, 9, 30)
+    assert book["Lines"]["R14"].value is True
+    for sheet in ("Invoices", "Lines", "Usage"):
+        assert book[sheet].freeze_panes == "A2"
+        assert book[sheet].auto_filter.ref.startswith("A1:")
+    assert invoices.auto_filter.ref == "A1:Q8"
+
+
+def test_the_summary_is_formulas_with_their_values_stored(home: Home) -> None:
+    path = export_period(home, SEPTEMBER).files[0]
+    values = openpyxl.load_workbook(path, data_only=True)["Summary"]
+    formulas = openpyxl.load_workbook(path)["Summary"]
+    assert [row[3:] for row in summary_block(values, "Key figures")] == [
+        [1, 22000, 0, 22000, 0],
+        [6, 900.6, 100, 800.6, 0],
+    ]
+    by_plan = [row[:7] for row in summary_block(values, "Invoices")]
+    assert by_plan[-3:] == [
+        ["USD", "closed", "hobby", 3, 450.3, 0, 450.3],
+        ["USD", "published", "pro", 3, 450.3, 100, 350.3],
+        ["USD total", None, None, 6, 900.6, 100, 800.6],
+    ]
+    revenue = [row[:5] for row in summary_block(values, "Revenue before credits")]
+    assert revenue[-3:] == [
+        ["USD", "usage", "vcpu", 6, 0.6],
+        ["USD", "fee", None, 6, 900],
+        ["USD total", None, None, 12, 900.6],
+    ]
+    total = summary_block(formulas, "Invoices")[-1]
+    assert (total[3], total[6]) == ("=SUM(D14:D15)", "=SUM(G14:G15)")
+    usd = summary_block(formulas, "Key figures")[1]
+    assert usd[3].startswith("=COUNTIFS(Invoices!$F$2:$F$8,$A")
+    assert usd[4].startswith("=SUMIFS(Invoices!$J$2:$J$8,Invoices!$F$2:$F$8,$A")
+    assert "1 of 7 invoices are drafts" in formulas["A3"].value
+
+
+def test_a_table_longer_than_a_sheet_is_left_to_its_csv_file(home: Home) -> None:
+    result = export_period(home, SEPTEMBER, rows_per_sheet=10)
+    book = openpyxl.load_workbook(result.files[0])
+    assert book.sheetnames == ["Summary", "Invoices", "Usage"]
+    assert "Lines: 13 rows, more than a sheet holds. They are in invoice_lines.csv." in [
+        cell.value for cell in cells(book["Summary"])
+    ]
+    revenue = summary_block(book["Summary"], "Revenue before credits")
+    assert revenue[-2][:5] == ["USD", "fee", None, 6, 900]
+    assert len(read_csv(result.folder / "invoice_lines.csv")) == 13
+
+
+def test_exporting_twice_gives_the_same_bytes(home: Home, tmp_path: Path) -> None:
+    first = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    other = Home.open(tmp_path / "other")
+    write_reports(other)
+    for again in (home, other):
+        assert {file.name: file.read_bytes() for file in export_period(again, SEPTEMBER).files} == first
+
+
+def test_exports_are_for_their_owner_alone(home: Home) -> None:
+    result = export_period(home, SEPTEMBER)
+    assert stat.S_IMODE(result.folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in result.files} == {0o600}
+    assert list(home.exports.iterdir()) == [result.folder]
+
+
+def test_an_export_that_fails_leaves_the_last_one_as_it_was(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {file: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute("update billing.billing.invoices set total_amount = 1")
+
+    def fail(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.exports.workbook.PeriodWorkbook.close", fail)
+    with pytest.raises(BillhouseError, match="No space left on device"):
+        export_period(home, SEPTEMBER)
+    assert {file: file.read_bytes() for file in (home.exports / "2026-09").iterdir()} == before
+    assert [folder.name for folder in home.exports.iterdir()] == ["2026-09"]
+
+
+def test_a_period_without_invoices_says_which_have_some(home: Home) -> None:
+    with pytest.raises(BillhouseError, match=r"2026-08 has no invoices\. Export a period that has: 2026-09, 2026-10\."):
+        export_period(home, BillingPeriod(2026, 8))
+    assert not (home.exports / "2026-08").exists()
+
+
+def test_nothing_built_or_unreadable_says_to_build(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    with pytest.raises(BillhouseError, match="Run `billhouse build` first"):
+        export_period(home, SEPTEMBER)
+    home.billing.write_text("not a database")
+    with pytest.raises(BillhouseError, match="cannot be read"):
+        export_period(home, SEPTEMBER)
+    home.billing.unlink()
+    duckdb.connect(str(home.billing)).close()
+    with pytest.raises(BillhouseError, match="Run `billhouse build` to write them anew"):
+        export_period(home, SEPTEMBER)
+
+
+@pytest.mark.parametrize(
+    ("currency", "expected"),
+    [("USD", "[$USD] #,##0.00"), ("JPY", "[$JPY] #,##0"), ("KWD", "[$KWD] #,##0.000"), ('X"]', "#,##0.00")],
+)
+def test_amounts_show_in_the_currency_s_own_digits(currency: str, expected: str) -> None:
+    assert money_format(currency) == expected
