@@ -103,11 +103,11 @@ def _slice(folder: Path) -> list[Path]:
     """)
     connection.execute("""
         create table events as
-        select sandbox_id || '-start' as event_id, sandbox_id, user_id, starts_at as at, 'SandboxStarted' as event_type from jobs
+        select sandbox_id || '-start' as event_id, sandbox_id, user_id, starts_at as happened_at, 'SandboxStarted' as event_type from jobs
         union all
         select sandbox_id || '-stop', sandbox_id, user_id, starts_at + to_seconds(seconds), 'SandboxStopped' from jobs
     """)
-    fields = "event_id, sandbox_id, user_id, strftime(at, '%Y-%m-%dT%H:%M:%SZ') as timestamp, event_type"
+    fields = "event_id, sandbox_id, user_id, strftime(happened_at, '%Y-%m-%dT%H:%M:%SZ') as timestamp, event_type"
     part = "from events where hash(event_id) % 3 = "
     connection.execute(
         f"copy (select {fields}, {{'vcpu_count': 1, 'memory_gb': 0.5, 'storage_gb': 1}} as resources {part} 0)"

@@ -1,0 +1,328 @@
+"""Histories rich in trouble, to run through the warehouse and the reference engine alike.
+
+Everything is drawn from a `random.Random`. In bulk that is a seeded one (`random_batch(Random(7), 2000)`), fast; under
+hypothesis it is the one of `st.randoms(use_true_random=False)` (`histories(60)`), which hypothesis can shrink.
+
+Instants come from a window of a few months and mostly from a small pool of interesting ones (month ends, midnights, the
+instant of a price change, as_of, a microsecond on either side of each), so that things collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+from hypothesis import strategies as st
+
+from tests.price_book_variations import PriceBookVariation, random_price_book
+from tests.reference import Event, EventType, SubscriptionRecord
+
+MICROSECOND = timedelta(microseconds=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+WINDOWS = (
+    (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)),
+    (datetime(2023, 12, 1, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)),
+    (datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)),
+    (datetime(2020, 2, 1, tzinfo=UTC), datetime(2020, 4, 1, tzinfo=UTC)),
+    (datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 4, 1, tzinfo=UTC)),
+)
+"""Year ends, leap days, and a February without one."""
+
+PLANS = ("hobby", "pro", "enterprise")
+
+SPANS = (
+    MICROSECOND,
+    timedelta(milliseconds=1, microseconds=1),
+    timedelta(seconds=1),
+    timedelta(seconds=59, microseconds=999_999),
+    timedelta(minutes=10),
+    HOUR - MICROSECOND,
+    HOUR,
+    HOUR + MICROSECOND,
+    timedelta(minutes=150),
+    DAY - MICROSECOND,
+    DAY,
+    DAY + MICROSECOND,
+    timedelta(days=3, hours=7, microseconds=123_457),
+    timedelta(days=29),
+)
+"""From one event to the next: around hobby's and pro's longest sessions, and far over them."""
+
+VCPU_COUNTS = tuple(map(Decimal, ("0", "0.5", "1", "2", "4", "64", "0.123457", "0.000001", "3.333333")))
+MEMORY_GB = tuple(map(Decimal, ("0", "0.5", "1", "4", "16", "512", "0.25", "7.654321", "0.000001")))
+STORAGE_GB = tuple(map(Decimal, ("0", "1", "5", "10", "20", "20.000001", "500", "25000", "99999.999999")))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all histories of a batch share."""
+
+    starts_at: datetime
+    ends_at: datetime
+    as_of: datetime
+    interesting: tuple[datetime, ...]
+
+    def instant(self, random: Random) -> datetime:
+        """An instant of the window, mostly an interesting one."""
+        if random.random() < 0.25:
+            length = (self.ends_at - self.starts_at) // MICROSECOND
+            return self.starts_at + random.randrange(length) * MICROSECOND
+        at = random.choice(self.interesting)
+        if random.random() < 0.3:
+            at += random.choice((-2, -1, 1, 2)) * MICROSECOND
+        elif random.random() < 0.4:
+            at -= random.choice(SPANS)
+        return max(self.starts_at, at)
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened to one customer, in the order it arrived."""
+
+    customer_id: str
+    events: tuple[Event, ...]
+    """Rows: with duplicates, contradictions and rows of another user among them."""
+    subscriptions: tuple[SubscriptionRecord, ...]
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Many customers for one build: one as_of, one price book."""
+
+    as_of: datetime
+    histories: tuple[History, ...]
+    price_book: PriceBookVariation
+
+    @property
+    def events(self) -> list[Event]:
+        """All rows in arrival order: of one customer after the other."""
+        return [event for history in self.histories for event in history.events]
+
+    @property
+    def subscriptions(self) -> list[SubscriptionRecord]:
+        return [record for history in self.histories for record in history.subscriptions]
+
+
+def random_scene(random: Random) -> Scene:
+    """A window, what is interesting in it, and an as_of in it or after it."""
+    starts_at, ends_at = random.choice(WINDOWS)
+    months = [month for month in _months(starts_at, ends_at) if month > starts_at]
+    midnights = [random.choice(months) + random.randrange(-3, 4) * DAY for _ in range(3)]
+    somewhere = starts_at + random.randrange((ends_at - starts_at) // MICROSECOND) * MICROSECOND
+    interesting = [starts_at, *months, *midnights, somewhere, somewhere.replace(microsecond=0)]
+    as_of = random.choice(
+        (
+            random.choice(interesting),
+            random.choice(months) - MICROSECOND,
+            random.choice(months) + random.choice(SPANS),
+            starts_at + random.randrange(1, (ends_at - starts_at) // MICROSECOND) * MICROSECOND,
+            ends_at,
+            ends_at + 3 * DAY,
+        )
+    )
+    as_of = max(as_of, starts_at + DAY)
+    inside = [instant for instant in (*interesting, as_of) if starts_at <= instant <= ends_at]
+    return Scene(starts_at, ends_at, as_of, tuple(inside))
+
+
+def random_history(random: Random, customer_id: str = "customer", scene: Scene | None = None) -> History:
+    """One customer: subscription records and one to three sandboxes."""
+    scene = scene or random_scene(random)
+    records = _random_subscriptions(random, customer_id, scene)
+    own_instants = tuple(record.effective_at for record in records)
+    scene = replace(scene, interesting=scene.interesting + own_instants * 2)
+    events: list[Event] = []
+    sandboxes = 0 if records and random.random() < 0.05 else random.choice((1, 1, 1, 2, 3))
+    for number in range(1, sandboxes + 1):
+        sandbox_id = f"{customer_id}-sandbox-{number}"
+        executions = [None] if random.random() < 0.8 else random.choice(([None, "run-1"], ["run-1", "run-2"]))
+        for execution_id in executions:
+            events += _random_timeline(random, customer_id, sandbox_id, execution_id, scene)
+    rows = _arrive(random, _with_ids(random, customer_id, events))
+    return History(customer_id, tuple(rows), tuple(records), scene.as_of)
+
+
+def random_batch(random: Random, customers: int, *, vary_prices: bool = True, prefix: str = "customer") -> Batch:
+    """`customers` histories with ids of their own, one as_of and one price book."""
+    scene = random_scene(random)
+    customer_ids = [f"{prefix}-{number:05d}" for number in range(1, customers + 1)]
+    if vary_prices:
+        price_book = random_price_book(random, scene.instant, customer_ids)
+    else:
+        price_book = PriceBookVariation({})
+    scene = replace(scene, interesting=scene.interesting + tuple(sorted(price_book.instants())))
+    histories = tuple(random_history(random, customer_id, scene) for customer_id in customer_ids)
+    return Batch(scene.as_of, histories, price_book)
+
+
+def histories(customers: int, *, vary_prices: bool = True) -> st.SearchStrategy[Batch]:
+    """Batches of `customers` histories, under hypothesis."""
+    return st.randoms(use_true_random=False).map(
+        lambda random: random_batch(random, customers, vary_prices=vary_prices)
+    )
+
+
+def price_books() -> st.SearchStrategy[PriceBookVariation]:
+    """Variations of the price book alone, with a contract for `customer-00001`."""
+    return st.randoms(use_true_random=False).map(
+        lambda random: random_price_book(random, random_scene(random).instant, ["customer-00001"], contract_share=1.0)
+    )
+
+
+def _months(starts_at: datetime, ends_at: datetime) -> list[datetime]:
+    months = [starts_at]
+    while months[-1] < ends_at:
+        months.append((months[-1] + 32 * DAY).replace(day=1))
+    return months
+
+
+def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> list[SubscriptionRecord]:
+    """Records in landing order: plan changes, superseded ones, records in the future, and often none."""
+    records: list[SubscriptionRecord] = []
+    for _ in range(random.choice((0, 0, 1, 1, 2, 3, 5))):
+        plan_id = random.choices(PLANS, (3, 4, 2))[0]
+        if records and random.random() < 0.2:
+            effective_at = random.choice(records).effective_at
+        else:
+            effective_at = scene.instant(random)
+        records.append(SubscriptionRecord(customer_id, plan_id, effective_at))
+    return records
+
+
+def _random_timeline(
+    random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene
+) -> list[Event]:
+    """The events of one timeline, without ids; several may fall on one instant."""
+    at = scene.instant(random)
+    shape = random.choices((_knots, _runs, _heartbeats), (5, 3, 2))[0]
+    like = Event(None, sandbox_id, customer_id, at, EventType.START, execution_id=execution_id)
+    return shape(random, like, scene)
+
+
+def _knots(random: Random, like: Event, scene: Scene) -> list[Event]:
+    """A few instants, at each of which any combination of start, stop and update happens."""
+    events: list[Event] = []
+    at = like.event_at
+    for _ in range(random.randrange(1, 8)):
+        for event_type in EventType:
+            if random.random() < 0.45:
+                for _ in range(random.choice((1, 1, 1, 2, 3))):
+                    events.append(_with_resources(random, replace(like, event_at=at, event_type=event_type)))
+        at = at + random.choice(SPANS) if random.random() < 0.75 else scene.instant(random)
+    return events
+
+
+def _runs(random: Random, like: Event, scene: Scene) -> list[Event]:
+    """Sessions one after the other, some of which lost their start or their stop."""
+    events: list[Event] = []
+    at = like.event_at
+    for _ in range(random.randrange(1, 5)):
+        if random.random() < 0.85:
+            events.append(_with_resources(random, replace(like, event_at=at)))
+        for _ in range(random.choice((0, 0, 1, 3))):
+            at += random.choice(SPANS[:9])
+            events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.UPDATE)))
+        at += random.choice(SPANS)
+        if random.random() < 0.7:
+            events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.STOP)))
+        at += random.choice((timedelta(0), *SPANS))
+    return events
+
+
+def _heartbeats(random: Random, like: Event, scene: Scene) -> list[Event]:
+    """A collector that ticks: most ticks say nothing new, some ticks are missing."""
+    now = _with_resources(random, replace(like, event_type=EventType.UPDATE), absent=0)
+    events = [_with_resources(random, like)] if random.random() < 0.7 else []
+    every = random.choice((timedelta(seconds=1), timedelta(seconds=60), timedelta(minutes=20), 7 * HOUR))
+    for _ in range(random.randrange(2, 25)):
+        now = replace(now, event_at=now.event_at + every * random.choice((1, 1, 1, 1, 4)))
+        if random.random() < 0.15:
+            now = _with_resources(random, now)
+        events.append(now)
+    if random.random() < 0.6:
+        events.append(replace(now, event_at=now.event_at + every, event_type=EventType.STOP))
+    return events
+
+
+def _with_resources(random: Random, event: Event, absent: float = 0.2) -> Event:
+    """With a snapshot of resources, some of which are absent; a stop often names none."""
+    if random.random() < (0.5 if event.event_type is EventType.STOP else absent):
+        return replace(event, vcpu_count=None, memory_gb=None, storage_gb=None)
+
+    def one_of(values: Sequence[Decimal]) -> Decimal | None:
+        return None if random.random() < absent else random.choice(values)
+
+    return replace(event, vcpu_count=one_of(VCPU_COUNTS), memory_gb=one_of(MEMORY_GB), storage_gb=one_of(STORAGE_GB))
+
+
+def _with_ids(random: Random, customer_id: str, events: list[Event]) -> list[Event]:
+    """Ids whose order has nothing to do with time, of several lengths.
+
+    A few events have none. Only ones that are alone of their type at their instant, since which of several wins would
+    then depend on how the id is derived.
+    """
+    numbers = list(range(1, 5 * len(events) + 1))
+    random.shuffle(numbers)
+    moments = [(event.sandbox_id, event.event_at, event.event_type) for event in events]
+    with_ids: list[Event] = []
+    for event, moment, number in zip(events, moments, numbers, strict=False):
+        has_none = moments.count(moment) == 1 and random.random() < 0.08
+        with_ids.append(replace(event, event_id=None if has_none else f"{customer_id}-{number:x}"))
+    return with_ids
+
+
+def _arrive(random: Random, events: list[Event]) -> list[Event]:
+    """The order of arrival: mostly shuffled, with repeats, contradictions and rows that name another user."""
+    rows = list(events)
+    if random.random() < 0.7:
+        random.shuffle(rows)
+    for event in list(rows):
+        dice = random.random()
+        if dice < 0.10:
+            rows.insert(random.randrange(len(rows) + 1), event)
+        elif dice < 0.13 and event.event_id is not None:
+            rows.insert(random.randrange(len(rows) + 1), _contradiction(random, event))
+        elif dice < 0.15:
+            # Last, so that the sandbox is known to be this customer's by then.
+            rows.append(replace(event, event_id=f"{event.sandbox_id}-{len(rows)}-other", user_id="another-user"))
+    return rows
+
+
+def _contradiction(random: Random, event: Event) -> Event:
+    """The same event_id with other content; whichever lands first stands."""
+    changes = (
+        replace(event, event_at=event.event_at + random.choice(SPANS)),
+        replace(event, vcpu_count=Decimal("13.5") if event.vcpu_count is None else None),
+        replace(event, event_type=random.choice([kind for kind in EventType if kind is not event.event_type])),
+    )
+    return random.choice(changes)
+
+
+def to_jsonl(
+    rows_of: Batch | History, folder: Path, *, files: int = 1, seed: int = 0
+) -> tuple[list[Path], list[Path]]:
+    """Write landing's input in arrival order: event files (in order), and subscription files (none without records)."""
+    events, subscriptions = rows_of.events, rows_of.subscriptions
+    from tests.landing_rows import event_row, subscription_row
+
+    random = Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    event_rows = [event_row(event, random) for event in events]
+    size = max(1, -(-len(event_rows) // files))
+    parts = [event_rows[at : at + size] for at in range(0, len(event_rows), size)]
+    return (
+        [_write(folder / f"events-{number:03d}.jsonl", part) for number, part in enumerate(parts, 1)],
+        [_write(folder / "subscriptions.jsonl", [subscription_row(r) for r in subscriptions])] if subscriptions else [],
+    )
+
+
+def _write(path: Path, rows: Sequence[str]) -> Path:
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
