@@ -18,8 +18,9 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.price_book_variations import PriceBookVariation, random_price_book
 from tests.reference import Event, EventType, SubscriptionRecord
+from tests.reference.landing_rows import event_row, subscription_row
+from tests.reference.variations import PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
@@ -117,18 +118,19 @@ def random_scene(random: Random) -> Scene:
     midnights = [random.choice(months) + random.randrange(-3, 4) * DAY for _ in range(3)]
     somewhere = starts_at + random.randrange((ends_at - starts_at) // MICROSECOND) * MICROSECOND
     interesting = [starts_at, *months, *midnights, somewhere, somewhere.replace(microsecond=0)]
+    length = (ends_at - starts_at) // MICROSECOND
     as_of = random.choice(
         (
             random.choice(interesting),
             random.choice(months) - MICROSECOND,
             random.choice(months) + random.choice(SPANS),
-            starts_at + random.randrange(1, (ends_at - starts_at) // MICROSECOND) * MICROSECOND,
+            starts_at + random.randrange(length // 2, length) * MICROSECOND,
             ends_at,
             ends_at + 3 * DAY,
         )
     )
-    as_of = max(as_of, starts_at + DAY)
-    inside = [instant for instant in (*interesting, as_of) if starts_at <= instant <= ends_at]
+    as_of = max(as_of, starts_at + 20 * DAY)
+    inside = [instant for instant in (*interesting, as_of, as_of) if starts_at <= instant <= ends_at]
     return Scene(starts_at, ends_at, as_of, tuple(inside))
 
 
@@ -142,7 +144,9 @@ def random_history(random: Random, customer_id: str = "customer", scene: Scene |
     sandboxes = 0 if records and random.random() < 0.05 else random.choice((1, 1, 1, 2, 3))
     for number in range(1, sandboxes + 1):
         sandbox_id = f"{customer_id}-sandbox-{number}"
-        executions = [None] if random.random() < 0.8 else random.choice(([None, "run-1"], ["run-1", "run-2"]))
+        executions: tuple[str | None, ...] = (None,)
+        if random.random() < 0.2:
+            executions = random.choice(((None, "run-1"), ("run-1", "run-2")))
         for execution_id in executions:
             events += _random_timeline(random, customer_id, sandbox_id, execution_id, scene)
     rows = _arrive(random, _with_ids(random, customer_id, events))
@@ -305,13 +309,9 @@ def _contradiction(random: Random, event: Event) -> Event:
     return random.choice(changes)
 
 
-def to_jsonl(
-    rows_of: Batch | History, folder: Path, *, files: int = 1, seed: int = 0
-) -> tuple[list[Path], list[Path]]:
+def to_jsonl(rows_of: Batch | History, folder: Path, *, files: int = 1, seed: int = 0) -> tuple[list[Path], list[Path]]:
     """Write landing's input in arrival order: event files (in order), and subscription files (none without records)."""
     events, subscriptions = rows_of.events, rows_of.subscriptions
-    from tests.landing_rows import event_row, subscription_row
-
     random = Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     event_rows = [event_row(event, random) for event in events]

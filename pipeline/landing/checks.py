@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from pipeline.landing.specification import AMOUNT_BOUND, RESOURCE_BOUND, Field, Specification, Type
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?"
+_CLOCK_TOLERANCE = timedelta(hours=24)
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
@@ -14,14 +17,11 @@ def quoted(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def checked_query(specification: Specification) -> str:
-    """Rows of `source_rows` with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing).
-
-    Needs the parameter $landed_at.
-    """
+def checked_query(specification: Specification, landed_at: datetime) -> str:
+    """Rows of `source_rows` with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
     fields = specification.fields
     typed = ",\n".join(f"{_typed(field)} as {field.stored_as}" for field in fields)
-    faults = [fault for reason in _REASONS for field in fields for fault in _faults(field, reason)]
+    faults = [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
     reasons = "\n".join(f"when {condition} then {quoted(reason)}" for reason, condition, _ in faults)
     details = "\n".join(f"when {condition} then {detail}" for _, condition, detail in faults)
     return f"""
@@ -77,7 +77,7 @@ def _typed(field: Field) -> str:
     )
 
 
-def _faults(field: Field, reason: str) -> list[tuple[str, str, str]]:
+def _faults(field: Field, reason: str, landed_at: datetime) -> list[tuple[str, str, str]]:
     """(reason, condition, detail as SQL) for one field and one reason; none where it cannot have that fault."""
     text, value, name = _text(field), field.stored_as, field.name
     told = f"'{name} is ''' || left({text}, 200) || ''': '"
@@ -90,7 +90,7 @@ def _faults(field: Field, reason: str) -> list[tuple[str, str, str]]:
             help = "|| 'write an instant in ISO 8601, for example 2026-11-01T00:00:00Z.'"
             return [(reason, f"({unread}) or {bounds}", told + help)]
         case "future_timestamp" if field.must_be_past:
-            condition = f"{value} > $landed_at::timestamptz + interval 24 hours"
+            condition = f"{value} > timestamptz {quoted((landed_at + _CLOCK_TOLERANCE).isoformat())}"
             help = "|| 'more than 24 hours after it landed. Check the clock of the collector.'"
             return [(reason, condition, told + help)]
         case "choice" if field.choices:

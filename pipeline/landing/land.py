@@ -71,7 +71,7 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
         return LandedFile(path.name, source.file_id, received, 0, received, 0, {}, is_already_landed=True)
     with _scratch(home) as (connection, folder):
         read_source(connection, source, spec)
-        connection.execute(f"create temp table checked as {_with_derived_ids(spec)}", {"landed_at": landed_at})
+        connection.execute(f"create temp table checked as {_with_derived_ids(spec, landed_at)}")
         judge(connection, home, spec)
         connection.execute("""
             create temp table verdicts as
@@ -92,9 +92,9 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
     return landed
 
 
-def _with_derived_ids(spec: Specification) -> str:
+def _with_derived_ids(spec: Specification, landed_at: datetime) -> str:
     """An event without an id gets one from its content, so that an exact repeat is the same event. Rules, section 3."""
-    checked = checked_query(spec)
+    checked = checked_query(spec, landed_at)
     if spec.kind is not Kind.USAGE:
         return checked
     parts = ["sandbox_id", "user_id", "epoch_us(event_at)::varchar", "event_type"]

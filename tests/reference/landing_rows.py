@@ -1,0 +1,74 @@
+"""Events and records as landing's input: JSON lines, in all the spellings that mean the same. Billing rules, section 3."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from random import Random
+
+from .records import Event, EventType, SubscriptionRecord
+
+CAMEL_CASE = {
+    EventType.START: "SandboxStarted",
+    EventType.UPDATE: "ResourcesUpdated",
+    EventType.STOP: "SandboxStopped",
+}
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+def event_row(event: Event, random: Random) -> str:
+    """One line of JSON: nested or flat resources, either spelling of the type, absent or null for what is not there."""
+    fields = [_field("sandbox_id", event.sandbox_id), _field("user_id", event.user_id)]
+    fields.append(_field("timestamp", _timestamp(event.event_at, random)))
+    kind = event.event_type
+    fields.append(_field("event_type", random.choice((kind.value, CAMEL_CASE[kind]))))
+    for name, text in (("event_id", event.event_id), ("execution_id", event.execution_id)):
+        if text is not None or random.random() < 0.2:
+            fields.append(_field(name, text))
+    resources = [
+        f'"{name}":{_number(value, random)}'
+        for name, value in (
+            ("vcpu_count", event.vcpu_count),
+            ("memory_gb", event.memory_gb),
+            ("storage_gb", event.storage_gb),
+        )
+        if value is not None or random.random() < 0.2
+    ]
+    if random.random() < 0.5:
+        fields += resources
+    elif resources or random.random() < 0.5:
+        fields.append(f'"resources":{{{",".join(resources)}}}')
+    random.shuffle(fields)
+    return f"{{{','.join(fields)}}}"
+
+
+def subscription_row(record: SubscriptionRecord) -> str:
+    """One line of JSON."""
+    effective_at = record.effective_at.isoformat().replace("+00:00", "Z")
+    return json.dumps(
+        {"customer_id": record.customer_id, "plan_id": record.plan_id, "effective_at": effective_at},
+        separators=(",", ":"),
+    )
+
+
+def _field(name: str, text: str | None) -> str:
+    return f'"{name}":{json.dumps(text)}'
+
+
+def _number(value: Decimal | None, random: Random) -> str:
+    """Digits as they are, sometimes with zeros that change nothing."""
+    if value is None:
+        return "null"
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)
+    decimals = -exponent
+    return f"{value:.{min(6, decimals + random.choice((0, 0, 1, 3)))}f}"
+
+
+def _timestamp(instant: datetime, random: Random) -> str:
+    dice = random.random()
+    if dice < 0.04:
+        return instant.astimezone(INDIA).isoformat()
+    text = instant.astimezone(UTC).isoformat(timespec="microseconds" if dice < 0.3 else "auto")
+    return text if dice < 0.1 else text.replace("+00:00", "Z")

@@ -1,0 +1,197 @@
+"""What holds for every history, and that the histories are as troublesome as they should be."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.price_book import check_price_book
+from tests.reference import (
+    EndReason,
+    Event,
+    EventType,
+    LineType,
+    PriceBook,
+    Result,
+    SubscriptionRecord,
+    accept,
+    compute,
+)
+from tests.reference.landing_rows import CAMEL_CASE
+from tests.reference.variations import PriceBookVariation
+from tests.reference.words import SEEDS
+from tests.strategies import Batch, histories, price_books, random_batch, to_jsonl
+
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def price_book_of(variation: PriceBookVariation) -> PriceBook:
+    with TemporaryDirectory() as folder:
+        return PriceBook.read(variation.write(SEEDS, Path(folder)))
+
+
+def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
+    return compute(
+        accept(batch.events).events, batch.subscriptions, price_book_of(batch.price_book), batch.as_of, heartbeat
+    )
+
+
+@few
+@given(histories(10), st.sampled_from([None, None, 60, 3600]))
+def test_sessions_lines_and_days_tell_the_same_quantities_and_amounts(batch: Batch, heartbeat: int | None) -> None:
+    result = result_of(batch, heartbeat)
+    of_sessions: Counter[tuple[str, str]] = Counter()
+    of_lines: Counter[tuple[str, str]] = Counter()
+    of_days: Counter[tuple[str, str]] = Counter()
+    amounts: dict[tuple[str, str, str, str, str], Decimal] = defaultdict(Decimal)
+    for session in result.sessions:
+        for meter_id, quantity in session.quantities.items():
+            of_sessions[session.customer_id, meter_id] += quantity  # type: ignore[assignment]
+    for line in result.lines:
+        if line.line_type is LineType.USAGE and line.meter_id is not None:
+            of_lines[line.customer_id, line.meter_id] += line.quantity  # type: ignore[assignment]
+            amounts[line.customer_id, line.period, line.plan_id, line.meter_id, line.rate_id] += line.amount
+    for day in result.usage_daily:
+        of_days[day.customer_id, day.meter_id] += day.quantity  # type: ignore[assignment]
+        amounts[day.customer_id, day.period, day.plan_id, day.meter_id, day.rate_id] -= day.amount
+    assert +of_sessions == +of_lines == +of_days
+    assert set(amounts.values()) <= {Decimal(0)}
+
+
+@few
+@given(histories(10), st.sampled_from([None, None, 60, 3600]))
+def test_sessions_of_a_timeline_follow_one_another_and_end_by_as_of(batch: Batch, heartbeat: int | None) -> None:
+    timelines = defaultdict(list)
+    for session in result_of(batch, heartbeat).sessions:
+        assert session.started_at <= session.ended_at <= batch.as_of
+        timelines[session.sandbox_id, session.execution_id].append(session)
+    for timeline in timelines.values():
+        for earlier, later in zip(timeline, timeline[1:], strict=False):
+            assert earlier.ended_at <= later.started_at and earlier.started_at < later.started_at
+            assert earlier.end_reason is not EndReason.OPEN
+
+
+@few
+@given(histories(10))
+def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update(batch: Batch) -> None:
+    kinds: dict[tuple[str, str], dict[datetime, set[EventType]]] = defaultdict(lambda: defaultdict(set))
+    for event in accept(batch.events).events:
+        if event.event_at <= batch.as_of:
+            kinds[event.sandbox_id, event.execution_id or ""][event.event_at].add(event.event_type)
+    expected = set()
+    for timeline, at_instants in kinds.items():
+        for instant, at_instant in at_instants.items():
+            if EventType.START in at_instant or (instant == min(at_instants) and at_instant == {EventType.UPDATE}):
+                expected.add((*timeline, instant))
+    sessions = result_of(batch).sessions
+    assert {(s.sandbox_id, s.execution_id, s.started_at) for s in sessions} == expected
+
+
+@few
+@given(histories(5), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_of_accepted_events_changes_nothing(batch: Batch, random: Random) -> None:
+    events = accept(batch.events).events
+    shuffled = list(events)
+    random.shuffle(shuffled)
+    price_book = price_book_of(batch.price_book)
+    in_order = compute(events, batch.subscriptions, price_book, batch.as_of)
+    assert compute(shuffled, batch.subscriptions, price_book, batch.as_of) == in_order
+
+
+@few
+@given(histories(10))
+def test_invoices_are_the_sums_of_their_lines_and_no_credit_is_spent_twice(batch: Batch) -> None:
+    result = result_of(batch)
+    subtotals: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    usage: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for line in result.lines:
+        subtotals[line.customer_id, line.period] += line.amount
+        usage[line.customer_id, line.period] += line.amount if line.line_type is LineType.USAGE else 0
+    assert {(i.customer_id, i.period): i.subtotal for i in result.invoices} == subtotals
+    spent: dict[str, Decimal] = defaultdict(Decimal)
+    for invoice in result.invoices:
+        assert invoice.total == invoice.subtotal - invoice.credits_applied
+        assert 0 <= invoice.credits_applied <= usage[invoice.customer_id, invoice.period]
+        spent[invoice.customer_id] += invoice.credits_applied
+    granted = {grant.customer_id: grant.amount for grant in result.grants}
+    assert all(amount <= granted.get(customer_id, 0) for customer_id, amount in spent.items())
+
+
+@few
+@given(price_books())
+def test_every_varied_price_book_is_a_sound_one(variation: PriceBookVariation) -> None:
+    with TemporaryDirectory() as folder:
+        assert check_price_book(variation.write(SEEDS, Path(folder))) == []
+
+
+def test_a_seed_gives_the_same_batch_again() -> None:
+    assert random_batch(Random(5), 20) == random_batch(Random(5), 20) != random_batch(Random(6), 20)
+
+
+def test_the_histories_are_rich_in_trouble() -> None:
+    """Over a few batches everything that the rules distinguish happens often."""
+    seen: Counter[str] = Counter()
+    for seed in range(20):
+        batch = random_batch(Random(seed), 40)
+        acceptance = accept(batch.events)
+        result = result_of(batch)
+        seen["duplicate"] += acceptance.duplicates
+        seen.update(reason for _, reason in acceptance.quarantined)
+        seen.update(session.end_reason.value for session in result.sessions)
+        seen["start_missing"] += sum(session.is_start_missing for session in result.sessions)
+        seen["zero length"] += sum(s.started_at == s.ended_at for s in result.sessions)
+        seen["partly free"] += sum(0 < line.billable_quantity < line.quantity for line in result.lines)
+        seen["contract line"] += sum("contract" in line.rate_id for line in result.lines)
+        seen["fee"] += sum(line.line_type is LineType.FEE for line in result.lines)
+        seen["only records"] += sum(not history.events for history in batch.histories)
+        seen["not seen"] += sum(event.event_at > batch.as_of for event in acceptance.events)
+        at_once = Counter((e.sandbox_id, e.execution_id, e.event_at) for e in acceptance.events)
+        seen["at one instant"] += sum(count > 1 for count in at_once.values())
+        changes = {(record.customer_id, record.effective_at) for record in batch.subscriptions}
+        seen["at a plan change"] += sum((e.user_id, e.event_at) in changes for e in acceptance.events)
+        seen["at as_of"] += sum(event.event_at == batch.as_of for event in acceptance.events)
+        seen["used up credit"] += sum(0 < i.credits_applied < i.subtotal for i in result.invoices)
+        seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
+    rare = {name: count for name, count in seen.items() if count < 20}
+    assert rare == {}
+    assert {reason.value for reason in EndReason} - seen.keys() == {"heartbeat_lost"}
+
+
+def test_rows_written_for_landing_say_what_the_history_says(tmp_path: Path) -> None:
+    batch = random_batch(Random(11), 30)
+    event_files, subscription_files = to_jsonl(batch, tmp_path, files=3)
+    rows = [json.loads(line, parse_float=Decimal) for path in event_files for line in path.read_text().splitlines()]
+    assert len(event_files) == 3
+    assert [read_event(row) for row in rows] == batch.events
+    records = [json.loads(line) for path in subscription_files for line in path.read_text().splitlines()]
+    assert [read_record(row) for row in records] == batch.subscriptions
+    assert {"resources" in row for row in rows} == {True, False}
+    assert {row["event_type"] in CAMEL_CASE.values() for row in rows} == {True, False}
+
+
+def read_event(row: dict[str, Any]) -> Event:
+    resources = row.get("resources", row)
+    numbers = (resources.get(name) for name in ("vcpu_count", "memory_gb", "storage_gb"))
+    types = {spelling: kind for kind, spelling in CAMEL_CASE.items()}
+    return Event(
+        row.get("event_id"),
+        row["sandbox_id"],
+        row["user_id"],
+        datetime.fromisoformat(row["timestamp"]).astimezone(UTC),
+        types.get(row["event_type"]) or EventType(row["event_type"]),
+        *(None if number is None else Decimal(number) for number in numbers),
+        execution_id=row.get("execution_id"),
+    )
+
+
+def read_record(row: dict[str, str]) -> SubscriptionRecord:
+    return SubscriptionRecord(row["customer_id"], row["plan_id"], datetime.fromisoformat(row["effective_at"]))
