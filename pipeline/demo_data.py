@@ -102,7 +102,7 @@ LINES = {
         '{{"event_id":"' || event_id || '","sandbox_id":"' || sandbox_id || '","user_id":"' || user_id
         || '","timestamp":"' || strftime(event_at, '%Y-%m-%dT%H:%M:%S.%fZ') || '","event_type":"' || camel_type || '"'
         || case when vcpu_count is not null then ',"resources":{{' || {NAMED_RESOURCES} || '}}' else '' end
-        || case when event_type = {START} then ',"metadata":{{"region":"eu-central-1","template":"python-3.12"}}' else '' end
+        || case when event_type = {START} then ',"metadata":{{"region":"eu-1","template":"python-3.12"}}' else '' end
         || '}}'""",
     "edge": """
         sandbox_id || ',' || user_id || ',' || strftime(event_at + interval 2 hours, '%Y-%m-%dT%H:%M:%S.%f+02:00')

@@ -157,10 +157,7 @@ def random_batch(random: Random, customers: int, *, vary_prices: bool = True, pr
     """`customers` histories with ids of their own, one as_of and one price book."""
     scene = random_scene(random)
     customer_ids = [f"{prefix}-{number:05d}" for number in range(1, customers + 1)]
-    if vary_prices:
-        price_book = random_price_book(random, scene.instant, customer_ids)
-    else:
-        price_book = PriceBookVariation({})
+    price_book = random_price_book(random, scene.instant, customer_ids) if vary_prices else PriceBookVariation()
     scene = replace(scene, interesting=scene.interesting + tuple(sorted(price_book.instants())))
     histories = tuple(random_history(random, customer_id, scene) for customer_id in customer_ids)
     return Batch(scene.as_of, histories, price_book)
@@ -317,8 +314,11 @@ def _contradiction(random: Random, event: Event) -> Event:
 
 def to_jsonl(rows_of: Batch | History, folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
     """Write landing's input in arrival order: one file of events, one of subscription records."""
-    (events,) = to_jsonl_parts(rows_of, folder, 1, seed=seed)
-    return events, _write(folder / "subscriptions.jsonl", map(subscription_row, rows_of.subscriptions))
+    random = Random(seed)
+    events = [event_row(event, random) for event in rows_of.events]
+    return _write(folder / "events.jsonl", events), _write(
+        folder / "subscriptions.jsonl", map(subscription_row, rows_of.subscriptions)
+    )
 
 
 def to_jsonl_parts(rows_of: Batch | History, folder: Path, files: int, *, seed: int = 0) -> list[Path]:

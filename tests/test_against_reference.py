@@ -20,7 +20,7 @@ from pipeline.landing import Kind, land_files
 from pipeline.warehouse import build
 from tests.reference import PriceBook, accept, compute
 from tests.reference.compare import compare
-from tests.strategies import Batch, histories, random_batch, to_jsonl
+from tests.strategies import Batch, histories, random_batch, to_jsonl, to_jsonl_parts
 from tests.support import query
 
 BATCH = 60
@@ -32,13 +32,15 @@ SOAK_BATCH = 250
 def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = None) -> list[str]:
     """What differs between the warehouse's reports and the reference engine's results for a batch, in words."""
     project = _project(batch, folder)
-    usage, subscriptions = to_jsonl(batch, folder, files=3)
+    usage = to_jsonl_parts(batch, folder, 3)
+    _, subscriptions = to_jsonl(batch, folder)
     accepted = accept(batch.events)
     summary = land_files(home, usage, seeds=project / "seeds")
+    assert summary.problems == []
     assert summary.accepted == len(accepted.events)
     assert summary.duplicates == accepted.duplicates
     assert summary.quarantined == len(accepted.quarantined)
-    land_files(home, subscriptions, Kind.SUBSCRIPTIONS, seeds=project / "seeds")
+    land_files(home, [subscriptions], Kind.SUBSCRIPTIONS, seeds=project / "seeds")
     build(home, batch.as_of, project=project)
     expected = compute(
         accepted.events, batch.subscriptions, PriceBook.read(project / "seeds"), batch.as_of, heartbeat

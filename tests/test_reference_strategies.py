@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -80,7 +81,7 @@ def test_sessions_of_a_timeline_follow_one_another_and_end_by_as_of(batch: Batch
         assert session.started_at <= session.ended_at <= batch.as_of
         timelines[session.sandbox_id, session.execution_id].append(session)
     for timeline in timelines.values():
-        for earlier, later in zip(timeline, timeline[1:], strict=False):
+        for earlier, later in pairwise(timeline):
             assert earlier.ended_at <= later.started_at and earlier.started_at < later.started_at
             assert earlier.end_reason is not EndReason.OPEN
 
@@ -179,7 +180,7 @@ def test_a_history_that_comes_out_wrong_is_made_small() -> None:
         ended = {s.customer_id for s in result_of(batch).sessions if s.end_reason is EndReason.END_INFERRED}
         return contracts & ended
 
-    batch = random_batch(Random(3), 60)
+    batch = random_batch(Random(4), 120)
     smallest = shrink(batch, min(wrong_customers(batch)), wrong_customers)
     (history,) = smallest.histories
     assert (len(history.events), history.subscriptions) == (1, ())
@@ -200,7 +201,11 @@ def test_rows_written_for_landing_say_what_the_history_says(tmp_path: Path) -> N
 
 def read_event(row: dict[str, Any]) -> Event:
     resources = row.get("resources", row)
-    numbers = (resources.get(name) for name in ("vcpu_count", "memory_gb", "storage_gb"))
+
+    def number(name: str) -> Decimal | None:
+        value = resources.get(name)
+        return None if value is None else Decimal(value)
+
     types = {spelling: kind for kind, spelling in CAMEL_CASE.items()}
     return Event(
         row.get("event_id"),
@@ -208,7 +213,9 @@ def read_event(row: dict[str, Any]) -> Event:
         row["user_id"],
         datetime.fromisoformat(row["timestamp"]).astimezone(UTC),
         types.get(row["event_type"]) or EventType(row["event_type"]),
-        *(None if number is None else Decimal(number) for number in numbers),
+        number("vcpu_count"),
+        number("memory_gb"),
+        number("storage_gb"),
         execution_id=row.get("execution_id"),
     )
 

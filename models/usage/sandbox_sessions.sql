@@ -40,7 +40,8 @@ with_next as (
     select
         *,
         lead(started_at) over timeline as next_started_at,
-        coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
+        coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next,
+        coalesce(lead(not is_start_missing) over timeline, false) as has_later_start
     from outlines
     window timeline as (partition by sandbox_id, execution_id order by session_number)
 
@@ -99,7 +100,7 @@ endings as (
         case
             when is_zero_length or stopped_at is not null or is_stopped_by_next then 'stopped'
             when falls_silent and silent_at <= inferred_end_at then 'heartbeat_lost'
-            when next_started_at is not null then 'stop_missing'
+            when has_later_start then 'stop_missing'
             when falls_silent then 'end_inferred'
             when as_of < limit_at then 'open'
             else 'end_inferred'

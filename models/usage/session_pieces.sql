@@ -13,7 +13,8 @@ numbered_instants as (
 
 ),
 
--- A value that a start does not name is the plan's default sandbox's; one that an update does not name stays what it was.
+-- A value that the opening of a session does not name is the plan's default sandbox's; one that a later update does not name
+-- stays what it was.
 effective_instants as (
 
     select
@@ -26,8 +27,7 @@ effective_instants as (
         {% for resource in resource_columns() -%}
         case
             when instants.{{ resource }} is not null then instants.{{ resource }}
-            when instants.has_start or (instants.opens_a_session and sessions.session_number = 1)
-                then sessions.default_{{ resource }}
+            when instants.opens_a_session then sessions.default_{{ resource }}
         end as named_{{ resource }}{{ ',' if not loop.last }}
         {% endfor -%}
     from numbered_instants as instants

@@ -33,7 +33,7 @@ class Run:
 
     @property
     def inferred_end(self) -> datetime | None:
-        """Where it ends if nothing says so: at its plan's maximum, or its last event after that; None without a maximum."""
+        """Where it ends if nothing says so: at its plan's maximum, or at its last event if later; None without one."""
         if self.maximum is None:
             return None
         return max(self.started_at + self.maximum, self.last_event_at)
