@@ -41,7 +41,7 @@ with_next as (
         *,
         lead(started_at) over timeline as next_started_at,
         coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next,
-        coalesce(lead(not is_start_missing) over timeline, false) as has_later_start
+        coalesce(lead(not is_start_missing and not is_zero_length) over timeline, false) as has_later_start
     from outlines
     window timeline as (partition by sandbox_id, execution_id order by session_number)
 

@@ -86,7 +86,7 @@ class _Timeline:
         start = _highest(together, EventType.START)
         stop = _highest(together, EventType.STOP)
         update = _highest(together, EventType.UPDATE)
-        self._end_if_silent(instant, is_started_anew=start is not None and stop is None)
+        self._end_if_silent(instant, is_started_anew=start is not None)
 
         if start and stop:
             if self.running:
