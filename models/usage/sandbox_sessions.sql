@@ -28,7 +28,8 @@ outlines as (
         min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
         max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
         max(case when is_running_after then event_at end) as last_event_at,
-        max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent
+        max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent,
+        max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start
     from numbered_instants
     where session_number > 0
     group by sandbox_id, execution_id, session_number
@@ -40,8 +41,7 @@ with_next as (
     select
         *,
         lead(started_at) over timeline as next_started_at,
-        coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next,
-        coalesce(lead(not is_start_missing and not is_zero_length) over timeline, false) as has_later_start
+        coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
     from outlines
     window timeline as (partition by sandbox_id, execution_id order by session_number)
 
@@ -100,7 +100,7 @@ endings as (
         case
             when is_zero_length or stopped_at is not null or is_stopped_by_next then 'stopped'
             when falls_silent and silent_at <= inferred_end_at then 'heartbeat_lost'
-            when has_later_start then 'stop_missing'
+            when is_followed_by_a_start then 'stop_missing'
             when falls_silent then 'end_inferred'
             when as_of < limit_at then 'open'
             else 'end_inferred'

@@ -8,7 +8,8 @@ in_order as (
         build.as_of,
         build.heartbeat_timeout_seconds,
         lag(instants.event_at) over timeline as previous_event_at,
-        lead(instants.event_at) over timeline as next_event_at
+        lead(instants.event_at) over timeline as next_event_at,
+        coalesce(lead(instants.has_start) over timeline, false) as precedes_a_start
     from {{ ref('sandbox_instants') }} as instants
     cross join {{ ref('stg_build_inputs') }} as build
     window timeline as (partition by instants.sandbox_id, instants.execution_id order by instants.event_at)
@@ -83,6 +84,7 @@ select
     is_running_before,
     is_running_after,
     precedes_a_silence,
+    precedes_a_start,
     -- A start always opens a session (with a stop on the same instant and nothing running: one of zero length);
     -- an update opens one where it is the sandbox's first word, or its first after a silence.
     has_start or (not has_stop and is_running_after and not is_running_before) as opens_a_session,

@@ -120,9 +120,8 @@ def _notes(figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
     """What a reader must know before trusting the numbers."""
     notes = ["A spreadsheet reckons with 15 digits; the CSV files beside this workbook hold every one."]
     if figures.drafts:
-        notes.append(
-            f"{figures.drafts:,} of {figures.rows[INVOICES.name]:,} invoices are drafts, not yet closed: they can change."
-        )
+        invoices = figures.rows[INVOICES.name]
+        notes.append(f"{figures.drafts:,} of {invoices:,} invoices are drafts, not yet closed: they can change.")
     notes.extend(
         f"{table.sheet}: {figures.rows[table.name]:,} rows, more than a sheet holds. They are in {table.name}.csv."
         for table in EXPORT_TABLES
