@@ -72,5 +72,5 @@
 
 {# A decimal as a person writes it: 0.000014 and not 0.000014000000. #}
 {% macro plain_number(number) -%}
-    rtrim(rtrim(cast({{ number }} as {{ dbt.type_string() }}), '0'), '.')
+    rtrim(rtrim(cast({{ number }} as string), '0'), '.')
 {%- endmacro %}

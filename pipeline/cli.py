@@ -45,6 +45,7 @@ def main_options(
         typer.Option(help=f"Where everything is kept. Default: ${HOME_VARIABLE}, else {DEFAULT_HOME}.", show_default=False),
     ] = None,
 ) -> None:
+    """Options of every command; --help shows the program's own text."""
     context.obj = home
 
 
@@ -95,7 +96,8 @@ def build(
 def invoices(
     context: typer.Context,
     period: Annotated[
-        str | None, typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -29,7 +29,9 @@ def _table(*columns: str, title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         is_number = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number or column == "invoice")
+        table.add_column(
+            column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number or column == "invoice"
+        )
     return table
 
 

@@ -137,7 +137,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print(table)
     console.print()
     console.print(Rule("Where to look next", align="left"))
-    console.print(f"  [bold]make ui[/]                      the whole graph in Dagster, on this machine")
+    console.print("  [bold]make ui[/]                      the whole graph in Dagster, on this machine")
     console.print(f"  {exports}/   the workbook and CSV files for finance")
     console.print(f"  {home.billing}   query it: use billing.billing; from invoices;")
     console.print("  .venv/bin/billhouse invoices   every invoice; [bold]status[/], [bold]--help[/] for the rest")

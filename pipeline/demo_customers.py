@@ -163,15 +163,11 @@ def _plan_changes(
     """Upgrades, cancellations and a mistake with its correction, mid-month."""
 
     def pick(plan_id: str, count: int) -> list[Customer]:
-        settled = [
-            c for c in customers if c.plan_id == plan_id and c.signed_up_at < starts_at and c.collector != "ticker"
-        ]
+        settled = [c for c in customers if c.plan_id == plan_id and c.signed_up_at < starts_at and c.collector != "ticker"]
         return [settled[i] for i in rng.choice(len(settled), count, replace=False)]
 
     def some_day(first: int, last: int) -> datetime:
-        return starts_at + timedelta(
-            days=int(rng.integers(first, last)), microseconds=int(rng.integers(0, 86_400 * 10**6))
-        )
+        return starts_at + timedelta(days=int(rng.integers(first, last)), microseconds=int(rng.integers(0, 86_400 * 10**6)))
 
     hobby, pro = pick("hobby", 17), pick("pro", 5)
     changes = [PlanRecord(c.customer_id, "pro", some_day(3, 42)) for c in hobby[:14]]

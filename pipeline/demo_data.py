@@ -170,9 +170,7 @@ def generate(folder: Path, seed: int = 1, *, on_progress: OnProgress | None = No
 def _write_customers(path: Path, cast: Cast) -> Path:
     text = io.StringIO(newline="")
     lines = csv.writer(text)
-    lines.writerow(
-        ["customer_id", "name", "email", "currency", "stripe_customer_id", "monthly_spend_limit", "created_at"]
-    )
+    lines.writerow(["customer_id", "name", "email", "currency", "stripe_customer_id", "monthly_spend_limit", "created_at"])
     for person in cast.customers[WITHOUT_RECORDS:]:
         limit = "" if person.monthly_spend_limit is None else str(person.monthly_spend_limit)
         created_at = _iso(person.signed_up_at)
@@ -221,9 +219,7 @@ def _write_credit_grants(path: Path, cast: Cast) -> Path:
     )
 
 
-def _write_usage(
-    folder: Path, cast: Cast, events: Events, seed: int, on_progress: OnProgress | None
-) -> tuple[Path, ...]:
+def _write_usage(folder: Path, cast: Cast, events: Events, seed: int, on_progress: OnProgress | None) -> tuple[Path, ...]:
     """Write every collector's files; they come back in the order in which they would arrive."""
     arriving: list[tuple[float, int, Path]] = []
     with duckdb.connect() as renderer:

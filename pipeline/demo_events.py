@@ -163,9 +163,7 @@ def _lasting(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Sessio
 def _plan_at(cast: Cast, customer: Ints, at: Ints) -> Ints:
     """The plan (a place in PLANS) that each customer was on at each instant; before its first record it is hobby."""
     place = {person.customer_id: number for number, person in enumerate(cast.customers)}
-    truth = {
-        (record.effective_at, record.customer_id): record.plan_id for record in cast.subscriptions + cast.corrections
-    }
+    truth = {(record.effective_at, record.customer_id): record.plan_id for record in cast.subscriptions + cast.corrections}
     plan = np.zeros(len(customer), dtype=np.int64)
     for (effective_at, customer_id), plan_id in sorted(truth.items()):
         plan[(customer == place[customer_id]) & (at >= _offset(effective_at))] = PLANS.index(plan_id)

@@ -1,12 +1,12 @@
 """The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
 
-    inbox/           where files wait to be landed
-    raw/             landed truth, append-only Parquet: a folder a collection
-    ledger/          closed truth, append-only Parquet: closes/, publications/
-    warehouse.duckdb a cache of the two: delete it, build, and it is back
-    billing.duckdb   the read-only copy that analysts hold open; replaced by rename
-    marts/           the same report tables as Parquet
-    exports/         workbooks and CSV files, a folder a period
+inbox/           where files wait to be landed
+raw/             landed truth, append-only Parquet: a folder a collection
+ledger/          closed truth, append-only Parquet: closes/, publications/
+warehouse.duckdb a cache of the two: delete it, build, and it is back
+billing.duckdb   the read-only copy that analysts hold open; replaced by rename
+marts/           the same report tables as Parquet
+exports/         workbooks and CSV files, a folder a period
 """
 
 from __future__ import annotations

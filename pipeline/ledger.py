@@ -90,9 +90,7 @@ def totals_by_currency(invoices: pa.Table) -> dict[str, Decimal]:
     return dict(zip(summed["currency"].to_pylist(), summed["total_amount_sum"].to_pylist(), strict=True))
 
 
-def _close(
-    home: Home, period: BillingPeriod, force: bool, now: datetime, project: Path, on_progress: OnProgress | None
-) -> None:
+def _close(home: Home, period: BillingPeriod, force: bool, now: datetime, project: Path, on_progress: OnProgress | None) -> None:
     record = last_build(home)
     as_of = record.as_of if record else now
     _refuse_too_early(period, as_of, now, force)
@@ -162,9 +160,7 @@ def _draft_periods(warehouse: duckdb.DuckDBPyConnection) -> list[BillingPeriod]:
     return [BillingPeriod.parse(period) for (period,) in rows]
 
 
-def _draft(
-    warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period: BillingPeriod, now: datetime
-) -> pa.Table:
+def _draft(warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period: BillingPeriod, now: datetime) -> pa.Table:
     rows = warehouse.sql(
         f"select * from invoicing.draft_{table} where period = $period order by {order}", params={"period": str(period)}
     ).to_arrow_table()

@@ -62,7 +62,5 @@ def parse_instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise WrongUsageError(
-            f"'{text}' is not an instant.", "Write it in ISO 8601, for example 2026-11-01T00:00:00Z."
-        ) from None
+        raise WrongUsageError(f"'{text}' is not an instant.", "Write it in ISO 8601, for example 2026-11-01T00:00:00Z.") from None
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)

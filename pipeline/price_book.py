@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -41,6 +42,8 @@ class _Row(BaseModel):
 
 
 class Plan(_Row):
+    """A row of plans.csv: a version of a plan."""
+
     plan_id: Name
     valid_from: AwareDatetime
     plan_name: Name
@@ -53,6 +56,8 @@ class Plan(_Row):
 
 
 class PlanFee(_Row):
+    """A row of plan_fees.csv: a version of a monthly fee."""
+
     fee_id: Name
     plan_id: OptionalName
     contract_id: OptionalName
@@ -63,6 +68,8 @@ class PlanFee(_Row):
 
 
 class SignupCredit(_Row):
+    """A row of signup_credits.csv: a version of the one-time credit."""
+
     plan_id: OptionalName
     contract_id: OptionalName
     currency: Name
@@ -71,6 +78,8 @@ class SignupCredit(_Row):
 
 
 class Meter(_Row):
+    """A row of meters.csv."""
+
     meter_id: Name
     meter_name: Name
     resource_column: Literal["vcpu_count", "memory_gb", "storage_gb"]
@@ -79,6 +88,8 @@ class Meter(_Row):
 
 
 class MeterRate(_Row):
+    """A row of rates.csv: a version of a rate."""
+
     rate_id: Name
     plan_id: OptionalName
     contract_id: OptionalName
@@ -91,6 +102,8 @@ class MeterRate(_Row):
 
 
 class Contract(_Row):
+    """A row of contracts.csv: what a customer agreed on instead of its plan's terms."""
+
     contract_id: Name
     customer_id: Name
     contract_name: Name
@@ -104,6 +117,8 @@ class Contract(_Row):
 
 
 class Currency(_Row):
+    """A row of currencies.csv."""
+
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     minor_unit_digits: Annotated[int, Field(ge=0, le=3)]
 
@@ -235,9 +250,7 @@ def _check_owners(rows: Rows) -> Iterator[Problem]:
         for line, row in rows[name]:
             owners = [getattr(row, "plan_id"), getattr(row, "contract_id")]  # noqa: B009 - rows of three kinds
             if owners.count(None) != 1:
-                yield Problem(
-                    _shown(name), line, "must name a plan_id or a contract_id, and not both.", "Fill in exactly one."
-                )
+                yield Problem(_shown(name), line, "must name a plan_id or a contract_id, and not both.", "Fill in exactly one.")
 
 
 def _check_contracts(rows: Rows) -> Iterator[Problem]:
@@ -251,7 +264,7 @@ def _check_contracts(rows: Rows) -> Iterator[Problem]:
     for line, contract in ordered:
         if contract.ends_at is not None and contract.ends_at <= contract.starts_at:
             yield Problem(_shown("contracts.csv"), line, "ends before it starts.", "Correct starts_at or ends_at.")
-    for (earlier_line, earlier), (line, later) in zip(ordered, ordered[1:], strict=False):
+    for (earlier_line, earlier), (line, later) in pairwise(ordered):
         if earlier.customer_id == later.customer_id and (earlier.ends_at is None or later.starts_at < earlier.ends_at):
             yield Problem(
                 _shown("contracts.csv"),

@@ -141,8 +141,8 @@ def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT)
     """SHA-256 over everything a build reads: what landed, what was closed and published, price book, models and settings."""
     digest = hashlib.sha256(f"{as_of.isoformat()}|{Settings.load().model_dump_json()}".encode())
     for folder in (home.raw / "landed_files", home.closes, home.publications):
-        for name in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
-            digest.update(name.encode() + b"\0")
+        for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
+            digest.update(landed.encode() + b"\0")
     for folder in ("seeds", "models", "macros"):
         for path in sorted((project / folder).rglob("*")):
             if path.is_file():
@@ -161,9 +161,7 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             connection.execute("set TimeZone = 'UTC'")
             connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
             connection.execute("create schema billing")
-            rows = {
-                table: _copy_table(connection, table, order_by) for table, order_by in sorted(_report_orders(home).items())
-            }
+            rows = {table: _copy_table(connection, table, order_by) for table, order_by in sorted(_report_orders(home).items())}
             connection.execute("detach warehouse")
             connection.execute("checkpoint")
             for table in rows:
@@ -253,8 +251,9 @@ def _let_go_of_the_warehouse() -> None:
     """dbt-duckdb keeps its database open for the life of the process; the snapshot, and other processes, need it closed."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-    if DuckDBConnectionManager._ENV is not None:  # noqa: SLF001 - env() raises where there is none
-        DuckDBConnectionManager.env().close()
+    environment: Any = DuckDBConnectionManager._ENV  # noqa: SLF001 - env() raises where there is none
+    if environment is not None:
+        environment.close()
         DuckDBConnectionManager.close_all_connections()
 
 

@@ -18,7 +18,12 @@ _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL"
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may see a key, a home or a setting of whoever runs it."""
-    for name in (*_STRIPE_VARIABLES, "BILLHOUSE_HOME", "BILLHOUSE_CLOSE_GRACE_HOURS", "BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS"):
+    for name in (
+        *_STRIPE_VARIABLES,
+        "BILLHOUSE_HOME",
+        "BILLHOUSE_CLOSE_GRACE_HOURS",
+        "BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -203,9 +203,7 @@ def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> lis
     return records
 
 
-def _random_timeline(
-    random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene
-) -> list[Event]:
+def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
     """The events of one timeline, without ids; several may fall on one instant."""
     at = scene.instant(random)
     shape = random.choices((_knots, _runs, _heartbeats), (5, 3, 2))[0]

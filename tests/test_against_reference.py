@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing import Kind, land_files
 from pipeline.warehouse import build
 from tests.reference import PriceBook, accept, compute
 from tests.reference.compare import compare
-from tests.strategies import Batch, histories, random_batch, to_jsonl, to_jsonl_parts
+from tests.strategies import Batch, random_batch, to_jsonl, to_jsonl_parts
 from tests.support import query
 
 BATCH = 60
@@ -42,9 +40,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
     assert summary.quarantined == len(accepted.quarantined)
     land_files(home, [subscriptions], Kind.SUBSCRIPTIONS, seeds=project / "seeds")
     build(home, batch.as_of, project=project)
-    expected = compute(
-        accepted.events, batch.subscriptions, PriceBook.read(project / "seeds"), batch.as_of, heartbeat
-    )
+    expected = compute(accepted.events, batch.subscriptions, PriceBook.read(project / "seeds"), batch.as_of, heartbeat)
     return compare(
         expected,
         invoices=query(home, "from invoices"),
@@ -66,15 +62,11 @@ def _project(batch: Batch, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("seed", range(1, 7))
-def test_sixty_histories_are_billed_as_the_reference_engine_bills_them(
-    seed: int, home: Home, tmp_path: Path
-) -> None:
+def test_sixty_histories_are_billed_as_the_reference_engine_bills_them(seed: int, home: Home, tmp_path: Path) -> None:
     assert differences(random_batch(Random(seed), BATCH), home, tmp_path) == []
 
 
-def test_and_so_they_are_where_a_silence_ends_a_session(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_and_so_they_are_where_a_silence_ends_a_session(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", "3600")
     assert differences(random_batch(Random(7), BATCH), home, tmp_path, heartbeat=3600) == []
 

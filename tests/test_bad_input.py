@@ -6,6 +6,7 @@ import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -99,7 +100,7 @@ def test_bad_rows_go_to_quarantine_with_their_line_and_the_good_ones_around_them
     home: Home, run: Run, tmp_path: Path
 ) -> None:
     first = event("start", "2026-09-01T10:00:00Z", vcpu_count=2)
-    rows = [
+    rows: list[dict[str, Any] | str] = [
         first,
         "{not json",
         event("update", "2026-09-01T10:05:00Z", vcpu_count=-1),
@@ -144,9 +145,7 @@ def test_bad_rows_go_to_quarantine_with_their_line_and_the_good_ones_around_them
     assert session["vcpu_seconds"] == 7200
 
 
-def test_a_subscription_to_an_unknown_plan_is_quarantined_with_the_plans_there_are(
-    home: Home, run: Run, tmp_path: Path
-) -> None:
+def test_a_subscription_to_an_unknown_plan_is_quarantined_with_the_plans_there_are(home: Home, run: Run, tmp_path: Path) -> None:
     rows = [
         {"customer_id": "ada", "plan_id": "gold", "effective_at": "2026-09-01T00:00:00Z"},
         {"customer_id": "bob", "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"},

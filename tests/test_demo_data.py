@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,7 +106,7 @@ def test_the_same_seed_gives_the_same_bytes_whenever_and_wherever(
         monkeypatch.undo()
         time.tzset()
     assert [done for _, done, _ in told] == list(range(1, len(files.usage) + 1))
-    assert sorted(os.listdir(tmp_path)) == sorted(name for name, _ in hashes(files))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name for name, _ in hashes(files))
 
 
 def test_another_seed_gives_another_history(files: DemoFiles, tmp_path: Path) -> None:
@@ -176,9 +175,7 @@ def test_starts_and_stops_are_lost_and_sandboxes_start_again(events: duckdb.Duck
     assert one(events, f"select count(*) from ({executions})") > 100
 
 
-def test_september_s_last_events_land_after_october_s_first_files(
-    files: DemoFiles, events: duckdb.DuckDBPyConnection
-) -> None:
+def test_september_s_last_events_land_after_october_s_first_files(files: DemoFiles, events: duckdb.DuckDBPyConnection) -> None:
     order = [path.name for path in files.usage]
     late = order.index("gateway-2026-09-29-late.jsonl.gz")
     assert order.index("gateway-2026-10-02.jsonl.gz") < late < order.index("gateway-2026-10-15.jsonl.gz")
@@ -197,9 +194,7 @@ def test_files_are_out_of_order_and_sessions_cross_midnight_and_the_month_s_end(
         "select min(event_at) as first_at, max(event_at) as last_at from events where user_id is not null"
         " group by sandbox_id, execution_id"
     )
-    assert (
-        one(events, f"select count(*) from ({sessions}) where first_at < '2026-10-01' and last_at > '2026-10-01'") > 20
-    )
+    assert one(events, f"select count(*) from ({sessions}) where first_at < '2026-10-01' and last_at > '2026-10-01'") > 20
 
 
 def test_a_collector_ticks_every_minute_and_mostly_says_nothing_new(events: duckdb.DuckDBPyConnection) -> None:
@@ -215,17 +210,13 @@ def test_resources_change_and_are_absent_on_some_starts(events: duckdb.DuckDBPyC
     starts = "from events where event_type = 'sandboxstarted'"
     assert 0.01 < one(events, f"select avg((vcpu_count is null)::int) {starts}") < 0.1
     assert one(events, f"select count(*) {starts} and vcpu_count is not null and storage_gb is null") > 100
-    assert (
-        one(events, "select count(*) from events where collector <> 'ticker' and event_type = 'resourcesupdated'")
-        > 1000
-    )
+    assert one(events, "select count(*) from events where collector <> 'ticker' and event_type = 'resourcesupdated'") > 1000
 
 
 def test_every_reason_for_quarantine_has_a_row(files: DemoFiles, events: duckdb.DuckDBPyConnection) -> None:
     """Billing rules, section 3; landing gives these rows their reasons."""
     conflicts = (
-        "select event_id from events where event_id <> '' group by 1"
-        " having count(distinct vcpu_count || '/' || storage_gb) > 1"
+        "select event_id from events where event_id <> '' group by 1 having count(distinct vcpu_count || '/' || storage_gb) > 1"
     )
     assert one(events, f"select count(*) from ({conflicts})") == 2
     strangers = "select sandbox_id from events where sandbox_id <> '' group by 1 having count(distinct user_id) > 1"

@@ -70,9 +70,7 @@ def test_the_running_month_has_a_draft_with_the_fee_of_the_whole_month(september
     assert lines(september, "2026-10") == {("paula", "fee", None): Decimal("150.00")}
 
 
-def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_warehouse(
-    september: Home, run: Run
-) -> None:
+def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_warehouse(september: Home, run: Run) -> None:
     def marts() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(september.marts.glob("*.parquet"))}
 
@@ -149,9 +147,7 @@ def test_months_close_in_order(september: Home, run: Run) -> None:
     assert (refused.code, "billhouse close 2026-09" in refused.stderr) == (1, True)
 
 
-def test_a_close_that_is_killed_leaves_no_month_and_can_be_repeated(
-    september: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_close_that_is_killed_leaves_no_month_and_can_be_repeated(september: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime(2026, 11, 1, tzinfo=UTC)
 
     def killed(*_: object) -> None:

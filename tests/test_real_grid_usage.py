@@ -55,9 +55,7 @@ def test_every_customer_of_the_grid_is_billed_to_the_cent(
                 line = by_meter[customer, meter]
                 assert line["quantity"] == Decimal(figures[f"{quantity}_seconds"])
                 assert line["amount"] == Decimal(figures[f"{meter}_amount"])
-            assert by_meter[customer, "storage"]["billable_quantity"] == Decimal(
-                figures["storage_gb_seconds_over_allowance"]
-            )
+            assert by_meter[customer, "storage"]["billable_quantity"] == Decimal(figures["storage_gb_seconds_over_allowance"])
 
 
 def test_a_slice_of_such_data_gives_the_same_whatever_the_order_of_landing(
@@ -103,7 +101,8 @@ def _slice(folder: Path) -> list[Path]:
     """)
     connection.execute("""
         create table events as
-        select sandbox_id || '-start' as event_id, sandbox_id, user_id, starts_at as happened_at, 'SandboxStarted' as event_type from jobs
+        select sandbox_id || '-start' as event_id, sandbox_id, user_id, starts_at as happened_at, 'SandboxStarted' as event_type
+        from jobs
         union all
         select sandbox_id || '-stop', sandbox_id, user_id, starts_at + to_seconds(seconds), 'SandboxStopped' from jobs
     """)

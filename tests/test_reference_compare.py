@@ -56,9 +56,7 @@ def test_what_agrees_has_no_differences(result: Result, tables: Tables) -> None:
 
 
 def test_no_use_on_a_day_a_fees_quantity_and_an_open_sessions_end_do_not_matter(result: Result, tables: Tables) -> None:
-    tables["usage_daily"].append(
-        {**tables["usage_daily"][0], "plan_id": "x", "quantity": Decimal(0), "amount": Decimal(0)}
-    )
+    tables["usage_daily"].append({**tables["usage_daily"][0], "plan_id": "x", "quantity": Decimal(0), "amount": Decimal(0)})
     tables["sessions"][1]["ended_at"] = None
     for line in tables["invoice_lines"]:
         if line["line_type"] == LineType.FEE.value:
@@ -86,9 +84,7 @@ def test_no_use_on_a_day_a_fees_quantity_and_an_open_sessions_end_do_not_matter(
         ("usage_daily", "quantity", Decimal("1.5"), "quantity should be 9600, is 1.5"),
     ],
 )
-def test_what_differs_is_said(
-    result: Result, tables: Tables, table: str, column: str, value: object, said: str
-) -> None:
+def test_what_differs_is_said(result: Result, tables: Tables, table: str, column: str, value: object, said: str) -> None:
     tables[table][0][column] = value
     (difference,) = [text for text in compare(result, **tables) if column in text]
     assert said in difference

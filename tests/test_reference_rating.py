@@ -30,9 +30,7 @@ def test_an_hour_costs_what_the_rules_say(vcpu: str, memory: str, cost: Decimal)
     assert unrounded == cost
 
 
-@pytest.mark.parametrize(
-    ("amount", "cents"), [("0.005", 1), ("0.0049999", 0), ("0.015", 2), ("-0.005", -1), ("2", 200)]
-)
+@pytest.mark.parametrize(("amount", "cents"), [("0.005", 1), ("0.0049999", 0), ("0.015", 2), ("-0.005", -1), ("2", 200)])
 def test_amounts_round_half_away_from_zero(amount: str, cents: int) -> None:
     assert minor_units(Fraction(amount), 2) == cents
 
@@ -194,9 +192,7 @@ def test_the_sign_up_credit_is_a_contracts_own_where_one_is_in_force_at_the_begi
 def test_a_line_by_day_sums_back_by_largest_remainder_ties_to_the_earliest_day() -> None:
     days = [date(2024, 2, day) for day in (1, 2, 3)]
     assert share_out(100, dict.fromkeys(days, Fraction(1))) == dict(zip(days, (34, 33, 33), strict=True))
-    assert share_out(5, dict(zip(days, map(Fraction, (1, 2, 4)), strict=True))) == dict(
-        zip(days, (1, 1, 3), strict=True)
-    )
+    assert share_out(5, dict(zip(days, map(Fraction, (1, 2, 4)), strict=True))) == dict(zip(days, (1, 1, 3), strict=True))
 
 
 def test_the_sign_up_credit_pays_usage_and_no_fee_until_it_is_used_up() -> None:

@@ -129,9 +129,7 @@ def test_an_event_at_as_of_is_seen_and_one_after_it_is_not() -> None:
 
 
 def test_the_maximum_is_that_of_the_plan_at_the_sessions_start() -> None:
-    assert spans(due([start("09:00")], [PRO, on("hobby", "10:00")]).sessions) == [
-        "09:00-2024-02-11T09:00:00.000000 end_inferred"
-    ]
+    assert spans(due([start("09:00")], [PRO, on("hobby", "10:00")]).sessions) == ["09:00-2024-02-11T09:00:00.000000 end_inferred"]
 
 
 def test_a_plan_without_a_maximum_leaves_a_session_open() -> None:
@@ -173,3 +171,15 @@ def test_with_a_long_heartbeat_timeout_the_maximum_still_ends_a_silent_session()
         "10:00-11:00 stop_missing",
         "15:00-15:01 stopped",
     ]
+
+
+def test_a_start_right_after_a_silence_means_the_stop_went_missing_even_with_a_stop_beside_it() -> None:
+    # Past its maximum when it fell silent: it ended there. The stop finds nothing running.
+    events = [start("10:00"), start("15:00"), stop("15:00")]
+    assert spans(due(events, heartbeat=7200).sessions) == ["10:00-11:00 stop_missing", "15:00-15:00 stopped"]
+
+
+def test_a_stop_or_an_update_right_after_a_silence_leaves_the_inferred_end_even_if_a_start_follows() -> None:
+    for event in (stop("15:00"), update("15:00")):
+        first, *_ = spans(due([start("10:00"), event, start("16:00"), stop("16:01")], heartbeat=7200).sessions)
+        assert first == "10:00-11:00 end_inferred"

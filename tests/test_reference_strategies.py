@@ -46,9 +46,7 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 
 
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
-    return compute(
-        accept(batch.events).events, batch.subscriptions, price_book_of(batch.price_book), batch.as_of, heartbeat
-    )
+    return compute(accept(batch.events).events, batch.subscriptions, price_book_of(batch.price_book), batch.as_of, heartbeat)
 
 
 @few

@@ -31,8 +31,8 @@ lines as (
         case unbilled.line_type when 'fee' then 'second' else meters.unit end as unit,
         coalesce(meters.display_order, 0) as display_order,
         case unbilled.line_type
-            when 'fee' then
-                coalesce(price_names.agreed_name, unbilled.plan_id) || ' fee, '
+            when 'fee'
+                then coalesce(price_names.agreed_name, unbilled.plan_id) || ' fee, '
                 || {{ plain_number('unbilled.unit_amount') }} || ' ' || unbilled.currency || ' a month, for '
                 || {{ plain_number(
                     'cast(' ~ divide_rounding_half_away(

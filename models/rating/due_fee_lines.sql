@@ -55,7 +55,7 @@ select
     'fee' as line_type,
     currency,
     plan_id,
-    cast(null as varchar) as meter_id,
+    cast(null as string) as meter_id,
     fee_id as rate_id,
     {{ to_unit_seconds("duration_microseconds") }} as quantity,
     {{ to_unit_seconds("duration_microseconds") }} as billable_quantity,

@@ -11,6 +11,13 @@ records as (
         ) as recency
     from {{ ref('stg_customers') }}
 
+),
+
+standing_records as (
+
+    select * from records
+    where recency = 1
+
 )
 
 select
@@ -25,5 +32,4 @@ select
     seen.first_subscribed_at,
     seen.first_seen_at
 from {{ ref('customer_first_seen') }} as seen
-full outer join (select * from records where recency = 1) as records
-    on seen.customer_id = records.customer_id
+full outer join standing_records as records on seen.customer_id = records.customer_id

@@ -54,13 +54,25 @@ plan_terms as (
 
 edges as (
 
-    select customer_id, starts_at as edge_at from plan_terms
+    select
+        customer_id,
+        starts_at as edge_at
+    from plan_terms
     union
-    select customer_id, ends_at from plan_terms
+    select
+        customer_id,
+        ends_at
+    from plan_terms
     union
-    select customer_id, starts_at from contracts
+    select
+        customer_id,
+        starts_at
+    from contracts
     union
-    select customer_id, ends_at from contracts
+    select
+        customer_id,
+        ends_at
+    from contracts
 
 ),
 

@@ -40,12 +40,12 @@ select
     max(case when event_type = 'sandbox_stopped' then 1 else 0 end) = 1 as has_stop,
     max(case when event_type = 'resources_updated' then 1 else 0 end) = 1 as has_update,
     -- The resources named here: the update's, else the start's; null where neither names one. A stop names none.
-    {% for resource in resource_columns() -%}
+    {%- for resource in resource_columns() %}
     coalesce(
         max(case when event_type = 'resources_updated' then {{ resource }} end),
         max(case when event_type = 'sandbox_started' then {{ resource }} end)
     ) as {{ resource }}{{ ',' if not loop.last }}
-    {% endfor -%}
+    {%- endfor %}
 from speaking_events
 where rank_of_kind = 1
 group by sandbox_id, execution_id, event_at

@@ -112,7 +112,7 @@ endings as (
 select
     md5(
         sandbox_id || chr(31) || execution_id || chr(31)
-        || cast({{ microseconds_between("cast('1970-01-01 00:00:00' as timestamp)", 'started_at') }} as varchar)
+        || cast({{ microseconds_between("cast('1970-01-01 00:00:00' as timestamp)", 'started_at') }} as string)
     ) as session_id,
     sandbox_id,
     execution_id,

@@ -78,9 +78,9 @@ select
     has_start,
     has_stop,
     has_update,
-    {% for resource in resource_columns() -%}
+    {%- for resource in resource_columns() %}
     {{ resource }},
-    {% endfor -%}
+    {%- endfor %}
     is_running_before,
     is_running_after,
     precedes_a_silence,

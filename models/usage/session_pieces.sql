@@ -24,12 +24,12 @@ effective_instants as (
         sessions.customer_id,
         sessions.ended_at as session_ended_at,
         instants.event_at,
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         case
             when instants.{{ resource }} is not null then instants.{{ resource }}
             when instants.opens_a_session then sessions.default_{{ resource }}
         end as named_{{ resource }}{{ ',' if not loop.last }}
-        {% endfor -%}
+        {%- endfor %}
     from numbered_instants as instants
     inner join {{ ref('sandbox_sessions') }} as sessions
         on
@@ -49,12 +49,12 @@ resources_in_force as (
         customer_id,
         session_ended_at,
         event_at,
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         {{ last_known('named_' ~ resource) }} over (
             partition by sandbox_id, execution_id order by event_at
             rows between unbounded preceding and current row
         ) as {{ resource }}{{ ',' if not loop.last }}
-        {% endfor -%}
+        {%- endfor %}
     from effective_instants
 
 ),
@@ -63,9 +63,9 @@ compared as (
 
     select
         *,
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         lag({{ resource }}) over session_order as previous_{{ resource }}{{ ',' if not loop.last }}
-        {% endfor -%}
+        {%- endfor %}
     from resources_in_force
     window session_order as (partition by session_id order by event_at)
 
@@ -76,10 +76,10 @@ changes as (
     select *
     from compared
     where
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         {{ 'or ' if not loop.first }}previous_{{ resource }} is null
         or {{ resource }} <> previous_{{ resource }}
-        {% endfor -%}
+        {%- endfor %}
 
 ),
 
@@ -92,9 +92,9 @@ pieces as (
         customer_id,
         event_at as started_at,
         coalesce(lead(event_at) over (partition by session_id order by event_at), session_ended_at) as ended_at,
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
-        {% endfor -%}
+        {%- endfor %}
     from changes
 
 )
@@ -106,8 +106,8 @@ select
     customer_id,
     started_at,
     ended_at,
-    {% for resource in resource_columns() -%}
+    {%- for resource in resource_columns() %}
     {{ resource }}{{ ',' if not loop.last }}
-    {% endfor -%}
+    {%- endfor %}
 from pieces
 where started_at < ended_at

@@ -21,9 +21,9 @@ cut as (
         {{ billing_period('day_starts_at') }} as period,
         greatest(started_at, day_starts_at) as started_at,
         least(ended_at, day_starts_at + interval 1 day) as ended_at,
-        {% for resource in resource_columns() -%}
+        {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
-        {% endfor -%}
+        {%- endfor %}
     from days
 
 )

@@ -117,8 +117,7 @@ class SummarySheet:
     def _criteria(self, table: ExportTable, keys: Sequence[str]) -> str:
         """Where each key column equals the cell at that place of the row being written."""
         return ",".join(
-            f"{self._cells(table, name)},{xl_rowcol_to_cell(self._row, place, col_abs=True)}"
-            for place, name in enumerate(keys)
+            f"{self._cells(table, name)},{xl_rowcol_to_cell(self._row, place, col_abs=True)}" for place, name in enumerate(keys)
         )
 
     def _adding(self, table: ExportTable, column_name: str, keys: Sequence[str]) -> str | None:

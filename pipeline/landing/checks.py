@@ -37,7 +37,7 @@ def checked_query(specification: Specification, landed_at: datetime) -> str:
             {", ".join(field.stored_as for field in fields)},
             case when is_unreadable then 'unreadable' {reasons} end as reason,
             case
-                when is_unreadable then 'The row is not whole, or not of the file''s format. Correct it and land it in a new file.'
+                when is_unreadable then 'The row is not whole or not of its format. Correct it and land it in a new file.'
                 {details}
             end as detail
         from typed"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import duckdb
 
 from pipeline.home import Home
+from pipeline.kinds import Kind
 from pipeline.landing.checks import quoted
 from pipeline.landing.specification import Specification
-from pipeline.kinds import Kind
 
 
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
@@ -110,7 +110,8 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
 
 def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> bool:
     """Events that name another user than their sandbox's first landed event did. They do not land, so that whatever they
-    stood for (the first event of an id, the owner of a sandbox) is judged anew: says whether there was one more."""
+    stood for (the first event of an id, the owner of a sandbox) is judged anew: says whether there was one more.
+    """
     found = connection.execute(f"""
         insert into strangers
         with newcomers as (

@@ -85,7 +85,10 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
         landed = LandedFile(
             path.name, source.file_id, received, accepted, duplicates, counts.total(), dict(sorted(counts.items()))
         )
-        moves = [*_write_accepted(connection, folder, source, spec), *_write_quarantine(connection, folder, source, spec)]
+        moves = [
+            *_write_accepted(connection, folder, source, spec),
+            *_write_quarantine(connection, folder, source, spec),
+        ]
         for written, place in moves:
             _move(written, home.raw / place)
         _commit(home, connection, source, spec, landed, landed_at, len(before) + 1)
@@ -182,9 +185,10 @@ def _commit(
     sequence: int,
 ) -> None:
     """Write the file's row in landed_files: from here on it has landed."""
-    first_at, last_at = connection.execute(
-        f"select min({spec.instant}), max({spec.instant}) from accepted"
-    ).fetchone() or (None, None)
+    first_at, last_at = connection.execute(f"select min({spec.instant}), max({spec.instant}) from accepted").fetchone() or (
+        None,
+        None,
+    )
     row = {
         "landed_sequence": sequence,
         "file_id": source.file_id,

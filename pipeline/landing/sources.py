@@ -51,9 +51,7 @@ def examine(path: Path) -> Source:
     is_compressed = suffixes[-1:] == [".gz"]
     format = _SUFFIXES.get(suffixes[-2] if is_compressed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
     if format is None or (is_compressed and format == "parquet"):
-        raise InputFileError(
-            path, "is of no known format by its name.", "Name it .jsonl or .csv (also .gz), or .parquet."
-        )
+        raise InputFileError(path, "is of no known format by its name.", "Name it .jsonl or .csv (also .gz), or .parquet.")
     try:
         with path.open("rb") as stream:
             file_id = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -116,9 +114,7 @@ def _line_batches(source: Source, failure: list[InputFileError]) -> Iterator[pa.
                 if end < 0:
                     carried = block
                     if len(carried) > _LONGEST_LINE:
-                        raise InputFileError(
-                            source.path, "has a line of over 64 MB.", "Write one row on each line.", line=row
-                        )
+                        raise InputFileError(source.path, "has a line of over 64 MB.", "Write one row on each line.", line=row)
                     continue
                 carried = block[end + 1 :]
                 batch = _numbered(block[:end], row)
@@ -292,7 +288,7 @@ def _has_path(schema: pa.Schema, path: str) -> bool:
     if not inner:
         return not pa.types.is_struct(schema.field(column).type)
     type = schema.field(column).type
-    return pa.types.is_struct(type) and type.get_field_index(inner) >= 0
+    return bool(pa.types.is_struct(type) and type.get_field_index(inner) >= 0)
 
 
 def _parquet_text(schema: pa.Schema, path: str, field: Field) -> str:
@@ -309,5 +305,3 @@ def _name(field: Field) -> str:
 
 def _quoted(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
-
-

@@ -91,6 +91,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
         choices=_one_of(known_ids("currencies.csv", "currency", seeds)),
         choice_reason="unknown_currency",
     )
+    fields: tuple[Field, ...]
     match kind:
         case Kind.USAGE:
             types = [(spelling, snake) for snake, camel in _EVENT_TYPES.items() for spelling in (snake, camel)]

@@ -48,9 +48,7 @@ def apply_credits(
     unpaid = sum((line.amount for line in lines), Decimal(0))
     applications: list[CreditApplication] = []
     usable = [
-        grant
-        for grant in grants
-        if grant.granted_at < period_end and (grant.expires_at is None or grant.expires_at > period_end)
+        grant for grant in grants if grant.granted_at < period_end and (grant.expires_at is None or grant.expires_at > period_end)
     ]
     for grant in sorted(usable, key=lambda g: (g.priority, g.expires_at or NEVER, g.granted_at, g.grant_id)):
         eligible = min(unpaid_usage, unpaid) if grant.scope == "usage" else unpaid

@@ -68,9 +68,7 @@ def draft_invoices(
     for period, of_period in sorted(lines_of_period.items()):
         subtotal = sum((line.amount for line in of_period), Decimal(0))
         if subtotal < 0:
-            raise UnsupportedPriceError(
-                f"The subtotal of {period} is negative: giving credit back is not modelled yet."
-            )
+            raise UnsupportedPriceError(f"The subtotal of {period} is negative: giving credit back is not modelled yet.")
         year, month = period.split("-")
         period_end = next_month(datetime(int(year), int(month), 1, tzinfo=UTC))
         now_applied = apply_credits(grants, [*applied, *applications], of_period, period, period_end)

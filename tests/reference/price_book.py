@@ -117,9 +117,7 @@ class PriceBook:
         contracts: dict[str, list[Contract]] = defaultdict(list)
         for row in _rows(folder, "contracts"):
             ends_at = _instant(row["ends_at"]) if row["ends_at"] else None
-            contract = Contract(
-                row["contract_id"], row["customer_id"], _instant(row["starts_at"]), ends_at, _terms(row, columns)
-            )
+            contract = Contract(row["contract_id"], row["customer_id"], _instant(row["starts_at"]), ends_at, _terms(row, columns))
             contracts[contract.customer_id].append(contract)
         rates = _versions(folder, "rates", _rate, "meter_id", "currency")
         fees = _versions(folder, "plan_fees", _fee, "currency")

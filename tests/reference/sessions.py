@@ -46,9 +46,7 @@ class Run:
         """What ran, [start, end) by [start, end), with constant resources."""
         assert self.ended_at is not None
         ends = [start for start, _ in self.steps[1:]] + [self.ended_at]
-        return [
-            (start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end
-        ]
+        return [(start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end]
 
     def quantities(self, meters: tuple[Meter, ...]) -> dict[str, Fraction]:
         """Resource x seconds, by meter."""

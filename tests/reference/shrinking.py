@@ -40,8 +40,7 @@ def only(batch: Batch, customer_id: str) -> Batch:
     histories = tuple(history for history in batch.histories if history.customer_id == customer_id)
     others = {history.customer_id for history in batch.histories} - {customer_id}
     rows = {
-        table: [row for row in of_table if _owner(row) not in others]
-        for table, of_table in batch.price_book.extra_rows.items()
+        table: [row for row in of_table if _owner(row) not in others] for table, of_table in batch.price_book.extra_rows.items()
     }
     return replace(batch, histories=histories, price_book=PriceBookVariation(rows))
 
@@ -79,9 +78,7 @@ def _together(batch: Batch, attempts: list[History]) -> Batch:
         old, new = attempt.customer_id, f"attempt-{number:05d}"
         renamed.append(_renamed(attempt, new))
         for table, of_table in batch.price_book.extra_rows.items():
-            rows[table] += [
-                {column: text.replace(old, new) for column, text in row.items()} for row in of_table if _owner(row)
-            ]
+            rows[table] += [{column: text.replace(old, new) for column, text in row.items()} for row in of_table if _owner(row)]
     return replace(batch, histories=tuple(renamed), price_book=PriceBookVariation(rows))
 
 

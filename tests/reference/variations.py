@@ -102,9 +102,7 @@ def _some(random: Random, instant: Callable[[Random], datetime], share: float) -
     return sorted({instant(random) for _ in range(random.choice((1, 1, 2)))})
 
 
-def _add_contracts(
-    random: Random, instant: Callable[[Random], datetime], customer_id: str, rows: dict[str, list[Row]]
-) -> None:
+def _add_contracts(random: Random, instant: Callable[[Random], datetime], customer_id: str, rows: dict[str, list[Row]]) -> None:
     """One contract, or two of which the second starts when the first ends; the last may have no end."""
     instants = sorted({instant(random) for _ in range(random.choice((1, 2, 2, 2, 3)))})
     ends = [*instants[1:], None] if len(instants) == 1 or random.random() < 0.3 else instants[1:]

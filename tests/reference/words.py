@@ -48,15 +48,11 @@ def event(
     )
 
 
-def start(
-    when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str
-) -> Event:
+def start(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
     return event(EventType.START, when, vcpu, memory, storage, **more)
 
 
-def update(
-    when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str
-) -> Event:
+def update(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
     return event(EventType.UPDATE, when, vcpu, memory, storage, **more)
 
 

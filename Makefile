@@ -1,0 +1,56 @@
+# Two commands do it all: `make demo` shows the whole job, `make test` proves it. `make` alone lists the rest.
+
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+HOME_FOLDER ?= var
+SOAK ?= 3000
+READY = .venv/.ready
+SQL = models tests/warehouse
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak check format ui lock clean
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make the environment in .venv (the other targets do so themselves)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Billhouse needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another. Say which: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a minute or two ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# Compiled once here, every later start is seconds faster, also where Python may not write bytecode as it runs.
+	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv pipeline orchestration >/dev/null 2>&1 || true
+	@touch $(READY)
+
+demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the local Stripe emulator, export
+	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
+
+test: $(READY) ## Run the whole test suite
+	@.venv/bin/python -m pytest -n 2 --dist worksteal
+
+soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
+	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 -k thousands tests/test_against_reference.py
+
+check: $(READY) ## Check style and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/sqlfluff lint --processes 2 $(SQL)
+
+format: $(READY) ## Put style right
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/sqlfluff fix --processes 2 $(SQL)
+
+ui: $(READY) ## Serve the Dagster UI on this machine, at http://127.0.0.1:3000
+	@.venv/bin/billhouse --home $(HOME_FOLDER) ui
+
+lock: $(READY) ## Resolve the dependencies anew
+	@.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+clean: ## Remove what set-up and builds made; the home folder stays
+	@rm -rf .venv target logs .pytest_cache .mypy_cache .ruff_cache
