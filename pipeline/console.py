@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -101,7 +103,23 @@ def close_result(result: CloseResult) -> None:
 
 def publish_result(result: PublishResult) -> None:
     """What is in Stripe now, and what is not."""
-    result.print_to(out)
+    if result.is_dry_run:
+        out.print(f"[bold]{len(result.requests)}[/] requests would be sent to {result.where}; none was:")
+        for request in result.requests:
+            out.print(f"{request['method']} {request['path']} {json.dumps(request['params'])}", markup=False, soft_wrap=True)
+        return
+    counts = result.counts
+    amounts = ", ".join(money(amount, currency) for currency, amount in result.amounts.items()) or "nothing"
+    out.print(
+        f"Published [bold]{result.period}[/] to {result.where}: {counts['published']:,} invoices new,"
+        f" {counts['already_published']:,} there before, {amounts} in all."
+    )
+    if counts["not_collected"]:
+        out.print(f"{counts['not_collected']:,} are on plans that collect nothing (hobby), and stay here.")
+    if counts["negative"]:
+        out.print(f"{counts['negative']:,} are negative, and stay here: nothing is paid out by itself.")
+    for problem in result.problems:
+        out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
 
 
 def export_result(result: ExportResult) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -36,3 +38,17 @@ def ensure_publications(home: Home) -> None:
         home.publications.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replace_atomically(target) as path:
             pq.write_table(SCHEMA.empty_table(), path)
+
+
+def published_invoices(home: Home, *, is_live: bool) -> frozenset[str]:
+    """Our ids of the invoices that Stripe has, in one mode: test and live never mix."""
+    ensure_publications(home)
+    rows = pq.read_table(home.publications, columns=["invoice_id", "livemode"], schema=SCHEMA)
+    return frozenset(row["invoice_id"] for row in rows.to_pylist() if row["livemode"] == is_live)
+
+
+def write_publication(home: Home, row: dict[str, Any]) -> None:
+    """Record that Stripe has an invoice, finalized. Written once for each, whole or not at all."""
+    mode = "live" if row["livemode"] else "test"
+    with replace_atomically(home.publications / f"{row['invoice_id']}-{mode}.parquet") as path:
+        pq.write_table(pa.Table.from_pylist([row], schema=SCHEMA), path)

@@ -1,0 +1,27 @@
+"""python -m pipeline.stripe.emulator --database FILE [--port N]: serve until interrupted, and say where."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import Path
+
+from pipeline.stripe.emulator.server import running_emulator
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="The local Stripe emulator, on loopback.")
+    parser.add_argument("--database", type=Path, required=True, help="SQLite file that holds its state")
+    parser.add_argument("--port", type=int, default=12111)
+    arguments = parser.parse_args()
+    with running_emulator(arguments.database, arguments.port) as address:
+        print(f"Stripe emulator at {address} (Ctrl-C stops it)", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print("stopped")
+
+
+if __name__ == "__main__":
+    main()

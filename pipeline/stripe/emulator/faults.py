@@ -1,0 +1,30 @@
+"""Stripe's errors: what is wrong, in the body Stripe answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """A request that Stripe would refuse."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, type: str = "invalid_request_error", code: str = "", param: str = ""
+    ) -> None:
+        self.status = status
+        self.error: dict[str, Any] = {"message": message, "type": type}
+        if code:
+            self.error["code"] = code
+        if param:
+            self.error["param"] = param
+        super().__init__(message)
+
+
+def missing(kind: str, id: str) -> Refusal:
+    """No object of that id."""
+    return Refusal(f"No such {kind}: '{id}'", status=404, code="resource_missing", param="id")
+
+
+def required(param: str) -> Refusal:
+    """A parameter that must be there is not."""
+    return Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
