@@ -143,8 +143,8 @@ def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT)
     for folder in (home.raw / "landed_files", home.closes, home.publications):
         for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
             digest.update(landed.encode() + b"\0")
-    for folder in ("seeds", "models", "macros"):
-        for path in sorted((project / folder).rglob("*")):
+    for source in ("seeds", "models", "macros"):
+        for path in sorted((project / source).rglob("*")):
             if path.is_file():
                 digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -251,10 +251,10 @@ def _let_go_of_the_warehouse() -> None:
     """dbt-duckdb keeps its database open for the life of the process; the snapshot, and other processes, need it closed."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-    environment: Any = DuckDBConnectionManager._ENV  # noqa: SLF001 - env() raises where there is none
-    if environment is not None:
-        environment.close()
-        DuckDBConnectionManager.close_all_connections()
+    manager: Any = DuckDBConnectionManager
+    if manager._ENV is not None:  # noqa: SLF001 - env() raises where there is none
+        manager._ENV.close()  # noqa: SLF001
+        manager.close_all_connections()
 
 
 def _told(result: Any) -> str:

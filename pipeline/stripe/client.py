@@ -68,5 +68,5 @@ def local_emulator(home: Home) -> Iterator[StripeConnection]:
 
 
 def _client(key: str, address: str | None) -> stripe.StripeClient:
-    addresses: stripe._base_address.BaseAddresses = {"api": address} if address else {}  # noqa: SLF001 - the parameter's type
+    addresses: stripe._base_address.BaseAddresses = {"api": address} if address else {}
     return stripe.StripeClient(key, base_addresses=addresses, max_network_retries=_RETRIES)

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.stripe.emulator.faults import Refusal
+from pipeline.stripe.emulator.faults import RefusalError
 from pipeline.stripe.emulator.forms import parse_form
 from pipeline.stripe.emulator.service import Service
 from pipeline.stripe.emulator.store import Object, Store
@@ -63,7 +63,7 @@ def create_app(database: Path, now: Callable[[], float] = time.time) -> Starlett
                 _authenticate(request)
                 params = parse_form(body if request.method == "POST" else request.url.query)
                 return _once(store, service, request, params, int(now()))
-            except Refusal as refusal:
+            except RefusalError as refusal:
                 return _response(refusal.status, json.dumps({"error": refusal.error}))
 
     return Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST", "DELETE"])])
@@ -74,7 +74,7 @@ def _authenticate(request: Request) -> None:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
     if not re.match(r"(sk|rk)_test_\w+", key):
-        raise Refusal("Invalid API Key provided.", status=401, code="api_key_invalid")
+        raise RefusalError("Invalid API Key provided.", status=401, code="api_key_invalid")
 
 
 def _once(store: Store, service: Service, request: Request, params: Object, now: int) -> Response:
@@ -86,7 +86,7 @@ def _once(store: Store, service: Service, request: Request, params: Object, now:
             known = store.answer(key, now)
             if known is not None:
                 if known[0] != fingerprint:
-                    raise Refusal(
+                    raise RefusalError(
                         "Keys for idempotent requests can only be used with the same parameters they were first used with. "
                         f"Try using a key other than '{key}' if you meant to execute a different request.",
                         type="idempotency_error",
@@ -103,7 +103,7 @@ def _perform(service: Service, method: str, path: str, params: Object) -> Object
         found = re.fullmatch(pattern, path)
         if verb == method and found:
             return call(service, list(found.groups()), params)
-    raise Refusal(f"Unrecognized request URL ({method}: {path}).", status=404)
+    raise RefusalError(f"Unrecognized request URL ({method}: {path}).", status=404)
 
 
 def _response(status: int, body: str, headers: dict[str, Any] | None = None) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that Stripe would refuse."""
 
     def __init__(
@@ -20,11 +20,11 @@ class Refusal(Exception):
         super().__init__(message)
 
 
-def missing(kind: str, id: str) -> Refusal:
+def missing(kind: str, id: str) -> RefusalError:
     """No object of that id."""
-    return Refusal(f"No such {kind}: '{id}'", status=404, code="resource_missing", param="id")
+    return RefusalError(f"No such {kind}: '{id}'", status=404, code="resource_missing", param="id")
 
 
-def required(param: str) -> Refusal:
+def required(param: str) -> RefusalError:
     """A parameter that must be there is not."""
-    return Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    return RefusalError(f"Missing required param: {param}.", code="parameter_missing", param=param)

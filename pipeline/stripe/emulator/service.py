@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pipeline.stripe.emulator import objects
-from pipeline.stripe.emulator.faults import Refusal, missing, required
+from pipeline.stripe.emulator.faults import RefusalError, missing, required
 from pipeline.stripe.emulator.store import Object, Store
 
 MOST_LINES = 250
@@ -45,16 +45,16 @@ class Service:
         try:
             int(params["amount"])
         except ValueError:
-            raise Refusal(f"Invalid integer: {params['amount']}", code="parameter_invalid_integer", param="amount") from None
+            raise RefusalError(f"Invalid integer: {params['amount']}", code="parameter_invalid_integer", param="amount") from None
         self._get("customer", params["customer"])
         if "invoice" in params:
             invoice = self._draft(params["invoice"])
             if invoice["customer"] != params["customer"]:
-                raise Refusal("The invoice belongs to another customer.", param="invoice")
+                raise RefusalError("The invoice belongs to another customer.", param="invoice")
             if invoice["currency"] != params["currency"].lower():
-                raise Refusal(f"The currency of the invoice is {invoice['currency']}.", param="currency")
+                raise RefusalError(f"The currency of the invoice is {invoice['currency']}.", param="currency")
             if len(self._items(invoice["id"])) >= MOST_LINES:
-                raise Refusal(f"An invoice can have at most {MOST_LINES} invoice items.", param="invoice")
+                raise RefusalError(f"An invoice can have at most {MOST_LINES} invoice items.", param="invoice")
         return self._store.save(objects.invoice_item(_new("ii"), self._now(), params))
 
     def list_invoice_items(self, params: Object) -> Object:
@@ -94,7 +94,7 @@ class Service:
     def update_invoice(self, id: str, params: Object) -> Object:
         invoice = self._get("invoice", id)
         if invoice["status"] != "draft" and params.keys() - {"metadata"}:
-            raise Refusal("Finalized invoices can't be updated.", code="invoice_not_editable")
+            raise RefusalError("Finalized invoices can't be updated.", code="invoice_not_editable")
         invoice |= {name: params[name] for name in ("description", "footer") if name in params}
         invoice["metadata"] |= params.get("metadata", {})
         self._store.save(invoice)
@@ -155,13 +155,15 @@ class Service:
     def _draft(self, id: str) -> Object:
         invoice = self._get("invoice", id)
         if invoice["status"] != "draft":
-            raise Refusal("This invoice is already finalized, you can't change it.", code="invoice_not_editable", param="invoice")
+            raise RefusalError(
+                "This invoice is already finalized, you can't change it.", code="invoice_not_editable", param="invoice"
+            )
         return invoice
 
     def _in_status(self, id: str, status: str, verb: str) -> Object:
         invoice = self._get("invoice", id)
         if invoice["status"] != status:
-            raise Refusal(f"You can only {verb} an {status} invoice; this one is {invoice['status']}.")
+            raise RefusalError(f"You can only {verb} an {status} invoice; this one is {invoice['status']}.")
         return invoice
 
     def _items(self, invoice_id: str) -> list[Object]:
@@ -192,9 +194,9 @@ def _page(url: str, found: Iterable[Object], params: Object) -> Object:
     try:
         limit = int(params.get("limit", 10))
     except ValueError:
-        raise Refusal(f"Invalid integer: {params['limit']}", code="parameter_invalid_integer", param="limit") from None
+        raise RefusalError(f"Invalid integer: {params['limit']}", code="parameter_invalid_integer", param="limit") from None
     if not 1 <= limit <= 100:
-        raise Refusal("This value must be between 1 and 100.", code="parameter_invalid_integer", param="limit")
+        raise RefusalError("This value must be between 1 and 100.", code="parameter_invalid_integer", param="limit")
     data: list[Any] = list(found)
     after = params.get("starting_after")
     if after is not None:
