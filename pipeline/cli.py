@@ -6,6 +6,7 @@ Heavy libraries are imported by the command that needs them: `billhouse --help` 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 def demo(context: typer.Context, as_json: Json = False) -> None:
     """A month and a half of believable usage, from raw events to published invoices and exports. Under three minutes.
 
-    Everything goes to a folder of its own, <home>/demo, which is made anew each time.
+    It fills the home, and refuses one that holds other data. Safe to repeat: the second time everything is there already.
     """
     from pipeline.demo import run_demo
 
@@ -197,6 +198,7 @@ def ui(
 
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage. A failure that a person can mend is told without a traceback."""
+    os.umask(0o077)  # what is written holds money: for its owner alone
     wants_json = "--json" in sys.argv[1:]
     try:
         app(standalone_mode=True)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from pipeline.stripe.publish import PublishResult
     from pipeline.warehouse import BuildResult
 
+_PIPED_WIDTH = 160
+"""Columns of output that goes to a file or another program, where no terminal says how wide it is."""
 out = Console(highlight=False)
+if not out.is_terminal:
+    out.width = _PIPED_WIDTH
 _MINOR_DIGITS = {"JPY": 0}
 
 

@@ -43,7 +43,7 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
     console.print(Rule("[bold]Billhouse demo[/]: from raw usage events to invoices", align="left"))
 
     with _step(console, "Generating a month and a half of usage") as follow:
-        files = generate(home.inbox / "demo", on_progress=follow)
+        files = generate(home.inbox, on_progress=follow)
     console.print(f"   {len(files.landings)} landings for a few hundred customers, in {files.folder}")
 
     summaries = []

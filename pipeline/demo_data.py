@@ -148,22 +148,24 @@ class DemoFiles:
 
 
 def generate(folder: Path, seed: int = 1, *, on_progress: OnProgress | None = None) -> DemoFiles:
-    """Write the demo's files into `folder` (made if need be, for its owner alone). The same seed gives the same bytes.
+    """Write the demo's files into `folder`, a subfolder a kind (made for its owner alone). The same seed gives the same bytes.
 
     Usage runs from 1 September to 15 October 2026, so that at `as_of` September can be closed and October is a draft.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for kind in Kind:
+        (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     cast = make_cast(rng, STARTS_AT)
+    plans = folder / Kind.SUBSCRIPTIONS
     return DemoFiles(
         folder=folder,
-        customers=(_write_customers(folder / "customers.csv", cast),),
+        customers=(_write_customers(folder / Kind.CUSTOMERS / "customers.csv", cast),),
         subscriptions=(
-            _write_subscriptions(folder / "subscriptions.jsonl", cast.subscriptions),
-            _write_subscriptions(folder / "subscriptions-corrected-2026-10-02.jsonl", cast.corrections),
+            _write_subscriptions(plans / "subscriptions.jsonl", cast.subscriptions),
+            _write_subscriptions(plans / "subscriptions-corrected-2026-10-02.jsonl", cast.corrections),
         ),
-        credit_grants=(_write_credit_grants(folder / "credit_grants.jsonl", cast),),
-        usage=_write_usage(folder, cast, simulate(rng, cast), seed, on_progress),
+        credit_grants=(_write_credit_grants(folder / Kind.CREDIT_GRANTS / "credit_grants.jsonl", cast),),
+        usage=_write_usage(folder / Kind.USAGE, cast, simulate(rng, cast), seed, on_progress),
     )
 
 

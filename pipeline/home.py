@@ -1,6 +1,6 @@
 """The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
 
-inbox/           where files wait to be landed
+inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/
 raw/             landed truth, append-only Parquet: a folder a collection
 ledger/          closed truth, append-only Parquet: closes/, publications/
 warehouse.duckdb a cache of the two: delete it, build, and it is back

@@ -29,6 +29,7 @@ from pipeline.price_book import require_sound_price_book
 from pipeline.settings import Settings
 from pipeline.stripe.publications import ensure_publications
 
+_UNFINISHED = "a build that has not finished"
 OnProgress = Callable[[str, int, int], None]
 """Called with what was built last, how many steps are done, and of how many."""
 
@@ -75,14 +76,31 @@ def build(
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
-    require_sound_price_book(project / "seeds")
     with home.writing():
-        prepare_build(home, as_of)
-        fingerprint = input_fingerprint(home, as_of, project)
+        fingerprint = begin_build(home, as_of, project)
         steps = _run_dbt(home, project, on_progress)
-        tables = publish_snapshot(home)
-        _record_build(home, BuildRecord(as_of, fingerprint))
+        tables = finish_build(home, BuildRecord(as_of, fingerprint))
     return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
+
+
+def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
+    """Make ready for dbt, which may be run by whoever holds the home for writing; returns the fingerprint of the inputs.
+
+    From here until `finish_build` the warehouse is not what the last build left. Raises PriceBookError.
+    """
+    require_sound_price_book(project / "seeds")
+    standing = last_build(home)
+    if standing is not None:
+        _record_build(home, BuildRecord(standing.as_of, _UNFINISHED))
+    prepare_build(home, as_of)
+    return input_fingerprint(home, as_of, project)
+
+
+def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
+    """After dbt built everything and every check passed: give analysts their copy. Returns the rows of each table."""
+    tables = publish_snapshot(home)
+    _record_build(home, record)
+    return tables
 
 
 def prepare_build(home: Home, as_of: datetime) -> None:
@@ -225,11 +243,11 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None) -> int:
 
     arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
-    with _environment(dbt_environment(home)):
+    with environment(dbt_environment(home)):
         try:
             outcome = dbtRunner(callbacks=[follow]).invoke([*arguments, *quiet])
         finally:
-            _let_go_of_the_warehouse()
+            let_go_of_the_warehouse()
     if outcome.exception is not None:
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
@@ -247,7 +265,7 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None) -> int:
     return len(results)
 
 
-def _let_go_of_the_warehouse() -> None:
+def let_go_of_the_warehouse() -> None:
     """dbt-duckdb keeps its database open for the life of the process; the snapshot, and other processes, need it closed."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
@@ -266,7 +284,7 @@ def _told(result: Any) -> str:
 
 
 @contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Iterator[None]:
     """Set environment variables for the time of a block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -1,0 +1,52 @@
+"""Serves the Dagster UI on this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from pipeline.errors import BillhouseError
+from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+
+LOOPBACK = "127.0.0.1"
+
+_INSTANCE = """\
+# One writer to the warehouse at a time: other runs wait in the queue.
+concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
+telemetry:
+  enabled: false
+"""
+
+
+def serve(home: Home, port: int = 3000) -> None:
+    """Serve the UI and its daemon on the loopback address until interrupted. Raises BillhouseError where the port is taken."""
+    _refuse_taken(port)
+    instance = home.path / ".dagster"
+    instance.mkdir(mode=0o700, exist_ok=True)
+    settings = instance / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_INSTANCE)
+    print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", LOOPBACK, "-p", str(port)]
+    command += ["--log-level", "warning"]
+    variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
+    try:
+        subprocess.run(command, cwd=PROJECT_ROOT, env=variables, check=False)  # noqa: S603 - our own words only
+    except KeyboardInterrupt:
+        print("stopped")
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            raise BillhouseError(
+                f"Port {port} is taken.", f"Stop what serves there, or choose another: --port {port + 1}"
+            ) from None
