@@ -1,0 +1,158 @@
+"""The Dagster graph: what it shows, and that pressing its buttons does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from pipeline.errors import BillhouseError
+from pipeline.home import HOME_VARIABLE, Home
+from pipeline.kinds import Kind
+from tests.support import billhouse, event, query, write_jsonl
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
+    """The project's definitions, loaded over an empty home of the module's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("graph")))
+        from orchestration.definitions import definitions
+
+        yield definitions
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def stocked(home: Home) -> Home:
+    """A home with usage, a plan and a customer in its inbox."""
+    usage = [
+        event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
+        event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
+        "no json",
+    ]
+    rows = {
+        Kind.USAGE: usage,
+        Kind.SUBSCRIPTIONS: [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-08-16T00:00:00Z"}],
+        Kind.CUSTOMERS: [{"customer_id": "paula", "name": "Paula", "created_at": "2026-08-01T00:00:00Z"}],
+    }
+    for kind, records in rows.items():
+        (home.inbox / kind).mkdir(parents=True)
+        write_jsonl(home.inbox / kind / "file.jsonl", records)
+    return home
+
+
+def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefinition:
+    """The job, over another home."""
+    from orchestration.resources import BillhouseHome
+
+    moved = dg.Definitions(
+        assets=definitions.assets,
+        jobs=definitions.jobs,
+        resources={**(definitions.resources or {}), "home": BillhouseHome(path=str(home.path))},
+        executor=dg.in_process_executor,
+    )
+    return moved.resolve_job_def(job)
+
+
+def build(
+    definitions: dg.Definitions, home: Home, instance: dg.DagsterInstance, *, as_of: str = "2026-09-05T00:00:00Z", **more: bool
+) -> dg.ExecuteInProcessResult:
+    config = {"ops": {"build_warehouse": {"config": {"as_of": as_of}}}}
+    return in_home(definitions, home, "land_and_build").execute_in_process(run_config=config, instance=instance, **more)
+
+
+def test_every_step_from_landing_to_export_is_an_asset_with_a_group_and_a_description(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    groups = {node.group_name for node in nodes}
+    assert groups == {"landing", "price_book", "staging", "usage", "rating", "billing", "reports", "months"}
+    assert [node.key for node in nodes if not node.description] == []
+
+
+def test_lineage_runs_from_the_landed_events_to_the_export(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    upstream, waiting = set(), [dg.AssetKey("month_export")]
+    while waiting:
+        key = waiting.pop()
+        if key not in upstream:
+            upstream.add(key)
+            waiting += graph.get(key).parent_keys
+    assert {dg.AssetKey(["raw", "usage_events"]), dg.AssetKey(["price_book", "rates"])} <= upstream
+
+
+def test_a_press_of_the_button_lands_builds_and_shows_every_check(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    run = build(definitions, stocked, instance)
+    assert run.success
+    landed = {event.asset_key.path[-1]: event.metadata for event in run.asset_materializations_for_node("land_inbox")}
+    assert landed["usage_events"]["accepted_rows"].value == 2
+    assert landed["quarantine"]["rows"].value == 1
+    checks = run.get_asset_check_evaluations()
+    assert {check.asset_check_key for check in checks} == set(definitions.resolve_asset_graph().asset_check_keys)
+    assert all(check.passed for check in checks)
+    assert [row["total_amount"] for row in query(stocked, "from invoices where period = '2026-08'")]
+
+
+def test_the_month_end_job_closes_publishes_and_exports(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    build(definitions, stocked, instance)
+    run = in_home(definitions, stocked, "month_end").execute_in_process(partition_key="2026-08", instance=instance)
+    assert run.success
+    assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"published"}
+    assert (stocked.exports / "2026-08" / "billhouse-2026-08.xlsx").exists()
+
+
+def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
+    build(definitions, stocked, instance, as_of="2026-08-25T00:00:00Z")
+    job = in_home(definitions, stocked, "month_end")
+    with pytest.raises(BillhouseError, match="was not over"):
+        job.execute_in_process(partition_key="2026-08", instance=instance)
+
+
+def test_a_build_with_a_failed_check_leaves_the_reports_alone_and_closes_nothing(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    build(definitions, stocked, instance)
+    before = stocked.billing.read_bytes()
+    _spoil_the_landing_counts(stocked)
+    run = build(definitions, stocked, instance, raise_on_error=False)
+    assert not run.success
+    assert stocked.billing.read_bytes() == before
+    closed = billhouse(stocked.path, "close", "2026-08")
+    assert closed.code == 1
+    assert "failed" in closed.stderr
+
+
+def _spoil_the_landing_counts(home: Home) -> None:
+    """As if a row had been lost on the way: a file that received more than it accounts for."""
+    spoiled = next(path for path in sorted((home.raw / "landed_files").glob("*.parquet")) if path.name[0] != "_")
+    aside = home.path / "aside.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"copy (select * replace (received_rows + 1 as received_rows) from '{spoiled}') to '{aside}' (format parquet)"
+        )
+    spoiled.chmod(0o600)
+    Path(aside).replace(spoiled)
+
+
+def test_choosing_some_models_builds_those_and_does_not_touch_the_reports(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    build(definitions, stocked, instance)
+    before = stocked.billing.read_bytes()
+    job = in_home(definitions, stocked, "land_and_build")
+    run = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["usage", "sandbox_sessions"])])
+    assert run.success
+    assert stocked.billing.read_bytes() == before
