@@ -1,6 +1,9 @@
 # Two commands do it all: `make demo` shows the whole job, `make test` proves it. `make` alone lists the rest.
 
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+# The newest that works: a name on the path may be a shim with nothing behind it.
+PYTHON ?= $(or $(shell for it in python3.13 python3.12 python3.11 python3 python; do \
+	$$it -c '$(SUITABLE)' 2>/dev/null && echo $$it && break; done),python3)
 HOME_FOLDER ?= var
 SOAK ?= 3000
 READY = .venv/.ready
@@ -15,8 +18,8 @@ help: ## List these targets
 setup: $(READY) ## Make the environment in .venv (the other targets do so themselves)
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-		{ echo "Billhouse needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is another. Say which: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c '$(SUITABLE)' || \
+		{ echo "Billhouse needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not. Say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a minute or two ..."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
