@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 		{ echo "Billhouse needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not. Say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a minute or two ..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# Compiled once here, every later start is seconds faster, also where Python may not write bytecode as it runs.
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv pipeline orchestration >/dev/null 2>&1 || true
