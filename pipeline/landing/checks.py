@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from pipeline.landing.specification import AMOUNT_BOUND, RESOURCE_BOUND, Field, Specification, Type
 
-_ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?"
+_ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
+_TOO_EXACT = r"\.\d{18}\d*[1-9]"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
@@ -15,6 +18,14 @@ _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad
 def quoted(text: object) -> str:
     """Text as an SQL literal."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def parquet_files(folder_or_file: Path, *below: str) -> str:
+    """`read_parquet` of one file, or of the files that match a pattern `below` a folder. DuckDB takes all of a path as a pattern,
+    and folders named key=value for columns: neither is meant.
+    """
+    literal = re.sub(r"[*?[]", r"[\g<0>]", str(folder_or_file.absolute()))
+    return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false)"
 
 
 def checked_query(specification: Specification, landed_at: datetime) -> str:
@@ -60,8 +71,10 @@ def _typed(field: Field) -> str:
                 exact = f"try_cast({text} as decimal(38, 18))"
                 bound = RESOURCE_BOUND if field.type is Type.RESOURCE else AMOUNT_BOUND
                 least = ">" if field.must_be_positive else ">="
+                # The cast to `exact` rounds what it cannot hold: -1e-30 to 0, and what differs in the 19th decimal.
+                is_whole = f"({exact} <> 0 or try_cast({text} as double) = 0) and not regexp_matches({text}, '{_TOO_EXACT}')"
                 value = (
-                    f"case when {exact} {least} 0 and {exact} <= {bound} and {exact} = round({exact}, 6)"
+                    f"case when {exact} {least} 0 and {exact} <= {bound} and {exact} = round({exact}, 6) and {is_whole}"
                     f" and not contains({text}, '_') then cast({exact} as decimal(18, 6)) end"
                 )
             case Type.INTEGER:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import replace_atomically
+from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import Home
 
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -89,13 +90,21 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 EMPTY_FILE = "_schema.parquet"
+SCRATCH_PREFIX = "land-"
+
+
+def scratch_folder(home: Home) -> Path:
+    """Where each landing has a folder of its own to write aside in."""
+    return home.path / ".tmp"
 
 
 def ensure_collections(home: Home) -> None:
     """A zero-row file in each collection, so that a reader's pattern always finds one."""
     for collection, schema in SCHEMAS.items():
         folder = home.raw / collection
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(mode=0o700)
+            sync_folder(home.raw)
         if not (folder / EMPTY_FILE).exists():
             with replace_atomically(folder / EMPTY_FILE) as path:
                 pq.write_table(schema.empty_table(), path)
@@ -113,9 +122,13 @@ def file_id_of(row: Path) -> str:
 
 
 def remove_unfinished(home: Home) -> None:
-    """Remove data files that a killed landing left: those whose row in landed_files was never written."""
+    """Remove what a killed landing left: data files whose row in landed_files was never written, and scratch."""
     landed = {file_id_of(row) for row in landed_files(home)}
     for collection in SCHEMAS.keys() - {"landed_files"}:
         for path in (home.raw / collection).rglob("*.parquet"):
             if path.name != EMPTY_FILE and path.stem not in landed:
                 path.unlink()
+    for path in home.raw.rglob(".*.tmp"):
+        path.unlink()
+    for folder in scratch_folder(home).glob(f"{SCRATCH_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)

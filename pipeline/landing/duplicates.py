@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import duckdb
+import pyarrow as pa
 
 from pipeline.home import Home
 from pipeline.kinds import Kind
-from pipeline.landing.checks import quoted
+from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import Specification
 
 
@@ -22,8 +23,7 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
 
 
 def _history(home: Home, specification: Specification) -> str:
-    folder = home.raw / specification.collection
-    return f"read_parquet({quoted(folder / '**' / '*.parquet')}, hive_partitioning = false)"
+    return parquet_files(home.raw / specification.collection, "**", "*.parquet")
 
 
 def _content(specification: Specification, of: str) -> str:
@@ -33,14 +33,14 @@ def _content(specification: Specification, of: str) -> str:
 def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """A row repeats, or corrects, the latest before it with the same key."""
     keys = ", ".join(specification.key)
-    files = quoted(home.raw / "landed_files" / "*.parquet")
+    files = parquet_files(home.raw / "landed_files", "*.parquet")
     connection.execute(f"""
         create or replace temp table judged as
         with rows as (
             select files.landed_sequence, history.file_row, {_content(specification, "history")} as content, false as is_new,
                 {", ".join("history." + key for key in specification.key)}
             from {_history(home, specification)} as history
-            inner join read_parquet({files}) as files on history.file_id = files.file_id
+            inner join {files} as files on history.file_id = files.file_id
             where ({keys}) in (select ({keys}) from checked where reason is null)
             union all
             select null, file_row, {_content(specification, "checked")}, true, {keys}
@@ -67,18 +67,17 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         from {history} as history
         where {key} in (select {key} from checked where reason is null)""")
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
-    while True:
-        connection.execute(f"""
-            create or replace temp table firsts as
-            select {key} as key, min(file_row) as file_row
-            from checked
-            where
-                reason is null
-                and {key} not in (select key from standing_before)
-                and file_row not in (select file_row from strangers)
-            group by {key}""")
-        if specification.kind is not Kind.USAGE or not _find_strangers(connection, history):
-            break
+    if specification.kind is Kind.USAGE:
+        _find_strangers(connection, history)
+    connection.execute(f"""
+        create or replace temp table firsts as
+        select {key} as key, min(file_row) as file_row
+        from checked
+        where
+            reason is null
+            and {key} not in (select key from standing_before)
+            and file_row not in (select file_row from strangers)
+        group by {key}""")
     connection.execute(f"""
         create or replace temp table judged as
         select
@@ -108,31 +107,62 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         where checked.reason is null""")
 
 
-def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> bool:
-    """Events that name another user than their sandbox's first landed event did. They do not land, so that whatever they
-    stood for (the first event of an id, the owner of a sandbox) is judged anew: says whether there was one more.
+def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None:
+    """Fill `strangers`: events that name another user than their sandbox's first landed event did.
+
+    A stranger takes neither its id nor its sandbox, so that whether a row is one hangs on the rows before it: the rows of
+    sandboxes that several users name, which are few, are judged one after the other.
     """
-    found = connection.execute(f"""
-        insert into strangers
-        with newcomers as (
-            select checked.file_row, checked.sandbox_id, checked.user_id
-            from firsts inner join checked on firsts.file_row = checked.file_row
+    connection.execute("""
+        create or replace temp table newcomers as
+        select file_row, event_id, sandbox_id, user_id
+        from checked
+        where reason is null and event_id not in (select key from standing_before)""")
+    connection.execute(f"""
+        create or replace temp table owners_before as
+        select sandbox_id, min(user_id) as user_id
+        from {history}
+        where sandbox_id in (select sandbox_id from newcomers)
+        group by sandbox_id""")
+    contested = connection.execute("""
+        with contested as (
+            select sandbox_id
+            from (select sandbox_id, user_id from newcomers union all select sandbox_id, user_id from owners_before)
+            group by sandbox_id
+            having min(user_id) <> max(user_id)
         ),
-        owners_before as (
-            select sandbox_id, min(user_id) as owner from {history}
-            where sandbox_id in (select sandbox_id from newcomers) group by sandbox_id
-        ),
-        first_owners as (
-            select sandbox_id, arg_min(user_id, file_row) as owner from newcomers group by sandbox_id
+        elsewhere as (
+            select event_id, min(file_row) as file_row
+            from newcomers
+            where sandbox_id not in (select sandbox_id from contested)
+            group by event_id
         )
-        select
-            newcomers.file_row,
-            'user_id is ''' || left(newcomers.user_id, 200) || ''', but sandbox ''' || left(newcomers.sandbox_id, 200)
-            || ''' belongs to ''' || left(coalesce(owners_before.owner, first_owners.owner), 200)
-            || ''' by its first event. Check which is right.'
+        select newcomers.file_row, newcomers.event_id, newcomers.sandbox_id, newcomers.user_id,
+            owners_before.user_id, coalesce(elsewhere.file_row < newcomers.file_row, false)
         from newcomers
+        inner join contested on newcomers.sandbox_id = contested.sandbox_id
         left join owners_before on newcomers.sandbox_id = owners_before.sandbox_id
-        left join first_owners on newcomers.sandbox_id = first_owners.sandbox_id
-        where newcomers.user_id <> coalesce(owners_before.owner, first_owners.owner)
-        returning file_row""").fetchall()
-    return bool(found)
+        left join elsewhere on newcomers.event_id = elsewhere.event_id
+        order by newcomers.file_row""")
+    owners: dict[str, str] = {}
+    taken: set[str] = set()
+    strangers: dict[int, str] = {}
+    while rows := contested.fetchmany(10_000):
+        for file_row, event_id, sandbox_id, user_id, owner_before, is_taken_elsewhere in rows:
+            if is_taken_elsewhere or event_id in taken:
+                continue
+            owner = owners.setdefault(sandbox_id, owner_before or user_id)
+            if user_id == owner:
+                taken.add(event_id)
+            else:
+                strangers[file_row] = owner
+    found = pa.table({"file_row": pa.array(strangers.keys(), pa.int64()), "owner": pa.array(strangers.values(), pa.string())})
+    connection.register("found", found)
+    connection.execute("""
+        insert into strangers
+        select
+            found.file_row,
+            'user_id is ''' || left(newcomers.user_id, 200) || ''', but sandbox ''' || left(newcomers.sandbox_id, 200)
+            || ''' belongs to ''' || left(found.owner, 200) || ''' by its first event. Check which is right.'
+        from found inner join newcomers on found.file_row = newcomers.file_row""")
+    connection.unregister("found")

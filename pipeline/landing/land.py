@@ -20,12 +20,20 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputFileError
+from pipeline.errors import BillhouseError, InputFileError
 from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.landing.checks import checked_query, quoted
-from pipeline.landing.collections import SCHEMAS, ensure_collections, file_id_of, landed_files, remove_unfinished
+from pipeline.landing.collections import (
+    SCHEMAS,
+    SCRATCH_PREFIX,
+    ensure_collections,
+    file_id_of,
+    landed_files,
+    remove_unfinished,
+    scratch_folder,
+)
 from pipeline.landing.duplicates import judge
 from pipeline.landing.sources import Source, examine, raw_rows_query, read_source
 from pipeline.landing.specification import Specification, specification
@@ -51,20 +59,34 @@ def land_files(
     spec = specification(kind, seeds)
     summary = LandingSummary()
     with home.writing():
-        ensure_collections(home)
-        remove_unfinished(home)
+        with _writing_to(home, "Nothing landed"):
+            ensure_collections(home)
+            remove_unfinished(home)
         for done, path in enumerate(paths):
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
-                summary.files.append(_land(home, path, spec, landed_at or datetime.now(UTC)))
+                with _writing_to(home, f"{path} did not land"):
+                    summary.files.append(_land(home, path, spec, landed_at or datetime.now(UTC)))
             except InputFileError as error:
                 summary.problems.append(error.problem)
     return summary
 
 
+@contextmanager
+def _writing_to(home: Home, failure: str) -> Iterator[None]:
+    """Tell plainly that the home cannot be written to."""
+    try:
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise BillhouseError(
+            f"{failure}: {home.path} cannot be written to ({str(error).splitlines()[0]}).",
+            "See that its disk has room, and land all files again: what has landed does not land twice.",
+        ) from error
+
+
 def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> LandedFile:
-    source = examine(path)
+    source = examine(path, spec.kind)
     before = {file_id_of(row): row for row in landed_files(home)}
     if source.file_id in before:
         received = pq.read_table(before[source.file_id], columns=["received_rows"])["received_rows"][0].as_py()
@@ -111,8 +133,9 @@ def _with_derived_ids(spec: Specification, landed_at: datetime) -> str:
 @contextmanager
 def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database and a folder of this landing's own, on disk, so that memory stays flat; gone afterwards."""
-    folder = home.path / ".tmp" / f"land-{uuid.uuid4().hex}"
-    folder.mkdir(mode=0o700, parents=True)
+    folder = scratch_folder(home) / f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"
+    folder.parent.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700)
     connection = duckdb.connect()
     try:
         connection.execute("set TimeZone = 'UTC'")
@@ -216,9 +239,12 @@ def _copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> Non
 
 
 def _move(written: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_first = not target.parent.exists()
+    target.parent.mkdir(mode=0o700, exist_ok=True)
     os.replace(written, target)
     sync_folder(target.parent)
+    if is_first:  # else a power cut may take the folder with all that is in it
+        sync_folder(target.parent.parent)
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:

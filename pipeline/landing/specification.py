@@ -68,6 +68,11 @@ class Specification:
     def columns(self) -> list[str]:
         return [field.stored_as for field in self.fields]
 
+    @property
+    def groups(self) -> set[str]:
+        """What fields may be inside of: an object of JSON, a struct of Parquet."""
+        return {path.partition(".")[0] for field in self.fields for path in field.paths if "." in path}
+
 
 _EVENT_TYPES = {
     "sandbox_started": "SandboxStarted",

@@ -1,0 +1,453 @@
+"""Input made to break things: each row of it lands right or goes to quarantine, each file lands or is refused in a line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.home import Home
+from pipeline.landing import land_files
+from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
+from tests.support import billhouse
+
+GOOD = event_line("good", sandbox_id="good")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+def _parquet(path: Path, **columns: Any) -> Path:
+    """One event, or what is said of it."""
+    event = json.loads(event_line("good"))
+    table = {name: pa.array([value]) for name, value in event.items()}
+    pq.write_table(pa.table({**table, **columns}), path)
+    return path
+
+
+def _verdict(home: Home, path: Path) -> tuple[list[Any], dict[str, str]]:
+    """Ids that landed, and reasons by id (by line, where a row has none)."""
+    land(home, path)
+    landed = [row["event_id"] for row in events(home)]
+    return landed, {str(row["event_id"] or row["file_row"]): str(row["reason"]) for row in quarantined(home)}
+
+
+NAMES = [
+    "a b",
+    "it's",
+    'q"q',
+    "ünï 🏳️‍🌈",
+    "a[1]",
+    "[ab]",
+    "a*",
+    "a?",
+    "**",
+    "{a,b}",
+    "-x",
+    "--json",
+    "~x",
+    "$HOME",
+    "a%20b",
+    "a\nb",
+    "[red]a",
+]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_lands_under_whatever_name_and_no_other_in_its_place(
+    name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside it lie files that its name matches, were it read as a pattern."""
+    monkeypatch.chdir(tmp_path)
+    for decoy in ("a1", "a", "b", "ab", "x", "decoy"):
+        path = tmp_path / f"{decoy}{suffix}"
+        if suffix == ".parquet":
+            _parquet(path, event_id=pa.array(["decoy"]), vcpu_count=pa.array([-1]))
+        else:
+            write_lines(path, [event_line("decoy")])
+    path = tmp_path / f"{name}{suffix}"
+    if suffix == ".parquet":
+        bad = pa.array(["good", "bad"])
+        event = json.loads(event_line(None))
+        pq.write_table(
+            pa.table({**{key: pa.array([event[key]] * 2) for key in event}, "event_id": bad, "vcpu_count": pa.array([1, -1])}),
+            path,
+        )
+    else:
+        write_lines(path, [event_line("good", vcpu_count=1), event_line("bad", vcpu_count=-1)])
+    outcome = billhouse(tmp_path / "home", "land", "--json", "--", path.name)
+    assert (outcome.code, outcome.json["accepted"], outcome.json["quarantined"]) == (0, 1, 1), outcome.stderr
+    home = Home(tmp_path / "home")
+    assert [row["event_id"] for row in events(home)] == ["good"]
+    (bad_row,) = quarantined(home)
+    assert (bad_row["file_name"], bad_row["file_row"], json.loads(bad_row["raw_row"])["event_id"]) == (path.name, 2, "bad")
+
+
+def test_folders_named_like_columns_do_not_become_columns(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "event_id=stolen" / "user_id=mallory" / "vcpu_count=64" / "k=v"
+    folder.mkdir(parents=True)
+    land(home, _parquet(folder / "rows.parquet", memory_gb=pa.array([2])))
+    (row,) = events(home)
+    assert (row["event_id"], row["user_id"], row["vcpu_count"], row["memory_gb"]) == ("good", "ada", None, Decimal(2))
+
+
+@pytest.mark.parametrize("name", ["it's", "a b", "h[1]", "[", "h*", "ünï", "{a}", "event_date=2020-01-01"])
+def test_a_home_may_have_any_name(name: str, tmp_path: Path) -> None:
+    home = Home.open(tmp_path / name)
+    land(home, write_lines(tmp_path / "a.jsonl", [event_line("a"), "{"]))
+    again = land(home, write_lines(tmp_path / "b.jsonl", [event_line("a"), event_line("a", vcpu_count=1)]))
+    assert (again.duplicates, again.by_reason) == (1, {"conflicting_duplicate": 1})
+    assert len(list(home.raw.glob("usage_events/event_date=2026-01-01/*.parquet"))) == 1
+
+
+def test_one_file_by_several_paths_lands_once(home: Home, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", [GOOD, "{"])
+    (tmp_path / "link.ndjson").symlink_to(path)
+    (tmp_path / "copy.jsonl").write_bytes(path.read_bytes())
+    paths = [path, path, tmp_path / "link.ndjson", tmp_path / "copy.jsonl", tmp_path / "home" / ".." / "rows.jsonl"]
+    summary = land_files(home, paths)
+    assert [file.is_already_landed for file in summary.files] == [False, True, True, True, True]
+    assert (summary.received, summary.accepted, summary.duplicates, summary.quarantined) == (10, 1, 8, 1)
+    assert len(landed_files(home)) == len(rows_of(home)) == len(quarantined(home)) == 1
+
+
+def _pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.jsonl")
+    return folder / "pipe.jsonl"
+
+
+def _long_name(folder: Path) -> Path:
+    return folder / f"{'x' * 300}.jsonl"
+
+
+def _loop(folder: Path) -> Path:
+    (folder / "loop.jsonl").symlink_to(folder / "loop.jsonl")
+    return folder / "loop.jsonl"
+
+
+def _below_a_file(folder: Path) -> Path:
+    (folder / "file.jsonl").write_text(GOOD)
+    return folder / "file.jsonl" / "rows.jsonl"
+
+
+def _not_utf8(folder: Path) -> Path:
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jsonl"))
+    path.write_text(GOOD)
+    return path
+
+
+def _old_line_ends(folder: Path) -> Path:
+    (folder / "old.csv").write_bytes(b"sandbox_id,user_id,timestamp,event_type\ra,b,2026-01-01T00:00:00Z,SandboxStarted\r")
+    return folder / "old.csv"
+
+
+def _no_end_of_header(folder: Path) -> Path:
+    (folder / "header.csv").write_text("x" * 3_000_000)
+    return folder / "header.csv"
+
+
+def _utf16(folder: Path) -> Path:
+    (folder / "utf16.csv").write_text("sandbox_id,user_id,timestamp,event_type\n", encoding="utf-16")
+    return folder / "utf16.csv"
+
+
+def _resources_of_csv(folder: Path) -> Path:
+    return write_lines(
+        folder / "resources.csv",
+        [
+            "sandbox_id,user_id,timestamp,event_type,resources",
+            'box,ada,2026-01-01T00:00:00Z,SandboxStarted,"{""vcpu_count"": 64}"',
+        ],
+    )
+
+
+def _resources_of_parquet(folder: Path) -> Path:
+    return _parquet(folder / "resources.parquet", resources=pa.array(['{"vcpu_count": 64}']))
+
+
+def _twice(folder: Path) -> Path:
+    return _parquet(folder / "twice.parquet", USER_ID=pa.array(["mallory"]))
+
+
+def _not_compressed(folder: Path) -> Path:
+    (folder / "plain.csv.gz").write_text("sandbox_id,user_id,timestamp,event_type\n")
+    return folder / "plain.csv.gz"
+
+
+def _trailing_garbage(folder: Path) -> Path:
+    (folder / "garbage.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()) + b"garbage")
+    return folder / "garbage.jsonl.gz"
+
+
+def _wrong_checksum(folder: Path) -> Path:
+    whole = gzip.compress((GOOD + "\n").encode())
+    (folder / "checksum.jsonl.gz").write_bytes(whole[:-8] + b"\0\0\0\0" + whole[-4:])
+    return folder / "checksum.jsonl.gz"
+
+
+def _endless_line(folder: Path) -> Path:
+    with gzip.open(folder / "endless.jsonl.gz", "wb", compresslevel=1) as stream:
+        stream.write(b" " * (73 << 20))
+    return folder / "endless.jsonl.gz"
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (_pipe, "is a pipe or a device"),
+        (_long_name, "File name too long"),
+        (_loop, "no such file"),
+        (_below_a_file, "no such file"),
+        (_not_utf8, "a name that is not UTF-8"),
+        (_old_line_ends, "the header cannot be read"),
+        (_no_end_of_header, "the header cannot be read"),
+        (_utf16, "the header has no column"),
+        (_resources_of_csv, "resources.vcpu_count"),
+        (_resources_of_parquet, "resources.vcpu_count"),
+        (_twice, "a column too many: user_id"),
+        (_not_compressed, "Not a gzipped file"),
+        (_trailing_garbage, "Not a gzipped file"),
+        (_wrong_checksum, "CRC check failed"),
+        (_endless_line, "a line of over 64 MB"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused_in_a_line_and_the_next_one_lands(
+    make: Callable[[Path], Path], told: str, tmp_path: Path
+) -> None:
+    bad, good = make(tmp_path), write_lines(tmp_path / "good.jsonl", [GOOD])
+    outcome = billhouse(tmp_path / "home", "land", "--json", bad, good)
+    assert (outcome.code, outcome.json["accepted"]) == (1, 1)
+    (problem,) = outcome.json["problems"]
+    assert told in f"{problem['reason']} {problem['next_step']}"
+    assert "Traceback" not in outcome.stderr
+    home = Home(tmp_path / "home")
+    assert len(landed_files(home)) == 1
+    assert [row["event_id"] for row in events(home)] == ["good"]
+
+
+def test_broken_parquet_lands_whole_rows_or_is_refused(home: Home, tmp_path: Path) -> None:
+    """Bytes turned over at random, and files cut off."""
+    dice = random.Random(7)
+    event = json.loads(event_line(None))
+    rows = 200
+    table = pa.table(
+        {**{name: pa.array([event[name]] * rows) for name in event}, "event_id": [f"evt-{row}" for row in range(rows)]}
+    )
+    pq.write_table(table, tmp_path / "whole.parquet", row_group_size=50)
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    for place in range(40):
+        broken = bytearray(whole)
+        if place % 4 == 0:
+            del broken[dice.randrange(len(broken)) :]
+        else:
+            start = len(broken) - 700 if place % 2 else 0
+            for _ in range(dice.choice((1, 3))):
+                broken[dice.randrange(start, len(broken))] ^= 1 << dice.randrange(8)
+        path = tmp_path / f"{place}.parquet"
+        path.write_bytes(bytes(broken))
+        summary = land_files(home, [path])
+        assert len(summary.problems) + len(summary.files) == 1
+        assert all(file.received == file.accepted + file.duplicates + file.quarantined for file in summary.files)
+
+
+NUMBERS: dict[str, str | None] = {
+    "0": "0",
+    "-0": "0",
+    "0.000001": "0.000001",
+    "1e-6": "0.000001",
+    "1E3": "1000",
+    "1000000": "1000000",
+    "1000000.000000": "1000000",
+    '"2"': "2",
+    '"+2"': "2",
+    '"2.50000000000000000000000000000000"': "2.5",
+    "null": None,
+    '""': None,
+}
+"""What is written, and what it is stored as."""
+
+NO_NUMBERS = [
+    *(
+        "-1",
+        "-0.000001",
+        "0.0000001",
+        "1000000.000001",
+        "1e7",
+        "1e400",
+        "-1e400",
+        "1e-30",
+        "-1e-30",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+    ),
+    *(
+        "true",
+        "false",
+        "[]",
+        "{}",
+        "[1]",
+        '"nan"',
+        '"inf"',
+        '"1e99999999999"',
+        '"\uff11"',
+        '"\u0663"',
+        '"1_000"',
+        '"0x10"',
+        '"1,5"',
+    ),
+    *('"1/2"', '"--1"', '"1e"', '"two"', '"0.0000000000000000000000001"', '"-0.0000000000000000000000001"'),
+    *('"2.0000000000000000000000001"', '"99999999999999999999999999999999999999999999999999"'),
+]
+
+
+def test_a_number_is_what_it_says_or_in_quarantine(home: Home, tmp_path: Path) -> None:
+    lines = [event_line(text)[:-1] + f', "vcpu_count": {text}}}' for text in [*NUMBERS, *NO_NUMBERS]]
+    _, reasons = _verdict(home, write_lines(tmp_path / "numbers.jsonl", lines))
+    assert reasons == dict.fromkeys(NO_NUMBERS, "bad_number")
+    stored = {row["event_id"]: row["vcpu_count"] for row in events(home)}
+    assert stored == {text: None if value is None else Decimal(value) for text, value in NUMBERS.items()}
+
+
+INSTANTS = {
+    "1970-01-01T00:00:00Z": datetime(1970, 1, 1, tzinfo=UTC),
+    "2024-02-29T23:59:59.999999Z": datetime(2024, 2, 29, 23, 59, 59, 999_999, UTC),
+    "2026-01-01T24:00:00Z": datetime(2026, 1, 2, tzinfo=UTC),
+    "2026-01-01T00:00:00+23:59": datetime(2025, 12, 31, 0, 1, tzinfo=UTC),
+    "2026-01-01T00:00:00.9999999Z": datetime(2026, 1, 1, 0, 0, 0, 999_999, UTC),
+}
+
+NO_INSTANTS = [
+    *("1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00+00:01", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    *("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "294247-01-10T04:00:54.775807Z", "-2026-01-01T00:00:00Z"),
+    *("2016-12-31T23:59:60Z", "2026-02-30T00:00:00Z", "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z"),
+    *("2026-01-01T24:00:00.5Z", "2026-01-01T24:00:01Z", "2026-01-01T25:00:00Z", "2026-01-01T10:60:00Z"),
+    *("2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+99:00", "2026-01-01T00:00:00+05:75", "2026-01-01T00:00:00+5"),
+    *("2026-01-01", "2026-01-01T10:00Z", "2026-1-1T00:00:00Z", "2026-W01-1", "20260101T000000Z", "2026-01-01T10:00:00,5Z"),
+    *("1767261600", "epoch", "infinity", "now", "today", "2026-01-01T10:00:00 UTC", "2026-01-01T10:00:00Z; drop table"),
+    *("\uff12026-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n", "2026-01-01T00:00:00Z\0", " ", "2026-01-01T00:00:00 Europe/Berlin"),
+]
+"""Among them a leap second, which no two clocks agree on."""
+
+
+def test_a_timestamp_is_an_instant_or_in_quarantine(home: Home, tmp_path: Path) -> None:
+    lines = [event_line(text, timestamp=text) for text in [*INSTANTS, *NO_INSTANTS]]
+    _, reasons = _verdict(home, write_lines(tmp_path / "instants.jsonl", lines))
+    assert reasons == dict.fromkeys(NO_INSTANTS, "bad_timestamp")
+    assert {row["event_id"]: row["event_at"] for row in events(home)} == INSTANTS
+
+
+IDS = [
+    "'); drop table source_rows; --",
+    "'; copy (select 1) to 'stolen' --",
+    '"quoted"',
+    "a\nb",
+    "a\0b",
+    "\u0301combining",
+    "\u202egnidaer",
+    "🏳️‍🌈",
+    "{0}%s$1\\1",
+    "../../etc/passwd",
+    "x" * 1_000_000,
+    " ",
+    "NULL",
+]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_an_id_is_an_id_whatever_it_says(suffix: str, home: Home, tmp_path: Path) -> None:
+    """Also where it is told of: in the detail of a contradiction, and of a user who is not the owner."""
+    ids = [text for text in IDS if suffix != ".csv" or "\n" not in text]
+    fields = ["event_id", "sandbox_id", "user_id", "timestamp", "event_type", "vcpu_count"]
+    at = "2026-01-01T10:00:00Z"
+    rows = [[text, text, text, at, "SandboxStarted", "1"] for text in ids]
+    rows += [[text, text, text, at, "SandboxStarted", "2"] for text in ids]
+    rows += [[f"new {text}", text, f"not {text}", at, "SandboxStarted", "2"] for text in ids]
+    path = tmp_path / f"ids{suffix}"
+    if suffix == ".parquet":
+        pq.write_table(pa.table({name: [row[place] for row in rows] for place, name in enumerate(fields)}), path)
+    elif suffix == ".csv":
+        quoted = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows]
+        write_lines(path, [",".join(fields), *quoted])
+    else:
+        write_lines(path, [json.dumps(dict(zip(fields, row, strict=True))) for row in rows])
+    landed = land(home, path)
+    assert landed.by_reason == {"conflicting_duplicate": len(ids), "user_mismatch": len(ids)}
+    assert sorted((row["event_id"], row["sandbox_id"], row["user_id"]) for row in events(home)) == sorted(
+        (text,) * 3 for text in ids
+    )
+    assert all(len(row["detail"]) < 1500 for row in quarantined(home))
+
+
+def test_json_that_is_deep_long_or_odd_is_judged_row_by_row(home: Home, tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    lines: list[str | bytes] = [
+        event_line("deep")[:-1] + f', "metadata": {deep}}}',
+        event_line("deep, cut off")[:-1] + f', "metadata": {deep[:-1]}}}',
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        event_line("long", metadata={"text": "x" * 5_000_000}),
+        event_line("long, cut off", metadata={"text": "x" * 5_000_000})[:-3],
+        event_line("not a number")[:-1] + ', "metadata": {"a": NaN, "b": -Infinity, "c": 1e999}}',
+        event_line("plain", metadata="not JSON {"),
+        event_line("two on a line") + event_line("second"),
+        event_line("and more") + " and more",
+        b"\0" * 100,
+        b"\xff\xfe" + GOOD.encode("utf-16-le"),
+        GOOD.encode()[:-1] + b', "execution_id": "\xc3\x28"}',
+        '{"event_id": "\\ud800", "sandbox_id": "s", "user_id": "u"}',
+        "\ufeff" + event_line("mark inside the file"),
+        f"[{GOOD}]",
+        event_line("single").replace('"', "'"),
+        event_line("resources as text", resources='{"vcpu_count": 64}'),
+        event_line("resources as a list", resources=[{"vcpu_count": 64}]),
+        event_line("no resources", resources=None),
+        event_line("number", user_id=12345678901234567890123, sandbox_id=7),
+        "{}",
+        GOOD,
+    ]
+    landed, reasons = _verdict(home, write_lines(tmp_path / "odd.jsonl", lines))
+    assert landed == sorted(["deep", "long", "not a number", "plain", "no resources", "number", "good"])
+    unreadable = {str(line): "unreadable" for line in (2, 5, 8, 9, 10, 11, 12, 13, 14, 15, 16)}
+    ours = {"resources as text": "unreadable", "resources as a list": "unreadable"}
+    assert reasons == {**unreadable, **ours, "3": "missing_field", "21": "missing_field"}
+    assert next(row["user_id"] for row in events(home) if row["event_id"] == "number") == "12345678901234567890123"
+
+
+def test_the_quarantine_keeps_every_row_as_it_came_even_if_it_is_no_text(home: Home, tmp_path: Path) -> None:
+    lines: list[str | bytes] = ["{ not json ", b"caf\xe9 \xff", event_line("a", vcpu_count=-1, note="ключ")]
+    land(home, write_lines(tmp_path / "bad.jsonl", lines))
+    assert [row["raw_row"] for row in quarantined(home)] == ["{ not json ", r"caf\xE9 \xFF", lines[2]]
+
+
+def test_the_quarantine_keeps_a_row_of_parquet_with_all_its_columns_and_no_others(home: Home, tmp_path: Path) -> None:
+    path = _parquet(
+        tmp_path / "bad.parquet",
+        vcpu_count=pa.array([float("nan")]),
+        columns=pa.array(["mine"]),
+        **{'a "b"': pa.array([b"\xff"])},
+    )
+    land(home, path)
+    (row,) = quarantined(home)
+    event = json.loads(event_line("good"))
+    assert list(json.loads(row["raw_row"])) == [*event, "vcpu_count", "columns", 'a "b"']
+    assert (row["reason"], json.loads(row["raw_row"])["columns"]) == ("bad_number", "mine")
+
+
+def test_many_days_in_one_file_land_each_in_its_own(home: Home, tmp_path: Path) -> None:
+    lines = [event_line(None, timestamp=f"{1971 + place // 12}-{1 + place % 12:02d}-01T00:00:00Z") for place in range(120)]
+    assert land(home, write_lines(tmp_path / "days.jsonl", lines)).accepted == 120
+    assert len(list(home.raw.glob("usage_events/event_date=*/*.parquet"))) == 120
+    assert len(rows_of(home)) == 120
