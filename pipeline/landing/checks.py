@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pipeline.landing.specification import AMOUNT_BOUND, RESOURCE_BOUND, Field, Specification, Type
+from pipeline.landing.specification import AMOUNT_BOUND, QUANTITY_BOUND, RESOURCE_BOUND, Field, Specification, Type
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?"
 _CLOCK_TOLERANCE = timedelta(hours=24)
+_BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
@@ -56,9 +57,9 @@ def _typed(field: Field) -> str:
         match field.type:
             case Type.INSTANT:
                 value = f"case when regexp_full_match({text}, {quoted(_ISO_8601)}) then try_cast({text} as timestamptz) end"
-            case Type.RESOURCE | Type.AMOUNT:
+            case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
                 exact = f"try_cast({text} as decimal(38, 18))"
-                bound = RESOURCE_BOUND if field.type is Type.RESOURCE else AMOUNT_BOUND
+                bound = _BOUNDS[field.type]
                 least = ">" if field.must_be_positive else ">="
                 value = (
                     f"case when {exact} {least} 0 and {exact} <= {bound} and {exact} = round({exact}, 6)"
@@ -96,8 +97,8 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> list[tuple[str, s
         case "choice" if field.choices:
             known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
             return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
-        case "bad_number" if field.type in (Type.RESOURCE, Type.AMOUNT, Type.INTEGER):
-            bound = {Type.RESOURCE: RESOURCE_BOUND, Type.AMOUNT: AMOUNT_BOUND}.get(field.type)
+        case "bad_number" if field.type is Type.INTEGER or field.type in _BOUNDS:
+            bound = _BOUNDS.get(field.type)
             wanted = (
                 "write a whole number."
                 if bound is None

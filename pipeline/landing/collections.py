@@ -27,6 +27,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "storage_gb": _RESOURCE,
             "execution_id": pa.string(),
             "metadata": pa.string(),
+            "gpu_count": _RESOURCE,
+            "tokens": _RESOURCE,
             **_WHERE_FROM,
         }
     ),
@@ -92,12 +94,13 @@ EMPTY_FILE = "_schema.parquet"
 
 
 def ensure_collections(home: Home) -> None:
-    """A zero-row file in each collection, so that a reader's pattern always finds one."""
+    """A zero-row file in each collection, so that a reader's pattern always finds one, and every column of today."""
     for collection, schema in SCHEMAS.items():
         folder = home.raw / collection
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / EMPTY_FILE).exists():
-            with replace_atomically(folder / EMPTY_FILE) as path:
+        empty = folder / EMPTY_FILE
+        if not empty.exists() or not pq.read_schema(empty).equals(schema):
+            with replace_atomically(empty) as path:
                 pq.write_table(schema.empty_table(), path)
 
 

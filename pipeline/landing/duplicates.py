@@ -23,7 +23,7 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
 
 def _history(home: Home, specification: Specification) -> str:
     folder = home.raw / specification.collection
-    return f"read_parquet({quoted(folder / '**' / '*.parquet')}, hive_partitioning = false)"
+    return f"read_parquet({quoted(folder / '**' / '*.parquet')}, hive_partitioning = false, union_by_name = true)"
 
 
 def _content(specification: Specification, of: str) -> str:
