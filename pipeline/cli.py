@@ -115,6 +115,9 @@ def close(
     context: typer.Context,
     period: Period,
     force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus grace.")] = False,
+    accept_adjustments: Annotated[
+        bool, typer.Option("--accept-adjustments", help="Correct closed months, however much that changes them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Close a month: freeze its draft invoices in the ledger, for good. Months close in order; safe to repeat.
@@ -126,7 +129,7 @@ def close(
 
     home = Home.open(context.obj)
     with _progress("Closing") as follow:
-        result = close_period(home, month, force=force, on_progress=follow)
+        result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.close_result(result))
 
 

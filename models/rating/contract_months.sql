@@ -17,7 +17,6 @@ contracts as (
         ) as ends_at
     from {{ ref('contracts') }} as contracts
     cross join {{ ref('stg_build_inputs') }} as build
-    where contracts.discount_rate is not null or contracts.monthly_commitment_amount is not null
 
 ),
 

@@ -27,6 +27,7 @@ time_on_rate as (
         plan_id,
         meter_id,
         price_id as rate_id,
+        min(starts_at) as first_starts_at,
         sum(duration_microseconds) as duration_microseconds
     from {{ ref('customer_price_periods') }}
     where
@@ -45,6 +46,7 @@ groups as (
         time_on_rate.plan_id,
         time_on_rate.meter_id,
         time_on_rate.rate_id,
+        cast(time_on_rate.first_starts_at as date) as first_date,
         cast(coalesce(used.quantity, 0) as decimal(38, 12)) as quantity,
         {{ to_unit_seconds(unit_microseconds('rates.allowance_level', 'time_on_rate.duration_microseconds')) }}
             as allowance_quantity,
@@ -71,6 +73,7 @@ select
     plan_id,
     meter_id,
     rate_id,
+    first_date,
     quantity,
     allowance_quantity,
     greatest(quantity - allowance_quantity, cast(0 as decimal(38, 12))) as billable_quantity,
