@@ -306,17 +306,11 @@ def _check_replacements(rows: Rows) -> Iterator[Problem]:
             if replaced is None or replaced is row:
                 yield Problem(_shown(name), line, f"{file.replaces} '{target}' is no other row.", "Name the row it corrects.")
             elif any(getattr(row, column) != getattr(replaced, column) for column in same):
-                what = ", ".join(same)
-                yield Problem(
-                    _shown(name), line, f"corrects '{target}', which differs in {what}.", "Correct a row of its own kind."
-                )
+                reason = f"corrects '{target}', which differs in {', '.join(same)}."
+                yield Problem(_shown(name), line, reason, "Correct a row of its own kind.")
             elif target in taken:
-                yield Problem(
-                    _shown(name),
-                    line,
-                    f"corrects '{target}', and so does line {taken[target]}.",
-                    "Correct the correction instead.",
-                )
+                reason = f"corrects '{target}', and so does line {taken[target]}."
+                yield Problem(_shown(name), line, reason, "Correct the correction instead.")
             else:
                 taken[target] = line
 

@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     """For collectors that tick: a longer silence ends a session. Off by default. Billing rules, section 4."""
 
     adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
-    """A close that would correct closed months by more than this share of what they billed stops and asks. Billing rules, section 7."""
+    """A close that would correct closed months by more than this share of what they billed stops and asks."""
 
     @property
     def close_grace(self) -> timedelta:

@@ -121,7 +121,7 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
         if number == 1:
             PriceBookVariation(correction(random, project / "seeds", number)).write(project / "seeds", project / "seeds")
         build(home, as_of, project=project)
-        landed = accept([event for event in batch.events[: _rows(parts[: number + 1])]])
+        landed = accept(batch.events[: _rows(parts[: number + 1])])
         prices = PriceBook.read(project / "seeds")
         result = compute(landed.events, batch.subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]

@@ -81,8 +81,8 @@ _EVENT_TYPES = {
 }
 
 
-def _resource(name: str, type: Type = Type.RESOURCE, **more: bool) -> Field:
-    return Field(name, type, paths=(f"resources.{name}",), **more)
+def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
+    return Field(name, type, paths=(f"resources.{name}",), came_later=came_later)
 
 
 def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
