@@ -26,6 +26,7 @@ from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.landing import ensure_collections
 from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
+from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
 from pipeline.stripe.publications import ensure_publications
 
@@ -89,6 +90,7 @@ def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> st
     From here until `finish_build` the warehouse is not what the last build left. Raises PriceBookError.
     """
     require_sound_price_book(project / "seeds")
+    require_unedited_prices(home, project / "seeds")
     standing = last_build(home)
     if standing is not None:
         _record_build(home, BuildRecord(standing.as_of, _UNFINISHED))
