@@ -200,7 +200,8 @@ def _line(line: LineExplanation, currency: str) -> None:
         for session in day.sessions[:_SHOWN]:
             out.print(
                 f"    {escape(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
-                f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})  {session.quantity.normalize():,f}  {money(session.amount, currency)}",
+                f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})"
+                f"  {session.quantity.normalize():,f}  {money(session.amount, currency)}",
                 soft_wrap=True,
             )
             for event in session.events[:_SHOWN]:

@@ -6,8 +6,6 @@ corrected since the line was closed, the warehouse is first built again as it wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,7 +17,7 @@ from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
 from pipeline.scratch import as_it_was
-from pipeline.warehouse import OnProgress
+from pipeline.warehouse import OnProgress, open_warehouse
 
 _KEY = ("customer_id", "service_period", "line_type", "currency", "plan_id", "meter_id", "rate_id")
 """What makes a due line and a billed one the same line."""
@@ -105,7 +103,7 @@ def explain(
 
     Raises BillhouseError where there is no such invoice or line.
     """
-    with home.writing(), _warehouse(home) as current:
+    with home.writing(), open_warehouse(home) as current:
         found = _rows(current, "select * from billing.invoices where invoice_id = ?", invoice_id)
         if not found:
             raise BillhouseError(f"There is no invoice {invoice_id}.", "List them: billhouse invoices")
@@ -128,21 +126,10 @@ def explain(
             return explanation
     with (
         as_it_was(home, BillingPeriod.parse(invoice["period"]), on_progress=on_progress) as scratch,
-        _warehouse(scratch) as past,
+        open_warehouse(scratch) as past,
     ):
         explanation.lines = [_explain_line(past, line, line_id is not None) for line in chosen]
     return explanation
-
-
-@contextmanager
-def _warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
-    if not home.warehouse.exists():
-        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
-    # The staging views name files relative to the home.
-    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"set file_search_path = '{str(home.path).replace(chr(39), chr(39) * 2)}'")
-        yield connection
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: object) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
-from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build
+from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build, open_warehouse
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -109,7 +109,7 @@ def _close(
     _refuse_too_early(period, as_of, now, force)
     if not is_current(home, as_of, project):
         build(home, as_of, project=project, on_progress=on_progress)
-    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+    with open_warehouse(home) as warehouse:
         _refuse_out_of_order(period, closed_periods(home), _draft_periods(warehouse))
         if not accept_adjustments:
             refuse_large_adjustments(warehouse, period)

@@ -136,6 +136,21 @@ def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
     ]
 
 
+@contextmanager
+def open_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The models' tables, to read; hold the home for writing meanwhile, since one process at a time may open the file.
+
+    Raises BillhouseError where nothing was built yet.
+    """
+    if not home.warehouse.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        # The staging views name files relative to the home.
+        connection.execute("set file_search_path = '" + str(home.path).replace("'", "''") + "'")
+        yield connection
+
+
 def last_build(home: Home) -> BuildRecord | None:
     """What the standing warehouse was built from, or None where there is none."""
     try:
