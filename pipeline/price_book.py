@@ -186,6 +186,7 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
         _check_contracts,
         _check_charge_models,
         _check_tiers,
+        _check_coverage,
     ):
         problems += check(rows)
     return problems
@@ -365,6 +366,24 @@ def _check_tiers(rows: Rows) -> Iterator[Problem]:
             reached = tier.up_to_quantity
         if reached is not None:
             yield Problem(shown, line, f"is the last tier of {rate_id}, and has an end.", "Leave its up_to_quantity empty.")
+
+
+def _check_coverage(rows: Rows) -> Iterator[Problem]:
+    """Every plan has a rate for every meter in every currency: what has none could not be billed."""
+    rates = {(rate.plan_id, rate.meter_id, rate.currency) for _, rate in rows["rates.csv"] if isinstance(rate, MeterRate)}
+    plans = dict.fromkeys(plan.plan_id for _, plan in rows["plans.csv"] if isinstance(plan, Plan))
+    for line, meter in rows["meters.csv"]:
+        for _, currency in rows["currencies.csv"]:
+            if not isinstance(meter, Meter) or not isinstance(currency, Currency):
+                continue
+            without = [plan for plan in plans if (plan, meter.meter_id, currency.currency) not in rates]
+            if without:
+                yield Problem(
+                    _shown("meters.csv"),
+                    line,
+                    f"{meter.meter_id} has no rate in {currency.currency} on {', '.join(without)}.",
+                    "Add one for each to seeds/rates.csv, of 0 if it is to be free; or take the currency out of currencies.csv.",
+                )
 
 
 def _check_owners(rows: Rows) -> Iterator[Problem]:
