@@ -1,11 +1,11 @@
 {# All Parquet files of one landed or ledger collection, by its folder under the home directory.
-   Each collection holds a zero-row `_schema.parquet`, so the pattern always matches something. #}
+   A file landed before a column came reads as null there. Each collection holds a zero-row `_schema.parquet`, so the pattern always matches something. #}
 {% macro landed(collection) -%}
     {{ adapter.dispatch('landed')(collection) }}
 {%- endmacro %}
 
 {% macro duckdb__landed(collection) -%}
-    read_parquet('{{ collection }}/**/*.parquet', hive_partitioning = false, union_by_name = false)
+    read_parquet('{{ collection }}/**/*.parquet', hive_partitioning = false, union_by_name = true)
 {%- endmacro %}
 
 {% macro spark__landed(collection) -%}

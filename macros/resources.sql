@@ -1,12 +1,22 @@
-{# The resource that a meter reads: its column in the events is named in the price book (meters.resource_column).
-   A new meter is a seed row and a column in `resource_columns`; no new model. #}
+{# What meters read. A meter names its column in the events (meters.event_column): a resource is held over time, and its quantity
+   is resource x seconds; a quantity is summed over the events that carry it. A new meter is rows in the price book and a column
+   here, in staging and in landing's specification; no new model. #}
 {% macro resource_columns() -%}
+    {{ return(['vcpu_count', 'memory_gb', 'storage_gb', 'gpu_count']) }}
+{%- endmacro %}
+
+{% macro quantity_columns() -%}
+    {{ return(['tokens']) }}
+{%- endmacro %}
+
+{# The resources of a plan's default sandbox; of any other it holds none. #}
+{% macro default_resource_columns() -%}
     {{ return(['vcpu_count', 'memory_gb', 'storage_gb']) }}
 {%- endmacro %}
 
-{% macro metered_resource(resource_column) -%}
-    case {{ resource_column }}
-        {%- for column in resource_columns() %}
+{% macro metered(event_column, columns) -%}
+    case {{ event_column }}
+        {%- for column in columns %}
         when '{{ column }}' then {{ column }}
         {%- endfor %}
     end

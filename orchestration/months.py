@@ -17,6 +17,8 @@ class CloseConfig(dg.Config):
 
     force: bool = False
     """Close before the month's end plus grace; what lands late is then settled on the next invoice."""
+    accept_adjustments: bool = False
+    """Correct closed months, however much that changes them."""
 
 
 @dg.asset(partitions_def=billing_months, deps=_DRAFTS, group_name="months", kinds={"parquet"}, pool="warehouse")
@@ -25,7 +27,12 @@ def closed_invoices(context: dg.AssetExecutionContext, config: CloseConfig, home
 
     Refuses before the month's end plus grace, while an earlier month is open, and when any check fails.
     """
-    closed = close_period(home.home, BillingPeriod.parse(context.partition_key), force=config.force)
+    closed = close_period(
+        home.home,
+        BillingPeriod.parse(context.partition_key),
+        force=config.force,
+        accept_adjustments=config.accept_adjustments,
+    )
     totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
     return dg.MaterializeResult(
         metadata={"dagster/row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}

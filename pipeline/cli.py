@@ -115,6 +115,9 @@ def close(
     context: typer.Context,
     period: Period,
     force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus grace.")] = False,
+    accept_adjustments: Annotated[
+        bool, typer.Option("--accept-adjustments", help="Correct closed months, however much that changes them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Close a month: freeze its draft invoices in the ledger, for good. Months close in order; safe to repeat.
@@ -126,7 +129,7 @@ def close(
 
     home = Home.open(context.obj)
     with _progress("Closing") as follow:
-        result = close_period(home, month, force=force, on_progress=follow)
+        result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.close_result(result))
 
 
@@ -150,6 +153,75 @@ def publish(
     _show(as_json, result.as_dict(), lambda: console.publish_result(result))
     if result.problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE_ID", help="As billhouse invoices lists it.", show_default=False)],
+    line: Annotated[
+        str | None, typer.Option("--line", metavar="LINE_ID", help="One line, down to the landed events.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain an invoice: its total, lines and days; with --line its sandboxes, sessions and landed events too.
+
+    Every step shows its arithmetic, and the pieces sum to the line.
+    """
+    from pipeline.explain import explain as explain_invoice
+
+    home = Home.open(context.obj)
+    with _progress("Looking back") as follow:
+        explanation = explain_invoice(home, invoice_id, line, on_progress=follow)
+    _show(as_json, explanation.as_dict(), lambda: console.explanation(explanation))
+
+
+@app.command()
+def verify(context: typer.Context, as_json: Json = False) -> None:
+    """Verify the ledger: every close's hash, the chain of closes, and every invoice's sums. Changes nothing."""
+    from pipeline.verify import verify_ledger
+
+    result = verify_ledger(Home.open(context.obj))
+    _show(as_json, result.as_dict(), lambda: console.verify_result(result))
+    if result.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check_prices(context: typer.Context, as_json: Json = False) -> None:
+    """Check the price book in seeds/: that it is sound, and that no price was edited which closed invoices used.
+
+    Where one was, what the edit would change of the closed invoices is reckoned and shown.
+    """
+    from pipeline.price_check import check_prices as check
+
+    home = Home.open(context.obj)
+    with _progress("Checking") as follow:
+        result = check(home, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.price_check(result))
+    if result.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    context: typer.Context,
+    prices: Annotated[Path, typer.Option("--prices", metavar="DIR", help="A folder with other price book files.")],
+    first: Annotated[str, typer.Option("--from", metavar="PERIOD", help="The first month, as YYYY-MM.")],
+    last: Annotated[str, typer.Option("--to", metavar="PERIOD", help="The last month, as YYYY-MM.")],
+    as_json: Json = False,
+) -> None:
+    """What if: price history under another price book, and show what would change. Touches nothing real.
+
+    Writes a CSV file and a workbook with a plot to <home>/exports/simulations/.
+    """
+    months = (BillingPeriod.parse(first), BillingPeriod.parse(last))
+    from pipeline.simulation import simulate as simulate_prices
+
+    home = Home.open(context.obj)
+    with _progress("Simulating") as follow:
+        result = simulate_prices(home, prices, *months, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.simulation(result))
 
 
 @app.command()

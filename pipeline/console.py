@@ -11,11 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pipeline.explain import InvoiceExplanation, LineExplanation
     from pipeline.exports import ExportResult
     from pipeline.home import Home
     from pipeline.landing import LandingSummary
     from pipeline.ledger import CloseResult
+    from pipeline.price_check import PriceCheck
+    from pipeline.simulation import Simulation
     from pipeline.stripe.publish import PublishResult
+    from pipeline.verify import VerifyResult
     from pipeline.warehouse import BuildResult
 
 _PIPED_WIDTH = 160
@@ -162,3 +166,97 @@ def status_report(report: dict[str, Any]) -> None:
     if report["months"]:
         out.print()
         out.print(month_table(report["months"]))
+
+
+_SHOWN = 20
+"""How many rows of a long list a person is shown; --json and the files have all."""
+
+
+def explanation(explained: InvoiceExplanation) -> None:
+    """The invoice from its total to its lines and days; of a single line also sessions and events."""
+    currency = explained.currency
+    out.print(
+        f"[bold]{explained.invoice_id}[/], {explained.customer_id}, {explained.period}, {explained.status}", highlight=False
+    )
+    parts = [f"{money(explained.subtotal_amount, currency)} of lines"]
+    if explained.credits_applied_amount:
+        parts.append(f"- {money(explained.credits_applied_amount, currency)} credit")
+    if explained.carried_forward_amount:
+        parts.append(f"- {money(explained.carried_forward_amount, currency)} carried forward")
+    out.print(f"total {money(explained.total_amount, currency)} = {' '.join(parts)}")
+    for credit in explained.credits:
+        out.print(f"  credit {escape(credit['grant_id'])} ({credit['source']}): {money(credit['amount'], currency)}")
+    for line in explained.lines:
+        _line(line, currency)
+
+
+def _line(line: LineExplanation, currency: str) -> None:
+    out.print()
+    out.print(f"[bold]{money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True)
+    for step in line.arithmetic:
+        out.print(f"  {escape(step)}", soft_wrap=True)
+    for day in line.days:
+        out.print(f"  {day.usage_date}  {day.quantity.normalize():>24,f}  {money(day.amount, currency):>16}")
+        for session in day.sessions[:_SHOWN]:
+            out.print(
+                f"    {escape(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
+                f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})"
+                f"  {session.quantity.normalize():,f}  {money(session.amount, currency)}",
+                soft_wrap=True,
+            )
+            for event in session.events[:_SHOWN]:
+                out.print(
+                    f"      {event.event_at:%Y-%m-%d %H:%M:%S.%f} {event.event_type} {escape(event.named)}"
+                    f"  [dim]{escape(event.file_name)}, row {event.file_row}, {escape(event.event_id)}[/]",
+                    soft_wrap=True,
+                )
+            if len(session.events) > _SHOWN:
+                out.print(f"      and {len(session.events) - _SHOWN:,} more events (--json has all)")
+        if len(day.sessions) > _SHOWN:
+            out.print(f"    and {len(day.sessions) - _SHOWN:,} more sessions (--json has all)")
+
+
+def verify_result(result: VerifyResult) -> None:
+    """Whether the ledger is what was written."""
+    for problem in result.problems:
+        out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
+    if not result.problems:
+        out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
+
+
+def price_check(result: PriceCheck) -> None:
+    """What is wrong with the price book, and what an edit would change of the past."""
+    for problem in result.problems:
+        out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
+    if not result.problems:
+        out.print("The price book is sound.")
+    if result.changed:
+        out.print(f"It would change {len(result.changed)} closed invoices:")
+        out.print(_changes(result.changed))
+
+
+def _changes(rows: list[Any]) -> Table:
+    table = _table("customer", "month", ">before", ">after", ">change")
+    for customer_id, period, currency, before, after, difference in rows[:_SHOWN]:
+        amounts = (money(amount, currency) for amount in (before, after, difference))
+        table.add_row(escape(customer_id), period, *amounts)
+    if len(rows) > _SHOWN:
+        table.add_row(f"and {len(rows) - _SHOWN:,} more")
+    return table
+
+
+def simulation(result: Simulation) -> None:
+    """What would change, in all and by invoice."""
+    for currency, (before, after) in result.totals.items():
+        share = f" ({(after - before) / before:+.2%})" if before else ""
+        out.print(
+            f"{result.first} to {result.last}, before credits: {money(before, currency)} would be"
+            f" [bold]{money(after, currency)}[/], {money(after - before, currency)}{share}"
+        )
+    if not result.changed:
+        out.print("No invoice would change.")
+        return
+    out.print(f"{len(result.changed):,} of {len(result.rows):,} invoices would change; the largest changes:")
+    out.print(_changes(result.changed))
+    for file in result.files:
+        out.print(f"  {file}")

@@ -19,14 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.adjustments import refuse_large_adjustments
 from pipeline.errors import BillhouseError
 from pipeline.files import sync_folder
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.ledger_files import SCHEMAS, close_folder, closed_periods, read_close
+from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
+from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
-from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build
+from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build, open_warehouse
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -59,6 +61,7 @@ def close_period(
     period: BillingPeriod,
     *,
     force: bool = False,
+    accept_adjustments: bool = False,
     now: datetime | None = None,
     project: Path = PROJECT_ROOT,
     on_progress: OnProgress | None = None,
@@ -67,13 +70,15 @@ def close_period(
 
     The warehouse is built first where anything landed since, and every check must pass. A month that is closed already stays
     as it is: calling this again, after whatever interruption, is safe. `force` closes before the month's end plus grace;
-    what happens after is then settled on the next invoice.
+    what happens after is then settled on the next invoice. `accept_adjustments` lets it correct closed months by more than
+    the set share (BILLHOUSE_ADJUSTMENT_LIMIT_SHARE).
 
-    Raises BillhouseError where the month is not over, an earlier month is open, or a check fails.
+    Raises BillhouseError where the month is not over, an earlier month is open, or a check fails; AdjustmentsError where
+    closed months would change too much.
     """
     with home.writing():
         if period not in closed_periods(home):
-            _close(home, period, force, now or datetime.now(UTC), project, on_progress)
+            _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)
             already_closed = False
         else:
             already_closed = True
@@ -90,18 +95,28 @@ def totals_by_currency(invoices: pa.Table) -> dict[str, Decimal]:
     return dict(zip(summed["currency"].to_pylist(), summed["total_amount_sum"].to_pylist(), strict=True))
 
 
-def _close(home: Home, period: BillingPeriod, force: bool, now: datetime, project: Path, on_progress: OnProgress | None) -> None:
+def _close(
+    home: Home,
+    period: BillingPeriod,
+    force: bool,
+    accept_adjustments: bool,
+    now: datetime,
+    project: Path,
+    on_progress: OnProgress | None,
+) -> None:
     record = last_build(home)
     as_of = record.as_of if record else now
     _refuse_too_early(period, as_of, now, force)
     if not is_current(home, as_of, project):
         build(home, as_of, project=project, on_progress=on_progress)
-    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+    with open_warehouse(home) as warehouse:
         _refuse_out_of_order(period, closed_periods(home), _draft_periods(warehouse))
+        if not accept_adjustments:
+            refuse_large_adjustments(warehouse, period)
         tables = {table: _draft(warehouse, table, order, period, now) for table, order in _ORDERS.items()}
     _refuse_unbalanced(period, tables)
     tables["close"] = _manifest(home, period, as_of, now, project, tables)
-    _write(home, period, tables)
+    _write(home, period, tables, project / "seeds")
 
 
 def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, force: bool) -> None:
@@ -204,8 +219,8 @@ def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
     return digest.hexdigest()
 
 
-def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]) -> None:
-    """The folder is written aside and renamed: a kill leaves no month, or the whole month."""
+def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table], seeds: Path) -> None:
+    """The folder is written aside and renamed: a kill leaves no month, or the whole month. The price book goes with it."""
     aside = home.ledger / f".{period}.{uuid.uuid4().hex}.tmp"
     aside.mkdir(mode=0o700)
     try:
@@ -215,6 +230,12 @@ def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]) -> No
             path.chmod(0o400)
             with path.open("rb") as written:
                 os.fsync(written.fileno())
+        (aside / PRICE_BOOK).mkdir(mode=0o700)
+        for name in PRICE_BOOK_FILES:
+            copied = aside / PRICE_BOOK / name
+            copied.write_bytes((seeds / name).read_bytes())
+            copied.chmod(0o400)
+        sync_folder(aside / PRICE_BOOK)
         sync_folder(aside)
         aside.rename(close_folder(home, period))
         sync_folder(home.closes)

@@ -4,6 +4,7 @@
                           invoices.parquet             the invoices as they were frozen
                           invoice_lines.parquet
                           credit_applications.parquet
+                          price_book/                  the prices it was computed with
 
 A month is in the ledger when its folder is: the folder is written aside, and renamed into place whole.
 """
@@ -19,6 +20,7 @@ from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
 
+PRICE_BOOK = "price_book"
 _INSTANT = pa.timestamp("us", tz="UTC")
 _AMOUNT = pa.decimal128(18, 3)
 _QUANTITY = pa.decimal128(38, 12)
@@ -50,6 +52,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "collection": pa.string(),
             "subtotal_amount": _AMOUNT,
             "credits_applied_amount": _AMOUNT,
+            "carried_forward_amount": _AMOUNT,
             "total_amount": _AMOUNT,
             "line_count": pa.int32(),
             "minor_unit_digits": pa.int32(),
@@ -87,6 +90,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "invoice_id": pa.string(),
             "customer_id": pa.string(),
             "period": pa.string(),
+            "application_period": pa.string(),
             "currency": pa.string(),
             "source": pa.string(),
             "amount": _AMOUNT,

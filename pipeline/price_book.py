@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +32,12 @@ OptionalInstant = Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none
 Rate = Annotated[Decimal, Field(ge=0, max_digits=26, decimal_places=12)]
 """At most 12 decimals: Stripe's own limit. Billing rules, section 2."""
 Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+OptionalRate = Annotated[Rate | None, BeforeValidator(_empty_is_none)]
+OptionalAmount = Annotated[Amount | None, BeforeValidator(_empty_is_none)]
+Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
+OptionalShare = Annotated[Share | None, BeforeValidator(_empty_is_none)]
+Quantity = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=6)]
+OptionalQuantity = Annotated[Annotated[Quantity, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
 Resource = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
 OptionalResource = Annotated[Resource | None, BeforeValidator(_empty_is_none)]
 OptionalLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
@@ -63,8 +69,9 @@ class PlanFee(_Row):
     contract_id: OptionalName
     currency: Name
     valid_from: AwareDatetime
-    fee_timing: Literal["arrears"]
+    fee_timing: Literal["arrears", "advance"]
     monthly_fee_amount: Amount
+    replaces_fee_id: OptionalName
 
 
 class SignupCredit(_Row):
@@ -82,7 +89,8 @@ class Meter(_Row):
 
     meter_id: Name
     meter_name: Name
-    resource_column: Literal["vcpu_count", "memory_gb", "storage_gb"]
+    meter_kind: Literal["held", "summed"]
+    event_column: Literal["vcpu_count", "memory_gb", "storage_gb", "gpu_count", "tokens"]
     unit: Name
     display_order: int
 
@@ -96,9 +104,21 @@ class MeterRate(_Row):
     meter_id: Name
     currency: Name
     valid_from: AwareDatetime
-    charge_model: Literal["per_unit"]
-    unit_amount: Rate
+    charge_model: Literal["per_unit", "graduated", "volume", "package"]
+    unit_amount: OptionalRate
+    package_size: OptionalQuantity
     allowance_level: Resource
+    replaces_rate_id: OptionalName
+
+
+class RateTier(_Row):
+    """A row of rate_tiers.csv: a tier (above_quantity, up_to_quantity] of a graduated or volume rate."""
+
+    rate_id: Name
+    above_quantity: Quantity
+    up_to_quantity: OptionalQuantity
+    unit_amount: Rate
+    flat_amount: Amount
 
 
 class Contract(_Row):
@@ -109,6 +129,9 @@ class Contract(_Row):
     contract_name: Name
     starts_at: AwareDatetime
     ends_at: OptionalInstant
+    currency: Name
+    discount_rate: OptionalShare
+    monthly_commitment_amount: OptionalAmount
     max_session_seconds: OptionalLimit
     max_concurrent_sandboxes: OptionalLimit
     default_vcpu_count: OptionalResource
@@ -130,6 +153,8 @@ class _File:
     row: type[_Row]
     key: tuple[str, ...]
     identifier: str | None = None
+    replaces: str | None = None
+    """The column that names the row which this one corrects: that row no longer holds."""
 
 
 FILES: dict[str, _File] = {
@@ -137,9 +162,12 @@ FILES: dict[str, _File] = {
     "meters.csv": _File(Meter, ("meter_id",)),
     "plans.csv": _File(Plan, ("plan_id", "valid_from")),
     "contracts.csv": _File(Contract, ("contract_id",)),
-    "plan_fees.csv": _File(PlanFee, ("plan_id", "contract_id", "currency", "valid_from"), "fee_id"),
+    "plan_fees.csv": _File(PlanFee, ("plan_id", "contract_id", "currency", "valid_from"), "fee_id", "replaces_fee_id"),
     "signup_credits.csv": _File(SignupCredit, ("plan_id", "contract_id", "currency", "valid_from")),
-    "rates.csv": _File(MeterRate, ("plan_id", "contract_id", "meter_id", "currency", "valid_from"), "rate_id"),
+    "rates.csv": _File(
+        MeterRate, ("plan_id", "contract_id", "meter_id", "currency", "valid_from"), "rate_id", "replaces_rate_id"
+    ),
+    "rate_tiers.csv": _File(RateTier, ("rate_id", "above_quantity")),
 }
 
 Rows = dict[str, list[tuple[int, _Row]]]
@@ -150,7 +178,16 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
     """Everything wrong with the price book, each with file and line; an empty list where nothing is."""
     problems: list[Problem] = []
     rows: Rows = {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
-    for check in (_check_keys, _check_references, _check_owners, _check_contracts):
+    for check in (
+        _check_keys,
+        _check_references,
+        _check_replacements,
+        _check_owners,
+        _check_contracts,
+        _check_charge_models,
+        _check_tiers,
+        _check_coverage,
+    ):
         problems += check(rows)
     return problems
 
@@ -208,7 +245,10 @@ def _check_keys(rows: Rows) -> Iterator[Problem]:
     for name, file in FILES.items():
         for key in filter(None, (file.key, (file.identifier,) if file.identifier else None)):
             first_line: dict[tuple[object, ...], int] = {}
+            replaced = _replaced(rows, name) if key == file.key else frozenset()
             for line, row in rows[name]:
+                if file.identifier and getattr(row, file.identifier) in replaced:
+                    continue
                 value = tuple(getattr(row, column) for column in key)
                 earlier = first_line.setdefault(value, line)
                 if earlier != line:
@@ -229,6 +269,7 @@ def _check_references(rows: Rows) -> Iterator[Problem]:
         "contract_id": "contracts.csv",
         "meter_id": "meters.csv",
         "currency": "currencies.csv",
+        "rate_id": "rates.csv",
     }
     known = {column: {getattr(row, column) for _, row in rows[name]} for column, name in targets.items()}
     for name, file in FILES.items():
@@ -242,6 +283,107 @@ def _check_references(rows: Rows) -> Iterator[Problem]:
                         f"{column} '{value}' is not in seeds/{targets[column]}.",
                         f"Add it there, or use one of: {', '.join(sorted(known[column])) or 'none yet'}.",
                     )
+
+
+def _replaced(rows: Rows, name: str) -> frozenset[object]:
+    """The ids of the rows of a file that other rows of it correct."""
+    column = FILES[name].replaces
+    return frozenset(getattr(row, column) for _, row in rows[name]) - {None} if column else frozenset()
+
+
+def _check_replacements(rows: Rows) -> Iterator[Problem]:
+    """A correction names a row of the same thing, once."""
+    for name, file in FILES.items():
+        if file.replaces is None or file.identifier is None:
+            continue
+        by_id = {getattr(row, file.identifier): row for _, row in rows[name]}
+        same = [column for column in file.key if column != "valid_from"]
+        taken: dict[str, int] = {}
+        for line, row in rows[name]:
+            target = getattr(row, file.replaces)
+            if target is None:
+                continue
+            replaced = by_id.get(target)
+            if replaced is None or replaced is row:
+                yield Problem(_shown(name), line, f"{file.replaces} '{target}' is no other row.", "Name the row it corrects.")
+            elif any(getattr(row, column) != getattr(replaced, column) for column in same):
+                reason = f"corrects '{target}', which differs in {', '.join(same)}."
+                yield Problem(_shown(name), line, reason, "Correct a row of its own kind.")
+            elif target in taken:
+                reason = f"corrects '{target}', and so does line {taken[target]}."
+                yield Problem(_shown(name), line, reason, "Correct the correction instead.")
+            else:
+                taken[target] = line
+
+
+def _check_charge_models(rows: Rows) -> Iterator[Problem]:
+    """Each charge model has what it needs, and nothing that it would not look at."""
+    kinds = {meter.meter_id: meter.meter_kind for _, meter in rows["meters.csv"] if isinstance(meter, Meter)}
+    with_tiers = {tier.rate_id for _, tier in rows["rate_tiers.csv"] if isinstance(tier, RateTier)}
+    for line, rate in rows["rates.csv"]:
+        if not isinstance(rate, MeterRate):
+            continue
+        is_tiered = rate.charge_model in ("graduated", "volume")
+        faults = (
+            (is_tiered and rate.rate_id not in with_tiers, "has no tiers.", "Add its tiers to seeds/rate_tiers.csv."),
+            (not is_tiered and rate.rate_id in with_tiers, "has tiers, and no tiered model.", "Make it graduated or volume."),
+            (is_tiered and rate.unit_amount is not None, "has a unit_amount beside its tiers.", "Leave unit_amount empty."),
+            (not is_tiered and rate.unit_amount is None, "has no unit_amount.", "Give its price."),
+            (
+                (rate.charge_model == "package") != (rate.package_size is not None),
+                "must have a package_size if, and only if, its model is package.",
+                "Fill it in, or leave it empty.",
+            ),
+            (
+                kinds.get(rate.meter_id) == "summed" and rate.allowance_level > 0,
+                "has an allowance, which is a level held over time; this meter sums quantities.",
+                "Set allowance_level to 0; what is free can be a first tier at 0.",
+            ),
+        )
+        for is_so, what, help in faults:
+            if is_so:
+                yield Problem(_shown("rates.csv"), line, f"{rate.rate_id} {what}", help)
+
+
+def _check_tiers(rows: Rows) -> Iterator[Problem]:
+    """Tiers follow each other from 0 without gap or overlap, and the last has no end."""
+    tiers = [(line, tier) for line, tier in rows["rate_tiers.csv"] if isinstance(tier, RateTier)]
+    tiers.sort(key=lambda item: (item[1].rate_id, item[1].above_quantity))
+    shown = _shown("rate_tiers.csv")
+    for rate_id, group in groupby(tiers, key=lambda item: item[1].rate_id):
+        reached: Decimal | None = Decimal(0)
+        for line, tier in group:
+            if reached is None or tier.above_quantity != reached:
+                there = "has no end" if reached is None else f"ends at {reached}"
+                yield Problem(
+                    shown,
+                    line,
+                    f"starts above {tier.above_quantity}, but the tier of {rate_id} before it {there}.",
+                    "Let each tier begin where the one before ends; the first begins at 0.",
+                )
+            if tier.up_to_quantity is not None and tier.up_to_quantity <= tier.above_quantity:
+                yield Problem(shown, line, "ends before it begins.", "Correct up_to_quantity.")
+            reached = tier.up_to_quantity
+        if reached is not None:
+            yield Problem(shown, line, f"is the last tier of {rate_id}, and has an end.", "Leave its up_to_quantity empty.")
+
+
+def _check_coverage(rows: Rows) -> Iterator[Problem]:
+    """Every plan has a rate for every meter in every currency: what has none could not be billed."""
+    rates = {(rate.plan_id, rate.meter_id, rate.currency) for _, rate in rows["rates.csv"] if isinstance(rate, MeterRate)}
+    plans = dict.fromkeys(plan.plan_id for _, plan in rows["plans.csv"] if isinstance(plan, Plan))
+    for line, meter in rows["meters.csv"]:
+        for _, currency in rows["currencies.csv"]:
+            if not isinstance(meter, Meter) or not isinstance(currency, Currency):
+                continue
+            without = [plan for plan in plans if (plan, meter.meter_id, currency.currency) not in rates]
+            if without:
+                yield Problem(
+                    _shown("meters.csv"),
+                    line,
+                    f"{meter.meter_id} has no rate in {currency.currency} on {', '.join(without)}.",
+                    "Add one for each to seeds/rates.csv, of 0 if it is to be free; or take the currency out of currencies.csv.",
+                )
 
 
 def _check_owners(rows: Rows) -> Iterator[Problem]:

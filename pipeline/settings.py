@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,6 +20,9 @@ class Settings(BaseSettings):
     """How long after a month's end it may be closed: late events have until then. Billing rules, section 7."""
     heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
     """For collectors that tick: a longer silence ends a session. Off by default. Billing rules, section 4."""
+
+    adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
+    """A close that would correct closed months by more than this share of what they billed stops and asks."""
 
     @property
     def close_grace(self) -> timedelta:

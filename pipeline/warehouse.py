@@ -26,6 +26,7 @@ from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.landing import ensure_collections
 from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
+from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
 from pipeline.stripe.publications import ensure_publications
 
@@ -89,6 +90,7 @@ def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> st
     From here until `finish_build` the warehouse is not what the last build left. Raises PriceBookError.
     """
     require_sound_price_book(project / "seeds")
+    require_unedited_prices(home, project / "seeds")
     standing = last_build(home)
     if standing is not None:
         _record_build(home, BuildRecord(standing.as_of, _UNFINISHED))
@@ -132,6 +134,21 @@ def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
         *("--target-path", str(home.path / ".dbt" / "target")),
         *("--log-path", str(home.path / ".dbt" / "logs")),
     ]
+
+
+@contextmanager
+def open_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The models' tables, to read; hold the home for writing meanwhile, since one process at a time may open the file.
+
+    Raises BillhouseError where nothing was built yet.
+    """
+    if not home.warehouse.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        # The staging views name files relative to the home.
+        connection.execute("set file_search_path = '" + str(home.path).replace("'", "''") + "'")
+        yield connection
 
 
 def last_build(home: Home) -> BuildRecord | None:

@@ -18,9 +18,9 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.reference import Event, EventType, SubscriptionRecord
-from tests.reference.landing_rows import event_row, subscription_row
-from tests.reference.variations import PriceBookVariation, random_price_book
+from tests.reference import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord
+from tests.reference.landing_rows import customer_row, event_row, grant_row, subscription_row
+from tests.reference.variations import CURRENCIES, PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
@@ -57,6 +57,8 @@ SPANS = (
 
 VCPU_COUNTS = tuple(map(Decimal, ("0", "0.5", "1", "2", "4", "64", "0.123457", "0.000001", "3.333333")))
 MEMORY_GB = tuple(map(Decimal, ("0", "0.5", "1", "4", "16", "512", "0.25", "7.654321", "0.000001")))
+GPU_COUNTS = tuple(map(Decimal, ("0", "1", "8", "0.5")))
+TOKENS = tuple(map(Decimal, ("0", "1", "999", "1000000", "0.000001", "123456789.5")))
 STORAGE_GB = tuple(map(Decimal, ("0", "1", "5", "10", "20", "20.000001", "500", "25000", "99999.999999")))
 
 
@@ -91,6 +93,8 @@ class History:
     """Rows: with duplicates, contradictions and rows of another user among them."""
     subscriptions: tuple[SubscriptionRecord, ...]
     as_of: datetime
+    customer: CustomerRecord | None = None
+    grants: tuple[CreditGrant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,14 @@ class Batch:
     @property
     def subscriptions(self) -> list[SubscriptionRecord]:
         return [record for history in self.histories for record in history.subscriptions]
+
+    @property
+    def customers(self) -> list[CustomerRecord]:
+        return [history.customer for history in self.histories if history.customer]
+
+    @property
+    def grants(self) -> list[CreditGrant]:
+        return [grant for history in self.histories for grant in history.grants]
 
 
 def random_scene(random: Random) -> Scene:
@@ -150,7 +162,10 @@ def random_history(random: Random, customer_id: str = "customer", scene: Scene |
         for execution_id in executions:
             events += _random_timeline(random, customer_id, sandbox_id, execution_id, scene)
     rows = _arrive(random, _with_ids(random, customer_id, events))
-    return History(customer_id, tuple(rows), tuple(records), scene.as_of)
+    currency = random.choice(CURRENCIES)
+    customer = CustomerRecord(customer_id, currency) if currency != "USD" or random.random() < 0.3 else None
+    grants = _random_grants(random, customer_id, currency, scene)
+    return History(customer_id, tuple(rows), tuple(records), scene.as_of, customer, tuple(grants))
 
 
 def random_batch(random: Random, customers: int, *, vary_prices: bool = True, prefix: str = "customer") -> Batch:
@@ -201,6 +216,24 @@ def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> lis
             effective_at = scene.instant(random)
         records.append(SubscriptionRecord(customer_id, plan_id, effective_at))
     return records
+
+
+def _random_grants(random: Random, customer_id: str, currency: str, scene: Scene) -> list[CreditGrant]:
+    """Grants of all kinds, some in another currency, some that expire at an interesting instant."""
+    return [
+        CreditGrant(
+            grant_id=f"{customer_id}-grant-{number}",
+            customer_id=customer_id,
+            amount=Decimal(random.choice(("1", "20", "150", "3000"))),
+            currency=currency if random.random() < 0.9 else "EUR",
+            granted_at=scene.instant(random),
+            expires_at=scene.instant(random) if random.random() < 0.5 else None,
+            priority=random.choice((0, 10, 10, 100)),
+            scope=random.choice(("usage", "all")),
+            source=random.choice(("promotional", "purchased", "goodwill")),
+        )
+        for number in range(random.choice((0, 0, 0, 1, 2, 4)))
+    ]
 
 
 def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
@@ -259,12 +292,19 @@ def _heartbeats(random: Random, like: Event, scene: Scene) -> list[Event]:
 def _with_resources(random: Random, event: Event, absent: float = 0.2) -> Event:
     """With a snapshot of resources, some of which are absent; a stop often names none."""
     if random.random() < (0.5 if event.event_type is EventType.STOP else absent):
-        return replace(event, vcpu_count=None, memory_gb=None, storage_gb=None)
+        return replace(event, vcpu_count=None, memory_gb=None, storage_gb=None, gpu_count=None, tokens=None)
 
     def one_of(values: Sequence[Decimal]) -> Decimal | None:
         return None if random.random() < absent else random.choice(values)
 
-    return replace(event, vcpu_count=one_of(VCPU_COUNTS), memory_gb=one_of(MEMORY_GB), storage_gb=one_of(STORAGE_GB))
+    return replace(
+        event,
+        vcpu_count=one_of(VCPU_COUNTS),
+        memory_gb=one_of(MEMORY_GB),
+        storage_gb=one_of(STORAGE_GB),
+        gpu_count=random.choice(GPU_COUNTS) if random.random() < 0.15 else None,
+        tokens=random.choice(TOKENS) if random.random() < 0.15 else None,
+    )
 
 
 def _with_ids(random: Random, customer_id: str, events: list[Event]) -> list[Event]:
@@ -288,12 +328,16 @@ def _arrive(random: Random, events: list[Event]) -> list[Event]:
     rows = list(events)
     if random.random() < 0.7:
         random.shuffle(rows)
+    # Which of several events of a kind at one instant wins depends on their ids; of one without, on how it is derived.
+    without_id = {(event.sandbox_id, event.event_at, event.event_type) for event in events if event.event_id is None}
     for event in list(rows):
         dice = random.random()
         if dice < 0.10:
             rows.insert(random.randrange(len(rows) + 1), event)
         elif dice < 0.13 and event.event_id is not None:
-            rows.insert(random.randrange(len(rows) + 1), _contradiction(random, event))
+            other = _contradiction(random, event)
+            if (other.sandbox_id, other.event_at, other.event_type) not in without_id:
+                rows.insert(random.randrange(len(rows) + 1), other)
         elif dice < 0.15:
             # Last, so that the sandbox is known to be this customer's by then.
             rows.append(replace(event, event_id=f"{event.sandbox_id}-{len(rows)}-other", user_id="another-user"))
@@ -326,6 +370,14 @@ def to_jsonl_parts(rows_of: Batch | History, folder: Path, files: int, *, seed: 
     size = max(1, -(-len(rows) // files))
     parts = [rows[at : at + size] for at in range(0, len(rows), size)] or [[]]
     return [_write(folder / f"events-{number:03d}.jsonl", part) for number, part in enumerate(parts, 1)]
+
+
+def records_to_jsonl(batch: Batch, folder: Path) -> tuple[Path, Path]:
+    """Customer records and credit grants."""
+    return (
+        _write(folder / "customers.jsonl", map(customer_row, batch.customers)),
+        _write(folder / "credit_grants.jsonl", map(grant_row, batch.grants)),
+    )
 
 
 def _write(path: Path, rows: Iterable[str]) -> Path:

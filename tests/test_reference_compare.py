@@ -28,6 +28,8 @@ def tables(result: Result) -> Tables:
             {
                 "customer_id": i.customer_id,
                 "period": i.period,
+                "currency": i.currency,
+                "carried_forward_amount": i.carried_forward,
                 "subtotal_amount": i.subtotal,
                 "credits_applied_amount": i.credits_applied,
                 "total_amount": i.total,
@@ -48,6 +50,7 @@ def tables(result: Result) -> Tables:
             for session in result.sessions
         ],
         "usage_daily": [dict(vars(day)) for day in result.usage_daily],
+        "credit_applications": [dict(vars(application)) for application in result.credit_applications],
     }
 
 
@@ -71,7 +74,7 @@ def test_no_use_on_a_day_a_fees_quantity_and_an_open_sessions_end_do_not_matter(
             "invoices",
             "total_amount",
             Decimal("1.23"),
-            "invoice customer / 2024-02: total_amount should be 150, is 1.23",
+            "invoice customer / 2024-02 / USD: total_amount should be 150, is 1.23",
         ),
         ("invoice_lines", "amount", 0.5, "amount is binary floating point (0.5)"),
         ("sessions", "end_reason", "open", "end_reason should be stopped, is open"),
@@ -98,4 +101,4 @@ def test_rows_that_are_missing_or_too_many_are_said(result: Result, tables: Tabl
     assert len(differences) == 3
     assert "is there twice" in differences[0]
     assert "is missing" in differences[1] and missing["rate_id"] in differences[1]
-    assert differences[2].startswith("invoice customer / 2024-03: should not be there")
+    assert differences[2].startswith("invoice customer / 2024-03 / USD: should not be there")

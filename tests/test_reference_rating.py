@@ -225,11 +225,11 @@ def test_no_lines_no_invoice() -> None:
 def test_what_changes_in_a_closed_month_is_an_adjustment_on_the_first_open_one() -> None:
     billed = due([start("10:00", "1"), stop("11:00")], as_of="2024-03-15").lines
     late = [start("10:00", "1"), stop("12:00"), start("2024-03-05", "1"), stop("2024-03-05 01:00")]
-    issued = lines_to_issue(due(late, as_of="2024-03-15").lines, billed, first_open_period="2024-03")
+    issued = lines_to_issue(due(late, as_of="2024-03-15").lines, billed, ["2024-02"])
 
     def shown(line: Line) -> tuple[str, str, Decimal]:
         return (line.period, line.service_period, line.amount)
 
     vcpu = [shown(line) for line in issued if line.meter_id == "vcpu"]
     assert vcpu == [("2024-03", "2024-02", Decimal("0.05")), ("2024-03", "2024-03", Decimal("0.05"))]
-    assert lines_to_issue(billed, billed, "2024-03") == []
+    assert lines_to_issue(billed, billed, ["2024-02"]) == []

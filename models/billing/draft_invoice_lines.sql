@@ -22,37 +22,129 @@ price_names as (
 
 ),
 
+carried_to as (
+
+    select
+        subtotals.customer_id,
+        subtotals.period as service_period,
+        'carry_forward' as line_type,
+        subtotals.currency,
+        '' as plan_id,
+        cast(null as string) as meter_id,
+        '' as rate_id,
+        cast(0 as decimal(38, 12)) as quantity,
+        cast(0 as decimal(38, 12)) as billable_quantity,
+        cast(null as decimal(38, 12)) as unit_amount,
+        states.amount,
+        subtotals.period,
+        false as is_adjustment
+    from {{ ref('draft_credit_states') }} as states
+    inner join {{ ref('draft_subtotals') }} as subtotals
+        on
+            states.customer_id = subtotals.customer_id
+            and states.currency = subtotals.currency
+            and states.open_number + 1 = subtotals.open_number
+    where
+        states.grant_id = ''
+        and states.amount <> 0
+
+),
+
+issued as (
+
+    select
+        customer_id,
+        service_period,
+        line_type,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
+        quantity,
+        billable_quantity,
+        unit_amount,
+        amount,
+        period,
+        is_adjustment
+    from {{ ref('unbilled_lines') }}
+
+    union all
+
+    select
+        customer_id,
+        service_period,
+        line_type,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
+        quantity,
+        billable_quantity,
+        unit_amount,
+        amount,
+        period,
+        is_adjustment
+    from carried_to
+
+),
+
 lines as (
 
     select
-        'INV-' || unbilled.period || '-'
-        || upper(substr(md5(unbilled.customer_id || chr(31) || unbilled.currency), 1, 12)) as invoice_id,
-        unbilled.*,
-        case unbilled.line_type when 'fee' then 'second' else meters.unit end as unit,
+        {{ invoice_id('issued.period', 'issued.customer_id', 'issued.currency') }} as invoice_id,
+        issued.*,
+        case
+            when issued.line_type = 'fee' then 'second'
+            when issued.line_type = 'usage' then meters.unit
+            else 'month'
+        end as unit,
         coalesce(meters.display_order, 0) as display_order,
-        case unbilled.line_type
+        case issued.line_type
+            when 'usage' then 1
+            when 'fee' then 2
+            when 'discount' then 3
+            when 'commitment' then 4
+            else 5
+        end as type_order,
+        case issued.line_type
+            when 'carry_forward' then 'Carried forward from the invoice before'
+            when 'discount'
+                then 'Discount of ' || {{ plain_number('issued.unit_amount * 100') }} || ' percent, '
+                || coalesce(contracts.contract_name, issued.rate_id)
+            when 'commitment'
+                then 'Up to the commitment of ' || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency
+                || ' a month, ' || coalesce(contracts.contract_name, issued.rate_id)
             when 'fee'
-                then coalesce(price_names.agreed_name, unbilled.plan_id) || ' fee, '
-                || {{ plain_number('unbilled.unit_amount') }} || ' ' || unbilled.currency || ' a month, for '
+                then coalesce(price_names.agreed_name, issued.plan_id) || ' fee, '
+                || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency || ' a month, for '
                 || {{ plain_number(
                     'cast(' ~ divide_rounding_half_away(
-                        'cast(unbilled.quantity * 100 as decimal(38, 0))', '86400'
+                        'cast(issued.quantity * 100 as decimal(38, 0))', '86400'
                     ) ~ ' as decimal(18, 0)) * cast(0.01 as decimal(3, 2))'
                 ) }} || ' days'
             else
-                coalesce(meters.meter_name, unbilled.meter_id) || ' on '
-                || coalesce(price_names.agreed_name, unbilled.plan_id) || ', '
-                || {{ plain_number('unbilled.quantity') }} || ' ' || coalesce(meters.unit, '') || 's'
+                coalesce(meters.meter_name, issued.meter_id) || ' on '
+                || coalesce(price_names.agreed_name, issued.plan_id) || ', '
+                || {{ plain_number('issued.quantity') }} || ' ' || coalesce(meters.unit, '') || 's'
                 || case
-                    when unbilled.billable_quantity <> unbilled.quantity
-                        then ', ' || {{ plain_number('unbilled.billable_quantity') }} || ' above the allowance,'
+                    when issued.billable_quantity <> issued.quantity
+                        then ', ' || {{ plain_number('issued.billable_quantity') }} || ' above the allowance,'
                     else ''
                 end
-                || ' at ' || {{ plain_number('unbilled.unit_amount') }} || ' ' || unbilled.currency
+                || case rates.charge_model
+                    when 'package'
+                        then ' at ' || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency || ' for each '
+                        || {{ plain_number('rates.package_size') }}
+                    when 'graduated' then ', by graduated tiers'
+                    when 'volume' then ', by volume'
+                    else ' at ' || coalesce({{ plain_number('issued.unit_amount') }}, '?') || ' ' || issued.currency
+                end
         end as what
-    from {{ ref('unbilled_lines') }} as unbilled
-    left join {{ ref('meters') }} as meters on unbilled.meter_id = meters.meter_id
-    left join price_names on unbilled.rate_id = price_names.price_id
+    from issued
+    left join {{ ref('meters') }} as meters on issued.meter_id = meters.meter_id
+    left join {{ ref('rates') }} as rates on issued.rate_id = rates.rate_id
+    left join {{ ref('contracts') }} as contracts on issued.rate_id = contracts.contract_id
+    left join price_names on issued.rate_id = price_names.price_id
 
 ),
 
@@ -62,7 +154,7 @@ numbered as (
         *,
         row_number() over (
             partition by invoice_id
-            order by is_adjustment, service_period, line_type, plan_id, display_order, meter_id, rate_id
+            order by is_adjustment, service_period, type_order, plan_id, display_order, meter_id, rate_id
         ) as line_number
     from lines
 

@@ -1,5 +1,6 @@
 -- Billing rules, section 5: fees are prorated by the microsecond: fee x time on the plan in the month / length of the month.
 -- One line for each customer, service month, plan and fee version: times of several stays are added, and rounded once.
+-- A fee in advance is due at the close of the month before, for whoever is on the plan when its own month begins.
 with
 
 stays as (
@@ -10,6 +11,7 @@ stays as (
         currency,
         plan_id,
         price_id as fee_id,
+        min(starts_at) as first_starts_at,
         sum(duration_microseconds) as duration_microseconds
     from {{ ref('customer_price_periods') }}
     where price_kind = 'fee'
@@ -38,6 +40,8 @@ fees as (
         {{ microseconds_between('months.month_starts_at', "(months.month_starts_at + interval 1 month)") }}
             as month_microseconds,
         plan_fees.monthly_fee_amount,
+        plan_fees.fee_timing = 'advance' and months.first_starts_at = months.month_starts_at as is_due_in_advance,
+        {{ billing_period("(months.month_starts_at - interval 1 microsecond)") }} as previous_period,
         -- A fee has at most 6 decimals: as whole millionths the proration is one exact division.
         cast(cast(plan_fees.monthly_fee_amount as decimal(18, 6)) * 1000000 as decimal(18, 0)) as monthly_fee_millionths,
         currencies.minor_unit_digits,
@@ -47,11 +51,21 @@ fees as (
     inner join {{ ref('currency_units') }} as currencies on months.currency = currencies.currency
     where plan_fees.monthly_fee_amount <> 0
 
+),
+
+due_fees as (
+
+    select
+        *,
+        case when is_due_in_advance then previous_period else period end as due_period
+    from fees
+
 )
 
 select
     customer_id,
     period as service_period,
+    due_period,
     'fee' as line_type,
     currency,
     plan_id,
@@ -67,4 +81,5 @@ select
         ) }} as decimal(38, 0)
     ) as minor_units,
     minor_unit_digits
-from fees
+from due_fees
+where due_period <= (select current_period from {{ ref('stg_build_inputs') }})

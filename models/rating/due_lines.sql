@@ -6,12 +6,15 @@ lines as (
     select * from {{ ref('due_usage_lines') }}
     union all
     select * from {{ ref('due_fee_lines') }}
+    union all
+    select * from {{ ref('due_contract_lines') }}
 
 )
 
 select
     customer_id,
     service_period,
+    due_period,
     line_type,
     currency,
     plan_id,

@@ -2,7 +2,7 @@
 -- to the line exactly: whole minor units first, what is left over to the largest remainders (ties: the earlier day).
 with
 
-days as (
+used_days as (
 
     select
         days.customer_id,
@@ -27,6 +27,43 @@ days as (
             and days.plan_id = lines.plan_id
             and days.meter_id = lines.meter_id
             and days.rate_id = lines.rate_id
+
+),
+
+-- A flat fee that is due without any use is shown on the first day of its group.
+unused_days as (
+
+    select
+        lines.customer_id,
+        lines.service_period as period,
+        groups.first_date as usage_date,
+        lines.currency,
+        lines.plan_id,
+        lines.meter_id,
+        lines.rate_id,
+        lines.quantity,
+        cast(1 as decimal(38, 0)) as day_weight,
+        cast(1 as decimal(38, 0)) as line_weight,
+        lines.minor_units as line_minor_units,
+        lines.minor_unit_digits
+    from {{ ref('due_usage_lines') }} as lines
+    inner join {{ ref('rating_groups') }} as groups
+        on
+            lines.customer_id = groups.customer_id
+            and lines.service_period = groups.period
+            and lines.currency = groups.currency
+            and lines.plan_id = groups.plan_id
+            and lines.meter_id = groups.meter_id
+            and lines.rate_id = groups.rate_id
+    where lines.quantity = 0
+
+),
+
+days as (
+
+    select * from used_days
+    union all
+    select * from unused_days
 
 ),
 

@@ -1,5 +1,5 @@
 -- A price (a rate of a meter, or a monthly fee), from when until when: a seed row holds until the next row of the same
--- plan or contract, meter and currency.
+-- plan or contract, meter and currency. A row that another corrects (replaces_...) no longer holds.
 with
 
 prices as (
@@ -13,6 +13,7 @@ prices as (
         currency,
         {{ to_utc('valid_from') }} as starts_at
     from {{ ref('rates') }}
+    where rate_id not in (select replaces_rate_id from {{ ref('rates') }} where replaces_rate_id is not null)
 
     union all
 
@@ -25,6 +26,7 @@ prices as (
         currency,
         {{ to_utc('valid_from') }} as starts_at
     from {{ ref('plan_fees') }}
+    where fee_id not in (select replaces_fee_id from {{ ref('plan_fees') }} where replaces_fee_id is not null)
 
 )
 

@@ -1,4 +1,5 @@
--- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter.
+-- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter that
+-- is held over time. A quantity that an event carries is priced at that event's instant.
 with
 
 segments as (
@@ -16,7 +17,8 @@ rate_periods as (
         price_periods.plan_id,
         price_periods.price_id as rate_id,
         price_periods.meter_id,
-        meters.resource_column,
+        meters.meter_kind,
+        meters.event_column,
         price_periods.starts_at,
         price_periods.ends_at
     from {{ ref('customer_price_periods') }} as price_periods
@@ -37,7 +39,7 @@ cut as (
         rate_periods.plan_id,
         rate_periods.meter_id,
         rate_periods.rate_id,
-        {{ metered_resource('rate_periods.resource_column') }} as resource,
+        {{ metered('rate_periods.event_column', resource_columns()) }} as resource,
         greatest(segments.started_at, rate_periods.starts_at) as started_at,
         least(segments.ended_at, rate_periods.ends_at) as ended_at
     from segments
@@ -47,6 +49,52 @@ cut as (
             and segments.period = rate_periods.period
             and segments.started_at < rate_periods.ends_at
             and rate_periods.starts_at < segments.ended_at
+    where rate_periods.meter_kind = 'held'
+
+),
+
+held as (
+
+    select
+        session_id,
+        sandbox_id,
+        customer_id,
+        period,
+        usage_date,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
+        started_at,
+        ended_at,
+        {{ to_unit_seconds(unit_microseconds('resource', microseconds_between('started_at', 'ended_at'))) }} as quantity
+    from cut
+
+),
+
+summed as (
+
+    select
+        quantities.session_id,
+        quantities.sandbox_id,
+        quantities.customer_id,
+        quantities.period,
+        quantities.usage_date,
+        rate_periods.currency,
+        rate_periods.plan_id,
+        rate_periods.meter_id,
+        rate_periods.rate_id,
+        quantities.event_at as started_at,
+        quantities.event_at as ended_at,
+        cast({{ metered('rate_periods.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
+    from {{ ref('session_quantities') }} as quantities
+    inner join rate_periods
+        on
+            quantities.customer_id = rate_periods.customer_id
+            and quantities.period = rate_periods.period
+            and quantities.event_at >= rate_periods.starts_at
+            and quantities.event_at < rate_periods.ends_at
+    where rate_periods.meter_kind = 'summed'
 
 )
 
@@ -62,5 +110,22 @@ select
     rate_id,
     started_at,
     ended_at,
-    {{ unit_microseconds('resource', microseconds_between('started_at', 'ended_at')) }} as unit_microseconds
-from cut
+    quantity
+from held
+where quantity > 0
+union all
+select
+    session_id,
+    sandbox_id,
+    customer_id,
+    period,
+    usage_date,
+    currency,
+    plan_id,
+    meter_id,
+    rate_id,
+    started_at,
+    ended_at,
+    quantity
+from summed
+where quantity > 0

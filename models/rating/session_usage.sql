@@ -1,5 +1,5 @@
--- What each session held, in total, and what it comes to at list rates: before allowances, credits and rounding. A meter with an
--- allowance (storage) has no price for one session alone: its allowance is the whole month's.
+-- What each session used, in total, and what it comes to at list rates: before allowances, credits and rounding. A meter with an
+-- allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
 with
 
 priced as (
@@ -8,10 +8,10 @@ priced as (
         segments.session_id,
         segments.currency,
         segments.meter_id,
-        segments.unit_microseconds,
+        segments.quantity,
         case
-            when rates.allowance_level = 0
-                then {{ exact_product(to_unit_seconds('segments.unit_microseconds'), 'rates.unit_amount') }}
+            when rates.allowance_level = 0 and rates.charge_model = 'per_unit'
+                then {{ exact_product('segments.quantity', 'rates.unit_amount') }}
             else cast(0 as decimal(38, 24))
         end as list_amount
     from {{ ref('priced_segments') }} as segments
@@ -22,9 +22,12 @@ priced as (
 select
     session_id,
     min(currency) as currency,
-    {{ to_unit_seconds("sum(case when meter_id = 'vcpu' then unit_microseconds else 0 end)") }} as vcpu_seconds,
-    {{ to_unit_seconds("sum(case when meter_id = 'memory' then unit_microseconds else 0 end)") }} as memory_gb_seconds,
-    {{ to_unit_seconds("sum(case when meter_id = 'storage' then unit_microseconds else 0 end)") }} as storage_gb_seconds,
+    {%- for meter_id, column in [
+        ('vcpu', 'vcpu_seconds'), ('memory', 'memory_gb_seconds'), ('storage', 'storage_gb_seconds'),
+        ('gpu', 'gpu_seconds'), ('tokens', 'tokens')
+    ] %}
+    cast(sum(case when meter_id = '{{ meter_id }}' then quantity else 0 end) as decimal(38, 12)) as {{ column }},
+    {%- endfor %}
     cast(sum(list_amount) as decimal(38, 12)) as list_amount
 from priced
 group by session_id

@@ -7,6 +7,7 @@ select
     rates.currency,
     rates.charge_model,
     rates.unit_amount,
+    rates.package_size,
     rates.allowance_level,
     {{ from_utc('versions.starts_at') }} as starts_at,
     case when versions.ends_at < {{ end_of_time() }} then {{ from_utc('versions.ends_at') }} end as ends_at

@@ -3,6 +3,7 @@ select
     invoice_id,
     customer_id,
     period,
+    application_period,
     currency,
     source,
     amount
@@ -15,6 +16,7 @@ select
     invoice_id,
     customer_id,
     period,
+    application_period,
     currency,
     source,
     amount

@@ -12,6 +12,8 @@ select
     coalesce(usage.vcpu_seconds, cast(0 as decimal(38, 12))) as vcpu_seconds,
     coalesce(usage.memory_gb_seconds, cast(0 as decimal(38, 12))) as memory_gb_seconds,
     coalesce(usage.storage_gb_seconds, cast(0 as decimal(38, 12))) as storage_gb_seconds,
+    coalesce(usage.gpu_seconds, cast(0 as decimal(38, 12))) as gpu_seconds,
+    coalesce(usage.tokens, cast(0 as decimal(38, 12))) as tokens,
     coalesce(usage.list_amount, cast(0 as decimal(38, 12))) as list_amount,
     accounts.currency,
     sessions.max_session_seconds,

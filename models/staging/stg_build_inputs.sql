@@ -1,4 +1,5 @@
 select
     {{ to_utc('as_of') }} as as_of,
+    {{ billing_period(to_utc('as_of')) }} as current_period,
     heartbeat_timeout_seconds
 from {{ landed('build') }}

@@ -8,6 +8,7 @@ select
     collection,
     subtotal_amount,
     credits_applied_amount,
+    carried_forward_amount,
     total_amount,
     line_count,
     minor_unit_digits,

@@ -4,6 +4,7 @@ select
     invoice_id,
     customer_id,
     period,
+    application_period,
     currency,
     source,
     amount

@@ -10,6 +10,8 @@ select
     vcpu_count,
     memory_gb,
     storage_gb,
+    gpu_count,
+    tokens,
     file_id,
     file_row
 from {{ landed('raw/usage_events') }}

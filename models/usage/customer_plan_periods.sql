@@ -48,10 +48,10 @@ changes as (
 
 ),
 
--- The month still running at as_of counts to its end: nothing yet says otherwise.
+-- The month still running at as_of counts to its end: nothing yet says otherwise. So does the month after it, for fees in advance.
 horizon as (
 
-    select date_trunc('month', as_of) + interval 1 month as ends_at
+    select date_trunc('month', as_of) + interval 2 month as ends_at
     from {{ ref('stg_build_inputs') }}
 
 )

@@ -11,15 +11,13 @@ seen_events as (
         event_at,
         event_type,
         event_id,
-        vcpu_count,
-        memory_gb,
-        storage_gb
+        {{ (resource_columns() + quantity_columns()) | join(',\n        ') }}
     from {{ ref('stg_usage_events') }}
     where event_at <= (select as_of from {{ ref('stg_build_inputs') }})
 
 ),
 
-speaking_events as (
+ranked_events as (
 
     select
         *,
@@ -42,10 +40,13 @@ select
     -- The resources named here: the update's, else the start's; null where neither names one. A stop names none.
     {%- for resource in resource_columns() %}
     coalesce(
-        max(case when event_type = 'resources_updated' then {{ resource }} end),
-        max(case when event_type = 'sandbox_started' then {{ resource }} end)
-    ) as {{ resource }}{{ ',' if not loop.last }}
+        max(case when rank_of_kind = 1 and event_type = 'resources_updated' then {{ resource }} end),
+        max(case when rank_of_kind = 1 and event_type = 'sandbox_started' then {{ resource }} end)
+    ) as {{ resource }},
     {%- endfor %}
-from speaking_events
-where rank_of_kind = 1
+    -- A quantity is what each event says on top of all others: all of them count.
+    {%- for quantity in quantity_columns() %}
+    cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+    {%- endfor %}
+from ranked_events
 group by sandbox_id, execution_id, event_at

@@ -55,9 +55,9 @@ with_terms as (
         terms.plan_id,
         terms.contract_id,
         terms.max_session_seconds,
-        terms.default_vcpu_count,
-        terms.default_memory_gb,
-        terms.default_storage_gb,
+        {%- for resource in default_resource_columns() %}
+        terms.default_{{ resource }},
+        {%- endfor %}
         build.as_of,
         case
             when terms.max_session_seconds is null then {{ end_of_time() }}
@@ -127,7 +127,8 @@ select
     is_zero_length,
     max_session_seconds,
     {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds,
-    default_vcpu_count,
-    default_memory_gb,
-    default_storage_gb
+    {%- for resource in resource_columns() %}
+    {{ 'default_' ~ resource if resource in default_resource_columns() else 'cast(0 as decimal(18, 6)) as default_' ~ resource }}
+    {{- ',' if not loop.last }}
+    {%- endfor %}
 from endings

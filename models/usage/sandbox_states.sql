@@ -78,8 +78,8 @@ select
     has_start,
     has_stop,
     has_update,
-    {%- for resource in resource_columns() %}
-    {{ resource }},
+    {%- for column in resource_columns() + quantity_columns() %}
+    {{ column }},
     {%- endfor %}
     is_running_before,
     is_running_after,

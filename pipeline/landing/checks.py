@@ -6,11 +6,12 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.landing.specification import AMOUNT_BOUND, RESOURCE_BOUND, Field, Specification, Type
+from pipeline.landing.specification import AMOUNT_BOUND, QUANTITY_BOUND, RESOURCE_BOUND, Field, Specification, Type
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
 _TOO_EXACT = r"\.\d{18}\d*[1-9]"
 _CLOCK_TOLERANCE = timedelta(hours=24)
+_BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
@@ -22,10 +23,10 @@ def quoted(text: object) -> str:
 
 def parquet_files(folder_or_file: Path, *below: str) -> str:
     """`read_parquet` of one file, or of the files that match a pattern `below` a folder. DuckDB takes all of a path as a pattern,
-    and folders named key=value for columns: neither is meant.
+    and folders named key=value for columns: neither is meant. A column that came later is null in older files.
     """
     literal = re.sub(r"[*?[]", r"[\g<0>]", str(folder_or_file.absolute()))
-    return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false)"
+    return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false, union_by_name = true)"
 
 
 def checked_query(specification: Specification, landed_at: datetime) -> str:
@@ -67,9 +68,9 @@ def _typed(field: Field) -> str:
         match field.type:
             case Type.INSTANT:
                 value = f"case when regexp_full_match({text}, {quoted(_ISO_8601)}) then try_cast({text} as timestamptz) end"
-            case Type.RESOURCE | Type.AMOUNT:
+            case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
                 exact = f"try_cast({text} as decimal(38, 18))"
-                bound = RESOURCE_BOUND if field.type is Type.RESOURCE else AMOUNT_BOUND
+                bound = _BOUNDS[field.type]
                 least = ">" if field.must_be_positive else ">="
                 # The cast to `exact` rounds what it cannot hold: -1e-30 to 0, and what differs in the 19th decimal.
                 is_whole = f"({exact} <> 0 or try_cast({text} as double) = 0) and not regexp_matches({text}, '{_TOO_EXACT}')"
@@ -109,8 +110,8 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> list[tuple[str, s
         case "choice" if field.choices:
             known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
             return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
-        case "bad_number" if field.type in (Type.RESOURCE, Type.AMOUNT, Type.INTEGER):
-            bound = {Type.RESOURCE: RESOURCE_BOUND, Type.AMOUNT: AMOUNT_BOUND}.get(field.type)
+        case "bad_number" if field.type is Type.INTEGER or field.type in _BOUNDS:
+            bound = _BOUNDS.get(field.type)
             wanted = (
                 "write a whole number."
                 if bound is None

@@ -28,6 +28,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "storage_gb": _RESOURCE,
             "execution_id": pa.string(),
             "metadata": pa.string(),
+            "gpu_count": _RESOURCE,
+            "tokens": _RESOURCE,
             **_WHERE_FROM,
         }
     ),
@@ -99,14 +101,15 @@ def scratch_folder(home: Home) -> Path:
 
 
 def ensure_collections(home: Home) -> None:
-    """A zero-row file in each collection, so that a reader's pattern always finds one."""
+    """A zero-row file in each collection, so that a reader's pattern always finds one, and every column of today."""
     for collection, schema in SCHEMAS.items():
         folder = home.raw / collection
         if not folder.exists():
             folder.mkdir(mode=0o700)
             sync_folder(home.raw)
-        if not (folder / EMPTY_FILE).exists():
-            with replace_atomically(folder / EMPTY_FILE) as path:
+        empty = folder / EMPTY_FILE
+        if not empty.exists() or not pq.read_schema(empty).equals(schema):
+            with replace_atomically(empty) as path:
                 pq.write_table(schema.empty_table(), path)
 
 

@@ -124,7 +124,11 @@ def _with_derived_ids(spec: Specification, landed_at: datetime) -> str:
         return checked
     parts = ["sandbox_id", "user_id", "epoch_us(event_at)::varchar", "event_type"]
     parts += [f"coalesce({resource}::varchar, '-')" for resource in ("vcpu_count", "memory_gb", "storage_gb")]
-    derived = "md5(" + " || chr(31) || ".join(parts) + ")"
+    derived = "md5(" + " || chr(31) || ".join(parts)
+    for field in spec.fields:
+        if field.came_later:
+            derived += f" || coalesce(chr(31) || '{field.name}=' || {field.name}::varchar, '')"
+    derived += ")"
     return f"""
         select * replace (case when reason is null then coalesce(event_id, {derived}) else event_id end as event_id)
         from ({checked})"""

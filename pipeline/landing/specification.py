@@ -11,6 +11,8 @@ from pipeline.price_book import known_ids
 
 RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
+QUANTITY_BOUND = 1_000_000_000
+"""The sanity bound on a quantity that one event carries, tokens for example."""
 AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
 
@@ -21,6 +23,7 @@ class Type(StrEnum):
     TEXT = "text"
     INSTANT = "instant"
     RESOURCE = "resource"
+    QUANTITY = "quantity"
     AMOUNT = "amount"
     INTEGER = "integer"
     JSON = "json"
@@ -44,6 +47,8 @@ class Field:
     must_be_past: bool = False
     """More than 24 hours after landing, it cannot be true."""
     must_be_positive: bool = False
+    came_later: bool = False
+    """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
 
     @property
     def stored_as(self) -> str:
@@ -81,8 +86,8 @@ _EVENT_TYPES = {
 }
 
 
-def _resource(name: str) -> Field:
-    return Field(name, Type.RESOURCE, paths=(f"resources.{name}",))
+def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
+    return Field(name, type, paths=(f"resources.{name}",), came_later=came_later)
 
 
 def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
@@ -111,6 +116,8 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 _resource("storage_gb"),
                 Field("execution_id"),
                 Field("metadata", Type.JSON),
+                _resource("gpu_count", came_later=True),
+                _resource("tokens", Type.QUANTITY, came_later=True),
             )
             return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at")
         case Kind.SUBSCRIPTIONS:

@@ -40,10 +40,15 @@ def ensure_publications(home: Home) -> None:
             pq.write_table(SCHEMA.empty_table(), path)
 
 
+def read_publications(home: Home) -> pa.Table:
+    """Every publication: what Stripe was given."""
+    ensure_publications(home)
+    return pq.read_table(home.publications, schema=SCHEMA)
+
+
 def published_invoices(home: Home, *, is_live: bool) -> frozenset[str]:
     """Our ids of the invoices that Stripe has, in one mode: test and live never mix."""
-    ensure_publications(home)
-    rows = pq.read_table(home.publications, columns=["invoice_id", "livemode"], schema=SCHEMA)
+    rows = read_publications(home).select(["invoice_id", "livemode"])
     return frozenset(row["invoice_id"] for row in rows.to_pylist() if row["livemode"] == is_live)
 
 

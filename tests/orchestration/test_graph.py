@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -40,7 +41,7 @@ def stocked(home: Home) -> Home:
         event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
         "no json",
     ]
-    rows = {
+    rows: dict[Kind, list[Any]] = {
         Kind.USAGE: usage,
         Kind.SUBSCRIPTIONS: [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-08-16T00:00:00Z"}],
         Kind.CUSTOMERS: [{"customer_id": "paula", "name": "Paula", "created_at": "2026-08-01T00:00:00Z"}],
@@ -65,10 +66,17 @@ def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefiniti
 
 
 def build(
-    definitions: dg.Definitions, home: Home, instance: dg.DagsterInstance, *, as_of: str = "2026-09-05T00:00:00Z", **more: bool
+    definitions: dg.Definitions,
+    home: Home,
+    instance: dg.DagsterInstance,
+    *,
+    as_of: str = "2026-09-05T00:00:00Z",
+    raise_on_error: bool = True,
 ) -> dg.ExecuteInProcessResult:
     config = {"ops": {"build_warehouse": {"config": {"as_of": as_of}}}}
-    return in_home(definitions, home, "land_and_build").execute_in_process(run_config=config, instance=instance, **more)
+    return in_home(definitions, home, "land_and_build").execute_in_process(
+        run_config=config, instance=instance, raise_on_error=raise_on_error
+    )
 
 
 def test_every_step_from_landing_to_export_is_an_asset_with_a_group_and_a_description(definitions: dg.Definitions) -> None:

@@ -16,7 +16,13 @@ Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 Values = dict[str, Any]
 
-SESSION_COLUMNS = {"vcpu": "vcpu_seconds", "memory": "memory_gb_seconds", "storage": "storage_gb_seconds"}
+SESSION_COLUMNS = {
+    "vcpu": "vcpu_seconds",
+    "memory": "memory_gb_seconds",
+    "storage": "storage_gb_seconds",
+    "gpu": "gpu_seconds",
+    "tokens": "tokens",
+}
 """Which column of the sessions report holds which meter's quantity."""
 
 
@@ -27,12 +33,14 @@ def compare(
     invoice_lines: Iterable[Row],
     sessions: Iterable[Row],
     usage_daily: Iterable[Row],
+    credit_applications: Iterable[Row],
 ) -> list[str]:
     """Differences, first those nearest to the cause (sessions), last the invoices'; empty where all is equal."""
     return [
         *compare_sessions(result, sessions),
         *compare_usage_daily(result, usage_daily),
         *compare_lines(result, invoice_lines),
+        *compare_applications(result, credit_applications),
         *compare_invoices(result, invoices),
     ]
 
@@ -85,21 +93,21 @@ def compare_usage_daily(result: Result, rows: Iterable[Row]) -> list[str]:
 
 
 def compare_lines(result: Result, rows: Iterable[Row]) -> list[str]:
-    """By customer, both periods, type, plan, meter and rate or fee version."""
+    """By customer, both periods, type, currency, plan, meter and rate or fee version."""
     expected: list[tuple[Key, Values]] = []
     for line in result.lines:
-        key = (line.customer_id, line.period, line.service_period, line.line_type.value)
-        values: Values = {"amount": line.amount, "currency": "USD"}
+        key = (line.customer_id, line.period, line.service_period, line.line_type.value, line.currency)
+        values: Values = {"amount": line.amount, "is_adjustment": line.is_adjustment}
         if line.line_type is LineType.USAGE:
             values |= {"quantity": line.quantity, "billable_quantity": line.billable_quantity}
         expected.append(((*key, line.plan_id, line.meter_id or "", line.rate_id), values))
 
     def key_of(row: Row) -> Key:
-        key = (row["customer_id"], row["period"], row["service_period"], row["line_type"])
+        key = (row["customer_id"], row["period"], row["service_period"], row["line_type"], row["currency"])
         return (*key, row["plan_id"], row["meter_id"] or "", row["rate_id"])
 
     def values_of(key: Key, row: Row) -> Values:
-        columns = ["amount", "currency"]
+        columns = ["amount", "is_adjustment"]
         if row["line_type"] == LineType.USAGE.value:
             columns += ["quantity", "billable_quantity"]
         return {column: row[column] for column in columns if column in row}
@@ -111,8 +119,9 @@ def compare_invoices(result: Result, rows: Iterable[Row]) -> list[str]:
     """By customer and period."""
     expected = [
         (
-            (invoice.customer_id, invoice.period),
+            (invoice.customer_id, invoice.period, invoice.currency),
             {
+                "carried_forward_amount": invoice.carried_forward,
                 "subtotal_amount": invoice.subtotal,
                 "credits_applied_amount": invoice.credits_applied,
                 "total_amount": invoice.total,
@@ -120,8 +129,21 @@ def compare_invoices(result: Result, rows: Iterable[Row]) -> list[str]:
         )
         for invoice in result.invoices
     ]
-    columns = _columns("subtotal_amount", "credits_applied_amount", "total_amount")
-    return _differences("invoice", expected, rows, lambda row: (row["customer_id"], row["period"]), columns)
+    columns = _columns("subtotal_amount", "credits_applied_amount", "carried_forward_amount", "total_amount")
+    return _differences("invoice", expected, rows, lambda row: (row["customer_id"], row["period"], row["currency"]), columns)
+
+
+def compare_applications(result: Result, rows: Iterable[Row]) -> list[str]:
+    """By grant, month, and the month in which the credit was used."""
+    expected: list[tuple[Key, Values]] = [
+        ((one.grant_id, one.period, one.application_period), {"customer_id": one.customer_id, "amount": one.amount})
+        for one in result.credit_applications
+    ]
+
+    def key_of(row: Row) -> Key:
+        return (row["grant_id"], row["period"], row["application_period"])
+
+    return _differences("credit application", expected, rows, key_of, _columns("customer_id", "amount"))
 
 
 def _differences(

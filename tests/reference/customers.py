@@ -41,10 +41,11 @@ class Customer:
         records: Iterable[SubscriptionRecord],
         price_book: PriceBook,
         as_of: datetime,
+        currency: str = DEFAULT_CURRENCY,
     ) -> None:
         """Events and records after `as_of` must have been left out; records come in the order they landed."""
         self.customer_id = customer_id
-        self.currency = DEFAULT_CURRENCY
+        self.currency = currency
         self.price_book = price_book
         self.as_of = as_of
         # A later landed record for the same instant supersedes the earlier one.
@@ -73,15 +74,16 @@ class Customer:
         """The amount of the plan (or contract) in force at its very beginning."""
         return self.price_book.signup_credit(self.customer_id, self.plan_at(self.since), self.currency, self.since)
 
-    def stretches(self) -> list[Stretch]:
-        """All its time, cut where the month, the plan, a rate or a fee may change."""
+    def stretches(self, until: datetime | None = None) -> list[Stretch]:
+        """All its time, cut where the month, the plan, a rate or a fee may change; to the end of as_of's month, or longer."""
+        until = until or self.until
         cuts = {effective_at for effective_at, _ in self._plan_from} | self.price_book.change_instants(self.customer_id)
         month = month_of(self.since)
-        while month < self.until:
+        while month < until:
             cuts.add(month)
             month = next_month(month)
-        starts = [self.since, *sorted(cut for cut in cuts if self.since < cut < self.until)]
-        return [self._stretch(start, end) for start, end in zip(starts, [*starts[1:], self.until], strict=True)]
+        starts = [self.since, *sorted(cut for cut in cuts if self.since < cut < until)]
+        return [self._stretch(start, end) for start, end in zip(starts, [*starts[1:], until], strict=True)]
 
     def _stretch(self, start: datetime, end: datetime) -> Stretch:
         plan_id = self.plan_at(start)

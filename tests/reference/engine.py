@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from .contract_lines import contract_lines
 from .credits import signup_grant
-from .customers import Customer
+from .customers import DEFAULT_CURRENCY, Customer
+from .exact import next_month
 from .invoices import draft_invoices, lines_to_issue
 from .price_book import PriceBook
 from .rating import fee_lines, usage_lines
-from .records import Event, Result, SubscriptionRecord
+from .records import CreditGrant, CustomerRecord, Event, Ledger, Result, SubscriptionRecord
 from .sessions import Run, follow, session_of
 from .usage import measure
-
-NOTHING_CLOSED = ""
-"""Before every period: no month is closed."""
 
 
 def compute(
@@ -25,11 +24,14 @@ def compute(
     price_book: PriceBook,
     as_of: datetime,
     heartbeat_timeout_seconds: int | None = None,
+    customers: Iterable[CustomerRecord] = (),
+    grants: Sequence[CreditGrant] = (),
+    ledger: Ledger | None = None,
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
-    `events` are accepted ones (see `accept`) in any order; `subscriptions` come in the order they landed. What is dated
-    at `as_of` exactly is seen, what is dated after it is not.
+    `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` come in the order they landed.
+    What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
@@ -43,15 +45,26 @@ def compute(
         if record.effective_at <= as_of:
             records_of[record.customer_id].append(record)
 
+    currency_of = {record.customer_id: record.currency for record in customers}
+    ledger = ledger or Ledger()
     result = Result()
     for customer_id in sorted(events_of.keys() | records_of.keys()):
         own_events, own_records = events_of[customer_id], records_of[customer_id]
-        customer = Customer(customer_id, own_events, own_records, price_book, as_of)
-        _add(result, customer, own_events, timeout)
+        currency = currency_of.get(customer_id) or DEFAULT_CURRENCY
+        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currency)
+        own_grants = [grant for grant in grants if grant.customer_id == customer_id and grant.granted_at <= as_of]
+        _add(result, customer, own_events, timeout, own_grants, ledger)
     return result
 
 
-def _add(result: Result, customer: Customer, events: list[Event], heartbeat_timeout: timedelta | None) -> None:
+def _add(
+    result: Result,
+    customer: Customer,
+    events: list[Event],
+    heartbeat_timeout: timedelta | None,
+    landed_grants: Sequence[CreditGrant],
+    ledger: Ledger,
+) -> None:
     """One customer's part of the result."""
     timelines: dict[tuple[str, str], list[Event]] = defaultdict(list)
     for event in events:
@@ -65,14 +78,32 @@ def _add(result: Result, customer: Customer, events: list[Event], heartbeat_time
     stretches = customer.stretches()
     groups = measure(runs, stretches, customer.price_book.meters)
     due, daily = usage_lines(customer, groups)
-    due += fee_lines(customer, stretches)
+    due += fee_lines(customer, customer.stretches(next_month(customer.until)))
+    due += contract_lines(customer, due)
     result.usage_daily += daily
 
-    grant = signup_grant(customer)
-    grants = [] if grant is None else [grant]
-    issued = lines_to_issue(due, billed=[], first_open_period=NOTHING_CLOSED)
-    invoices, applications = draft_invoices(issued, grants)
-    result.lines += issued
-    result.invoices += invoices
+    signup = signup_grant(customer)
+    grants = [*([] if signup is None else [signup]), *landed_grants]
+    issued = lines_to_issue(due, [line for line in ledger.lines if line.customer_id == customer.customer_id], ledger.periods)
     result.grants += grants
-    result.credit_applications += applications
+    for currency in sorted({line.currency for line in issued}):
+        lines, invoices, applications = draft_invoices(
+            [line for line in issued if line.currency == currency],
+            [grant for grant in grants if grant.currency == currency],
+            _of(ledger, customer.customer_id, currency),
+        )
+        result.lines += lines
+        result.invoices += invoices
+        result.credit_applications += applications
+
+
+def _of(ledger: Ledger, customer_id: str, currency: str) -> Ledger:
+    """One customer's part of the ledger, in one currency."""
+    invoices = [one for one in ledger.invoices if (one.customer_id, one.currency) == (customer_id, currency)]
+    periods = {invoice.period for invoice in invoices}
+    return Ledger(
+        ledger.periods,
+        [one for one in ledger.lines if (one.customer_id, one.currency) == (customer_id, currency)],
+        invoices,
+        [one for one in ledger.credit_applications if one.customer_id == customer_id and one.period in periods],
+    )

@@ -8,28 +8,39 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from .credits import apply_credits
-from .exact import next_month
-from .price_book import UnsupportedPriceError
-from .records import CreditApplication, CreditGrant, Invoice, Line, LineType
+from .credits import apply_credits, give_back
+from .exact import next_month, period_name
+from .records import CreditApplication, CreditGrant, Invoice, Ledger, Line, LineType
 
-LineKey = tuple[str, str, LineType, str, str, str]
+LineKey = tuple[str, str, LineType, str, str, str, str]
 
 
 def line_key(line: Line) -> LineKey:
     """What makes a due line and a billed one the same line."""
-    return (line.customer_id, line.service_period, line.line_type, line.plan_id, line.meter_id or "", line.rate_id)
+    return (
+        line.customer_id,
+        line.service_period,
+        line.line_type,
+        line.plan_id,
+        line.meter_id or "",
+        line.rate_id,
+        line.currency,
+    )
 
 
-def lines_to_issue(due: Iterable[Line], billed: Iterable[Line], first_open_period: str) -> list[Line]:
+def lines_to_issue(due: Iterable[Line], billed: Iterable[Line], closed_periods: Sequence[str]) -> list[Line]:
     """Due minus billed, per line key, wherever quantity or amount differ.
 
-    What differs in a month that is closed already is an adjustment on the first open month's invoice; anything else is
-    on its own month's.
+    A line is on the invoice of the month in which it is due; if that month is closed, on the first open one's. It is an
+    adjustment where something was billed for it before, or its service month is closed.
     """
+    closed_through = max(closed_periods, default="")
+    first_open_period = _next_period(closed_through) if closed_through else ""
     due_by_key = {line_key(line): line for line in due}
     billed_by_key: dict[LineKey, Line] = {}
     for line in billed:
+        if line.line_type is LineType.CARRY_FORWARD:
+            continue
         earlier = billed_by_key.get(line_key(line))
         billed_by_key[line_key(line)] = line if earlier is None else _plus(earlier, line, +1)
     issued: list[Line] = []
@@ -40,7 +51,14 @@ def lines_to_issue(due: Iterable[Line], billed: Iterable[Line], first_open_perio
         nothing = replace(like, quantity=Decimal(0), billable_quantity=Decimal(0), amount=Decimal(0))
         difference = _plus(is_due or nothing, was_billed or nothing, -1)
         if difference.quantity or difference.amount:
-            issued.append(replace(difference, period=max(difference.service_period, first_open_period)))
+            due_period = is_due.period if is_due else difference.service_period
+            issued.append(
+                replace(
+                    difference,
+                    period=max(due_period, first_open_period),
+                    is_adjustment=was_billed is not None or difference.service_period <= closed_through,
+                )
+            )
     return issued
 
 
@@ -53,26 +71,44 @@ def _plus(line: Line, other: Line, sign: int) -> Line:
     )
 
 
-def draft_invoices(
-    lines: Iterable[Line], grants: Sequence[CreditGrant], applied: Sequence[CreditApplication] = ()
-) -> tuple[list[Invoice], list[CreditApplication]]:
-    """One customer's invoices, month after month as if each had been closed before the next; no lines, no invoice.
+def _period_end(period: str) -> datetime:
+    year, month = period.split("-")
+    return next_month(datetime(int(year), int(month), 1, tzinfo=UTC))
 
-    `applied` is what closed invoices took from the grants already. Returns the new applications too.
+
+def _next_period(period: str) -> str:
+    return period_name(_period_end(period))
+
+
+def draft_invoices(
+    lines: Iterable[Line], grants: Sequence[CreditGrant], ledger: Ledger
+) -> tuple[list[Line], list[Invoice], list[CreditApplication]]:
+    """One customer's invoices in one currency, month after month as if each had been closed before the next; no lines, no
+    invoice. `ledger` holds this customer's closed ones in that currency. Returns the lines with what was carried forward.
     """
     lines_of_period: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         lines_of_period[line.period].append(line)
+    carried = sum((invoice.carried_forward for invoice in ledger.invoices), Decimal(0))
+    carried -= sum((line.amount for line in ledger.lines if line.line_type is LineType.CARRY_FORWARD), Decimal(0))
+    all_lines: list[Line] = []
     invoices: list[Invoice] = []
     applications: list[CreditApplication] = []
     for period, of_period in sorted(lines_of_period.items()):
+        customer_id, currency = of_period[0].customer_id, of_period[0].currency
+        if carried:
+            nothing = Decimal(0)
+            forward = (customer_id, period, period, LineType.CARRY_FORWARD, "", None, "", nothing, nothing, carried, currency)
+            of_period.append(Line(*forward))
         subtotal = sum((line.amount for line in of_period), Decimal(0))
+        before = [*ledger.credit_applications, *applications]
         if subtotal < 0:
-            raise UnsupportedPriceError(f"The subtotal of {period} is negative: giving credit back is not modelled yet.")
-        year, month = period.split("-")
-        period_end = next_month(datetime(int(year), int(month), 1, tzinfo=UTC))
-        now_applied = apply_credits(grants, [*applied, *applications], of_period, period, period_end)
-        applications += now_applied
-        credit = sum((application.amount for application in now_applied), Decimal(0))
-        invoices.append(Invoice(of_period[0].customer_id, period, subtotal, credit, subtotal - credit))
-    return invoices, applications
+            now = give_back(grants, before, subtotal, period, _period_end(period))
+        else:
+            now = apply_credits(grants, before, of_period, period, _period_end(period))
+        credit = sum((application.amount for application in now), Decimal(0))
+        carried = min(subtotal - credit, Decimal(0))
+        invoices.append(Invoice(customer_id, period, subtotal, credit, subtotal - credit - carried, currency, carried))
+        applications += now
+        all_lines += of_period
+    return all_lines, invoices, applications

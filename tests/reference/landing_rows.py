@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 
-from .records import Event, EventType, SubscriptionRecord
+from .records import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord
 
 CAMEL_CASE = {
     EventType.START: "SandboxStarted",
@@ -32,6 +32,8 @@ def event_row(event: Event, random: Random) -> str:
             ("vcpu_count", event.vcpu_count),
             ("memory_gb", event.memory_gb),
             ("storage_gb", event.storage_gb),
+            ("gpu_count", event.gpu_count),
+            ("tokens", event.tokens),
         )
         if value is not None or random.random() < 0.2
     ]
@@ -48,6 +50,29 @@ def subscription_row(record: SubscriptionRecord) -> str:
     effective_at = record.effective_at.isoformat().replace("+00:00", "Z")
     return json.dumps(
         {"customer_id": record.customer_id, "plan_id": record.plan_id, "effective_at": effective_at},
+        separators=(",", ":"),
+    )
+
+
+def customer_row(record: CustomerRecord) -> str:
+    """One line of JSON."""
+    return json.dumps({"customer_id": record.customer_id, "currency": record.currency}, separators=(",", ":"))
+
+
+def grant_row(grant: CreditGrant) -> str:
+    """One line of JSON."""
+    return json.dumps(
+        {
+            "grant_id": grant.grant_id,
+            "customer_id": grant.customer_id,
+            "amount": str(grant.amount),
+            "currency": grant.currency,
+            "priority": grant.priority,
+            "granted_at": grant.granted_at.isoformat(),
+            "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
+            "scope": grant.scope,
+            "source": grant.source,
+        },
         separators=(",", ":"),
     )
 

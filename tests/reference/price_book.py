@@ -19,15 +19,13 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class UnsupportedPriceError(Exception):
-    """The price book says something that this engine does not know yet."""
-
-
 @dataclass(frozen=True)
 class Meter:
     meter_id: str
-    resource_column: str
+    event_column: str
     """The event's column that it reads."""
+    is_summed: bool = False
+    """Whether its quantity is the sum of what events carry, and not a resource held over time."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +44,37 @@ class Contract:
     starts_at: datetime
     ends_at: datetime | None
     terms: Terms
+    currency: str = "USD"
+    discount_rate: Fraction = Fraction(0)
+    monthly_commitment: Fraction = Fraction(0)
 
     def is_in_force(self, instant: datetime) -> bool:
         return self.starts_at <= instant and (self.ends_at is None or instant < self.ends_at)
 
 
 @dataclass(frozen=True)
+class Tier:
+    """(above, up_to] of a quantity."""
+
+    above: Fraction
+    up_to: Fraction | None
+    """None: without end."""
+    unit_amount: Fraction
+    flat_amount: Fraction
+
+
+@dataclass(frozen=True)
 class Rate:
-    """One version of what one unit of one meter costs."""
+    """One version of what one meter costs."""
 
     rate_id: str
     unit_amount: Fraction
+    """Of one unit, or of one package; 0 where tiers say."""
     allowance_level: Fraction
     """In units of the resource: free quantity = level x seconds."""
+    charge_model: str = "per_unit"
+    package_size: Fraction = Fraction(1)
+    tiers: tuple[Tier, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,7 @@ class Fee:
 
     fee_id: str
     monthly_amount: Fraction
+    is_in_advance: bool = False
 
 
 class Versions(Generic[V]):
@@ -108,18 +125,35 @@ class PriceBook:
 
     @classmethod
     def read(cls, folder: Path) -> PriceBook:
-        """Read the CSV files of a seeds folder. Raises UnsupportedPriceError on what the engine does not know."""
-        meters = tuple(Meter(row["meter_id"], row["resource_column"]) for row in _rows(folder, "meters"))
-        columns = [meter.resource_column for meter in meters]
+        """Read the CSV files of a seeds folder."""
+        meters = tuple(
+            Meter(row["meter_id"], row["event_column"], row["meter_kind"] == "summed") for row in _rows(folder, "meters")
+        )
+        columns = [meter.event_column for meter in meters if not meter.is_summed]
+        tiers: dict[str, list[Tier]] = defaultdict(list)
+        for row in _rows(folder, "rate_tiers"):
+            up_to = Fraction(row["up_to_quantity"]) if row["up_to_quantity"] else None
+            tiers[row["rate_id"]].append(
+                Tier(Fraction(row["above_quantity"]), up_to, Fraction(row["unit_amount"]), Fraction(row["flat_amount"]))
+            )
         plans: Versions[Terms] = Versions()
         for row in _rows(folder, "plans"):
             plans.add((row["plan_id"],), _instant(row["valid_from"]), _terms(row, columns))
         contracts: dict[str, list[Contract]] = defaultdict(list)
         for row in _rows(folder, "contracts"):
             ends_at = _instant(row["ends_at"]) if row["ends_at"] else None
-            contract = Contract(row["contract_id"], row["customer_id"], _instant(row["starts_at"]), ends_at, _terms(row, columns))
+            contract = Contract(
+                row["contract_id"],
+                row["customer_id"],
+                _instant(row["starts_at"]),
+                ends_at,
+                _terms(row, columns),
+                row["currency"],
+                Fraction(row["discount_rate"] or 0),
+                Fraction(row["monthly_commitment_amount"] or 0),
+            )
             contracts[contract.customer_id].append(contract)
-        rates = _versions(folder, "rates", _rate, "meter_id", "currency")
+        rates = _versions(folder, "rates", lambda row: _rate(row, tiers), "meter_id", "currency")
         fees = _versions(folder, "plan_fees", _fee, "currency")
         credits = _versions(folder, "signup_credits", lambda row: Decimal(row["credit_amount"]), "currency")
         return cls(
@@ -194,7 +228,10 @@ def _rows(folder: Path, table: str) -> list[dict[str, str]]:
 
 def _versions(folder: Path, table: str, value: Callable[[dict[str, str]], V], *key_columns: str) -> Versions[V]:
     versions: Versions[V] = Versions()
+    corrected = {text for row in _rows(folder, table) for column, text in row.items() if column.startswith("replaces_")}
     for row in _rows(folder, table):
+        if corrected & {row.get("rate_id", ""), row.get("fee_id", "")} - {""}:
+            continue
         owner = ("plan", row["plan_id"]) if row["plan_id"] else ("contract", row["contract_id"])
         versions.add((*owner, *(row[column] for column in key_columns)), _instant(row["valid_from"]), value(row))
     return versions
@@ -202,23 +239,27 @@ def _versions(folder: Path, table: str, value: Callable[[dict[str, str]], V], *k
 
 def _terms(row: dict[str, str], columns: list[str]) -> Terms:
     maximum = row["max_session_seconds"]
-    defaults = {column: row[f"default_{column}"] for column in columns}
+    # Of a resource that the default sandbox does not list, it has none.
+    defaults = {column: row.get(f"default_{column}", "0") for column in columns}
     return Terms(
         maximum_session=timedelta(seconds=int(maximum)) if maximum else None,
         default_sandbox={column: Decimal(text) if text else None for column, text in defaults.items()},
     )
 
 
-def _rate(row: dict[str, str]) -> Rate:
-    if row["charge_model"] != "per_unit":
-        raise UnsupportedPriceError(f"Rate {row['rate_id']} has charge model {row['charge_model']}.")
-    return Rate(row["rate_id"], Fraction(row["unit_amount"]), Fraction(row["allowance_level"] or "0"))
+def _rate(row: dict[str, str], tiers: dict[str, list[Tier]]) -> Rate:
+    return Rate(
+        row["rate_id"],
+        Fraction(row["unit_amount"] or "0"),
+        Fraction(row["allowance_level"] or "0"),
+        row["charge_model"],
+        Fraction(row["package_size"] or "1"),
+        tuple(sorted(tiers[row["rate_id"]], key=lambda tier: tier.above)),
+    )
 
 
 def _fee(row: dict[str, str]) -> Fee:
-    if row["fee_timing"] != "arrears":
-        raise UnsupportedPriceError(f"Fee {row['fee_id']} is due in {row['fee_timing']}.")
-    return Fee(row["fee_id"], Fraction(row["monthly_fee_amount"]))
+    return Fee(row["fee_id"], Fraction(row["monthly_fee_amount"]), row["fee_timing"] == "advance")
 
 
 def _instant(text: str) -> datetime:

@@ -6,16 +6,12 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from .charges import charge
 from .customers import Customer, Stretch
-from .exact import from_minor_units, minor_units, month_of, next_month, period_name, seconds, share_out, to_decimal
-from .price_book import Fee, Rate
+from .exact import MICROSECOND, from_minor_units, minor_units, month_of, next_month, period_name, seconds, share_out, to_decimal
+from .price_book import Fee
 from .records import DailyUsage, Line, LineType
 from .usage import Group, GroupKey
-
-
-def charge(rate: Rate, billable_quantity: Fraction) -> Fraction:
-    """What a billable quantity costs, unrounded. The one charge model so far is `per_unit`."""
-    return billable_quantity * rate.unit_amount
 
 
 def billable(group: Group) -> Fraction:
@@ -24,7 +20,7 @@ def billable(group: Group) -> Fraction:
 
 
 def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list[Line], list[DailyUsage]]:
-    """One line a rating group in which anything was used, and the same by day."""
+    """One line a rating group in which anything was used or is due, and the same by day."""
     digits = customer.price_book.minor_unit_digits[customer.currency]
     lines: list[Line] = []
     daily: list[DailyUsage] = []
@@ -46,9 +42,11 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
                 quantity=to_decimal(group.quantity),
                 billable_quantity=to_decimal(billable_quantity),
                 amount=from_minor_units(units, digits),
+                currency=customer.currency,
             )
         )
-        shares = share_out(units, group.quantity_by_day)
+        quantity_by_day = group.quantity_by_day or {group.first_day: Fraction(0)}
+        shares = share_out(units, group.quantity_by_day or {group.first_day: Fraction(1)})
         daily += [
             DailyUsage(
                 customer_id=customer.customer_id,
@@ -60,28 +58,38 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
                 quantity=to_decimal(quantity),
                 amount=from_minor_units(shares[day], digits),
             )
-            for day, quantity in sorted(group.quantity_by_day.items())
+            for day, quantity in sorted(quantity_by_day.items())
         ]
     return lines, daily
 
 
 def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
-    """One line a service month, plan and fee version: the fee x time on it / the month's length, in arrears.
+    """One line a service month, plan and fee version: the fee x time on it / the month's length.
 
-    The times of several stays are added before the one rounding. A fee of zero makes no line.
+    The times of several stays are added before the one rounding. A fee of zero makes no line. A fee in advance is due at
+    the close of the month before, for whoever is on the plan when its own month begins. `stretches` reach to the end of
+    the month after as_of's.
     """
     digits = customer.price_book.minor_unit_digits[customer.currency]
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
+    from_the_first: set[tuple[datetime, str, Fee]] = set()
     for stretch in stretches:
         if stretch.fee is not None and stretch.fee.monthly_amount:
-            time_on[month_of(stretch.start), stretch.plan_id, stretch.fee] += stretch.duration
+            key = (month_of(stretch.start), stretch.plan_id, stretch.fee)
+            time_on[key] += stretch.duration
+            if stretch.start == key[0]:
+                from_the_first.add(key)
     lines: list[Line] = []
     for (month, plan_id, fee), duration in time_on.items():
+        is_due_before = fee.is_in_advance and (month, plan_id, fee) in from_the_first
+        due_in = month_of(month - MICROSECOND) if is_due_before else month
+        if due_in >= customer.until:
+            continue
         share_of_month = seconds(duration) / seconds(next_month(month) - month)
         lines.append(
             Line(
                 customer_id=customer.customer_id,
-                period=period_name(month),
+                period=period_name(due_in),
                 service_period=period_name(month),
                 line_type=LineType.FEE,
                 plan_id=plan_id,
@@ -90,6 +98,7 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
                 quantity=to_decimal(seconds(duration)),
                 billable_quantity=to_decimal(seconds(duration)),
                 amount=from_minor_units(minor_units(fee.monthly_amount * share_of_month, digits), digits),
+                currency=customer.currency,
             )
         )
     return lines

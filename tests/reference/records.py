@@ -43,6 +43,9 @@ class Event:
     vcpu_count: Decimal | None = None
     memory_gb: Decimal | None = None
     storage_gb: Decimal | None = None
+    gpu_count: Decimal | None = None
+    tokens: Decimal | None = None
+    """A quantity: what the event adds, on whatever event."""
     execution_id: str | None = None
     metadata: str | None = None
 
@@ -54,6 +57,14 @@ class SubscriptionRecord:
     customer_id: str
     plan_id: str
     effective_at: datetime
+
+
+@dataclass(frozen=True)
+class CustomerRecord:
+    """Who the customer is; the latest landed one stands. Billing rules, section 5."""
+
+    customer_id: str
+    currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,8 @@ class Line:
     billable_quantity: Decimal
     """After the allowance."""
     amount: Decimal
+    currency: str = "USD"
+    is_adjustment: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,11 @@ class Invoice:
     period: str
     subtotal: Decimal
     credits_applied: Decimal
+    """Negative: given back."""
     total: Decimal
+    currency: str = "USD"
+    carried_forward: Decimal = Decimal(0)
+    """What of a negative subtotal no credit could take up: a line of the next invoice."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,28 @@ class CreditApplication:
     grant_id: str
     customer_id: str
     period: str
+    """The month whose invoice it is on."""
     amount: Decimal
+    """Negative: given back."""
+    application_period: str = ""
+    """The month in which the credit was used."""
+
+
+@dataclass
+class Ledger:
+    """What was closed: never edited."""
+
+    periods: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    invoices: list[Invoice] = field(default_factory=list)
+    credit_applications: list[CreditApplication] = field(default_factory=list)
+
+    def close(self, result: Result, period: str) -> None:
+        """Freeze a month's drafts."""
+        self.periods.append(period)
+        self.lines += [line for line in result.lines if line.period == period]
+        self.invoices += [invoice for invoice in result.invoices if invoice.period == period]
+        self.credit_applications += [one for one in result.credit_applications if one.period == period]
 
 
 @dataclass

@@ -28,6 +28,8 @@ class Run:
     last_event_at: datetime
     steps: list[tuple[datetime, Resources]] = field(default_factory=list)
     """From each instant on, these resources."""
+    carried: list[tuple[datetime, dict[str, Fraction]]] = field(default_factory=list)
+    """The quantities that its events carried, by column, at their instants."""
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
 
@@ -49,11 +51,16 @@ class Run:
         return [(start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end]
 
     def quantities(self, meters: tuple[Meter, ...]) -> dict[str, Fraction]:
-        """Resource x seconds, by meter."""
+        """Resource x seconds, or the sum of what its events carried, by meter."""
         totals = {meter.meter_id: Fraction(0) for meter in meters}
         for start, end, resources in self.pieces():
             for meter in meters:
-                totals[meter.meter_id] += resources[meter.resource_column] * seconds(end - start)
+                if not meter.is_summed:
+                    totals[meter.meter_id] += resources[meter.event_column] * seconds(end - start)
+        for _, quantities in self.carried:
+            for meter in meters:
+                if meter.is_summed:
+                    totals[meter.meter_id] += quantities[meter.event_column]
         return totals
 
 
@@ -74,7 +81,9 @@ class _Timeline:
     def __init__(self, customer: Customer, heartbeat_timeout: timedelta | None) -> None:
         self.customer = customer
         self.heartbeat_timeout = heartbeat_timeout
-        self.columns = [meter.resource_column for meter in customer.price_book.meters]
+        meters = customer.price_book.meters
+        self.columns = [meter.event_column for meter in meters if not meter.is_summed]
+        self.summed_columns = [meter.event_column for meter in meters if meter.is_summed]
         self.runs: list[Run] = []
         self.running: Run | None = None
         self.is_after_a_stop = False
@@ -85,7 +94,18 @@ class _Timeline:
         stop = _highest(together, EventType.STOP)
         update = _highest(together, EventType.UPDATE)
         self._end_if_silent(instant, is_started_anew=start is not None)
+        running_before, runs_before = self.running, len(self.runs)
+        self._take_state(instant, start, stop, update)
+        # What the events carry belongs to the session that opens here, else to the one that was running; else it is ignored.
+        run = self.runs[-1] if len(self.runs) > runs_before else running_before
+        if run is not None:
+            quantities = {
+                column: sum((Fraction(getattr(event, column) or 0) for event in together), Fraction(0))
+                for column in self.summed_columns
+            }
+            run.carried.append((instant, quantities))
 
+    def _take_state(self, instant: datetime, start: Event | None, stop: Event | None, update: Event | None) -> None:
         if start and stop:
             if self.running:
                 self._end(instant, EndReason.STOPPED)

@@ -47,6 +47,9 @@ def only(batch: Batch, customer_id: str) -> Batch:
 
 def _owner(row: dict[str, str]) -> str:
     """The customer that a contract, or a price of a contract, is for; '' for a plan's."""
+    if "rate_id" in row and "contract_id" not in row:  # a tier, by the name of its rate
+        before, found, _ = row["rate_id"].partition("-contract-")
+        return before if found else ""
     return row.get("customer_id") or row.get("contract_id", "").partition("-contract-")[0]
 
 
@@ -57,6 +60,8 @@ def _smaller(history: History) -> Iterator[History]:
             yield replace(history, events=history.events[:at] + history.events[at + length :])
     for at in range(len(history.subscriptions)):
         yield replace(history, subscriptions=history.subscriptions[:at] + history.subscriptions[at + 1 :])
+    for at in range(len(history.grants)):
+        yield replace(history, grants=history.grants[:at] + history.grants[at + 1 :])
 
 
 def _lengths(count: int) -> Iterator[int]:
@@ -97,4 +102,6 @@ def _renamed(history: History, new: str) -> History:
             for event in history.events
         ),
         subscriptions=tuple(replace(record, customer_id=new) for record in history.subscriptions),
+        customer=history.customer and replace(history.customer, customer_id=new),
+        grants=tuple(replace(grant, customer_id=new, grant_id=grant.grant_id.replace(old, new)) for grant in history.grants),
     )

@@ -28,6 +28,8 @@ class Group:
     """What was used in a rating group, and for how long its allowance was given."""
 
     rate: Rate
+    first_day: date
+    """The first day of its time: a flat fee that is due without any use is shown there."""
     allowance_seconds: Fraction = Fraction(0)
     quantity_by_day: dict[date, Fraction] = field(default_factory=dict)
 
@@ -42,18 +44,28 @@ def measure(runs: Iterable[Run], stretches: list[Stretch], meters: tuple[Meter, 
     for stretch in stretches:
         for meter_id, rate in stretch.rates.items():
             if rate is not None:
-                group = groups.setdefault(_key(stretch, meter_id), Group(rate))
+                group = groups.setdefault(_key(stretch, meter_id), Group(rate, stretch.start.date()))
                 group.allowance_seconds += seconds(stretch.duration)
     for run in runs:
         for start, end, resources in run.pieces():
             for stretch in stretches:
                 for day, duration in days_of(max(start, stretch.start), min(end, stretch.end)):
                     for meter in meters:
-                        quantity = resources[meter.resource_column] * seconds(duration)
-                        if quantity:
-                            by_day = groups[_key(stretch, meter.meter_id)].quantity_by_day
-                            by_day[day] = by_day.get(day, Fraction(0)) + quantity
+                        if not meter.is_summed:
+                            _add(groups, stretch, meter, day, resources[meter.event_column] * seconds(duration))
+        for instant, quantities in run.carried:
+            for stretch in stretches:
+                if stretch.start <= instant < stretch.end:
+                    for meter in meters:
+                        if meter.is_summed:
+                            _add(groups, stretch, meter, instant.date(), quantities[meter.event_column])
     return groups
+
+
+def _add(groups: dict[GroupKey, Group], stretch: Stretch, meter: Meter, day: date, quantity: Fraction) -> None:
+    if quantity:
+        by_day = groups[_key(stretch, meter.meter_id)].quantity_by_day
+        by_day[day] = by_day.get(day, Fraction(0)) + quantity
 
 
 def _key(stretch: Stretch, meter_id: str) -> GroupKey:

@@ -13,8 +13,13 @@ from random import Random
 Row = dict[str, str]
 
 PLANS = ("hobby", "pro", "enterprise")
-METERS = ("vcpu", "memory", "storage")
-CURRENCY = "USD"
+METERS = ("vcpu", "memory", "storage", "gpu", "tokens")
+CURRENCIES = ("USD", "USD", "USD", "USD", "EUR", "JPY")
+TIER_EDGES = ("0.000001", "1", "600", "1800", "3600", "3600.000001", "7200", "100000", "5000000")
+FLAT_AMOUNTS = ("0", "0", "0.005", "1", "2.50")
+PACKAGE_SIZES = ("0.000001", "1", "1000", "3600", "1000000")
+DISCOUNT_RATES = ("", "", "0", "0.05", "0.125", "0.333333", "1")
+COMMITMENTS = ("", "", "0", "0.01", "100", "2500.005", "100000")
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 UNIT_AMOUNTS = (
@@ -45,7 +50,8 @@ class PriceBookVariation:
 
     def write(self, seeds: Path, folder: Path) -> Path:
         """Copy the seeds folder and add the rows to its CSV files. Returns the new folder."""
-        shutil.copytree(seeds, folder, dirs_exist_ok=True)
+        if seeds != folder:
+            shutil.copytree(seeds, folder, dirs_exist_ok=True)
         for table, rows in self.extra_rows.items():
             path = folder / f"{table}.csv"
             with path.open(newline="", encoding="utf-8") as lines:
@@ -77,16 +83,19 @@ def random_price_book(
     contract_share: float = 0.1,
 ) -> PriceBookVariation:
     """More versions of rates, fees, plans and sign-up credits, from instants that `instant` draws; and contracts."""
-    rows: dict[str, list[Row]] = {"rates": [], "plan_fees": [], "plans": [], "signup_credits": [], "contracts": []}
+    tables = ("rates", "rate_tiers", "plan_fees", "plans", "signup_credits", "contracts")
+    rows: dict[str, list[Row]] = {table: [] for table in tables}
     for plan_id in PLANS:
-        plan = {"plan_id": plan_id, "contract_id": ""}
-        for meter_id in METERS:
-            for valid_from in _some(random, instant, 0.35):
-                rows["rates"].append(_rate(random, plan, meter_id, valid_from, len(rows["rates"])))
-        for valid_from in _some(random, instant, 0.4):
-            rows["plan_fees"].append(_fee(random, plan, valid_from, len(rows["plan_fees"])))
-        for valid_from in _some(random, instant, 0.3):
-            rows["signup_credits"].append(_credit(random, plan, valid_from))
+        for currency in dict.fromkeys(CURRENCIES):
+            plan = {"plan_id": plan_id, "contract_id": "", "currency": currency}
+            share = 1.0 if currency == "USD" else 0.4
+            for meter_id in METERS:
+                for valid_from in _some(random, instant, 0.35 * share):
+                    _add_rate(random, plan, meter_id, valid_from, rows)
+            for valid_from in _some(random, instant, 0.4 * share):
+                rows["plan_fees"].append(_fee(random, plan, valid_from, len(rows["plan_fees"])))
+            for valid_from in _some(random, instant, 0.3 * share):
+                rows["signup_credits"].append(_credit(random, plan, valid_from))
         for valid_from in _some(random, instant, 0.4):
             rows["plans"].append(_plan(random, plan_id, valid_from))
     for customer_id in customer_ids:
@@ -108,7 +117,7 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
     ends = [*instants[1:], None] if len(instants) == 1 or random.random() < 0.3 else instants[1:]
     for number, (starts_at, ends_at) in enumerate(zip(instants, ends, strict=False), 1):
         contract_id = f"{customer_id}-contract-{number}"
-        contract = {"plan_id": "", "contract_id": contract_id}
+        contract = {"plan_id": "", "contract_id": contract_id, "currency": "USD"}
         rows["contracts"].append(
             {
                 "contract_id": contract_id,
@@ -116,6 +125,9 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
                 "contract_name": f"Contract {number} of {customer_id}",
                 "starts_at": _text(starts_at),
                 "ends_at": _text(ends_at) if ends_at else "",
+                "currency": "USD",
+                "discount_rate": random.choice(DISCOUNT_RATES),
+                "monthly_commitment_amount": random.choice(COMMITMENTS),
                 "max_session_seconds": random.choice(MAXIMUM_SESSIONS),
                 "max_concurrent_sandboxes": random.choice(("", "100")),
                 "default_vcpu_count": random.choice(("", *DEFAULT_RESOURCES)),
@@ -127,7 +139,7 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
             if random.random() < 0.7:
                 # From its start; from long before, which only counts once it is in force; or from some time within.
                 for valid_from in {random.choice((starts_at, starts_at, ALWAYS)), *_some(random, instant, 0.2)}:
-                    rows["rates"].append(_rate(random, contract, meter_id, valid_from, len(rows["rates"])))
+                    _add_rate(random, contract, meter_id, valid_from, rows)
         if random.random() < 0.5:
             valid_from = random.choice((starts_at, starts_at, ALWAYS, instant(random)))
             rows["plan_fees"].append(_fee(random, contract, valid_from, len(rows["plan_fees"])))
@@ -135,34 +147,71 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
             rows["signup_credits"].append(_credit(random, contract, random.choice((starts_at, ALWAYS))))
 
 
-def _rate(random: Random, owner: Row, meter_id: str, valid_from: datetime, number: int) -> Row:
-    return {
-        "rate_id": f"{owner['plan_id'] or owner['contract_id']}-{meter_id}-varied-{number}",
-        **owner,
-        "meter_id": meter_id,
-        "currency": CURRENCY,
-        "valid_from": _text(valid_from),
-        "charge_model": "per_unit",
-        "unit_amount": random.choice(UNIT_AMOUNTS),
-        "allowance_level": random.choice(ALLOWANCE_LEVELS),
-    }
+def _add_rate(random: Random, owner: Row, meter_id: str, valid_from: datetime, rows: dict[str, list[Row]]) -> None:
+    """A rate of any charge model, with its tiers."""
+    number = len(rows["rates"])
+    rate_id = f"{owner['plan_id'] or owner['contract_id']}-{meter_id}-varied-{number}"
+    charge_model = random.choice(("per_unit", "per_unit", "graduated", "volume", "package"))
+    is_tiered = charge_model in ("graduated", "volume")
+    rows["rates"].append(
+        {
+            "rate_id": rate_id,
+            **owner,
+            "meter_id": meter_id,
+            "valid_from": _text(valid_from),
+            "charge_model": charge_model,
+            "unit_amount": "" if is_tiered else random.choice(UNIT_AMOUNTS),
+            "package_size": random.choice(PACKAGE_SIZES) if charge_model == "package" else "",
+            "allowance_level": "0" if meter_id == "tokens" else random.choice(ALLOWANCE_LEVELS),
+            "replaces_rate_id": "",
+        }
+    )
+    if charge_model == "package":
+        # A price a package, not a second: else a small package costs more than an amount can hold.
+        rows["rates"][-1]["unit_amount"] = random.choice(UNIT_AMOUNTS[:6])
+    if is_tiered:
+        edges = sorted(random.sample(TIER_EDGES, random.choice((0, 1, 2, 3))), key=float)
+        for above, up_to in zip(["0", *edges], [*edges, ""], strict=True):
+            rows["rate_tiers"].append(
+                {
+                    "rate_id": rate_id,
+                    "above_quantity": above,
+                    "up_to_quantity": up_to,
+                    "unit_amount": random.choice(UNIT_AMOUNTS),
+                    "flat_amount": random.choice(FLAT_AMOUNTS),
+                }
+            )
+
+
+def correction(random: Random, seeds: Path, number: int) -> dict[str, list[Row]]:
+    """Rows that correct a rate and a fee of the price book in a folder: the past gets another price."""
+    rows: dict[str, list[Row]] = {"rates": [], "plan_fees": []}
+    for table, id_column, price in (("rates", "rate_id", "unit_amount"), ("plan_fees", "fee_id", "monthly_fee_amount")):
+        with (seeds / f"{table}.csv").open(newline="", encoding="utf-8") as lines:
+            standing = list(csv.DictReader(lines))
+        corrected = {row[f"replaces_{id_column}"] for row in standing}
+        candidates = [row for row in standing if row[id_column] not in corrected and row[price] and row["plan_id"]]
+        wrong = random.choice(candidates)
+        amount = random.choice(UNIT_AMOUNTS[:6] if table == "rates" else MONTHLY_FEES)
+        right = {id_column: f"{wrong[id_column]}-corrected-{number}", price: amount, f"replaces_{id_column}": wrong[id_column]}
+        rows[table].append(wrong | right)
+    return rows
 
 
 def _fee(random: Random, owner: Row, valid_from: datetime, number: int) -> Row:
     return {
         "fee_id": f"{owner['plan_id'] or owner['contract_id']}-fee-varied-{number}",
         **owner,
-        "currency": CURRENCY,
         "valid_from": _text(valid_from),
-        "fee_timing": "arrears",
+        "fee_timing": random.choice(("arrears", "advance")),
         "monthly_fee_amount": random.choice(MONTHLY_FEES),
+        "replaces_fee_id": "",
     }
 
 
 def _credit(random: Random, owner: Row, valid_from: datetime) -> Row:
     return {
         **owner,
-        "currency": CURRENCY,
         "valid_from": _text(valid_from),
         "credit_amount": random.choice(SIGNUP_CREDITS),
     }

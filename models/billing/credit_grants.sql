@@ -1,0 +1,50 @@
+-- Billing rules, section 6: every grant that a customer has, of whatever source, and the order in which its grants are used: by
+-- priority, then earliest expiry, then earliest grant, then id.
+with
+
+grants as (
+
+    select
+        grant_id,
+        customer_id,
+        amount,
+        currency,
+        0 as priority,
+        granted_at,
+        expires_at,
+        scope,
+        source
+    from {{ ref('signup_grants') }}
+
+    union all
+
+    select
+        grant_id,
+        customer_id,
+        cast(amount as decimal(18, 3)) as amount,
+        currency,
+        priority,
+        granted_at,
+        expires_at,
+        scope,
+        source
+    from {{ ref('stg_credit_grants') }}
+    where granted_at <= (select as_of from {{ ref('stg_build_inputs') }})
+
+)
+
+select
+    grant_id,
+    customer_id,
+    amount,
+    currency,
+    priority,
+    granted_at,
+    expires_at,
+    scope,
+    source,
+    cast(row_number() over (
+        partition by customer_id, currency
+        order by priority, coalesce(expires_at, {{ end_of_time() }}), granted_at, grant_id
+    ) as integer) as use_order
+from grants

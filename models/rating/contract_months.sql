@@ -1,0 +1,70 @@
+-- Billing rules, section 5: what a customer's contract says of a month as a whole: a discount, and a commitment prorated by the
+-- contract's own time in the month. Of two contracts in one month, the later one's discount counts, and both commitments.
+with
+
+contracts as (
+
+    select
+        contracts.contract_id,
+        contracts.customer_id,
+        contracts.currency,
+        contracts.discount_rate,
+        contracts.monthly_commitment_amount,
+        {{ to_utc('contracts.starts_at') }} as starts_at,
+        least(
+            coalesce({{ to_utc('contracts.ends_at') }}, {{ end_of_time() }}),
+            date_trunc('month', build.as_of) + interval 1 month
+        ) as ends_at
+    from {{ ref('contracts') }} as contracts
+    cross join {{ ref('stg_build_inputs') }} as build
+
+),
+
+months as (
+
+    select
+        *,
+        unnest({{ starts_of_each('month', 'starts_at', 'ends_at') }}) as month_starts_at
+    from contracts
+    where starts_at < ends_at
+
+),
+
+in_force as (
+
+    select
+        *,
+        {{ billing_period('month_starts_at') }} as period,
+        greatest(starts_at, month_starts_at) as in_force_from,
+        least(ends_at, month_starts_at + interval 1 month) as in_force_until
+    from months
+
+),
+
+measured as (
+
+    select
+        *,
+        {{ microseconds_between('in_force_from', 'in_force_until') }} as duration_microseconds,
+        {{ microseconds_between('month_starts_at', '(month_starts_at + interval 1 month)') }} as month_microseconds,
+        row_number() over (partition by customer_id, period, currency order by in_force_from desc) as recency
+    from in_force
+
+)
+
+select
+    measured.customer_id,
+    measured.period,
+    measured.currency,
+    max(case when measured.recency = 1 then measured.contract_id end) as contract_id,
+    max(case when measured.recency = 1 then measured.in_force_until end) as in_force_until,
+    max(case when measured.recency = 1 then measured.discount_rate end) as discount_rate,
+    max(case when measured.recency = 1 then measured.monthly_commitment_amount end) as monthly_commitment_amount,
+    -- In millionths of the currency, times microseconds, over the month's microseconds: rounded where the shortfall is.
+    sum(
+        cast(coalesce(measured.monthly_commitment_amount, 0) * cast(1000000 as decimal(7, 0)) as decimal(38, 0))
+        * measured.duration_microseconds
+    ) as commitment_millionth_microseconds,
+    max(measured.month_microseconds) as month_microseconds
+from measured
+group by measured.customer_id, measured.period, measured.currency

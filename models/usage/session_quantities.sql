@@ -1,0 +1,40 @@
+-- Billing rules, section 4: quantities that a session's events carried (tokens), at the instants that carried them. What is ignored
+-- (a lone stop, an update after a stop) belongs to no session, and is not billed.
+with
+
+numbered_instants as (
+
+    select
+        *,
+        sum(case when opens_a_session then 1 else 0 end) over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and current row
+        ) as session_number
+    from {{ ref('sandbox_states') }}
+
+)
+
+select
+    sessions.session_id,
+    sessions.sandbox_id,
+    sessions.execution_id,
+    sessions.customer_id,
+    instants.event_at,
+    cast(instants.event_at as date) as usage_date,
+    {{ billing_period('instants.event_at') }} as period,
+    {%- for quantity in quantity_columns() %}
+    instants.{{ quantity }}{{ ',' if not loop.last }}
+    {%- endfor %}
+from numbered_instants as instants
+inner join {{ ref('sandbox_sessions') }} as sessions
+    on
+        instants.sandbox_id = sessions.sandbox_id
+        and instants.execution_id = sessions.execution_id
+        and instants.session_number = sessions.session_number
+where
+    (instants.is_running_before or instants.opens_a_session)
+    and (
+        {%- for quantity in quantity_columns() %}
+        {{ 'or ' if not loop.first }}instants.{{ quantity }} > 0
+        {%- endfor %}
+    )

@@ -1,0 +1,47 @@
+"""Checks a price book as a whole: is it sound, does it leave the past alone, and if not, what would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Problem
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
+from pipeline.price_book import check_price_book
+from pipeline.price_changes import edited_prices
+from pipeline.simulation import COLUMNS, compare_price_books
+from pipeline.warehouse import OnProgress
+
+
+@dataclass
+class PriceCheck:
+    """Everything wrong with a price book."""
+
+    problems: list[Problem] = field(default_factory=list)
+    changed: list[tuple[str, str, str, Decimal, Decimal, Decimal]] = field(default_factory=list)
+    """Closed invoices that it would change, by simulation.COLUMNS; only looked for where a used price was edited."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "is_sound": not self.problems,
+            "problems": [vars(problem) for problem in self.problems],
+            "closed_invoices_changed": [dict(zip(COLUMNS, map(str, row), strict=True)) for row in self.changed],
+        }
+
+
+def check_prices(home: Home, *, seeds: Path = PROJECT_ROOT / "seeds", on_progress: OnProgress | None = None) -> PriceCheck:
+    """Every problem with file and line; where a price was edited that closes used, also what that would change of them."""
+    problems = check_price_book(seeds)
+    if problems:
+        return PriceCheck(problems)
+    result = PriceCheck(edited_prices(home, seeds))
+    if result.problems:
+        closed = closed_periods(home)
+        before = close_folder(home, closed[-1]) / PRICE_BOOK
+        compared = compare_price_books(home, before, seeds, closed[0], closed[-1], on_progress=on_progress)
+        result.changed = compared.changed
+    return result

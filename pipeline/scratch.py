@@ -1,0 +1,74 @@
+"""Builds what might be, or what once was, in a scratch home that sees the real one's landed files and changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
+from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
+from pipeline.periods import BillingPeriod
+from pipeline.price_book import FILES
+from pipeline.warehouse import OnProgress, build
+
+
+@contextmanager
+def what_if(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """All of history under another price book, as if no month had been closed: every invoice is a draft."""
+    with _scratch(home) as scratch:
+        _see_landed(home, scratch, landed=None)
+        build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress)
+        yield scratch
+
+
+@contextmanager
+def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """The warehouse from which a month was closed: the files landed by then, its as_of, its prices, the closes before it."""
+    manifest = read_close(home, period, "close").to_pylist()[0]
+    with _scratch(home) as scratch:
+        _see_landed(home, scratch, landed=manifest["landed_files"])
+        for earlier in closed_periods(home):
+            if earlier < period:
+                close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
+        project = _project(scratch, close_folder(home, period) / PRICE_BOOK)
+        build(scratch, manifest["as_of"], project=project, on_progress=on_progress)
+        yield scratch
+
+
+@contextmanager
+def _scratch(home: Home) -> Iterator[Home]:
+    folder = home.path / ".tmp" / f"scratch-{uuid.uuid4().hex}"
+    try:
+        yield Home.open(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:
+    """Links to the raw collections; of `landed_files`, whose rows say what counts, only the first so many."""
+    for collection in SCHEMAS:
+        if collection != "landed_files":
+            (scratch.raw / collection).symlink_to(home.raw / collection)
+    rows = scratch.raw / "landed_files"
+    rows.mkdir()
+    (rows / EMPTY_FILE).symlink_to(home.raw / "landed_files" / EMPTY_FILE)
+    for row in landed_files(home)[:landed]:
+        (rows / row.name).symlink_to(row)
+
+
+def _project(scratch: Home, seeds: Path) -> Path:
+    """The dbt project with another price book."""
+    project = scratch.path / "project"
+    (project / "seeds").mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
+        (project / name).symlink_to(PROJECT_ROOT / name)
+    (project / "seeds" / "_seeds.yml").symlink_to(PROJECT_ROOT / "seeds" / "_seeds.yml")
+    for name in FILES:
+        if (seeds / name).exists():
+            shutil.copyfile(seeds / name, project / "seeds" / name)
+    return project

@@ -1,0 +1,192 @@
+"""The ledger: nothing twice, nothing half, nothing changed unseen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.ledger_files import close_folder, closed_periods
+from pipeline.periods import BillingPeriod
+from pipeline.price_changes import edited_prices
+from pipeline.price_check import check_prices
+from tests.support import Outcome, billhouse, event, query, write_jsonl
+
+AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
+
+
+@pytest.fixture(scope="module")
+def two_months(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
+    """A home in which August is closed and September is not."""
+    folder = tmp_path_factory.mktemp("ledger")
+    home = folder / "home"
+    shutil.copytree(parsed_project, home / ".dbt" / "target")
+    usage = []
+    for month in ("08", "09"):
+        for number in range(20):
+            name = f"customer-{number}"
+            sandbox = f"{name}-{month}"
+            usage.append(event("start", f"2026-{month}-10T10:00:00Z", user=name, sandbox=sandbox, vcpu_count=number + 1))
+            usage.append(event("stop", f"2026-{month}-10T11:00:00Z", user=name, sandbox=sandbox))
+    for words in (
+        ("land", write_jsonl(folder / "usage.jsonl", usage)),
+        ("build", "--as-of", "2026-10-05T00:00:00Z"),
+        ("close", "2026-08"),
+    ):
+        assert billhouse(home, *words).code == 0
+    return home
+
+
+@pytest.fixture
+def home(two_months: Path, tmp_path: Path) -> Home:
+    """A copy of that home."""
+    shutil.copytree(two_months, tmp_path / "home")
+    return Home.open(tmp_path / "home")
+
+
+@pytest.fixture
+def run(home: Home) -> Callable[..., Outcome]:
+    return lambda *words: billhouse(home.path, *words)
+
+
+def late_hour(folder: Path, vcpu_count: int) -> Path:
+    """An hour in August of customer-0, whose August came to 0.06 or so."""
+    rows = [
+        event("start", "2026-08-20T10:00:00Z", user="customer-0", sandbox="late", vcpu_count=vcpu_count),
+        event("stop", "2026-08-20T11:00:00Z", user="customer-0", sandbox="late"),
+    ]
+    return write_jsonl(folder / "late.jsonl", rows)
+
+
+def test_a_close_that_would_change_a_closed_month_by_much_stops_and_says_whose(
+    home: Home, run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    run("land", late_hour(tmp_path, 100))
+    run("build", "--as-of", "2026-10-05T00:00:00Z")
+    refused = run("close", "2026-09")
+    assert refused.code == 1
+    assert "customer-0, 2026-08: billed" in refused.stderr
+    assert closed_periods(home) == [AUGUST]
+    assert run("close", "2026-09", "--accept-adjustments").code == 0
+    (line,) = query(home, "from invoice_lines where is_adjustment and meter_id = 'vcpu'")
+    assert (line["period"], line["service_period"], line["amount"]) == ("2026-09", "2026-08", Decimal("5.04"))
+
+
+def test_a_sound_ledger_is_verified(run: Callable[..., Outcome]) -> None:
+    run("close", "2026-09")
+    verified = run("verify", "--json")
+    assert verified.code == 0
+    assert verified.json == {"periods": ["2026-08", "2026-09"], "invoices": 40, "is_sound": True, "problems": []}
+
+
+def edited(path: Path, change: str) -> None:
+    """Rewrite a Parquet file of the ledger with some of its columns replaced."""
+    aside = path.with_suffix(".edited")
+    with duckdb.connect() as connection:
+        connection.execute(f"copy (select * replace ({change}) from '{path}') to '{aside}' (format parquet)")
+    os.replace(aside, path)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "told"),
+    [
+        ("invoice_lines", "amount + 1 as amount", "is not the sum of its lines"),
+        ("invoice_lines", "'other' as description", "was changed after the close"),
+        ("invoices", "total_amount + 1 as total_amount", "has a total that its parts do not sum to"),
+        ("credit_applications", "amount * 2 as amount", "has other credit than its applications sum to"),
+        ("close", "'2020-01-01'::timestamptz as as_of", "was changed after the close"),
+    ],
+)
+def test_whatever_is_tampered_with_is_told(table: str, change: str, told: str, home: Home, run: Callable[..., Outcome]) -> None:
+    edited(close_folder(home, AUGUST) / f"{table}.parquet", change)
+    verified = run("verify")
+    assert verified.code == 1
+    assert told in verified.stdout
+    assert "2026-08" in verified.stdout
+
+
+def test_a_month_that_was_taken_out_of_the_ledger_breaks_the_chain(home: Home, run: Callable[..., Outcome]) -> None:
+    run("close", "2026-09")
+    shutil.rmtree(close_folder(home, AUGUST))
+    assert "does not follow the close before it" in run("verify").stdout
+
+
+def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Callable[..., Outcome]) -> None:
+    path = close_folder(home, AUGUST) / "invoices.parquet"
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:100])
+    assert "cannot be read" in run("verify").stdout
+
+
+KILLED = """
+import os, sys
+import pipeline.files, pipeline.ledger
+calls, limit = 0, int(sys.argv[1])
+def counting(real):
+    def call(*words, **more):
+        global calls
+        calls += 1
+        if calls > limit:
+            os._exit(9)
+        return real(*words, **more)
+    return call
+os.fsync = counting(os.fsync)
+os.replace = counting(os.replace)
+os.rename = counting(os.rename)
+sys.argv = ["billhouse", "--home", sys.argv[2], "close", "2026-09"]
+from pipeline.cli import main
+main()
+"""
+
+
+def test_a_close_that_is_killed_anywhere_leaves_no_month_or_the_whole_month(home: Home, tmp_path: Path) -> None:
+    outcomes = set()
+    for limit in (0, 2, 5, 9, 12, 14):
+        copy = tmp_path / f"killed-{limit}"
+        shutil.copytree(home.path, copy)
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(copy)], capture_output=True, check=False)
+        there = close_folder(Home(copy), SEPTEMBER)
+        outcomes.add((killed.returncode, there.exists()))
+        if there.exists():
+            assert {path.name for path in there.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
+        if limit in (2, 9):
+            assert billhouse(copy, "close", "2026-09").code == 0
+            assert billhouse(copy, "verify").code == 0
+            assert len(query(Home(copy), "from invoices where period = '2026-09' and status = 'closed'")) == 20
+    assert (9, False) in outcomes
+
+
+def test_two_closes_of_one_month_at_once_close_it_once(home: Home) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "close", "2026-09", "--json"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert sorted('"already_closed": true' in text for text in said) == [False, True]
+    assert billhouse(home.path, "verify").code == 0
+
+
+def test_a_price_that_a_close_used_cannot_be_edited_but_can_be_corrected(home: Home, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(PROJECT_ROOT / "seeds", seeds)
+    rates = seeds / "rates.csv"
+    before = rates.read_text()
+    assert edited_prices(home, seeds) == []
+    assert ",per_unit,0.000014," in before.splitlines()[1]
+    rates.write_text(before.replace(",0.000014,", ",0.000028,", 1))
+    (problem,) = edited_prices(home, seeds)
+    assert (problem.file, problem.line) == ("seeds/rates.csv", 2)
+    assert "20 closed invoices of 2026-08" in problem.reason
+    checked = check_prices(home, seeds=seeds)
+    assert len(checked.changed) == 20
+    assert checked.changed[0][5] == Decimal("1.01")  # 20 vCPU for an hour: 1.008 more
+    corrected = "hobby-vcpu-usd-2,hobby,,vcpu,USD,1970-01-01T00:00:00Z,per_unit,0.000028,,0,hobby-vcpu-usd-1\n"
+    rates.write_text(before + corrected)
+    assert check_prices(home, seeds=seeds).problems == []

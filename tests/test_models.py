@@ -1,0 +1,105 @@
+"""The models: their own unit tests, their descriptions, and invariants that really fail when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+from dbt.cli.main import dbtRunner
+
+from pipeline.home import Home
+from pipeline.warehouse import dbt_arguments, dbt_environment, let_go_of_the_warehouse
+from tests.support import billhouse, event, write_jsonl
+
+LAYERS = ("price_book", "staging", "usage", "rating", "invoicing", "billing")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    """A home with a closed month and an open one."""
+    folder = tmp_path_factory.mktemp("models")
+    home = Home.open(folder / "home")
+    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    usage = []
+    for day in ("08-10", "09-10"):
+        usage.append(event("start", f"2026-{day}T10:00:00Z", sandbox=f"box-{day}", vcpu_count=8, tokens=5))
+        usage.append(event("stop", f"2026-{day}T11:00:00Z", sandbox=f"box-{day}"))
+    billhouse(home.path, "land", write_jsonl(folder / "usage.jsonl", usage))
+    billhouse(home.path, "build", "--as-of", "2026-10-05T00:00:00Z")
+    assert billhouse(home.path, "close", "2026-08").code == 0
+    return home
+
+
+def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
+    """(name, status) of each node that a dbt command ran."""
+    before = dict(os.environ)
+    os.environ.update(dbt_environment(home))
+    try:
+        outcome = dbtRunner().invoke([*words, *dbt_arguments(home), "--quiet"])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        let_go_of_the_warehouse()
+    assert outcome.exception is None
+    return [(result.node.name, str(result.status)) for result in outcome.result]  # type: ignore[union-attr]
+
+
+def test_the_models_own_unit_tests_pass(built: Home) -> None:
+    results = dbt(built, "test", "--select", "test_type:unit")
+    assert len(results) >= 14
+    assert {status for _, status in results} == {"pass"}
+
+
+def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(built: Home) -> None:
+    with duckdb.connect(str(built.warehouse), read_only=True) as warehouse:
+        undescribed = warehouse.execute(
+            "select schema_name, table_name, column_name from duckdb_columns()"
+            " where schema_name in (select unnest(?)) and coalesce(comment, '') = ''",
+            [list(LAYERS)],
+        ).fetchall()
+    assert undescribed == []
+    with duckdb.connect(str(built.billing), read_only=True) as reports:
+        told = reports.execute(
+            "select count(*), count(*) filter (where coalesce(comment, '') = '') from duckdb_columns()"
+            " where schema_name = 'billing'"
+        ).fetchone()
+        tables = reports.execute("select count(*) from duckdb_tables() where coalesce(comment, '') = ''").fetchone()
+    assert told is not None
+    assert told[0] > 100
+    assert told[1] == 0
+    assert tables == (0,)
+
+
+@pytest.mark.parametrize(
+    ("broken", "invariant"),
+    [
+        ("update usage.usage_segments set duration_microseconds = duration_microseconds - 1", "segments_fill_their_sessions"),
+        ("delete from rating.usage_by_day where meter_id = 'tokens'", "every_segment_is_priced"),
+        ("delete from rating.usage_by_day where meter_id = 'vcpu'", "every_segment_is_priced"),
+        (
+            "update usage.sandbox_sessions set execution_id = '', sandbox_id = 's', ended_at = '2027-01-01'",
+            "sessions_of_a_sandbox_follow_one_another",
+        ),
+        ("insert into usage.customer_terms from usage.customer_terms", "customer_terms_follow_one_another"),
+        ("insert into rating.customer_price_periods from rating.customer_price_periods", "one_price_at_a_time"),
+        ("update rating.due_usage_by_day set amount = amount + 0.01 where meter_id = 'vcpu'", "days_sum_to_lines"),
+        ("update billing.invoices set subtotal_amount = subtotal_amount + 0.01", "lines_sum_to_invoices"),
+        ("delete from billing.invoice_lines where period = '2026-09'", "lines_sum_to_invoices"),
+        ("insert into billing.invoices from billing.invoices", "one_invoice_a_month"),
+        ("update rating.due_lines set amount = amount + 0.01", "billed_and_drafted_is_due"),
+        ("update billing.credit_applications set amount = 1000", "credit_is_never_overspent"),
+        ("update billing.credit_ledger set closing_amount = closing_amount + 1", "credit_rolls_forward"),
+        ("update billing.invoices set carried_forward_amount = -1 where period = '2026-08'", "what_is_carried_forward_arrives"),
+    ],
+)
+def test_an_invariant_fails_when_it_is_broken(broken: str, invariant: str, built: Home, tmp_path: Path) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(built.path, copy)
+    home = Home(copy)
+    assert dbt(home, "test", "--select", invariant) == [(invariant, "pass")]
+    with duckdb.connect(str(home.warehouse)) as warehouse:
+        warehouse.execute(broken)
+    assert dbt(home, "test", "--select", invariant) == [(invariant, "fail")]

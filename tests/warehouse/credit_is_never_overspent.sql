@@ -1,0 +1,24 @@
+-- Fails if a grant pays for more than it has, or gives back more than it paid: money would be made up.
+with
+
+applied as (
+
+    select
+        grant_id,
+        application_period,
+        sum(amount) as amount
+    from {{ ref('credit_applications') }}
+    group by grant_id, application_period
+
+)
+
+select
+    applied.grant_id,
+    sum(applied.amount) as applied_amount,
+    max(grants.amount) as granted_amount
+from applied
+left join {{ ref('credit_grants') }} as grants on applied.grant_id = grants.grant_id
+group by applied.grant_id
+having
+    sum(applied.amount) > coalesce(max(grants.amount), 0)
+    or min(applied.amount) < 0

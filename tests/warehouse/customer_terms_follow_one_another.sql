@@ -1,0 +1,23 @@
+-- Fails if a customer is on two plans at once, or on none between two: time on a plan would count twice, or not at all.
+with
+
+in_order as (
+
+    select
+        customer_id,
+        starts_at,
+        ends_at,
+        lag(ends_at) over (partition by customer_id order by starts_at) as previous_ends_at
+    from {{ ref('customer_terms') }}
+
+)
+
+select
+    customer_id,
+    starts_at,
+    ends_at,
+    previous_ends_at
+from in_order
+where
+    starts_at >= ends_at
+    or starts_at <> coalesce(previous_ends_at, starts_at)

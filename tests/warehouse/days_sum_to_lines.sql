@@ -1,0 +1,43 @@
+-- Fails if the days of a usage line do not sum to its quantity and amount exactly: the breakdown would not explain the invoice.
+with
+
+day_sums as (
+
+    select
+        customer_id,
+        period,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
+        sum(quantity) as quantity,
+        sum(amount) as amount
+    from {{ ref('due_usage_by_day') }}
+    group by customer_id, period, currency, plan_id, meter_id, rate_id
+
+)
+
+select
+    lines.customer_id,
+    lines.service_period,
+    lines.meter_id,
+    lines.rate_id,
+    lines.quantity,
+    lines.amount,
+    day_sums.quantity as days_quantity,
+    day_sums.amount as days_amount
+from {{ ref('due_lines') }} as lines
+left join day_sums
+    on
+        lines.customer_id = day_sums.customer_id
+        and lines.service_period = day_sums.period
+        and lines.currency = day_sums.currency
+        and lines.plan_id = day_sums.plan_id
+        and lines.meter_id = day_sums.meter_id
+        and lines.rate_id = day_sums.rate_id
+where
+    lines.line_type = 'usage'
+    and (
+        coalesce(day_sums.quantity, 0) <> lines.quantity
+        or coalesce(day_sums.amount, 0) <> lines.amount
+    )

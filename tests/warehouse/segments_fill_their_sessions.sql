@@ -1,0 +1,20 @@
+-- Fails if a session's segments are together longer or shorter than the session: something ran unbilled, or was billed twice.
+with
+
+segment_sums as (
+
+    select
+        session_id,
+        sum(duration_microseconds) as duration_microseconds
+    from {{ ref('usage_segments') }}
+    group by session_id
+
+)
+
+select
+    sessions.session_id,
+    sessions.duration_microseconds,
+    segment_sums.duration_microseconds as segments_microseconds
+from {{ ref('sandbox_sessions') }} as sessions
+left join segment_sums on sessions.session_id = segment_sums.session_id
+where sessions.duration_microseconds <> coalesce(segment_sums.duration_microseconds, 0)
