@@ -124,8 +124,6 @@ def publish_result(result: PublishResult) -> None:
     )
     if counts["not_collected"]:
         out.print(f"{counts['not_collected']:,} are on plans that collect nothing (hobby), and stay here.")
-    if counts["negative"]:
-        out.print(f"{counts['negative']:,} are negative, and stay here: nothing is paid out by itself.")
     for problem in result.problems:
         out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
 

@@ -25,7 +25,7 @@ from pipeline.stripe.publications import published_invoices, write_publication
 from pipeline.stripe.requests import ClosedInvoice, Row, customer_request, invoice_request, item_requests
 
 OnProgress = Callable[[str, int, int], None]
-Outcome = Literal["published", "already_published", "not_collected", "negative"]
+Outcome = Literal["published", "already_published", "not_collected"]
 
 
 @dataclass
@@ -36,7 +36,7 @@ class PublishResult:
     where: str
     is_dry_run: bool = False
     counts: dict[str, int] = field(
-        default_factory=lambda: {"published": 0, "already_published": 0, "not_collected": 0, "negative": 0, "failed": 0}
+        default_factory=lambda: {"published": 0, "already_published": 0, "not_collected": 0, "failed": 0}
     )
     amounts: dict[str, Decimal] = field(default_factory=dict)
     """Sum of the totals now in Stripe, by currency."""
@@ -67,8 +67,8 @@ def publish_period(
 ) -> PublishResult:
     """Publish the period's closed invoices; one that fails is reported, and the others go on.
 
-    Not published: invoices of plans that collect nothing, and negative ones (nothing is paid out by itself). `dry_run`
-    lists the requests and sends none. Raises BillhouseError where the period is not closed.
+    Not published: invoices of plans that collect nothing. `dry_run` lists the requests and sends none. Raises BillhouseError
+    where the period is not closed.
     """
     if period not in closed_periods(home):
         raise BillhouseError(f"{period} is not closed, and only closed invoices are published.", f"billhouse close {period}")
@@ -127,8 +127,6 @@ class _Run:
             return "not_collected"
         if closed.invoice_id in self.published:
             return "already_published"
-        if closed.total < 0:
-            return "negative"
         if self.result.is_dry_run:
             self._list_requests(closed)
             return "published"

@@ -12,6 +12,12 @@ from pipeline.errors import BillhouseError
 from pipeline.periods import BillingPeriod
 
 DAYS_UNTIL_DUE = 30
+_CREDIT_NAMES = {
+    "signup": "Sign-up credit",
+    "promotional": "Promotional credit",
+    "purchased": "Prepaid credit",
+    "goodwill": "Goodwill credit",
+}
 Row = dict[str, Any]
 
 
@@ -80,25 +86,24 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
 
 
 def item_requests(closed: ClosedInvoice, stripe_customer_id: str, stripe_invoice_id: str) -> dict[str, Row]:
-    """POST /v1/invoiceitems, by our line id: a line for each of ours, and a negative one for each credit used."""
-    items: dict[str, Row] = {}
-    for line in closed.lines:
-        items[line["line_id"]] = _item(
-            closed,
-            stripe_customer_id,
-            stripe_invoice_id,
-            line["line_id"],
-            line["amount"],
-            line["description"],
-            line["service_period"],
-        )
+    """POST /v1/invoiceitems, by our line id: one for each line, for each credit, and for what is carried forward.
+
+    They sum to the invoice's total: credit used is negative, credit given back positive.
+    """
+    period = closed.invoice["period"]
+    parts = [(line["line_id"], line["amount"], line["description"], line["service_period"]) for line in closed.lines]
     for credit in closed.credits:
-        line_id = f"CRD-{credit['grant_id']}"
-        told = "Sign-up credit" if credit["source"] == "signup" else "Credit"
-        items[line_id] = _item(
-            closed, stripe_customer_id, stripe_invoice_id, line_id, -credit["amount"], told, closed.invoice["period"]
-        )
-    return items
+        told = _CREDIT_NAMES.get(credit["source"], "Credit")
+        told = f"{told}, given back" if credit["amount"] < 0 else told
+        line_id = f"CRD-{credit['grant_id']}-{credit['application_period']}"
+        parts.append((line_id, -credit["amount"], told, credit["application_period"]))
+    if closed.invoice["carried_forward_amount"]:
+        amount = -closed.invoice["carried_forward_amount"]
+        parts.append((f"CFW-{closed.invoice_id}", amount, "Carried forward to the next invoice", period))
+    return {
+        line_id: _item(closed, stripe_customer_id, stripe_invoice_id, line_id, amount, description, service_period)
+        for line_id, amount, description, service_period in parts
+    }
 
 
 def _item(

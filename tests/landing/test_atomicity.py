@@ -265,7 +265,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_too(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
-        with pytest.raises(BillhouseError, match="Nothing landed.*No space left"):
+        with pytest.raises(BillhouseError, match=r"Nothing landed.*No space left"):
             land_files(home, files)
     assert land_files(home, files).accepted == 8
 

@@ -1,0 +1,184 @@
+"""The local Stripe behaves as Stripe does, seen through Stripe's own library."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+from starlette.testclient import TestClient
+
+from pipeline.home import PROJECT_ROOT
+from pipeline.stripe.emulator.app import create_app
+from pipeline.stripe.emulator.server import running_emulator
+
+FIXTURES = PROJECT_ROOT.parent / "shared" / "stripe" / "fixtures.json"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "stripe.sqlite"
+
+
+@pytest.fixture
+def address(database: Path) -> Iterator[str]:
+    with running_emulator(database) as address:
+        yield address
+
+
+def client(address: str, key: str = "sk_test_x") -> stripe.V1Services:
+    return stripe.StripeClient(key, base_addresses={"api": address}, max_network_retries=0).v1
+
+
+@pytest.fixture
+def v1(address: str) -> Any:
+    return client(address)
+
+
+def draft(v1: Any, *amounts: int, **more: Any) -> Any:
+    """A customer with a draft invoice of these items."""
+    customer = v1.customers.create({"name": "Ada", "email": "ada@example.com"})
+    params = {"customer": customer.id, "collection_method": "send_invoice", "days_until_due": 30, **more}
+    invoice = v1.invoices.create(params)
+    for amount in amounts:
+        v1.invoice_items.create({"customer": customer.id, "invoice": invoice.id, "amount": amount, "currency": "usd"})
+    return v1.invoices.retrieve(invoice.id)
+
+
+def test_an_invoice_is_drafted_summed_and_finalized(v1: Any) -> None:
+    invoice = draft(v1, 1200, -200)
+    assert (invoice.status, invoice.total, invoice.number) == ("draft", 1000, None)
+    finalized = v1.invoices.finalize_invoice(invoice.id)
+    assert (finalized.status, finalized.total, finalized.amount_due) == ("open", 1000, 1000)
+    assert finalized.number.endswith("-0001")
+    paid = v1.invoices.pay(invoice.id)
+    assert (paid.status, paid.amount_remaining) == ("paid", 0)
+
+
+def test_nothing_to_pay_is_paid_when_it_is_finalized(v1: Any) -> None:
+    assert v1.invoices.finalize_invoice(draft(v1, 500, -500).id).status == "paid"
+
+
+def test_a_finalized_invoice_takes_no_more_items_and_is_not_finalized_again(v1: Any) -> None:
+    invoice = v1.invoices.finalize_invoice(draft(v1, 500).id)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        v1.invoice_items.create({"customer": invoice.customer, "invoice": invoice.id, "amount": 1, "currency": "usd"})
+    assert refused.value.code == "invoice_not_editable"
+    with pytest.raises(stripe.InvalidRequestError):
+        v1.invoices.finalize_invoice(invoice.id)
+
+
+def test_pending_items_of_others_stay_out_unless_they_are_asked_for(v1: Any) -> None:
+    customer = v1.customers.create({})
+    v1.invoice_items.create({"customer": customer.id, "amount": 999, "currency": "usd"})
+    alone = v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "exclude"})
+    assert alone.total == 0
+    together = v1.invoices.create({"customer": customer.id, "pending_invoice_items_behavior": "include"})
+    assert together.total == 999
+
+
+def test_lists_come_in_pages_newest_first(v1: Any) -> None:
+    ids = [v1.customers.create({}).id for _ in range(7)]
+    page = v1.customers.list({"limit": 3})
+    assert [one.id for one in page.data] == ids[::-1][:3]
+    assert page.has_more
+    assert [one.id for one in page.auto_paging_iter()] == ids[::-1]
+    with pytest.raises(stripe.InvalidRequestError):
+        v1.customers.list({"limit": 101})
+
+
+def test_an_idempotency_key_gives_the_first_answer_again_and_refuses_another_request(v1: Any) -> None:
+    first = v1.customers.create({"name": "Ada"}, {"idempotency_key": "k"})
+    again = v1.customers.create({"name": "Ada"}, {"idempotency_key": "k"})
+    assert again.id == first.id
+    assert again.last_response.headers["idempotent-replayed"] == "true"
+    assert len(v1.customers.list().data) == 1
+    with pytest.raises(stripe.IdempotencyError):
+        v1.customers.create({"name": "Bob"}, {"idempotency_key": "k"})
+
+
+def test_an_idempotency_key_is_forgotten_after_a_day(database: Path) -> None:
+    now = [1_000_000.0]
+    web = TestClient(create_app(database, lambda: now[0]))
+    headers = {"Authorization": "Bearer sk_test_x", "Idempotency-Key": "k"}
+
+    def create() -> str:
+        return str(web.post("/v1/customers", headers=headers, content="name=Ada").json()["id"])
+
+    first = create()
+    now[0] += 24 * 3600 - 1
+    assert create() == first
+    now[0] += 2
+    assert create() != first
+
+
+@pytest.mark.parametrize("key", ["sk_live_x", "pk_test_x", "nonsense"])
+def test_only_test_keys_are_let_in(key: str, address: str) -> None:
+    with pytest.raises(stripe.AuthenticationError):
+        client(address, key).customers.list()
+
+
+def test_errors_say_what_stripe_says(v1: Any, address: str) -> None:
+    with pytest.raises(stripe.InvalidRequestError) as missing:
+        v1.invoices.retrieve("in_none")
+    assert (missing.value.http_status, missing.value.code) == (404, "resource_missing")
+    with pytest.raises(stripe.InvalidRequestError) as required:
+        v1.invoice_items.create({"currency": "usd"})
+    assert (required.value.code, required.value.param) == ("parameter_missing", "customer")
+    customer = v1.customers.create({})
+    with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
+        v1.invoices.create({"customer": customer.id, "collection_method": "send_invoice"})
+    assert httpx.get(f"{address}/v1/nothing", headers={"Authorization": "Bearer sk_test_x"}).status_code == 404
+
+
+def test_an_invoice_takes_250_items_and_no_more(v1: Any) -> None:
+    invoice = draft(v1, *[1] * 250)
+    assert invoice.total == 250
+    assert len(invoice.lines.data) == 10
+    assert len(list(v1.invoices.line_items.list(invoice.id, {"limit": 100}).auto_paging_iter())) == 250
+    with pytest.raises(stripe.InvalidRequestError, match="250"):
+        v1.invoice_items.create({"customer": invoice.customer, "invoice": invoice.id, "amount": 1, "currency": "usd"})
+
+
+def test_it_remembers_everything_and_lets_no_one_else_read_it(database: Path) -> None:
+    with running_emulator(database) as address:
+        invoice = draft(client(address), 700)
+    with running_emulator(database) as address:
+        assert client(address).invoices.retrieve(invoice.id).total == 700
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+
+
+def test_it_serves_this_machine_alone(address: str) -> None:
+    port = int(address.rsplit(":", 1)[1])
+    outside = socket.gethostbyname(socket.gethostname())
+    if outside.startswith("127."):
+        pytest.skip("this machine has no other address than loopback")
+    with pytest.raises((ConnectionError, TimeoutError)), socket.create_connection((outside, port), timeout=2):
+        pass
+
+
+@pytest.mark.skipif(not FIXTURES.exists(), reason="Stripe's sample objects are not here")
+def test_its_objects_have_the_fields_that_stripes_samples_have(v1: Any, address: str) -> None:
+    samples = json.loads(FIXTURES.read_text())
+    invoice = draft(v1, 700)
+    headers = {"Authorization": "Bearer sk_test_x"}
+
+    def get(path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{address}/v1/{path}", headers=headers).json()
+        return answer
+
+    found = {
+        "customer": get(f"customers/{invoice.customer}"),
+        "invoice": get(f"invoices/{invoice.id}"),
+        "invoiceitem": get(f"invoiceitems?invoice={invoice.id}")["data"][0],
+        "line_item": get(f"invoices/{invoice.id}/lines")["data"][0],
+    }
+    for name, one in found.items():
+        assert set(samples[name]) == set(one), name
+        assert one["object"] == samples[name]["object"]
