@@ -184,7 +184,7 @@ def test_a_price_book_with_overlapping_rates_is_refused_with_file_and_line(home:
     ("file", "old", "new", "told"),
     [
         ("rates.csv", "0.000014", "0.0000140000001", "decimal places"),
-        ("rates.csv", "hobby,,vcpu,USD", "hobby,,gpu,USD", "meter_id 'gpu' is not in seeds/meters.csv"),
+        ("rates.csv", "hobby,,vcpu,USD", "hobby,,npu,USD", "meter_id 'npu' is not in seeds/meters.csv"),
         ("rates.csv", "hobby,,vcpu,USD", "gold,,vcpu,USD", "plan_id 'gold' is not in seeds/plans.csv"),
         ("rates.csv", "hobby,,vcpu,USD", ",,vcpu,USD", "must name a plan_id or a contract_id"),
         ("plans.csv", "3600", "an hour", "max_session_seconds"),

@@ -22,7 +22,7 @@ EVENTS = """
     with
     json_events as (
         select *, regexp_extract(filename, '(\\w+)-2026', 1) as collector
-        from read_json('{folder}/*.jsonl.gz', ignore_errors = true, filename = true, union_by_name = true, columns = {{
+        from read_json('{folder}/usage/*.jsonl.gz', ignore_errors = true, filename = true, union_by_name = true, columns = {{
             event_id: 'varchar', sandbox_id: 'varchar', user_id: 'varchar', timestamp: 'varchar', event_type: 'varchar',
             resources: 'struct(vcpu_count varchar, memory_gb varchar, storage_gb varchar)',
             vcpu_count: 'varchar', memory_gb: 'varchar', storage_gb: 'varchar'}})
@@ -36,11 +36,11 @@ EVENTS = """
         union all
         select filename, 'edge', null, sandbox_id, user_id, timestamp, event_type,
             vcpu_count, memory_gb, storage_gb, null
-        from read_csv('{folder}/edge-*.csv', all_varchar = true, filename = true)
+        from read_csv('{folder}/usage/edge-*.csv', all_varchar = true, filename = true)
         union all
         select filename, 'cluster', event_id, sandbox_id, user_id, cast(timestamp as varchar), event_type,
             cast(vcpu_count as varchar), cast(memory_gb as varchar), cast(storage_gb as varchar), execution_id
-        from read_parquet('{folder}/cluster-*.parquet', filename = true)
+        from read_parquet('{folder}/usage/cluster-*.parquet', filename = true)
     )
     select
         * replace (parse_filename(filename) as filename, lower(replace(event_type, '_', '')) as event_type,
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_bytes_whenever_and_wherever(
         monkeypatch.undo()
         time.tzset()
     assert [done for _, done, _ in told] == list(range(1, len(files.usage) + 1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(name for name, _ in hashes(files))
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(name for name, _ in hashes(files))
 
 
 def test_another_seed_gives_another_history(files: DemoFiles, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_september_s_last_events_land_after_october_s_first_files(files: DemoFil
 def test_files_are_out_of_order_and_sessions_cross_midnight_and_the_month_s_end(
     files: DemoFiles, events: duckdb.DuckDBPyConnection
 ) -> None:
-    with (files.folder / "edge-2026-09-08.csv").open() as stream:
+    with (files.folder / "usage" / "edge-2026-09-08.csv").open() as stream:
         instants = [row["timestamp"] for row in csv.DictReader(stream)]
     assert instants != sorted(instants)
     sessions = (

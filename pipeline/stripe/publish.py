@@ -158,7 +158,7 @@ class _Run:
         """Our customer id -> Stripe's, of every customer there that carries ours."""
         known: dict[str, str] = {}
         for customer in self.stripe.customers.list({"limit": 100}).auto_paging_iter():
-            ours = _metadata(customer).get("billhouse_customer_id")
+            ours = metadata_of(customer).get("billhouse_customer_id")
             if ours:
                 known[ours] = customer.id
         return known
@@ -177,7 +177,7 @@ class _Run:
     def _draft(self, closed: ClosedInvoice, customer: str) -> stripe.Invoice:
         """The invoice of ours that is in Stripe already, in whatever state, else a new draft."""
         for found in self.stripe.invoices.list({"customer": customer, "limit": 100}).auto_paging_iter():
-            metadata = _metadata(found)
+            metadata = metadata_of(found)
             if metadata.get("billhouse_invoice_id") == closed.invoice_id and found.status != "void":
                 if metadata.get("billhouse_content_hash") != closed.content_hash:
                     raise BillhouseError(f"Stripe has {found.id} for it with other content.", "Void or delete that one first.")
@@ -190,7 +190,7 @@ class _Run:
     def _finalized(self, closed: ClosedInvoice, draft: stripe.Invoice) -> stripe.Invoice:
         """Adds the lines that are not there yet, compares the totals, and finalizes."""
         there = {
-            _metadata(item).get("billhouse_line_id")
+            metadata_of(item).get("billhouse_line_id")
             for item in self.stripe.invoice_items.list({"invoice": str(draft.id), "limit": 100}).auto_paging_iter()
         }
         for line_id, params in item_requests(closed, str(draft.customer), str(draft.id)).items():
@@ -220,7 +220,7 @@ class _Run:
         ]
 
 
-def _metadata(found: stripe.Customer | stripe.Invoice | stripe.InvoiceItem) -> dict[str, str]:
+def metadata_of(found: stripe.Customer | stripe.Invoice | stripe.InvoiceItem) -> dict[str, str]:
     """What we wrote on an object of Stripe's, as a plain dictionary."""
     written: Any = found.metadata
     return written.to_dict() if written is not None else {}

@@ -19,7 +19,7 @@ import pytest
 from pipeline.home import Home
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 
-RESOURCES = ("vcpu_count", "memory_gb", "storage_gb")
+RESOURCES = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count", "tokens")
 COLUMNS = ("event_id", "sandbox_id", "user_id", "timestamp", "event_type", *RESOURCES, "execution_id", "metadata")
 CAMEL_CASE = {
     "sandbox_started": "SandboxStarted",
@@ -30,18 +30,31 @@ CAMEL_CASE = {
 START, UPDATE, STOP = CAMEL_CASE
 METADATA = '{"note":"a, \\"b\\"","deep":{"list":[1,2.5,null]}}'
 ROWS: list[tuple[str | None, ...]] = [
-    ("evt-1", "box", "ada", "2026-01-01T10:00:00Z", START, "2", "0.5", "1", None, METADATA),
-    ("evt-2", "box", "ada", "2026-01-01T23:59:59.999999Z", UPDATE, "4.000001", None, "1000000", None, None),
-    ("evt-3", "box", "ada", "2026-01-02T05:29:59.5+05:30", UPDATE, "0", "0.000001", None, None, None),
-    ("evt-4", "box", "ada", "2026-01-02T05:30:00+05:30", STOP, None, None, None, None, None),
-    ("ид-5 🏳️‍🌈", 'q"uo,te', "Zoë, 株式会社", "2026-01-01 19:00:00.000001-05:00", START, "0.123457", "7.25", "9", "run 1", None),
-    (None, "box-2", "bob", "2026-01-03T00:00:00Z", START, "1", None, None, "run-2", None),
-    ("bad-1", "box", "ada", "2026-01-03T10:00:00Z", START, "-1", None, None, None, None),
-    ("bad-2", "box", None, "2026-01-03T10:00:00Z", START, "1", None, None, None, None),
-    ("bad-3", "box", "ada", "2026-02-30T10:00:00Z", START, "1", None, None, None, None),
-    ("bad-4", "box", "ada", "2026-01-03T10:00:00Z", "sandbox_exploded", "1", None, None, None, None),
-    ("evt-1", "box", "ada", "2026-01-01T10:00:00.000000Z", START, "2.000000", "0.5", "1", None, METADATA),
-    ("evt-1", "box", "ada", "2026-01-01T10:00:00Z", START, "3", "0.5", "1", None, METADATA),
+    ("evt-1", "box", "ada", "2026-01-01T10:00:00Z", START, "2", "0.5", "1", "1", "12.5", None, METADATA),
+    ("evt-2", "box", "ada", "2026-01-01T23:59:59.999999Z", UPDATE, "4.000001", None, "1000000", None, None, None, None),
+    ("evt-3", "box", "ada", "2026-01-02T05:29:59.5+05:30", UPDATE, "0", "0.000001", None, None, None, None, None),
+    ("evt-4", "box", "ada", "2026-01-02T05:30:00+05:30", STOP, None, None, None, None, "1000000000", None, None),
+    (
+        "ид-5 🏳️‍🌈",
+        'q"uo,te',
+        "Zoë, 株式会社",
+        "2026-01-01 19:00:00.000001-05:00",
+        START,
+        "0.123457",
+        "7.25",
+        "9",
+        None,
+        None,
+        "run 1",
+        None,
+    ),
+    (None, "box-2", "bob", "2026-01-03T00:00:00Z", START, "1", None, None, None, None, "run-2", None),
+    ("bad-1", "box", "ada", "2026-01-03T10:00:00Z", START, "-1", None, None, None, None, None, None),
+    ("bad-2", "box", None, "2026-01-03T10:00:00Z", START, "1", None, None, None, None, None, None),
+    ("bad-3", "box", "ada", "2026-02-30T10:00:00Z", START, "1", None, None, None, None, None, None),
+    ("bad-4", "box", "ada", "2026-01-03T10:00:00Z", "sandbox_exploded", "1", None, None, None, None, None, None),
+    ("evt-1", "box", "ada", "2026-01-01T10:00:00.000000Z", START, "2.000000", "0.5", "1", "1.0", "12.500", None, METADATA),
+    ("evt-1", "box", "ada", "2026-01-01T10:00:00Z", START, "3", "0.5", "1", "1", "12.5", None, METADATA),
 ]
 """Good, bad, a duplicate and a contradiction; None: the row has no such value."""
 

@@ -20,7 +20,7 @@ from pipeline.home import Home
 from pipeline.ledger_files import read_close
 from pipeline.periods import BillingPeriod
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
-from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publish import metadata_of, publish_period
 from pipeline.stripe.requests import ClosedInvoice
 from tests.support import Outcome, billhouse, event, query, write_jsonl
 
@@ -80,7 +80,7 @@ def assert_published_once(home: Home, connection: StripeConnection) -> None:
     invoices = read_close(home, SEPTEMBER, "invoices").to_pylist()
     collected = {row["invoice_id"]: row for row in invoices if row["collection"] != "none"}
     assert len(collected) == len(CUSTOMERS)
-    found = {dict(one.metadata or {})["billhouse_invoice_id"]: one for one in in_stripe(connection)}
+    found = {metadata_of(one)["billhouse_invoice_id"]: one for one in in_stripe(connection)}
     assert found.keys() == collected.keys()
     assert len(in_stripe(connection)) == len(collected)
     lines = read_close(home, SEPTEMBER, "invoice_lines").to_pylist()
@@ -92,7 +92,7 @@ def assert_published_once(home: Home, connection: StripeConnection) -> None:
         ours = [line["amount"].scaleb(row["minor_unit_digits"]) for line in lines if line["invoice_id"] == invoice_id]
         assert amounts == sorted(ours)
     customers = list(v1.customers.list({"limit": 100}).auto_paging_iter())
-    assert sorted(dict(one.metadata or {})["billhouse_customer_id"] for one in customers) == sorted(CUSTOMERS)
+    assert sorted(metadata_of(one)["billhouse_customer_id"] for one in customers) == sorted(CUSTOMERS)
 
 
 def test_every_collected_invoice_is_in_stripe_once_and_equal_to_ours(home: Home, run: Callable[..., Outcome]) -> None:
@@ -194,7 +194,7 @@ def test_a_draft_that_someone_changed_is_not_finalized_and_the_others_go_on(
     v1.invoice_items.create({"customer": started.customer, "invoice": started.id, "amount": 1, "currency": started.currency})
     result = publish_period(home, SEPTEMBER, client=emulator)
     (problem,) = result.problems
-    assert problem.file == started.metadata["billhouse_invoice_id"]
+    assert problem.file == metadata_of(started)["billhouse_invoice_id"]
     assert "stays a draft" in problem.reason
     assert result.counts["published"] == 3
     assert v1.invoices.retrieve(started.id).status == "draft"
