@@ -6,14 +6,15 @@ PYTHON ?= $(or $(shell for it in python3.13 python3.12 python3.11 python3 python
 	$$it -c '$(SUITABLE)' 2>/dev/null && echo $$it && break; done),python3)
 HOME_FOLDER ?= var
 SOAK ?= 3000
+SCHEDULES ?= 300
 READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak check format ui lock clean
+.PHONY: help setup demo test soak soak-publish check format ui lock clean
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the environment in .venv (the other targets do so themselves)
 
@@ -36,6 +37,9 @@ test: $(READY) ## Run the whole test suite
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
 	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 -k thousands tests/test_against_reference.py
+
+soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps (300); each invoice must be in Stripe once
+	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
 
 check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .

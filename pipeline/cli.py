@@ -35,6 +35,7 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
+Live = Annotated[bool, typer.Option("--live", help="Allow a live key: real customers, real invoices.")]
 _stderr = Console(stderr=True)
 
 
@@ -134,13 +135,47 @@ def close(
 
 
 @app.command()
+def approve(
+    context: typer.Context,
+    period: Period,
+    invoice_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[INVOICE...]", help="Invoices of that month.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of the month's.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the approval back, of what is not published yet.")] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who approves. Default: whoever is logged in.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Approve closed invoices for publishing; who and when is kept. Without INVOICE or --all, list what waits for approval.
+
+    BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}', lets smaller ones go by themselves.
+    """
+    month = BillingPeriod.parse(period)
+    if everything and invoice_ids:
+        raise WrongUsageError("Give invoices, or --all, not both.")
+    if revoke and not (everything or invoice_ids):
+        raise WrongUsageError("Say which: invoices, or --all.")
+    from pipeline.publishing import approve_and_refresh
+
+    home = Home.open(context.obj)
+    with _progress("Approving") as follow:
+        result = approve_and_refresh(
+            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
+        )
+    _show(as_json, result.as_dict(), lambda: console.approval_result(result))
+
+
+@app.command()
 def publish(
     context: typer.Context,
     period: Period,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the requests that would be sent; send nothing.")] = False,
+    live: Live = False,
     as_json: Json = False,
 ) -> None:
-    """Publish a closed month's invoices to Stripe. Safe to repeat: what is published is not published again.
+    """Publish a closed month's approved invoices to Stripe, each exactly once. Safe to kill and to repeat.
 
     Without STRIPE_API_KEY in the environment, they go to the local Stripe emulator.
     """
@@ -149,7 +184,7 @@ def publish(
 
     home = Home.open(context.obj)
     with _progress("Publishing") as follow:
-        result = publish_and_refresh(home, month, dry_run=dry_run, on_progress=follow)
+        result = publish_and_refresh(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.publish_result(result))
     if result.problems:
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pipeline.approvals import ApprovalResult
     from pipeline.explain import InvoiceExplanation, LineExplanation
     from pipeline.exports import ExportResult
     from pipeline.home import Home
@@ -28,6 +29,8 @@ out = Console(highlight=False)
 if not out.is_terminal:
     out.width = _PIPED_WIDTH
 _MINOR_DIGITS = {"JPY": 0}
+_SHOWN = 20
+"""How many rows of a long list a person is shown; --json and the files have all."""
 
 
 def money(amount: Decimal, currency: str) -> str:
@@ -109,6 +112,25 @@ def close_result(result: CloseResult) -> None:
         out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in all.")
 
 
+def approval_result(result: ApprovalResult) -> None:
+    """What was decided, and what still waits."""
+    if result.approved:
+        out.print(f"Approved [bold]{len(result.approved):,}[/] invoices of {result.period}, by {escape(result.decided_by)}.")
+    if result.revoked:
+        out.print(f"Approval taken back of [bold]{len(result.revoked):,}[/] invoices of {result.period}.")
+    if not result.waiting:
+        out.print(f"No invoice of {result.period} waits for approval. Next: billhouse publish {result.period}")
+        return
+    table = _table("waits for approval", "customer", "plan", ">total")
+    for row in result.waiting[:_SHOWN]:
+        customer = row["customer_name"] or row["customer_id"]
+        table.add_row(row["invoice_id"], escape(customer), row["plan_id"], money(row["total_amount"], row["currency"]))
+    out.print(table)
+    if len(result.waiting) > _SHOWN:
+        out.print(f"and {len(result.waiting) - _SHOWN:,} more")
+    out.print(f"Approve them: billhouse approve {result.period} INVOICE...  or --all")
+
+
 def publish_result(result: PublishResult) -> None:
     """What is in Stripe now, and what is not."""
     if result.is_dry_run:
@@ -122,6 +144,8 @@ def publish_result(result: PublishResult) -> None:
         f"Published [bold]{result.period}[/] to {result.where}: {counts['published']:,} invoices new,"
         f" {counts['already_published']:,} there before, {amounts} in all."
     )
+    if counts["not_approved"]:
+        out.print(f"{counts['not_approved']:,} are not approved yet: billhouse approve {result.period} --all")
     if counts["not_collected"]:
         out.print(f"{counts['not_collected']:,} are on plans that collect nothing (hobby), and stay here.")
     for problem in result.problems:
@@ -164,10 +188,6 @@ def status_report(report: dict[str, Any]) -> None:
     if report["months"]:
         out.print()
         out.print(month_table(report["months"]))
-
-
-_SHOWN = 20
-"""How many rows of a long list a person is shown; --json and the files have all."""
 
 
 def explanation(explained: InvoiceExplanation) -> None:

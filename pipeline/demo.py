@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.rule import Rule
 from rich.table import Table
 
+from pipeline.approvals import approve
 from pipeline.console import month_table, reason_table
 from pipeline.demo_data import generate
 from pipeline.errors import BillhouseError
@@ -67,6 +68,8 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
     with _step(console, f"Closing {files.period}") as follow:
         closed = close_period(home, files.period, on_progress=follow)
     console.print(f"   {closed.invoices:,} invoices frozen in the ledger")
+    approved = approve(home, files.period, everything=True, by="demo")
+    console.print(f"   {len(approved.approved):,} of them approved; the others are on plans that collect nothing")
     with _step(console, "Publishing to the local Stripe emulator") as follow, local_emulator(home) as stripe:
         published = publish_period(home, files.period, client=stripe, on_progress=follow)
     if published.problems:

@@ -2,7 +2,7 @@
 
 inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/
 raw/             landed truth, append-only Parquet: a folder a collection
-ledger/          closed truth, append-only Parquet: closes/, publications/
+ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet
@@ -38,7 +38,7 @@ class Home:
         home = cls(Path(path or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
         try:
             home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (home.inbox, home.raw, home.ledger, home.closes, home.publications, home.marts, home.exports):
+            for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise BillhouseError(
@@ -65,9 +65,24 @@ class Home:
         return self.ledger / "closes"
 
     @property
+    def approvals(self) -> Path:
+        """Who let which invoice go to Stripe: one Parquet file a decision."""
+        return self.ledger / "approvals"
+
+    @property
     def publications(self) -> Path:
-        """One Parquet file an invoice published: ledger/publications/<invoice_id>.parquet."""
+        """The invoices that Stripe has: one Parquet file a run of publishing."""
         return self.ledger / "publications"
+
+    @property
+    def outbox(self) -> Path:
+        """Every step of publishing, before and after: one file a run."""
+        return self.ledger / "outbox"
+
+    @property
+    def credit_notes(self) -> Path:
+        """The credit notes we issued: one Parquet file each."""
+        return self.ledger / "credit_notes"
 
     @property
     def warehouse(self) -> Path:

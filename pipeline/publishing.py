@@ -1,19 +1,58 @@
-"""Publishes a month and shows it in the reports."""
+"""Approves, publishes, and shows it in the reports."""
 
 from __future__ import annotations
 
+import getpass
+from collections.abc import Sequence
+
+from pipeline.approvals import ApprovalResult, approve
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
+from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.publish import PublishResult, publish_period
 from pipeline.warehouse import OnProgress, build, is_current, last_build
 
 
-def publish_and_refresh(
-    home: Home, period: BillingPeriod, *, dry_run: bool = False, on_progress: OnProgress | None = None
-) -> PublishResult:
-    """Publish the month's closed invoices, then build again so that the reports show them as published."""
-    result = publish_period(home, period, dry_run=dry_run, on_progress=on_progress)
-    record = last_build(home)
-    if not dry_run and record is not None and not is_current(home, record.as_of):
-        build(home, record.as_of, on_progress=on_progress)
+def approve_and_refresh(
+    home: Home,
+    period: BillingPeriod,
+    invoice_ids: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    revoke: bool = False,
+    by: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> ApprovalResult:
+    """Approve invoices (see pipeline.approvals), then build again so that the reports show it. `by`: else the user logged in."""
+    result = approve(
+        home,
+        period,
+        invoice_ids,
+        everything=everything,
+        revoke=revoke,
+        by=by or getpass.getuser(),
+        published=published_invoices(home, is_live=None),
+    )
+    _refresh(home, on_progress)
     return result
+
+
+def publish_and_refresh(
+    home: Home,
+    period: BillingPeriod,
+    *,
+    dry_run: bool = False,
+    allow_live: bool = False,
+    on_progress: OnProgress | None = None,
+) -> PublishResult:
+    """Publish the month's approved invoices, then build again so that the reports show them as published."""
+    result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
+    if not dry_run:
+        _refresh(home, on_progress)
+    return result
+
+
+def _refresh(home: Home, on_progress: OnProgress | None) -> None:
+    record = last_build(home)
+    if record is not None and not is_current(home, record.as_of):
+        build(home, record.as_of, on_progress=on_progress)

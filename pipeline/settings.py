@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
     """A close that would correct closed months by more than this share of what they billed stops and asks."""
 
+    auto_approve_under: dict[str, Decimal] = Field(default_factory=dict)
+    """By currency: invoices of a smaller total need nobody's approval, as {"USD": "500"}. None by default. Section 7."""
+    stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
+    """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
+
     @property
     def close_grace(self) -> timedelta:
         return timedelta(hours=self.close_grace_hours)

@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
@@ -110,6 +111,7 @@ def prepare_build(home: Home, as_of: datetime) -> None:
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
+    ensure_approvals(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / "build" / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, exist_ok=True)
@@ -175,7 +177,7 @@ def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> boo
 def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
     """SHA-256 over everything a build reads: what landed, what was closed and published, price book, models and settings."""
     digest = hashlib.sha256(f"{as_of.isoformat()}|{Settings.load().model_dump_json()}".encode())
-    for folder in (home.raw / "landed_files", home.closes, home.publications):
+    for folder in (home.raw / "landed_files", home.closes, home.approvals, home.publications):
         for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
             digest.update(landed.encode() + b"\0")
     for source in ("seeds", "models", "macros"):

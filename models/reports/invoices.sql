@@ -60,7 +60,11 @@ select
     invoices.customer_id,
     invoices.period,
     invoices.currency,
-    case when publications.invoice_id is not null then 'published' else invoices.status end as status,
+    case
+        when publications.invoice_id is not null then 'published'
+        when approvals.is_approved then 'approved'
+        else invoices.status
+    end as status,
     invoices.plan_id,
     invoices.collection,
     invoices.subtotal_amount,
@@ -73,10 +77,17 @@ select
     coalesce(publications.stripe_customer_id, invoices.stripe_customer_id) as stripe_customer_id,
     publications.stripe_invoice_id,
     publications.stripe_status,
+    case when approvals.is_approved then approvals.decided_by end as approved_by,
     {{ from_utc('invoices.closed_at') }} as closed_at,
+    {{ from_utc('case when approvals.is_approved then approvals.decided_at end') }} as approved_at,
     {{ from_utc('publications.published_at') }} as published_at
 from invoices
 left join {{ ref('stg_publications') }} as publications
     on
         invoices.invoice_id = publications.invoice_id
         and invoices.status = 'closed'
+left join {{ ref('stg_approvals') }} as approvals
+    on
+        invoices.invoice_id = approvals.invoice_id
+        and invoices.status = 'closed'
+        and approvals.recency = 1

@@ -10,3 +10,5 @@ select
     hosted_invoice_url,
     {{ to_utc('published_at') }} as published_at
 from {{ landed('ledger/publications') }}
+-- Test money never meets real money: once anything is live, only what is live counts.
+where livemode = (select is_live from {{ ref('stg_stripe_mode') }})

@@ -2,27 +2,48 @@
 
 STRIPE_API_KEY         the secret or restricted key; without one, invoices go to the local emulator
 BILLHOUSE_STRIPE_URL   another base address than Stripe's own, for an emulator that runs elsewhere
+
+Every request waits for its turn (Stripe takes 100 a second live, 25 in test mode), and what may be repeated is repeated with
+growing pauses, under the same idempotency key.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import stripe
+from pyrate_limiter import Duration, Limiter, Rate
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
 ADDRESS_VARIABLE = "BILLHOUSE_STRIPE_URL"
 _EMULATOR_KEY = "sk_test_emulator"
+_EMULATOR_REQUESTS_PER_SECOND = 1000
 _LIVE_PREFIXES = ("sk_live_", "rk_live_")
 _TEST_PREFIXES = ("sk_test_", "rk_test_")
-_RETRIES = 4
-"""Stripe's library retries what may be retried, with growing pauses, under the same idempotency key."""
+_REQUESTS_PER_SECOND = {"live": 80, "test": 20}
+"""A fifth under Stripe's limits, which other programs of the same account share."""
+
+Mode = Literal["live", "test"]
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for Stripe, and how often to ask again."""
+
+    timeout_seconds: float = 30
+    attempts: int = 7
+    longest_pause_seconds: float = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,37 @@ class StripeConnection:
     is_live: bool
     where: str
     """For people: 'Stripe (test mode)', 'the local emulator'."""
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def mode(self) -> Mode:
+        """Test and live never mix: it is part of every key and every record."""
+        return "live" if self.is_live else "test"
+
+    def call(self, function: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        """Call a method of the client; what is transient is tried again. Raises stripe.StripeError."""
+        retrying = Retrying(
+            retry=retry_if_exception(is_transient),
+            stop=stop_after_attempt(self.patience.attempts),
+            wait=wait_random_exponential(multiplier=0.5, max=self.patience.longest_pause_seconds),
+            reraise=True,
+        )
+        return retrying(function, *args, **kwargs)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed later: not what Stripe remembers under its key and only replays."""
+    if not isinstance(error, stripe.StripeError) or is_replayed(error):
+        return False
+    if isinstance(error, stripe.RateLimitError | stripe.APIConnectionError):
+        return True
+    return error.http_status is not None and (error.http_status == 409 or error.http_status >= 500)
+
+
+def is_replayed(told: Any) -> bool:
+    """Whether an answer, or an error, is one that Stripe remembered under the request's idempotency key."""
+    headers = told.headers if isinstance(told, stripe.StripeError) else told.last_response.headers
+    return any(str(name).lower() == "idempotent-replayed" and value == "true" for name, value in (headers or {}).items())
 
 
 @contextmanager
@@ -46,16 +98,21 @@ def connect(home: Home, *, allow_live: bool = False) -> Iterator[StripeConnectio
         with local_emulator(home) as connection:
             yield connection
         return
-    if key.startswith(_LIVE_PREFIXES) and not allow_live:
+    is_live = key.startswith(_LIVE_PREFIXES)
+    if is_live and not allow_live:
         raise BillhouseError(
-            f"{KEY_VARIABLE} is a live key: real customers would get real invoices.", "Use a test key, sk_test_... or rk_test_..."
+            f"{KEY_VARIABLE} is a live key: real customers would get real invoices.",
+            "Use a test key (sk_test_... or rk_test_...); or, if that is what you want, say --live.",
         )
     if not key.startswith(_LIVE_PREFIXES + _TEST_PREFIXES):
         raise BillhouseError(f"{KEY_VARIABLE} does not look like a Stripe key.", "It starts with sk_test_ or rk_test_.")
-    is_live = key.startswith(_LIVE_PREFIXES)
+    if allow_live and not is_live:
+        raise BillhouseError(f"--live was said, and {KEY_VARIABLE} is a test key.", "Set the live key, or leave --live out.")
+    mode: Mode = "live" if is_live else "test"
     address = os.environ.get(ADDRESS_VARIABLE)
-    where = address or f"Stripe ({'LIVE' if is_live else 'test mode'})"
-    yield StripeConnection(_client(key, address), is_live, where)
+    pace = Settings.load().stripe_requests_per_second or _REQUESTS_PER_SECOND[mode]
+    with connection_to(key, address, pace, where=address or f"Stripe ({'LIVE' if is_live else 'test mode'})") as connection:
+        yield connection
 
 
 @contextmanager
@@ -63,10 +120,39 @@ def local_emulator(home: Home) -> Iterator[StripeConnection]:
     """The home's own emulator, whatever the environment says."""
     from pipeline.stripe.emulator.server import running_emulator
 
-    with running_emulator(home.stripe_emulator) as address:
-        yield StripeConnection(_client(_EMULATOR_KEY, address), False, "the local Stripe emulator")
+    with (
+        running_emulator(home.stripe_emulator) as address,
+        connection_to(_EMULATOR_KEY, address, _EMULATOR_REQUESTS_PER_SECOND, where="the local Stripe emulator") as connection,
+    ):
+        yield connection
 
 
-def _client(key: str, address: str | None) -> stripe.StripeClient:
-    addresses: stripe._base_address.BaseAddresses = {"api": address} if address else {}
-    return stripe.StripeClient(key, base_addresses=addresses, max_network_retries=_RETRIES)
+@contextmanager
+def connection_to(
+    key: str, address: str | None, requests_per_second: int, *, where: str, patience: Patience | None = None
+) -> Iterator[StripeConnection]:
+    """A connection with this key; `address`: another base address than Stripe's own."""
+    patience = patience or Patience()
+    limiter = Limiter(Rate(requests_per_second, Duration.SECOND))
+    try:
+        client = stripe.StripeClient(
+            key,
+            base_addresses={"api": address} if address else {},
+            max_network_retries=0,  # `StripeConnection.call` repeats, and knows what may be repeated
+            http_client=_PacedClient(limiter, timeout=patience.timeout_seconds),
+        )
+        yield StripeConnection(client, key.startswith(_LIVE_PREFIXES), where, patience)
+    finally:
+        limiter.close()
+
+
+class _PacedClient(stripe.RequestsClient):
+    """Stripe's own HTTP client; each request waits for its turn."""
+
+    def __init__(self, limiter: Limiter, timeout: float) -> None:
+        super().__init__(timeout=timeout)
+        self._limiter = limiter
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        self._limiter.try_acquire("stripe")
+        return super().request(*args, **kwargs)

@@ -1,8 +1,6 @@
-"""ledger/publications/: one Parquet file for each invoice that Stripe has."""
+"""ledger/publications/: what Stripe has of ours, a Parquet file a run of publishing."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,14 +44,13 @@ def read_publications(home: Home) -> pa.Table:
     return pq.read_table(home.publications, schema=SCHEMA)
 
 
-def published_invoices(home: Home, *, is_live: bool) -> frozenset[str]:
-    """Our ids of the invoices that Stripe has, in one mode: test and live never mix."""
-    rows = read_publications(home).select(["invoice_id", "livemode"])
-    return frozenset(row["invoice_id"] for row in rows.to_pylist() if row["livemode"] == is_live)
+def published_invoices(home: Home, *, is_live: bool | None) -> frozenset[str]:
+    """Our ids of the invoices that Stripe has, in one mode, or (None) in any."""
+    rows = read_publications(home).select(["invoice_id", "livemode"]).to_pylist()
+    return frozenset(row["invoice_id"] for row in rows if is_live is None or row["livemode"] == is_live)
 
 
-def write_publication(home: Home, row: dict[str, Any]) -> None:
-    """Record that Stripe has an invoice, finalized. Written once for each, whole or not at all."""
-    mode = "live" if row["livemode"] else "test"
-    with replace_atomically(home.publications / f"{row['invoice_id']}-{mode}.parquet") as path:
-        pq.write_table(pa.Table.from_pylist([row], schema=SCHEMA), path)
+def known_stripe_customers(home: Home, *, is_live: bool) -> dict[str, str]:
+    """Our customer id -> Stripe's, as of the latest publication in this mode."""
+    rows = read_publications(home).sort_by("published_at").to_pylist()
+    return {row["customer_id"]: row["stripe_customer_id"] for row in rows if row["livemode"] == is_live}

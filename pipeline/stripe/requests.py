@@ -4,56 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from pipeline.closed_invoices import ClosedInvoice, Row
 from pipeline.errors import BillhouseError
 from pipeline.periods import BillingPeriod
 
 DAYS_UNTIL_DUE = 30
+MOST_LINES = 250
+"""The most lines that Stripe takes on one invoice."""
+_LONGEST_DESCRIPTION = 500
 _CREDIT_NAMES = {
     "signup": "Sign-up credit",
     "promotional": "Promotional credit",
     "purchased": "Prepaid credit",
     "goodwill": "Goodwill credit",
 }
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class ClosedInvoice:
-    """An invoice from the ledger, with all that stands on it."""
+class _Part:
+    """Something with an amount that stands on the invoice: a line, credit, or what is carried forward."""
 
-    invoice: Row
-    lines: list[Row]
-    credits: list[Row]
-
-    @property
-    def invoice_id(self) -> str:
-        return str(self.invoice["invoice_id"])
-
-    @property
-    def customer_id(self) -> str:
-        return str(self.invoice["customer_id"])
-
-    @property
-    def total(self) -> int:
-        """In whole minor units."""
-        return self.minor_units(self.invoice["total_amount"])
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 over everything that the customer is to see: two invoices of one id and other content can be told apart."""
-        content = json.dumps([self.invoice, self.lines, self.credits], sort_keys=True, default=str)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-    def minor_units(self, amount: Decimal) -> int:
-        """12.34 USD -> 1234; 1234 JPY -> 1234. Raises BillhouseError for an amount that has no whole minor units."""
-        scaled = amount.scaleb(self.invoice["minor_unit_digits"])
-        if scaled != scaled.to_integral_value():
-            raise BillhouseError(f"{self.invoice_id} has an amount of {amount}, finer than its currency.", "This is a fault.")
-        return int(scaled)
+    part_id: str
+    amount: int
+    """In whole minor units."""
+    description: str
+    service_period: str
+    line_type: str
+    meter_id: str | None = None
+    plan_id: str | None = None
+    quantity: Decimal | None = None
+    unit: str | None = None
+    unit_amount: Decimal | None = None
+    parts: int = 1
+    """How many were folded into it."""
 
 
 def customer_request(closed: ClosedInvoice) -> Row:
@@ -69,6 +57,8 @@ def customer_request(closed: ClosedInvoice) -> Row:
 
 def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
     """POST /v1/invoices: a draft that takes nothing but what we put on it, and does nothing by itself."""
+    if closed.total < 0:
+        raise BillhouseError(f"{closed.invoice_id} has a negative total, and Stripe would pay it out.", "This is a fault.")
     return {
         "customer": stripe_customer_id,
         "currency": closed.invoice["currency"].lower(),
@@ -80,42 +70,112 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
         "metadata": {
             "billhouse_invoice_id": closed.invoice_id,
             "billhouse_period": closed.invoice["period"],
-            "billhouse_content_hash": closed.content_hash,
+            "billhouse_content_hash": content_hash(closed),
         },
     }
 
 
-def item_requests(closed: ClosedInvoice, stripe_customer_id: str, stripe_invoice_id: str) -> dict[str, Row]:
-    """POST /v1/invoiceitems, by our line id: one for each line, for each credit, and for what is carried forward.
+def line_requests(closed: ClosedInvoice) -> dict[str, Row]:
+    """The lines of POST /v1/invoices/ID/add_lines, by our id of each: lines, credit, and what is carried forward.
 
-    They sum to the invoice's total: credit used is negative, credit given back positive.
+    They sum to the invoice's total: credit used is negative, credit given back positive. The amount is what counts; quantity
+    and unit price stand in the description and the metadata, because Stripe would otherwise multiply and round by itself.
+    More than Stripe takes are folded into groups, and the full detail is on our statement.
     """
-    period = closed.invoice["period"]
-    parts = [(line["line_id"], line["amount"], line["description"], line["service_period"]) for line in closed.lines]
+    return {part.part_id: _line(part) for part in _folded(_parts(closed))}
+
+
+def content_hash(closed: ClosedInvoice) -> str:
+    """SHA-256 over what the customer is to see: two invoices of one id and other content can be told apart."""
+    parts = [[part.part_id, part.amount, part.description, part.service_period] for part in _parts(closed)]
+    invoice = closed.invoice
+    content = [closed.invoice_id, closed.customer_id, invoice["period"], invoice["currency"], closed.total, parts]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _parts(closed: ClosedInvoice) -> list[_Part]:
+    parts = [
+        _Part(
+            line["line_id"],
+            closed.minor_units(line["amount"]),
+            line["description"],
+            line["service_period"],
+            line["line_type"],
+            line["meter_id"],
+            line["plan_id"],
+            line["quantity"],
+            line["unit"],
+            line["unit_amount"],
+        )
+        for line in closed.lines
+    ]
     for credit in closed.credits:
         told = _CREDIT_NAMES.get(credit["source"], "Credit")
         told = f"{told}, given back" if credit["amount"] < 0 else told
-        line_id = f"CRD-{credit['grant_id']}-{credit['application_period']}"
-        parts.append((line_id, -credit["amount"], told, credit["application_period"]))
-    if closed.invoice["carried_forward_amount"]:
-        amount = -closed.invoice["carried_forward_amount"]
-        parts.append((f"CFW-{closed.invoice_id}", amount, "Carried forward to the next invoice", period))
+        part_id = f"CRD-{credit['grant_id']}-{credit['application_period']}"
+        parts.append(_Part(part_id, -closed.minor_units(credit["amount"]), told, credit["application_period"], "credit"))
+    carried = closed.invoice["carried_forward_amount"]
+    if carried:
+        told = "Carried forward to the next invoice"
+        amount = -closed.minor_units(carried)
+        parts.append(_Part(f"CFW-{closed.invoice_id}", amount, told, closed.invoice["period"], "carry_forward"))
+    return parts
+
+
+_GROUPINGS: tuple[Callable[[_Part], tuple[Any, ...]], ...] = (
+    lambda part: (part.line_type, part.service_period, part.meter_id, part.plan_id),
+    lambda part: (part.line_type, part.meter_id, part.plan_id),
+    lambda part: (part.line_type, part.meter_id),
+    lambda part: (part.line_type,),
+)
+"""From fine to coarse; the last has as many groups as there are types of line."""
+
+
+def _folded(parts: list[_Part]) -> list[_Part]:
+    if len(parts) <= MOST_LINES:
+        return parts
+    for grouping in _GROUPINGS:
+        groups: dict[tuple[Any, ...], list[_Part]] = {}
+        for part in parts:
+            groups.setdefault(grouping(part), []).append(part)
+        if len(groups) <= MOST_LINES:
+            break
+    return [members[0] if len(members) == 1 else _fold(key, members) for key, members in groups.items()]
+
+
+def _fold(key: tuple[Any, ...], members: list[_Part]) -> _Part:
+    first, last = (choose(part.service_period for part in members) for choose in (min, max))
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16].upper()
+    what = " ".join(str(word) for word in key if word)
+    return _Part(
+        f"FLD-{digest}",
+        sum(part.amount for part in members),
+        f"{what}: {len(members)} lines, each on the statement",
+        first if first == last else f"{first}..{last}",
+        members[0].line_type,
+        parts=len(members),
+    )
+
+
+def _line(part: _Part) -> Row:
+    first, _, last = part.service_period.partition("..")
+    start, end = BillingPeriod.parse(first).start, BillingPeriod.parse(last or first).end
+    metadata = {"billhouse_line_id": part.part_id, "billhouse_service_period": part.service_period}
+    if part.quantity is not None and part.unit:
+        metadata |= {"billhouse_quantity": _plain(part.quantity), "billhouse_unit": part.unit}
+    if part.unit_amount is not None:
+        metadata["billhouse_unit_amount"] = _plain(part.unit_amount)
+    if part.parts > 1:
+        metadata["billhouse_lines"] = str(part.parts)
     return {
-        line_id: _item(closed, stripe_customer_id, stripe_invoice_id, line_id, amount, description, service_period)
-        for line_id, amount, description, service_period in parts
+        "amount": part.amount,
+        "description": part.description[:_LONGEST_DESCRIPTION],
+        "discountable": False,
+        "period": {"start": int(start.timestamp()), "end": int(end.timestamp())},
+        "metadata": metadata,
     }
 
 
-def _item(
-    closed: ClosedInvoice, customer: str, invoice: str, line_id: str, amount: Decimal, description: str, service_period: str
-) -> Row:
-    period = BillingPeriod.parse(service_period)
-    return {
-        "customer": customer,
-        "invoice": invoice,
-        "amount": closed.minor_units(amount),
-        "currency": closed.invoice["currency"].lower(),
-        "description": description[:500],
-        "period": {"start": int(period.start.timestamp()), "end": int(period.end.timestamp())},
-        "metadata": {"billhouse_line_id": line_id},
-    }
+def _plain(number: Decimal) -> str:
+    """1.5000 -> '1.5', 2E+3 -> '2000'."""
+    return f"{number.normalize():f}"

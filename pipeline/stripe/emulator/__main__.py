@@ -14,8 +14,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The local Stripe emulator, on loopback.")
     parser.add_argument("--database", type=Path, required=True, help="SQLite file that holds its state")
     parser.add_argument("--port", type=int, default=12111)
+    parser.add_argument("--requests-per-second", type=int, help="answer 429 beyond this; no limit by default")
     arguments = parser.parse_args()
-    with running_emulator(arguments.database, arguments.port) as address:
+    with running_emulator(arguments.database, arguments.port, arguments.requests_per_second) as address:
         print(f"Stripe emulator at {address} (Ctrl-C stops it)", flush=True)
         try:
             threading.Event().wait()

@@ -1,30 +1,104 @@
-"""Stripe's errors: what is wrong, in the body Stripe answers with."""
+"""Trouble on order: what may go wrong between a client and Stripe, at the requests a test names.
+
+`POST /emulator/faults` takes a JSON list of faults and counts requests that write (POST, DELETE) from then on; `/emulator/`
+is no part of Stripe's API.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Kind = Literal["error", "rate_limit", "lock_timeout", "hang", "cut"]
+_STATUS = {"error": 500, "rate_limit": 429, "lock_timeout": 409}
+_BODIES: dict[str, dict[str, Any]] = {
+    "error": {"message": "An unknown error occurred.", "type": "api_error"},
+    "rate_limit": {"message": "Request rate limit exceeded.", "type": "invalid_request_error", "code": "rate_limit"},
+    "lock_timeout": {
+        "message": "This object cannot be accessed right now because another API request is currently accessing it.",
+        "type": "invalid_request_error",
+        "code": "lock_timeout",
+    },
+}
 
 
-class RefusalError(Exception):
-    """A request that Stripe would refuse."""
+@dataclass(frozen=True)
+class Fault:
+    """What happens at one request."""
 
-    def __init__(
-        self, message: str, *, status: int = 400, type: str = "invalid_request_error", code: str = "", param: str = ""
-    ) -> None:
-        self.status = status
-        self.error: dict[str, Any] = {"message": message, "type": type}
-        if code:
-            self.error["code"] = code
-        if param:
-            self.error["param"] = param
-        super().__init__(message)
+    at: int
+    """The which request that writes, from 1."""
+    kind: Kind
+    after_commit: bool = False
+    """Stripe performs the call, and only its answer is lost; else nothing is performed."""
+    seconds: float = 0.2
+    """How long a `hang` keeps the client waiting before the connection is cut."""
 
 
-def missing(kind: str, id: str) -> RefusalError:
-    """No object of that id."""
-    return RefusalError(f"No such {kind}: '{id}'", status=404, code="resource_missing", param="id")
+class Faults:
+    """The faults still to come, and the limit on requests a second."""
+
+    def __init__(self, requests_per_second: int | None = None) -> None:
+        self._due: dict[int, Fault] = {}
+        self._count = 0
+        self._limit = requests_per_second
+        self._recent: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def schedule(self, faults: Iterable[Fault]) -> None:
+        """Forget what was ordered, and count from here."""
+        with self._lock:
+            self._due = {fault.at: fault for fault in faults}
+            self._count = 0
+
+    def next(self, method: str) -> Fault | None:
+        """The fault that meets this request, if any."""
+        with self._lock:
+            if self._is_too_fast():
+                return Fault(0, "rate_limit")
+            if method == "GET":
+                return None
+            self._count += 1
+            return self._due.pop(self._count, None)
+
+    def _is_too_fast(self) -> bool:
+        if self._limit is None:
+            return False
+        now = time.monotonic()
+        while self._recent and self._recent[0] <= now - 1:
+            self._recent.popleft()
+        if len(self._recent) >= self._limit:
+            return True
+        self._recent.append(now)
+        return False
 
 
-def required(param: str) -> RefusalError:
-    """A parameter that must be there is not."""
-    return RefusalError(f"Missing required param: {param}.", code="parameter_missing", param=param)
+def refusal(fault: Fault) -> tuple[int, str]:
+    """Status and body of a fault that is an answer."""
+    return _STATUS[fault.kind], json.dumps({"error": _BODIES[fault.kind]})
+
+
+class Broken(Response):
+    """An answer that stops in the middle, at once or after a while; the connection is gone with it."""
+
+    def __init__(self, after_seconds: float) -> None:
+        super().__init__()
+        self._after_seconds = after_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Half of what was promised."""
+        import anyio
+
+        await anyio.sleep(self._after_seconds)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"id": "', "more_body": True})
+        raise ConnectionAbortedError("as ordered")

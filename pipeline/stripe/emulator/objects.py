@@ -189,3 +189,190 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
         "total_taxes": [],
         "webhooks_delivered_at": None,
     }
+
+
+def event(id: str, now: int, event_type: str, shown: Object) -> Object:
+    """What tells of a change: the object as it was right after it."""
+    return {
+        "id": id,
+        "object": "event",
+        "api_version": None,
+        "created": now,
+        "data": {"object": shown},
+        "livemode": False,
+        "pending_webhooks": 0,
+        "request": {"id": None, "idempotency_key": None},
+        "type": event_type,
+    }
+
+
+def credit_note(id: str, now: int, params: Object, invoice: Object, amount: int, number: str) -> Object:
+    """A credit note; `pre_payment` where it lessens what is still to be paid."""
+    is_open = invoice["status"] == "open"
+    return {
+        "id": id,
+        "object": "credit_note",
+        "amount": amount,
+        "amount_shipping": 0,
+        "created": now,
+        "currency": invoice["currency"],
+        "customer": invoice["customer"],
+        "customer_account": None,
+        "customer_balance_transaction": None,
+        "discount_amount": 0,
+        "discount_amounts": [],
+        "effective_at": now,
+        "invoice": invoice["id"],
+        "lines": None,
+        "livemode": False,
+        "memo": params.get("memo"),
+        "metadata": params.get("metadata", {}),
+        "number": number,
+        "out_of_band_amount": int(params["out_of_band_amount"]) if "out_of_band_amount" in params else None,
+        "pdf": f"https://invoice.stripe.example/{id}/pdf",
+        "post_payment_amount": 0 if is_open else amount,
+        "pre_payment_amount": amount if is_open else 0,
+        "pretax_credit_amounts": [],
+        "reason": params.get("reason"),
+        "refunds": [],
+        "shipping_cost": None,
+        "status": "issued",
+        "subtotal": amount,
+        "subtotal_excluding_tax": amount,
+        "total": amount,
+        "total_excluding_tax": amount,
+        "total_taxes": [],
+        "type": "pre_payment" if is_open else "post_payment",
+        "voided_at": None,
+    }
+
+
+def credit_note_line(id: str, params: Object, amount: int) -> Object:
+    """A line of a credit note: a line of the invoice, or text and amount of its own."""
+    return {
+        "id": id,
+        "object": "credit_note_line_item",
+        "amount": amount,
+        "description": params.get("description"),
+        "discount_amount": 0,
+        "discount_amounts": [],
+        "invoice_line_item": params.get("invoice_line_item"),
+        "livemode": False,
+        "metadata": params.get("metadata"),
+        "pretax_credit_amounts": [],
+        "quantity": int(params.get("quantity", 1)),
+        "tax_rates": [],
+        "taxes": None,
+        "type": params["type"],
+        "unit_amount": int(params["unit_amount"]) if "unit_amount" in params else None,
+        "unit_amount_decimal": params.get("unit_amount"),
+    }
+
+
+def invoice_payment(id: str, now: int, invoice: Object, amount: int) -> Object:
+    """A payment that was made on an invoice."""
+    return {
+        "id": id,
+        "object": "invoice_payment",
+        "amount_paid": amount,
+        "amount_requested": amount,
+        "created": now,
+        "currency": invoice["currency"],
+        "invoice": invoice["id"],
+        "is_default": True,
+        "livemode": False,
+        "payment": {"type": "payment_intent", "payment_intent": "pi_" + id.removeprefix("inpay_")},
+        "status": "paid",
+        "status_transitions": {"canceled_at": None, "paid_at": now},
+    }
+
+
+def price(id: str, now: int, params: Object) -> Object:
+    """A monthly price."""
+    return {
+        "id": id,
+        "object": "price",
+        "active": True,
+        "billing_scheme": "per_unit",
+        "created": now,
+        "currency": params["currency"].lower(),
+        "custom_unit_amount": None,
+        "livemode": False,
+        "lookup_key": params.get("lookup_key"),
+        "metadata": params.get("metadata", {}),
+        "nickname": params.get("nickname"),
+        "product": params.get("product", "prod_emulated"),
+        "recurring": {
+            "interval": "month",
+            "interval_count": 1,
+            "meter": None,
+            "trial_period_days": None,
+            "usage_type": "licensed",
+        },
+        "tax_behavior": "unspecified",
+        "tiers_mode": None,
+        "transform_quantity": None,
+        "type": "recurring",
+        "unit_amount": int(params.get("unit_amount", 0)),
+        "unit_amount_decimal": str(params.get("unit_amount", 0)),
+    }
+
+
+def subscription_item(id: str, now: int, price: Object, subscription: str) -> Object:
+    """One price on a subscription."""
+    return {
+        "id": id,
+        "object": "subscription_item",
+        "billing_thresholds": None,
+        "created": now,
+        "current_period_end": now + 30 * 86400,
+        "current_period_start": now,
+        "discounts": [],
+        "metadata": {},
+        "plan": None,
+        "price": price,
+        "quantity": 1,
+        "subscription": subscription,
+        "tax_rates": [],
+    }
+
+
+def subscription(id: str, now: int, params: Object, items: list[Object]) -> Object:
+    """An active subscription."""
+    nothing_yet = (
+        "application", "application_fee_percent", "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds",
+        "cancel_at", "canceled_at", "customer_account", "days_until_due", "default_payment_method", "default_source",
+        "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice", "on_behalf_of", "pause_collection",
+        "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "test_clock", "transfer_data",
+        "trial_end", "trial_start",
+    )  # fmt: skip
+    return dict.fromkeys(nothing_yet) | {
+        "id": id,
+        "object": "subscription",
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "billing_cycle_anchor": now,
+        "billing_mode": {"flexible": None, "type": "classic"},
+        "cancel_at_period_end": False,
+        "cancellation_details": {"comment": None, "feedback": None, "reason": None},
+        "collection_method": params.get("collection_method", "charge_automatically"),
+        "created": now,
+        "currency": items[0]["price"]["currency"],
+        "customer": params["customer"],
+        "default_tax_rates": [],
+        "discounts": [],
+        "invoice_settings": {
+            "account_tax_ids": None,
+            "custom_fields": None,
+            "description": None,
+            "footer": None,
+            "issuer": {"type": "self"},
+        },
+        "items": {"object": "list", "data": items, "has_more": False, "url": f"/v1/subscription_items?subscription={id}"},
+        "livemode": False,
+        "managed_payments": None,
+        "metadata": params.get("metadata", {}),
+        "payment_settings": {"payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
+        "start_date": now,
+        "status": "active",
+        "trial_settings": None,
+    }

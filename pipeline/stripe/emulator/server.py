@@ -14,13 +14,17 @@ from pipeline.stripe.emulator.app import create_app
 
 
 @contextmanager
-def running_emulator(database: Path, port: int = 0) -> Iterator[str]:
-    """Serve for the time of a block, in a thread; yields the base address. Port 0: any that is free."""
+def running_emulator(database: Path, port: int = 0, requests_per_second: int | None = None) -> Iterator[str]:
+    """Serve for the time of a block, in a thread; yields the base address. Port 0: any that is free.
+
+    `requests_per_second`: more than so many are answered 429, as Stripe does.
+    """
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(create_app(database), log_level="warning", lifespan="off", access_log=False))
+        app = create_app(database, requests_per_second=requests_per_second)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
         listening.listen(128)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -23,7 +23,9 @@ create table if not exists objects (
     invoice text,
     body text not null
 );
-create index if not exists objects_by_kind on objects (kind, customer, invoice);
+create index if not exists objects_by_kind on objects (kind, position);
+create index if not exists objects_by_customer on objects (kind, customer, position);
+create index if not exists objects_by_invoice on objects (kind, invoice, position);
 create table if not exists answers (
     key text primary key, request text not null, status integer not null, body text not null, created integer not null
 );
@@ -37,11 +39,18 @@ class Store:
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._connection.execute("pragma journal_mode = wal")
+        # It outlives a killed process; that it should outlive a power cut, nobody asks of an emulator.
+        self._connection.execute("pragma synchronous = off")
         self._connection.executescript(_SCHEMA)
         database.chmod(0o600)
 
     def close(self) -> None:
         self._connection.close()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for table in ("objects", "answers", "counters"):
+            self._connection.execute(f"delete from {table}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -53,6 +62,18 @@ class Store:
             self._connection.execute("rollback")
             raise
         self._connection.execute("commit")
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Inside a transaction: what the block wrote is taken back where it fails."""
+        self._connection.execute("savepoint attempt")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback to attempt")
+            raise
+        finally:
+            self._connection.execute("release attempt")
 
     def next(self, counter: str) -> int:
         """1, 2, 3, ... for each counter."""
@@ -70,17 +91,33 @@ class Store:
         )
         return body
 
+    def delete(self, id: str) -> None:
+        """Remove an object."""
+        self._connection.execute("delete from objects where id = ?", (id,))
+
     def find(self, kind: str, id: str) -> Object | None:
         """The object, or None."""
         row = self._connection.execute("select body from objects where id = ? and kind = ?", (id, kind)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def list(self, kind: str, *, customer: str | None = None, invoice: str | None = None) -> Iterator[Object]:
-        """Objects of a kind, newest first."""
+    def position(self, id: str) -> int | None:
+        """Where an object stands among all, oldest first; None where there is none."""
+        row = self._connection.execute("select position from objects where id = ?", (id,)).fetchone()
+        return int(row[0]) if row else None
+
+    def list(
+        self, kind: str, *, customer: str | None = None, invoice: str | None = None, before: int | None = None
+    ) -> Iterator[Object]:
+        """Objects of a kind, newest first; `before`: those older than this position."""
+        conditions, values = ["kind = ?"], [kind]
+        for column, value in (("customer", customer), ("invoice", invoice)):
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if before is not None:
+            conditions.append(f"position < {before:d}")
         rows = self._connection.execute(
-            "select body from objects where kind = ?1 and (?2 is null or customer = ?2) and (?3 is null or invoice = ?3)"
-            " order by position desc",
-            (kind, customer, invoice),
+            f"select body from objects where {' and '.join(conditions)} order by position desc", values
         )
         for (body,) in rows:
             yield json.loads(body)

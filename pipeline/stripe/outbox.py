@@ -1,0 +1,160 @@
+"""The outbox: every step of publishing is written down before it is asked of Stripe, and again when Stripe has answered.
+
+    ledger/outbox/<run>.jsonl      the run that is under way, a line a step, appended
+    ledger/outbox/<run>.parquet    a run that is over, with every step it took
+    ledger/publications/<run>.parquet    the invoices and credit notes that Stripe has since that run
+
+It tells what was begun, when and under which key. What Stripe really has is always asked of Stripe: the outbox may be lost,
+and nothing is sent twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from pipeline.errors import BillhouseError
+from pipeline.files import replace_atomically, sync_folder
+from pipeline.home import Home
+from pipeline.stripe.publications import SCHEMA as PUBLICATIONS
+
+Step = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
+State = Literal["intended", "done", "found", "failed"]
+"""found: Stripe had it already. failed: refused, or no answer; what it did is asked of Stripe."""
+_PUBLISHED = "published"
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    {
+        "recorded_at": _INSTANT,
+        "livemode": pa.bool_(),
+        "invoice_id": pa.string(),
+        "step": pa.string(),
+        "state": pa.string(),
+        "idempotency_key": pa.string(),
+        "stripe_id": pa.string(),
+        "note": pa.string(),
+    }
+)
+
+
+@dataclass
+class Outbox:
+    """The steps of one run; used by several threads at once."""
+
+    home: Home
+    is_live: bool
+    _journal: IO[str]
+    _lock: threading.Lock
+
+    def record(self, invoice_id: str, step: Step, state: State, *, key: str = "", stripe_id: str = "", note: str = "") -> None:
+        """Write down one step, before or after it."""
+        row = {
+            "invoice_id": invoice_id,
+            "step": step,
+            "state": state,
+            "idempotency_key": key,
+            "stripe_id": stripe_id,
+            "note": note,
+        }
+        # What cannot be listed at Stripe must survive a power cut, too: that a mail is about to go out.
+        self._append(row, is_synced=step == "send" and state == "intended")
+
+    def published(self, row: dict[str, Any]) -> None:
+        """Write down that Stripe has an invoice or a credit note, whole."""
+        self._append({"step": _PUBLISHED, "publication": row}, is_synced=True)
+
+    def sent(self) -> frozenset[str]:
+        """Our ids of the invoices that were mailed in this mode, by any run before."""
+        files = sorted(self.home.outbox.glob("*.parquet"))
+        if not files:
+            return frozenset()
+        rows = duckdb.execute(
+            "select distinct invoice_id from read_parquet($files)"
+            " where step = 'send' and state in ('done', 'found') and livemode = $livemode",
+            {"files": [str(file) for file in files], "livemode": self.is_live},
+        ).fetchall()
+        return frozenset(invoice_id for (invoice_id,) in rows)
+
+    def _append(self, row: dict[str, Any], *, is_synced: bool) -> None:
+        line = json.dumps({"recorded_at": datetime.now(UTC).isoformat(), "livemode": self.is_live, **row}, default=_json)
+        with self._lock:
+            self._journal.write(line + "\n")
+            self._journal.flush()
+            if is_synced:
+                os.fsync(self._journal.fileno())
+
+
+@contextmanager
+def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> Iterator[Outbox]:
+    """The outbox of a new run. One run publishes at a time, others wait their turn; builds and closes go on meanwhile.
+
+    What an earlier run left behind when it was killed is settled first. Raises BillhouseError when the wait is over.
+    """
+    home.outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(home.outbox / ".lock", mode=0o600)
+    try:
+        lock.acquire(timeout=timeout_seconds)
+    except Timeout:
+        raise BillhouseError("Another run has been publishing for over an hour.", "Wait until it is done.") from None
+    try:
+        for leftover in sorted(home.outbox.glob("*.jsonl")):
+            _settle(home, leftover)
+        journal = home.outbox / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.jsonl"
+        try:
+            with open(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as writer:  # noqa: PTH123
+                sync_folder(home.outbox)
+                yield Outbox(home, is_live, writer, threading.Lock())
+        finally:
+            _settle(home, journal)
+    finally:
+        lock.release()
+
+
+def _settle(home: Home, journal: Path) -> None:
+    """Turn a journal into Parquet. Done again after a kill, it does the same; a line that was cut off is none."""
+    rows = list(_rows(journal))
+    steps = [row for row in rows if row["step"] != _PUBLISHED]
+    publications = [row["publication"] for row in rows if row["step"] == _PUBLISHED]
+    if publications:
+        home.publications.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replace_atomically(home.publications / f"{journal.stem}.parquet") as path:
+            pq.write_table(pa.Table.from_pylist([_typed(row) for row in publications], schema=PUBLICATIONS), path)
+    if steps:
+        typed = [{**row, "recorded_at": datetime.fromisoformat(row["recorded_at"])} for row in steps]
+        with replace_atomically(journal.with_suffix(".parquet")) as path:
+            pq.write_table(pa.Table.from_pylist(typed, schema=SCHEMA), path)
+    journal.unlink()
+
+
+def _rows(journal: Path) -> Iterator[dict[str, Any]]:
+    with journal.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _typed(publication: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **publication,
+        "total_amount": Decimal(publication["total_amount"]),
+        "published_at": datetime.fromisoformat(publication["published_at"]),
+    }
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,79 @@
+"""A publisher that dies on order: run in a process of its own, it kills itself at one request, as an out-of-memory kill would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.home import Home
+from pipeline.periods import BillingPeriod
+from pipeline.stripe.client import Patience, StripeConnection, connection_to
+from pipeline.stripe.publish import PublishResult, publish_period
+
+KEY = "sk_test_emulator"
+QUICK = Patience(timeout_seconds=0.6, attempts=4, longest_pause_seconds=0.02)
+When = Literal["before", "after"]
+
+
+@contextmanager
+def quick_connection(address: str) -> Iterator[StripeConnection]:
+    """A connection that does not wait long."""
+    with connection_to(KEY, address, 5000, where="the emulator", patience=QUICK) as connection:
+        yield connection
+
+
+def publish(home: Path, period: str, address: str) -> PublishResult:
+    """Publish a month to the emulator at this address."""
+    with quick_connection(address) as connection:
+        return publish_period(Home(home), BillingPeriod.parse(period), client=connection)
+
+
+def publish_and_die(home: Path, period: str, address: str, at: int, when: When) -> None:
+    """Publish, and kill this process at the n-th request that writes: before it leaves, or when its answer is there."""
+    with quick_connection(address) as connection:
+        die_at(connection, at, when)
+        publish_period(Home(home), BillingPeriod.parse(period), client=connection)
+
+
+def die_at(connection: StripeConnection, at: int, when: When) -> None:
+    """SIGKILL at the n-th request that writes."""
+    requestor: Any = connection.client._requestor
+    real, lock, count = requestor.request, threading.Lock(), 0
+
+    def request(method: str, *words: Any, **more: Any) -> Any:
+        nonlocal count
+        if method == "get":
+            return real(method, *words, **more)
+        with lock:
+            count += 1
+            is_last = count == at
+        if is_last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = real(method, *words, **more)
+        if is_last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    requestor.request = request
+
+
+def order_faults(address: str, faults: list[dict[str, Any]]) -> None:
+    """Tell the emulator what shall go wrong from now on."""
+    _post(f"{address}/emulator/faults", json.dumps(faults))
+
+
+def reset(address: str) -> None:
+    """A Stripe that has seen nothing."""
+    _post(f"{address}/emulator/reset", "")
+
+
+def _post(url: str, body: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), method="POST"), timeout=10):
+        pass

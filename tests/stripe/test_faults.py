@@ -1,0 +1,226 @@
+"""Whatever is killed, cut off or refused while publishing, at whatever step: in the end each invoice is in Stripe once.
+
+`make soak-publish` runs 300 schedules and more; the suite runs some of each kind.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.approvals import approve
+from pipeline.closed_invoices import closed_invoices
+from pipeline.home import Home
+from pipeline.periods import BillingPeriod
+from pipeline.stripe.emulator.server import running_emulator
+from pipeline.stripe.existing import metadata_of
+from pipeline.stripe.outbox import open_outbox
+from pipeline.stripe.publications import published_invoices, read_publications
+from pipeline.stripe.requests import line_requests
+from tests.stripe.publisher import order_faults, publish, publish_and_die, quick_connection, reset
+from tests.support import billhouse, event, write_jsonl
+
+SEPTEMBER = BillingPeriod(2026, 9)
+CUSTOMERS = [f"cust-{number:02d}" for number in range(20)]
+SCHEDULES = int(os.environ.get("BILLHOUSE_SOAK_PUBLISH", "0")) or 24
+KINDS = [
+    ("error", False),
+    ("error", True),
+    ("hang", False),
+    ("hang", True),
+    ("cut", False),
+    ("cut", True),
+    ("rate_limit", False),
+    ("lock_timeout", False),
+]
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.stripe.publisher"])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    """A home with September closed and approved: twenty customers on Pro, one of whom has nothing to pay."""
+    folder = tmp_path_factory.mktemp("faults")
+    shutil.copytree(parsed_project, folder / "home" / ".dbt" / "target")
+    usage = []
+    for number, name in enumerate(CUSTOMERS):
+        usage.append(event("start", "2026-09-10T10:00:00Z", user=name, sandbox=f"box-{name}", vcpu_count=10 + number))
+        usage.append(event("stop", "2026-09-10T15:00:00Z", user=name, sandbox=f"box-{name}"))
+    plans = [{"customer_id": name, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for name in CUSTOMERS]
+    gift = {"grant_id": "gift", "customer_id": CUSTOMERS[0], "amount": "9999", "granted_at": "2026-09-01T00:00:00Z"}
+    for words in (
+        ("land", write_jsonl(folder / "usage.jsonl", usage)),
+        ("land", "--kind", "subscriptions", write_jsonl(folder / "plans.jsonl", plans)),
+        ("land", "--kind", "credit_grants", write_jsonl(folder / "grants.jsonl", [gift])),
+        ("build", "--as-of", "2026-10-05T00:00:00Z"),
+        ("close", "2026-09"),
+    ):
+        assert billhouse(folder / "home", *words).code == 0
+    opened = Home.open(folder / "home")
+    approve(opened, SEPTEMBER, everything=True, by="cfo")
+    return opened
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_emulator(tmp_path_factory.mktemp("stripe") / "stripe.sqlite") as served:
+        yield served
+
+
+@pytest.fixture
+def fresh(home: Home, address: str) -> Home:
+    """The home before anything was published, and a Stripe that has seen nothing."""
+    start_over(home, address)
+    return home
+
+
+def start_over(home: Home, address: str) -> None:
+    for folder in (home.publications, home.outbox):
+        shutil.rmtree(folder, ignore_errors=True)
+    reset(address)
+
+
+def run_and_die(home: Home, address: str, at: int, when: Any) -> None:
+    """A run that is killed at the n-th request that writes."""
+    process = PROCESSES.Process(target=publish_and_die, args=(home.path, "2026-09", address, at, when))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9
+
+
+def assert_all_there_once(home: Home, address: str) -> None:
+    """Stripe has each invoice once, finalized, mailed once, line by line as ours, and nothing else."""
+    ours = {closed.invoice_id: closed for batch in closed_invoices(home, SEPTEMBER) for closed in batch if closed.is_collected}
+    assert len(ours) == len(CUSTOMERS)
+    with quick_connection(address) as connection:
+        v1 = connection.client.v1
+        invoices = list(v1.invoices.list({"limit": 100}).auto_paging_iter())
+        assert sorted(metadata_of(one)["billhouse_invoice_id"] for one in invoices) == sorted(ours)
+        for one in invoices:
+            closed = ours[metadata_of(one)["billhouse_invoice_id"]]
+            assert (one.status, one.total) == ("open" if closed.total else "paid", closed.total)
+            expected = {part_id: line["amount"] for part_id, line in line_requests(closed).items()}
+            assert len(one.lines.data) == len(expected)
+            assert {metadata_of(line)["billhouse_line_id"]: line.amount for line in one.lines.data} == expected
+        customers = [metadata_of(one)["billhouse_customer_id"] for one in v1.customers.list({"limit": 100}).auto_paging_iter()]
+        assert sorted(customers) == CUSTOMERS
+        assert list(v1.invoice_items.list({"pending": True, "limit": 100}).auto_paging_iter()) == []
+        mailed = Counter(
+            event.data.object["id"] for event in v1.events.list({"type": "invoice.sent", "limit": 100}).auto_paging_iter()
+        )
+        assert mailed == {one.id: 1 for one in invoices if one.status == "open"}
+    published = read_publications(home)["invoice_id"].to_pylist()
+    assert sorted(published) == sorted(ours)
+    assert [path.suffix for path in home.outbox.glob("2*")] == [".parquet"] * len(list(home.outbox.glob("2*")))
+
+
+def requests_of_a_run(home: Home, address: str) -> int:
+    """How many requests that write a run without trouble sends: a customer, a draft, lines, finalize, send."""
+    start_over(home, address)
+    publish(home.path, "2026-09", address)
+    assert_all_there_once(home, address)
+    start_over(home, address)
+    return 5 * len(CUSTOMERS) - 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_that_is_killed_at_any_request_is_continued(home: Home, address: str, when: str) -> None:
+    requests = requests_of_a_run(home, address)
+    chosen = random.Random(when).sample(range(1, requests + 1), min(requests, SCHEDULES // 2))
+    for at in chosen:
+        start_over(home, address)
+        run_and_die(home, address, at, when)
+        assert publish(home.path, "2026-09", address).problems == []
+        assert_all_there_once(home, address)
+
+
+@pytest.mark.parametrize(("kind", "after_commit"), KINDS)
+def test_trouble_at_any_request_is_got_over(home: Home, address: str, kind: str, after_commit: bool) -> None:
+    requests = requests_of_a_run(home, address)
+    seed = random.Random(f"{kind}{after_commit}")
+    for _ in range(max(SCHEDULES // 12, 1)):
+        start_over(home, address)
+        faults = [
+            {"at": at, "kind": kind, "after_commit": after_commit, "seconds": 0.8}
+            for at in seed.sample(range(1, requests + 1), seed.choice([1, 1, 2, 5]))
+        ]
+        order_faults(address, faults)
+        publish(home.path, "2026-09", address)
+        order_faults(address, [])
+        assert publish(home.path, "2026-09", address).problems == []
+        assert_all_there_once(home, address)
+
+
+def test_several_kills_and_faults_one_after_the_other(home: Home, address: str) -> None:
+    seed = random.Random(7)
+    for _ in range(max(SCHEDULES // 6, 2)):
+        start_over(home, address)
+        for _ in range(3):
+            kind, after_commit = seed.choice(KINDS)
+            order_faults(address, [{"at": seed.randint(1, 30), "kind": kind, "after_commit": after_commit, "seconds": 0.8}])
+            run_and_die(home, address, seed.randint(1, 15), seed.choice(["before", "after"]))
+        order_faults(address, [])
+        assert publish(home.path, "2026-09", address).problems == []
+        assert_all_there_once(home, address)
+
+
+def test_two_publishers_at_once_publish_everything_once(fresh: Home, address: str) -> None:
+    processes = [PROCESSES.Process(target=publish, args=(fresh.path, "2026-09", address)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert_all_there_once(fresh, address)
+
+
+def test_two_publishers_that_share_no_lock_publish_everything_once(fresh: Home, address: str, tmp_path: Path) -> None:
+    """Two machines with a copy of the ledger each: the idempotency keys are what they share."""
+    copy = Home(tmp_path / "copy")
+    shutil.copytree(fresh.path, copy.path)
+    processes = [PROCESSES.Process(target=publish, args=(one.path, "2026-09", address)) for one in (fresh, copy)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert publish(fresh.path, "2026-09", address).problems == []
+    assert_all_there_once(fresh, address)
+
+
+def test_a_lost_outbox_is_found_again_in_stripe_long_after_the_keys_expired(fresh: Home, address: str) -> None:
+    publish(fresh.path, "2026-09", address)
+    for folder in (fresh.publications, fresh.outbox):
+        shutil.rmtree(folder)
+    # The keys are not looked at: nothing is asked of Stripe but what is there.
+    result = publish(fresh.path, "2026-09", address)
+    assert (result.counts["published"], result.problems) == (len(CUSTOMERS), [])
+    assert_all_there_once(fresh, address)
+
+
+def test_a_stripe_that_is_down_ends_the_run_with_one_message(fresh: Home, address: str) -> None:
+    with open_outbox(fresh, is_live=False):
+        pass
+    started = time.monotonic()
+    outcome = billhouse_with_address(fresh, "http://127.0.0.1:9")
+    assert outcome.code == 1
+    assert "cannot be reached" in outcome.stderr
+    assert outcome.stderr.count("\n") < 6
+    assert time.monotonic() - started < 120
+    assert published_invoices(fresh, is_live=False) == frozenset()
+
+
+def billhouse_with_address(home: Home, address: str) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STRIPE_API_KEY", "sk_test_x")
+        patch.setenv("BILLHOUSE_STRIPE_URL", address)
+        patch.setattr("pipeline.stripe.client.Patience.attempts", 2)
+        return billhouse(home.path, "publish", "2026-09")
