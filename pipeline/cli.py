@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -187,6 +187,80 @@ def publish(
         result = publish_and_refresh(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.publish_result(result))
     if result.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def credit_note(
+    context: typer.Context,
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="A published invoice.", show_default=False)],
+    memo: Annotated[str, typer.Option(help="What the customer reads on it.")] = "",
+    settle: Annotated[
+        str, typer.Option(help="Where the money goes if it was paid: balance, refund, or outside (of Stripe).")
+    ] = "balance",
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who issues it. Default: whoever is logged in.", show_default=False)
+    ] = None,
+    live: Live = False,
+    as_json: Json = False,
+) -> None:
+    """Credit now, on a published invoice, what it bills beyond what is due; else the next invoice would correct it.
+
+    Land the correction and build first. Exactly once, and safe to repeat. To forgive what is due, land a goodwill grant.
+    """
+    if settle not in ("balance", "refund", "outside"):
+        raise WrongUsageError(f"--settle is '{settle}'.", "Use balance, refund or outside.")
+    from pipeline.publishing import credit_and_refresh
+
+    home = Home.open(context.obj)
+    with _progress("Crediting") as follow:
+        result = credit_and_refresh(
+            home,
+            invoice_id,
+            by=by,
+            memo=memo,
+            settlement=cast(Any, settle),
+            allow_live=live,
+            on_progress=follow,
+        )
+    _show(as_json, result.as_dict(), lambda: console.credit_note_result(result))
+
+
+@app.command()
+def sync_stripe(
+    context: typer.Context,
+    full: Annotated[bool, typer.Option("--full", help="List everything, not only what changed since the last time.")] = False,
+    live: Live = False,
+    as_json: Json = False,
+) -> None:
+    """Mirror Stripe: customers, subscriptions, invoices, payments, credit notes and events, into raw/stripe/ and the reports."""
+    from pipeline.publishing import sync_and_refresh
+
+    home = Home.open(context.obj)
+    with _progress("Mirroring") as follow:
+        result = sync_and_refresh(home, full=full, allow_live=live, on_progress=follow)
+    _show(as_json, result.as_dict(), lambda: console.sync_result(result))
+
+
+@app.command()
+def reconcile(
+    context: typer.Context,
+    period: Annotated[
+        str | None,
+        typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold our invoices against Stripe's, as of the last sync, and show what differs; exits with 1 where something does.
+
+    Also what is paid, open and overdue.
+    """
+    month = BillingPeriod.parse(period) if period is not None else None
+    from pipeline.reports import reconciliation
+
+    result = reconciliation(Home.open(context.obj), month)
+    _show(as_json, result, lambda: console.reconciliation(result))
+    if result["differences"]:
         raise typer.Exit(1)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.ledger import CloseResult
     from pipeline.price_check import PriceCheck
     from pipeline.simulation import Simulation
+    from pipeline.stripe.credit_notes import CreditNoteResult
+    from pipeline.stripe.mirror import SyncResult
     from pipeline.stripe.publish import PublishResult
     from pipeline.verify import VerifyResult
     from pipeline.warehouse import BuildResult
@@ -150,6 +152,49 @@ def publish_result(result: PublishResult) -> None:
         out.print(f"{counts['not_collected']:,} are on plans that collect nothing (hobby), and stay here.")
     for problem in result.problems:
         out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
+
+
+def credit_note_result(result: CreditNoteResult) -> None:
+    """What was credited."""
+    if result.credit_note_id:
+        out.print(
+            f"Credited [bold]{money(result.amount, result.currency)}[/] on {result.invoice_id}, in {result.where}:"
+            f" {result.credit_note_id}."
+        )
+        for line in result.lines:
+            out.print(f"  {money(line['amount'], result.currency):>16}  {escape(line['description'])}", soft_wrap=True)
+    for earlier in result.published:
+        if earlier != result.credit_note_id:
+            out.print(f"{earlier}, issued before, is in Stripe now.")
+
+
+def sync_result(result: SyncResult) -> None:
+    """What was mirrored."""
+    what = "everything" if result.is_full else "what changed"
+    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in result.counts.items() if count) or "nothing new"
+    out.print(f"Mirrored {what} from {result.where}: {counts}.")
+
+
+def reconciliation(result: dict[str, Any]) -> None:
+    """What differs from Stripe, and what is paid, open and overdue."""
+    if result["differences"]:
+        table = _table("difference", "invoice", "in Stripe", "customer", "its status", ">ours", ">Stripe's")
+        for row in result["differences"][:_SHOWN]:
+            ours, theirs = (
+                money(row[name], row["currency"]) if row[name] is not None else "-"
+                for name in ("total_amount", "stripe_total_amount")
+            )
+            shown = (row[name] or "-" for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
+            table.add_row(f"[red]{row['difference']}[/]", *shown, ours, theirs)
+        out.print(table)
+        if len(result["differences"]) > _SHOWN:
+            out.print(f"and {len(result['differences']) - _SHOWN:,} more: billhouse reconcile --json")
+        out.print("What each means and what to do: docs/stripe.md")
+    else:
+        out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
+    for row in result["sums"]:
+        amounts = (f"{name} {money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue"))
+        out.print(f"{row['invoices']:,} invoices: {', '.join(amounts)} (as of the sync of {row['synced_at']:%Y-%m-%d %H:%M} UTC)")
 
 
 def export_result(result: ExportResult) -> None:

@@ -146,6 +146,13 @@ class Currency(_Row):
     minor_unit_digits: Annotated[int, Field(ge=0, le=3)]
 
 
+class StripePrice(_Row):
+    """A row of stripe_prices.csv: a Stripe subscription to this price puts its customer on this plan."""
+
+    stripe_price_id: Annotated[str, Field(pattern="^price_")]
+    plan_id: Name
+
+
 @dataclass(frozen=True)
 class _File:
     """One seed file: its rows' shape, and what no two of its rows may share."""
@@ -168,6 +175,7 @@ FILES: dict[str, _File] = {
         MeterRate, ("plan_id", "contract_id", "meter_id", "currency", "valid_from"), "rate_id", "replaces_rate_id"
     ),
     "rate_tiers.csv": _File(RateTier, ("rate_id", "above_quantity")),
+    "stripe_prices.csv": _File(StripePrice, ("stripe_price_id",)),
 }
 
 Rows = dict[str, list[tuple[int, _Row]]]

@@ -1,4 +1,4 @@
-"""Approves, publishes, and shows it in the reports."""
+"""Approves, publishes, corrects and mirrors, and shows it in the reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pipeline.approvals import ApprovalResult, approve
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
+from pipeline.stripe.credit_notes import CreditNoteResult, Settlement, issue_credit_note
+from pipeline.stripe.mirror import SyncResult, sync_stripe
 from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.publish import PublishResult, publish_period
 from pipeline.warehouse import OnProgress, build, is_current, last_build
@@ -49,6 +51,33 @@ def publish_and_refresh(
     result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
     if not dry_run:
         _refresh(home, on_progress)
+    return result
+
+
+def sync_and_refresh(
+    home: Home, *, full: bool = False, allow_live: bool = False, on_progress: OnProgress | None = None
+) -> SyncResult:
+    """Mirror what changed in Stripe, then build again so that the reports show it."""
+    result = sync_stripe(home, full=full, allow_live=allow_live, on_progress=on_progress)
+    _refresh(home, on_progress)
+    return result
+
+
+def credit_and_refresh(
+    home: Home,
+    invoice_id: str,
+    *,
+    by: str | None = None,
+    memo: str = "",
+    settlement: Settlement = "balance",
+    allow_live: bool = False,
+    on_progress: OnProgress | None = None,
+) -> CreditNoteResult:
+    """Issue a credit note (see pipeline.stripe.credit_notes), then build again so that the drafts correct it no more."""
+    result = issue_credit_note(
+        home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
+    )
+    _refresh(home, on_progress)
     return result
 
 

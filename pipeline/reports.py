@@ -67,3 +67,36 @@ def read_status(home: Home) -> dict[str, Any]:
         "closed": [str(period) for period in closed_periods(home)],
         "months": months,
     }
+
+
+def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str, Any]:
+    """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency.
+
+    Raises BillhouseError where Stripe was never mirrored: nothing compared is no agreement.
+    """
+    chosen = "period = $period or period is null" if period else "true"
+    asked = {"period": str(period)} if period else {}
+    with open_reports(home) as reports:
+        differences = _dictionaries(
+            reports,
+            "select invoice_id, stripe_invoice_id, customer_id, period, currency, total_amount, stripe_total_amount,"
+            f" stripe_status, difference from stripe_reconciliation where difference <> 'none' and ({chosen}) order by all",
+            asked,
+        )
+        sums = _dictionaries(
+            reports,
+            "select currency, count(*) as invoices, sum(total_amount) as total_amount, sum(paid_amount) as paid_amount,"
+            " sum(open_amount) as open_amount, sum(overdue_amount) as overdue_amount, sum(credited_amount) as credited_amount,"
+            f" max(synced_at) as synced_at from stripe_reconciliation where ({chosen}) and total_amount is not null"
+            " group by currency order by currency",
+            asked,
+        )
+    if not (differences or sums) and not any((home.raw / "stripe" / "syncs").glob("2*.parquet")):
+        raise BillhouseError("Stripe was never mirrored.", "billhouse sync-stripe")
+    return {"differences": differences, "sums": sums}
+
+
+def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    result = reports.execute(sql, parameters)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

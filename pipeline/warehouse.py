@@ -29,6 +29,8 @@ from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
+from pipeline.stripe.credit_note_files import ensure_credit_notes
+from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
 
 _UNFINISHED = "a build that has not finished"
@@ -112,6 +114,8 @@ def prepare_build(home: Home, as_of: datetime) -> None:
     ensure_ledger(home)
     ensure_publications(home)
     ensure_approvals(home)
+    ensure_mirror(home)
+    ensure_credit_notes(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / "build" / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, exist_ok=True)
@@ -177,7 +181,11 @@ def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> boo
 def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
     """SHA-256 over everything a build reads: what landed, what was closed and published, price book, models and settings."""
     digest = hashlib.sha256(f"{as_of.isoformat()}|{Settings.load().model_dump_json()}".encode())
-    for folder in (home.raw / "landed_files", home.closes, home.approvals, home.publications):
+    truths = (
+        *(home.raw / "landed_files", home.raw / "stripe" / "syncs"),
+        *(home.closes, home.approvals, home.publications, home.credit_notes),
+    )
+    for folder in truths:
         for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
             digest.update(landed.encode() + b"\0")
     for source in ("seeds", "models", "macros"):

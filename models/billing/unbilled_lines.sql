@@ -22,7 +22,6 @@ movements as (
 
     union all
 
-    -- What was carried forward is no due line: the credits' model settles it.
     select
         customer_id,
         service_period,
@@ -37,8 +36,7 @@ movements as (
         unit_amount,
         -amount as amount,
         true as is_billed
-    from {{ ref('stg_billed_lines') }}
-    where line_type <> 'carry_forward'
+    from {{ ref('billed_amounts') }}
 
 ),
 

@@ -61,6 +61,8 @@ select
     invoices.period,
     invoices.currency,
     case
+        -- A draft in Stripe is none any more: it was finalized, and who deleted or reopened it is told by the reconciliation.
+        when mirrored.stripe_status in ('open', 'paid', 'void', 'uncollectible') then mirrored.stripe_status
         when publications.invoice_id is not null then 'published'
         when approvals.is_approved then 'approved'
         else invoices.status
@@ -76,7 +78,7 @@ select
     invoices.customer_email,
     coalesce(publications.stripe_customer_id, invoices.stripe_customer_id) as stripe_customer_id,
     publications.stripe_invoice_id,
-    publications.stripe_status,
+    coalesce(mirrored.stripe_status, publications.stripe_status) as stripe_status,
     case when approvals.is_approved then approvals.decided_by end as approved_by,
     {{ from_utc('invoices.closed_at') }} as closed_at,
     {{ from_utc('case when approvals.is_approved then approvals.decided_at end') }} as approved_at,
@@ -91,3 +93,4 @@ left join {{ ref('stg_approvals') }} as approvals
         invoices.invoice_id = approvals.invoice_id
         and invoices.status = 'closed'
         and approvals.recency = 1
+left join {{ ref('stg_stripe_invoices') }} as mirrored on publications.stripe_invoice_id = mirrored.stripe_invoice_id

@@ -8,6 +8,7 @@ select
     total_amount,
     currency,
     hosted_invoice_url,
+    content_hash,
     {{ to_utc('published_at') }} as published_at
 from {{ landed('ledger/publications') }}
 -- Test money never meets real money: once anything is live, only what is live counts.

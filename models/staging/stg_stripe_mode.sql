@@ -1,3 +1,13 @@
--- One row: whether the house has gone live. From its first live publication on, what was tried in test mode is not shown.
+-- One row: whether the house has gone live. From its first live publication or sync on, what was tried in test mode is not shown.
+with
+
+modes as (
+
+    select livemode from {{ landed('ledger/publications') }}
+    union all
+    select livemode from {{ landed('raw/stripe/syncs') }}
+
+)
+
 select coalesce(max(case when livemode then 1 else 0 end), 0) = 1 as is_live
-from {{ landed('ledger/publications') }}
+from modes

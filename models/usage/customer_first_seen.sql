@@ -17,7 +17,7 @@ seen_subscriptions as (
     select
         customer_id,
         min(effective_at) as first_subscribed_at
-    from {{ ref('stg_subscriptions') }}
+    from {{ ref('plan_records') }}
     where effective_at <= (select as_of from {{ ref('stg_build_inputs') }})
     group by customer_id
 

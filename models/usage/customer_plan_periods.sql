@@ -12,7 +12,7 @@ standing_records as (
             partition by customer_id, effective_at
             order by landed_sequence desc, file_row desc
         ) as recency
-    from {{ ref('stg_subscriptions') }}
+    from {{ ref('plan_records') }}
     where effective_at <= (select as_of from {{ ref('stg_build_inputs') }})
 
 ),

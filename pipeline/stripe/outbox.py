@@ -78,15 +78,15 @@ class Outbox:
         """Write down that Stripe has an invoice or a credit note, whole."""
         self._append({"step": _PUBLISHED, "publication": row}, is_synced=True)
 
-    def sent(self) -> frozenset[str]:
-        """Our ids of the invoices that were mailed in this mode, by any run before."""
-        files = sorted(self.home.outbox.glob("*.parquet"))
+    def delivered(self, step: Step) -> frozenset[str]:
+        """Our ids of the documents for which a step was done in this mode, by any run: invoices mailed, credit notes given."""
+        files = [str(file) for file in sorted(self.home.outbox.glob("*.parquet"))]
         if not files:
             return frozenset()
         rows = duckdb.execute(
             "select distinct invoice_id from read_parquet($files)"
-            " where step = 'send' and state in ('done', 'found') and livemode = $livemode",
-            {"files": [str(file) for file in files], "livemode": self.is_live},
+            " where step = $step and state in ('done', 'found') and livemode = $livemode",
+            {"files": files, "step": step, "livemode": self.is_live},
         ).fetchall()
         return frozenset(invoice_id for (invoice_id,) in rows)
 

@@ -158,7 +158,7 @@ class _Publisher:
         with told_plainly():
             self._invoices = ExistingInvoices(connection, min(closed_at, datetime.now(UTC)))
         self._customers = ExistingCustomers(home, self._steps)
-        self._sent = outbox.sent()
+        self._sent = outbox.delivered("send")
 
     def publish(self, closed: ClosedInvoice, result: PublishResult) -> Outcome:
         """Publish one invoice, or say why not. Raises HopelessError for what would fail for every invoice."""

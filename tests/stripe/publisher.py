@@ -36,7 +36,7 @@ def publish(home: Path, period: str, address: str) -> PublishResult:
 
 
 def publish_and_die(home: Path, period: str, address: str, at: int, when: When) -> None:
-    """Publish, and kill this process at the n-th request that writes: before it leaves, or when its answer is there."""
+    """Publish, and kill this process at the n-th request that writes: before it leaves, or when it is answered or lost."""
     with quick_connection(address) as connection:
         die_at(connection, at, when)
         publish_period(Home(home), BillingPeriod.parse(period), client=connection)
@@ -56,10 +56,11 @@ def die_at(connection: StripeConnection, at: int, when: When) -> None:
             is_last = count == at
         if is_last and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        answer = real(method, *words, **more)
-        if is_last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return answer
+        try:
+            return real(method, *words, **more)
+        finally:
+            if is_last:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     requestor.request = request
 

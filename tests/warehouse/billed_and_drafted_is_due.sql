@@ -26,6 +26,20 @@ movements as (
         plan_id,
         meter_id,
         rate_id,
+        amount,
+        quantity
+    from {{ ref('credit_note_lines') }}
+
+    union all
+
+    select
+        customer_id,
+        service_period,
+        line_type,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
         -amount as amount,
         -quantity as quantity
     from {{ ref('due_lines') }}

@@ -1,0 +1,58 @@
+{# A field of an object of Stripe's, which is kept whole as JSON, as text; null where it is not there. #}
+{% macro json_text(body, path) -%}
+    {{ adapter.dispatch('json_text')(body, path) }}
+{%- endmacro %}
+
+{% macro duckdb__json_text(body, path) -%}
+    json_extract_string({{ body }}, '$.{{ path }}')
+{%- endmacro %}
+
+{% macro spark__json_text(body, path) -%}
+    get_json_object({{ body }}, '$.{{ path }}')
+{%- endmacro %}
+
+{# An instant that Stripe gives in seconds since 1970, as UTC. #}
+{% macro from_unix(seconds) -%}
+    {{ adapter.dispatch('from_unix')(seconds) }}
+{%- endmacro %}
+
+{% macro duckdb__from_unix(seconds) -%}
+    make_timestamp(cast({{ seconds }} as bigint) * 1000000)
+{%- endmacro %}
+
+{% macro spark__from_unix(seconds) -%}
+    to_utc_timestamp(timestamp_seconds(cast({{ seconds }} as bigint)), current_timezone())
+{%- endmacro %}
+
+{# What is mirrored of one kind, in the mode that the house is in, from syncs that are complete; recency 1 is the latest row of an id.
+   A full sync listed all there is: what only syncs before it saw is gone. Events are never gone, Stripe only forgets them. #}
+{% macro mirrored(kind) -%}
+    (
+        select
+            stripe_id,
+            parent_id,
+            sync_id,
+            is_deleted,
+            body,
+            row_number() over (partition by stripe_id order by sync_id desc) as recency
+        from {{ landed('raw/stripe/' ~ kind) }}
+        where
+            livemode = (select is_live from {{ ref('stg_stripe_mode') }})
+            and sync_id in (select sync_id from {{ ref('stg_stripe_syncs') }})
+            {%- if kind != 'events' %}
+            and sync_id >= (
+                select max(sync_id) from {{ ref('stg_stripe_syncs') }}
+                where is_full and is_live = (select is_live from {{ ref('stg_stripe_mode') }})
+            )
+            {%- endif %}
+    )
+{%- endmacro %}
+
+{# Whole minor units of a currency as an amount: 1234 cents -> 12.340. Exact: a division of whole numbers by 1, 10, 100 or 1000. #}
+{% macro in_units(minor_units, minor_units_per_unit) -%}
+    cast(
+        cast({{ minor_units }} as decimal(18, 0))
+        * cast(case {{ minor_units_per_unit }} when 1 then 1 when 10 then 0.1 when 100 then 0.01 when 1000 then 0.001 end as decimal(4, 3))
+        as decimal(18, 3)
+    )
+{%- endmacro %}

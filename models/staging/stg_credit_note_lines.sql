@@ -1,0 +1,23 @@
+-- What credit notes gave back, negative, in the mode that the house is in. Facts: never edited.
+select
+    credit_note_id,
+    invoice_id,
+    stripe_invoice_id,
+    customer_id,
+    service_period,
+    line_type,
+    plan_id,
+    meter_id,
+    rate_id,
+    quantity,
+    billable_quantity,
+    unit,
+    unit_amount,
+    amount,
+    currency,
+    description,
+    memo,
+    issued_by,
+    {{ to_utc('issued_at') }} as issued_at
+from {{ landed('ledger/credit_notes') }}
+where livemode = (select is_live from {{ ref('stg_stripe_mode') }})

@@ -1,0 +1,9 @@
+-- Syncs that are complete: what they mirrored counts.
+select
+    sync_id,
+    livemode as is_live,
+    is_full,
+    {{ to_utc('started_at') }} as started_at,
+    {{ to_utc('events_through') }} as events_through,
+    objects as object_count
+from {{ landed('raw/stripe/syncs') }}

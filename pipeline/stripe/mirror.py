@@ -1,0 +1,266 @@
+"""Mirrors Stripe into raw/stripe/, as Parquet: what changed since the last time, told by Stripe's events.
+
+    raw/stripe/<kind>/<sync>.parquet    objects as Stripe gave them, whole, as JSON: the latest row of an id stands
+    raw/stripe/syncs/<sync>.parquet     one row a sync that is complete: only its rows count
+
+The first sync of a mode lists everything; so does one after more than 29 days, because Stripe tells of events for 30. The
+others list the events since, and fetch what those speak of. Killed at any instant, the next sync does it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import stripe
+from filelock import FileLock
+
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+from pipeline.stripe.client import StripeConnection, connect
+from pipeline.stripe.existing import PAGE
+from pipeline.stripe.steps import told_plainly
+
+_WORKERS = 8
+_ROWS_AT_ONCE = 500
+_EVENTS_REACH_BACK = timedelta(days=29)
+_OVERLAP = timedelta(minutes=10)
+"""Events may show up late in the list; those that were seen before are left out."""
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+OBJECTS = pa.schema(
+    {
+        "sync_id": pa.string(),
+        "livemode": pa.bool_(),
+        "stripe_id": pa.string(),
+        "parent_id": pa.string(),
+        "created_at": _INSTANT,
+        "is_deleted": pa.bool_(),
+        "body": pa.string(),
+    }
+)
+SYNCS = pa.schema(
+    {
+        "sync_id": pa.string(),
+        "livemode": pa.bool_(),
+        "is_full": pa.bool_(),
+        "started_at": _INSTANT,
+        "events_through": _INSTANT,
+        "objects": pa.int64(),
+    }
+)
+# What is mirrored -> the name of the client's service for it, and the `object` that events call it.
+_KINDS = {
+    "customers": "customer",
+    "subscriptions": "subscription",
+    "invoices": "invoice",
+    "invoice_payments": "invoice_payment",
+    "credit_notes": "credit_note",
+}
+COLLECTIONS = (*_KINDS, "invoice_lines", "events")
+_LIST_ALL: dict[str, dict[str, Any]] = {"subscriptions": {"status": "all"}}
+
+OnProgress = Callable[[str, int, int], None]
+Row = dict[str, Any]
+
+
+@dataclass
+class SyncResult:
+    """What was mirrored."""
+
+    where: str
+    is_full: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    """Objects by kind."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"where": self.where, "is_full": self.is_full, "objects": self.counts}
+
+
+def ensure_mirror(home: Home) -> None:
+    """Zero-row files, so that the models find the collections before the first sync."""
+    for collection in (*COLLECTIONS, "syncs"):
+        target = home.raw / "stripe" / collection / "_schema.parquet"
+        if not target.exists():
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with replace_atomically(target) as path:
+                pq.write_table((SYNCS if collection == "syncs" else OBJECTS).empty_table(), path)
+
+
+def sync_stripe(
+    home: Home,
+    *,
+    full: bool = False,
+    client: StripeConnection | None = None,
+    allow_live: bool = False,
+    on_progress: OnProgress | None = None,
+) -> SyncResult:
+    """Mirror what changed since the last sync; `full`: everything. One sync at a time.
+
+    Raises BillhouseError for a key that may not be used, and where Stripe refuses it or cannot be reached.
+    """
+    ensure_mirror(home)
+    with (
+        FileLock(home.raw / "stripe" / ".lock", mode=0o600),
+        nullcontext(client) if client else connect(home, allow_live=allow_live) as connection,
+        told_plainly(),
+    ):
+        return _Sync(home, connection, full, on_progress or (lambda *_: None)).run()
+
+
+class _Sync:
+    """One sync."""
+
+    def __init__(self, home: Home, connection: StripeConnection, full: bool, on_progress: OnProgress) -> None:
+        self._home = home
+        self._connection = connection
+        self._stripe: Any = connection.client.v1
+        self._on_progress = on_progress
+        self._started_at = datetime.now(UTC)
+        self._sync_id = f"{self._started_at:%Y%m%dT%H%M%S%f}"
+        self._through = None if full else self._events_through()
+
+    def run(self) -> SyncResult:
+        """Everything, or what the events speak of; the sync's own row last, which makes it count."""
+        result = SyncResult(self._connection.where, self._through is None)
+        known = self._known_events()
+        since = {"created": {"gte": int((self._through - _OVERLAP).timestamp())}} if self._through else {}
+        events = [event for event in self._list("events", since) if event["id"] not in known]
+        result.counts["events"] = self._write("events", map(self._row, events))
+        touched: dict[str, dict[str, datetime]] = {kind: {} for kind in _KINDS}
+        by_object = {name: kind for kind, name in _KINDS.items()}
+        for event in events:
+            shown = event["data"]["object"]
+            if shown.get("object") in by_object and shown.get("id"):
+                touched[by_object[shown["object"]]][shown["id"]] = _instant(event["created"])
+        for done, kind in enumerate(_KINDS):
+            self._on_progress(kind, done, len(_KINDS))
+            objects = self._list(kind, _LIST_ALL.get(kind, {})) if result.is_full else self._fetch(kind, touched[kind])
+            result.counts[kind] = self._mirror(kind, objects)
+        latest = max((_instant(event["created"]) for event in events), default=self._through or self._started_at)
+        row = {
+            "sync_id": self._sync_id,
+            "livemode": self._connection.is_live,
+            "is_full": result.is_full,
+            "started_at": self._started_at,
+            "events_through": max(latest, self._through or latest),
+            "objects": sum(result.counts.values()),
+        }
+        with replace_atomically(self._home.raw / "stripe" / "syncs" / f"{self._sync_id}.parquet") as path:
+            pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), path)
+        return result
+
+    def _mirror(self, kind: str, objects: Iterable[Row]) -> int:
+        if kind != "invoices":
+            return self._write(kind, map(self._row, objects))
+        invoices, lines = [], []
+        for invoice in objects:
+            lines += [self._row(line, invoice["id"]) for line in self._lines(invoice)]
+            invoices.append(self._row({name: value for name, value in invoice.items() if name != "lines"}))
+        self._write("invoice_lines", lines)
+        return self._write(kind, invoices)
+
+    def _lines(self, invoice: Row) -> list[Row]:
+        """All lines of an invoice: Stripe shows the first ten with it."""
+        lines = invoice.get("lines") or {"data": [], "has_more": False}
+        if not lines["has_more"]:
+            return list(lines["data"])
+        pages = self._connection.call(
+            lambda: list(self._stripe.invoices.line_items.list(invoice["id"], {"limit": PAGE}).auto_paging_iter())
+        )
+        return [_plain(line) for line in pages]
+
+    def _list(self, kind: str, params: Row) -> Iterator[Row]:
+        """All of a kind, newest first; each page is asked for again where it fails."""
+        service = getattr(self._stripe, kind)
+        asked: Row = {**params, "limit": PAGE}
+        while True:
+            page = self._connection.call(service.list, asked)
+            yield from map(_plain, page.data)
+            if not page.has_more or not page.data:
+                return
+            asked["starting_after"] = page.data[-1].id
+
+    def _fetch(self, kind: str, touched: dict[str, datetime]) -> Iterator[Row]:
+        """Objects by their ids, as they are now; one that is gone is told as deleted."""
+        service = getattr(self._stripe, kind)
+
+        def fetch(item: tuple[str, datetime]) -> Row:
+            id, told_at = item
+            try:
+                return _plain(self._connection.call(service.retrieve, id))
+            except stripe.InvalidRequestError as error:
+                if error.code != "resource_missing":
+                    raise
+                return {"id": id, "deleted": True, "created": int(told_at.timestamp())}
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            yield from pool.map(fetch, sorted(touched.items()))
+
+    def _row(self, body: Row, parent_id: str | None = None) -> Row:
+        return {
+            "sync_id": self._sync_id,
+            "livemode": self._connection.is_live,
+            "stripe_id": body["id"],
+            "parent_id": parent_id,
+            "created_at": _instant(body["created"]) if "created" in body else None,
+            "is_deleted": bool(body.get("deleted")),
+            "body": json.dumps(body, sort_keys=True),
+        }
+
+    def _write(self, collection: str, rows: Iterable[Row]) -> int:
+        """Stream rows to the collection's file of this sync; none, no file."""
+        rows = iter(rows)
+        first = next(rows, None)
+        if first is None:
+            return 0
+        rows, count = chain([first], rows), 0
+        with (
+            replace_atomically(self._home.raw / "stripe" / collection / f"{self._sync_id}.parquet") as path,
+            pq.ParquetWriter(path, OBJECTS, compression="zstd") as writer,
+        ):
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                writer.write_table(pa.Table.from_pylist(some, schema=OBJECTS))
+                count += len(some)
+        return count
+
+    def _events_through(self) -> datetime | None:
+        """Until when the events of this mode are mirrored; None where everything must be listed."""
+        syncs = pq.read_table(self._home.raw / "stripe" / "syncs", schema=SYNCS).to_pylist()
+        through = max((row["events_through"] for row in syncs if row["livemode"] == self._connection.is_live), default=None)
+        return through if through is not None and self._started_at - through < _EVENTS_REACH_BACK else None
+
+    def _known_events(self) -> frozenset[str]:
+        if self._through is None:
+            return frozenset()
+        rows = duckdb.execute(
+            "select stripe_id from read_parquet($events) where created_at >= $since and livemode = $livemode"
+            " and sync_id in (select sync_id from read_parquet($syncs))",
+            {
+                "events": str(self._home.raw / "stripe" / "events" / "*.parquet"),
+                "syncs": str(self._home.raw / "stripe" / "syncs" / "*.parquet"),
+                "since": self._through - _OVERLAP,
+                "livemode": self._connection.is_live,
+            },
+        ).fetchall()
+        return frozenset(id for (id,) in rows)
+
+
+def _plain(found: Any) -> Row:
+    """An object of Stripe's as plain data."""
+    body: Row = json.loads(str(found))
+    return body
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

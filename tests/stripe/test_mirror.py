@@ -1,0 +1,305 @@
+"""Stripe mirrored back: what is paid, what differs, what subscriptions say, and credit notes, each exactly once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stripe
+
+from pipeline.errors import BillhouseError
+from pipeline.home import Home
+from pipeline.stripe.client import StripeConnection, local_emulator
+from pipeline.stripe.credit_note_files import read_credit_notes
+from pipeline.stripe.credit_notes import issue_credit_note
+from pipeline.stripe.existing import metadata_of
+from pipeline.stripe.mirror import sync_stripe
+from pipeline.warehouse import build
+from tests.support import Outcome, billhouse, event, query, write_jsonl
+
+AS_OF = "2026-10-05T00:00:00Z"
+CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
+    """A home with September closed, approved and in the local Stripe: seven customers on Pro."""
+    folder = tmp_path_factory.mktemp("mirror")
+    home = folder / "home"
+    shutil.copytree(parsed_project, home / ".dbt" / "target")
+    usage = []
+    for name in CUSTOMERS:
+        usage.append(
+            event("start", "2026-09-10T10:00:00Z", user=name, sandbox=f"box-{name}", vcpu_count=1000, memory_gb=1, storage_gb=1)
+        )
+        usage.append(event("stop", "2026-09-10T15:00:00Z", user=name, sandbox=f"box-{name}"))
+    plans = [{"customer_id": name, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for name in CUSTOMERS]
+    for words in (
+        ("land", write_jsonl(folder / "usage.jsonl", usage)),
+        ("land", "--kind", "subscriptions", write_jsonl(folder / "plans.jsonl", plans)),
+        ("build", "--as-of", AS_OF),
+        ("close", "2026-09"),
+        ("approve", "2026-09", "--all"),
+        ("publish", "2026-09"),
+    ):
+        assert billhouse(home, *words).code == 0
+    return home
+
+
+@pytest.fixture
+def home(published: Path, tmp_path: Path) -> Home:
+    shutil.copytree(published, tmp_path / "home")
+    return Home.open(tmp_path / "home")
+
+
+@pytest.fixture
+def run(home: Home) -> Callable[..., Outcome]:
+    return lambda *words: billhouse(home.path, *words)
+
+
+@pytest.fixture
+def emulator(home: Home) -> Iterator[StripeConnection]:
+    with local_emulator(home) as connection:
+        yield connection
+
+
+def invoices_by_customer(home: Home, connection: StripeConnection) -> dict[str, Any]:
+    """Stripe's invoice of each of our customers."""
+    ours = {
+        row["stripe_invoice_id"]: row["customer_id"] for row in query(home, "from invoices where stripe_invoice_id is not null")
+    }
+    return {ours[one.id]: one for one in connection.client.v1.invoices.list({"limit": 100}).auto_paging_iter() if one.id in ours}
+
+
+def rebuilt(home: Home) -> None:
+    build(home, datetime.fromisoformat(AS_OF))
+
+
+def test_every_planted_difference_is_found_and_nothing_else(
+    home: Home, emulator: StripeConnection, run: Callable[..., Outcome]
+) -> None:
+    v1: Any = emulator.client.v1
+    there = invoices_by_customer(home, emulator)
+    sync_stripe(home, client=emulator)
+    rebuilt(home)
+    assert {row["difference"] for row in query(home, "from stripe_reconciliation")} == {"none"}
+    assert run("reconcile").code == 0
+
+    v1.invoices.void_invoice(there["ada"].id)
+    v1.invoices.update(there["bob"].id, {"metadata": {"billhouse_content_hash": "by hand"}})
+    v1.credit_notes.create(
+        {
+            "invoice": there["cyd"].id,
+            "lines": [{"type": "custom_line_item", "description": "x", "quantity": 1, "unit_amount": 100}],
+        }
+    )
+    v1.invoices.pay(there["dan"].id)
+    v1.invoices.mark_uncollectible(there["eve"].id)
+    extra = v1.invoices.create({"customer": there["fay"].customer, "collection_method": "send_invoice", "days_until_due": 5})
+    tamper(home, there["fay"].id, total=lambda invoice: edit_item(home, invoice, -100))
+    tamper(home, there["gil"].id, delete=True)
+    sync_stripe(home, client=emulator, full=True)
+    rebuilt(home)
+    found = {(row["customer_id"], row["invoice_id"] is not None): row for row in query(home, "from stripe_reconciliation")}
+    assert {key: row["difference"] for key, row in found.items()} == {
+        ("ada", True): "status",
+        ("bob", True): "edited",
+        ("cyd", True): "credited",
+        ("dan", True): "none",
+        ("eve", True): "none",
+        ("fay", True): "amount",
+        ("fay", False): "extra",
+        ("gil", True): "missing",
+    }
+    assert found["fay", False]["stripe_invoice_id"] == extra.id
+    total = found["dan", True]["total_amount"]
+    assert (found["dan", True]["paid_amount"], found["dan", True]["open_amount"]) == (total, 0)
+    assert (found["eve", True]["paid_amount"], found["eve", True]["open_amount"]) == (0, total)
+    statuses = {row["customer_id"]: row["status"] for row in query(home, "from invoices where period = '2026-09'")}
+    assert statuses == {
+        "ada": "void",
+        "bob": "open",
+        "cyd": "open",
+        "dan": "paid",
+        "eve": "uncollectible",
+        "fay": "open",
+        "gil": "published",
+    }
+    told = run("reconcile", "--json")
+    assert told.code == 1
+    assert len(told.json["differences"]) == 6
+    assert "docs/stripe.md" in run("reconcile").stdout
+
+
+def tamper(home: Home, invoice_id: str, *, delete: bool = False, total: Callable[[str], None] | None = None) -> None:
+    """What Stripe's API would not allow: straight in the emulator's state."""
+    import sqlite3
+
+    if total is not None:
+        total(invoice_id)
+    if delete:
+        with sqlite3.connect(home.stripe_emulator) as state:
+            state.execute("delete from objects where id = ?", (invoice_id,))
+
+
+def edit_item(home: Home, invoice_id: str, by: int) -> None:
+    import json
+    import sqlite3
+
+    with sqlite3.connect(home.stripe_emulator) as state:
+        id, body = state.execute(
+            "select id, body from objects where kind = 'invoiceitem' and invoice = ? limit 1", (invoice_id,)
+        ).fetchone()
+        item = json.loads(body)
+        item["amount"] += by
+        state.execute("update objects set body = ? where id = ?", (json.dumps(item), id))
+
+
+def test_a_sync_fetches_what_changed_and_comes_to_the_same_as_a_full_one(home: Home, emulator: StripeConnection) -> None:
+    v1: Any = emulator.client.v1
+    there = invoices_by_customer(home, emulator)
+    first = sync_stripe(home, client=emulator)
+    assert first.is_full
+    assert first.counts["invoices"] == len(CUSTOMERS)
+    again = sync_stripe(home, client=emulator)
+    assert not again.is_full
+    assert sum(again.counts.values()) == 0
+    v1.invoices.pay(there["ada"].id)
+    draft = v1.invoices.create({"customer": there["bob"].customer, "collection_method": "send_invoice", "days_until_due": 5})
+    v1.invoices.delete(draft.id)
+    changed = sync_stripe(home, client=emulator)
+    assert {kind: count for kind, count in changed.counts.items() if count} == {"events": 4, "invoices": 2, "invoice_payments": 1}
+    rebuilt(home)
+    reports = "select * exclude (synced_at) from stripe_reconciliation order by all"
+    by_events = query(home, reports)
+    assert {row["customer_id"] for row in by_events if row["stripe_status"] == "paid"} == {"ada"}
+    sync_stripe(home, client=emulator, full=True)
+    rebuilt(home)
+    assert query(home, reports) == by_events
+
+
+def test_a_sync_that_dies_leaves_nothing_that_counts(
+    home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "pipeline.stripe.mirror.max", lambda *_, **__: 1 / 0, raising=False
+        )  # after every object, before its own row
+        with pytest.raises(ZeroDivisionError):
+            sync_stripe(home, client=emulator, full=True)
+    rebuilt(home)
+    assert query(home, "from stripe_reconciliation") == []
+    sync_stripe(home, client=emulator)
+    rebuilt(home)
+    assert len(query(home, "from stripe_reconciliation")) == len(CUSTOMERS)
+
+
+def over_billed(home: Home, tmp_path: Path, customer: str) -> None:
+    """It turns out that the customer was on hobby all along: the Pro fee was billed and is not due."""
+    record = {"customer_id": customer, "plan_id": "hobby", "effective_at": "2026-09-01T00:00:00Z"}
+    path = write_jsonl(tmp_path / f"correction-{customer}.jsonl", [record])
+    assert billhouse(home.path, "land", "--kind", "subscriptions", path).code == 0
+    rebuilt(home)
+
+
+def test_a_credit_note_gives_back_at_once_what_the_next_invoice_would_have_corrected(
+    home: Home, emulator: StripeConnection, tmp_path: Path
+) -> None:
+    over_billed(home, tmp_path, "ada")
+    (draft,) = query(home, "from invoices where customer_id = 'ada' and status = 'draft'")
+    assert draft["subtotal_amount"] == Decimal("-150.000")
+    there = invoices_by_customer(home, emulator)["ada"]
+    (closed,) = query(home, "from invoices where customer_id = 'ada' and period = '2026-09'")
+    result = issue_credit_note(home, closed["invoice_id"], by="cfo", memo="Sorry", client=emulator)
+    assert (result.amount, result.published) == (Decimal("150.000"), [result.credit_note_id])
+    (note,) = emulator.client.v1.credit_notes.list({"invoice": there.id}).data
+    assert (note.amount, note.memo, metadata_of(note)["billhouse_credit_note_id"]) == (15000, "Sorry", result.credit_note_id)
+    rebuilt(home)
+    assert query(home, "from invoices where customer_id = 'ada' and status = 'draft'") == []
+    assert sum(row["amount"] for row in query(home, "from credit_note_lines")) == Decimal("-150.000")
+    with pytest.raises(BillhouseError, match="nothing to credit"):
+        issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    sync_stripe(home, client=emulator)
+    rebuilt(home)
+    (row,) = query(home, "from stripe_reconciliation where customer_id = 'ada'")
+    assert (row["difference"], row["credited_amount"]) == ("none", Decimal("150.000"))
+    assert billhouse(home.path, "verify").code == 0
+
+
+def test_a_paid_invoice_is_credited_to_the_balance(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
+    there = invoices_by_customer(home, emulator)["bob"]
+    emulator.client.v1.invoices.pay(there.id)
+    over_billed(home, tmp_path, "bob")
+    (closed,) = query(home, "from invoices where customer_id = 'bob' and period = '2026-09'")
+    issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    (note,) = emulator.client.v1.credit_notes.list({"invoice": there.id}).data
+    assert (note.type, note.post_payment_amount) == ("post_payment", 15000)
+
+
+def test_more_than_was_charged_is_not_credited(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
+    v1: Any = emulator.client.v1
+    there = invoices_by_customer(home, emulator)["cyd"]
+    line = {"type": "custom_line_item", "description": "by hand", "quantity": 1, "unit_amount": there.total - 100}
+    v1.credit_notes.create({"invoice": there.id, "lines": [line]})
+    over_billed(home, tmp_path, "cyd")
+    (closed,) = query(home, "from invoices where customer_id = 'cyd' and period = '2026-09'")
+    with pytest.raises(BillhouseError, match=r"only 1\.00 of it was charged"):
+        issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    assert read_credit_notes(home) == {}
+
+
+def test_a_credit_note_whose_delivery_was_cut_off_is_delivered_once(
+    home: Home, emulator: StripeConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over_billed(home, tmp_path, "dan")
+    (closed,) = query(home, "from invoices where customer_id = 'dan' and period = '2026-09'")
+    requestor: Any = emulator.client._requestor
+    real = requestor.request
+
+    def lost(method: str, *words: Any, **more: Any) -> Any:
+        answer = real(method, *words, **more)
+        if method == "post":
+            raise stripe.InvalidRequestError("cut off", None)  # type: ignore[no-untyped-call]
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requestor, "request", lost)
+        with pytest.raises(BillhouseError, match="is issued, and Stripe refused it"):
+            issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    (issued,) = read_credit_notes(home)
+    again = issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    assert again.published == [issued]
+    assert len(emulator.client.v1.credit_notes.list({"invoice": invoices_by_customer(home, emulator)["dan"].id}).data) == 1
+    assert list(read_credit_notes(home)) == [issued]
+
+
+def test_a_subscription_in_stripe_changes_the_plan(
+    home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    v1: Any = emulator.client.v1
+    price = v1.prices.create({"currency": "usd", "unit_amount": 0, "product": "prod_x"})
+    project = tmp_path / "project"
+    from pipeline.home import PROJECT_ROOT
+
+    for part in ("models", "macros", "seeds", "tests/warehouse"):
+        shutil.copytree(PROJECT_ROOT / part, project / part)
+    for file in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(PROJECT_ROOT / file, project / file)
+    (project / "seeds" / "stripe_prices.csv").write_text(f"stripe_price_id,plan_id\n{price.id},pro\n")
+    customer = v1.customers.create({"name": "Zoe", "metadata": {"billhouse_customer_id": "zoe"}})
+    subscription = v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]})
+    sync_stripe(home, client=emulator)
+    started = datetime.fromtimestamp(subscription.start_date, UTC)
+    build(home, datetime(started.year + 1, 1, 1, tzinfo=UTC), project=project)
+    (stay,) = query(home, "from subscriptions where customer_id = 'zoe'")
+    assert (stay["plan_id"], stay["starts_at"]) == ("pro", started)
+    v1.subscriptions.cancel(subscription.id)
+    sync_stripe(home, client=emulator)
+    build(home, datetime(started.year + 1, 1, 1, tzinfo=UTC), project=project)
+    stays = query(home, "from subscriptions where customer_id = 'zoe' order by starts_at")
+    assert stays[-1]["plan_id"] == "hobby"
