@@ -5,6 +5,7 @@ Heavy libraries are imported by the command that needs them: `billhouse --help` 
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import sys
@@ -297,16 +298,23 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
-def check_prices(context: typer.Context, as_json: Json = False) -> None:
-    """Check the price book in seeds/: that it is sound, and that no price was edited which closed invoices used.
+def check_prices(
+    context: typer.Context,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Let edited plans, contracts, meters and currencies correct closed months.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the price book in seeds/: that it is sound, and that no price was edited which held in closed months.
 
-    Where one was, what the edit would change of the closed invoices is reckoned and shown.
+    Where one was, what the edit would change of the closed invoices is reckoned and shown. A rate or fee is corrected by a row
+    that replaces it; an edit of other terms takes effect once it is accepted, and who did so is kept.
     """
     from pipeline.price_check import check_prices as check
 
     home = Home.open(context.obj)
     with _progress("Checking") as follow:
-        result = check(home, on_progress=follow)
+        result = check(home, accept_by=getpass.getuser() if accept else None, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.price_check(result))
     if result.problems:
         raise typer.Exit(1)

@@ -65,6 +65,16 @@ class Home:
         return self.ledger / "closes"
 
     @property
+    def chain(self) -> Path:
+        """A line a close, so that a close that was taken away is missed."""
+        return self.ledger / "chain.txt"
+
+    @property
+    def accepted_terms(self) -> Path:
+        """Price books that somebody accepted although they change closed months: one JSON file each."""
+        return self.ledger / "accepted_terms"
+
+    @property
     def approvals(self) -> Path:
         """Who let which invoice go to Stripe: one Parquet file a decision."""
         return self.ledger / "approvals"

@@ -21,9 +21,20 @@ import pyarrow.parquet as pq
 
 from pipeline.adjustments import refuse_large_adjustments
 from pipeline.errors import BillhouseError
-from pipeline.files import sync_folder
+from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods, read_close
+from pipeline.landing.collections import landed_files
+from pipeline.ledger_files import (
+    PRICE_BOOK,
+    SCHEMAS,
+    SUMS,
+    chain_entry,
+    close_folder,
+    closed_periods,
+    file_sums,
+    read_chain,
+    read_close,
+)
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
@@ -34,6 +45,7 @@ _ORDERS = {
     "invoices": "customer_id, currency",
     "invoice_lines": "customer_id, invoice_id, line_number",
     "credit_applications": "customer_id, invoice_id, grant_id",
+    "credit_grants": "grant_id",
 }
 
 
@@ -77,6 +89,7 @@ def close_period(
     closed months would change too much.
     """
     with home.writing():
+        _complete_chain(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)
             already_closed = False
@@ -115,6 +128,7 @@ def _close(
             refuse_large_adjustments(warehouse, period)
         tables = {table: _draft(warehouse, table, order, period, now) for table, order in _ORDERS.items()}
     _refuse_unbalanced(period, tables)
+    tables["landed_files"] = _landed_since(home)
     tables["close"] = _manifest(home, period, as_of, now, project, tables)
     _write(home, period, tables, project / "seeds")
 
@@ -176,13 +190,24 @@ def _draft_periods(warehouse: duckdb.DuckDBPyConnection) -> list[BillingPeriod]:
 
 
 def _draft(warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period: BillingPeriod, now: datetime) -> pa.Table:
+    # A grant is frozen by the first close after it was given, whether or not its month had an invoice.
+    chosen = "period <= $period" if table == "credit_grants" else "period = $period"
     rows = warehouse.sql(
-        f"select * from invoicing.draft_{table} where period = $period order by {order}", params={"period": str(period)}
+        f"select * replace ($period as period) from invoicing.draft_{table} where {chosen} order by {order}",
+        params={"period": str(period)},
     ).to_arrow_table()
     schema = SCHEMAS[table]
     if "closed_at" in schema.names:
         rows = rows.append_column("closed_at", pa.array([now] * rows.num_rows, pa.timestamp("us", tz="UTC")))
     return rows.select(schema.names).cast(schema)
+
+
+def _landed_since(home: Home) -> pa.Table:
+    """The files that landed since the close before, as their rows in raw/landed_files say."""
+    known = {id for closed in closed_periods(home) for id in read_close(home, closed, "landed_files")["file_id"].to_pylist()}
+    names = SCHEMAS["landed_files"].names
+    rows = [row for path in landed_files(home) for row in pq.read_table(path, columns=names).to_pylist()]
+    return pa.Table.from_pylist([row for row in rows if row["file_id"] not in known], schema=SCHEMAS["landed_files"])
 
 
 def _manifest(
@@ -197,7 +222,6 @@ def _manifest(
         "code_version": importlib.metadata.version("billhouse"),
         "price_book_hash": price_book_hash(project / "seeds"),
         "input_fingerprint": input_fingerprint(home, as_of, project),
-        "landed_files": sum(1 for path in (home.raw / "landed_files").glob("*.parquet") if path.name[0] != "_"),
         **{table: rows.num_rows for table, rows in tables.items()},
         "previous_hash": previous_hash,
     }
@@ -211,7 +235,7 @@ def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
     for name in sorted(manifest):
         if name != "content_hash":
             digest.update(f"{name}={manifest[name]}\n".encode())
-    for table in sorted(_ORDERS):
+    for table in sorted(tables.keys() - {"close"}):
         columns = [pc.cast(column, pa.string()).fill_null("\0") for column in tables[table].itercolumns()]
         for batch in pa.table(columns, names=tables[table].column_names).to_batches():
             for column in batch.columns:
@@ -235,9 +259,21 @@ def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table], seeds
             copied = aside / PRICE_BOOK / name
             copied.write_bytes((seeds / name).read_bytes())
             copied.chmod(0o400)
+        (aside / SUMS).write_text(file_sums(aside))
+        (aside / SUMS).chmod(0o400)
         sync_folder(aside / PRICE_BOOK)
         sync_folder(aside)
         aside.rename(close_folder(home, period))
         sync_folder(home.closes)
+        _complete_chain(home)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _complete_chain(home: Home) -> None:
+    """Enter every close that the chain does not know yet: a kill may have come between a close and its line."""
+    entries = read_chain(home)
+    known = {entry.partition(" ")[0] for entry in entries}
+    entries += [chain_entry(home, period) for period in closed_periods(home) if str(period) not in known]
+    with replace_atomically(home.chain) as path:
+        path.write_text("".join(f"{entry}\n" for entry in entries))

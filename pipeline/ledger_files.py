@@ -4,13 +4,19 @@
                           invoices.parquet             the invoices as they were frozen
                           invoice_lines.parquet
                           credit_applications.parquet
+                          credit_grants.parquet        grants that were first seen at this close: from now on they stand
+                          landed_files.parquet         files that had landed since the close before
                           price_book/                  the prices it was computed with
+                          SHA256SUMS                   of every file above, as sha256sum writes and checks them
+    ledger/chain.txt                                   a line a close: its month, and the hash of its SHA256SUMS
 
 A month is in the ledger when its folder is: the folder is written aside, and renamed into place whole.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +27,8 @@ from pipeline.home import Home
 from pipeline.periods import BillingPeriod
 
 PRICE_BOOK = "price_book"
+SUMS = "SHA256SUMS"
+_PERIOD = re.compile(r"\d{4}-\d{2}")
 _INSTANT = pa.timestamp("us", tz="UTC")
 _AMOUNT = pa.decimal128(18, 3)
 _QUANTITY = pa.decimal128(38, 12)
@@ -38,6 +46,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "invoices": pa.int64(),
             "invoice_lines": pa.int64(),
             "credit_applications": pa.int64(),
+            "credit_grants": pa.int64(),
             "previous_hash": pa.string(),
             "content_hash": pa.string(),
         }
@@ -96,6 +105,29 @@ SCHEMAS: dict[str, pa.Schema] = {
             "amount": _AMOUNT,
         }
     ),
+    "credit_grants": pa.schema(
+        {
+            "grant_id": pa.string(),
+            "customer_id": pa.string(),
+            "period": pa.string(),
+            "amount": _AMOUNT,
+            "currency": pa.string(),
+            "priority": pa.int32(),
+            "granted_at": _INSTANT,
+            "expires_at": _INSTANT,
+            "scope": pa.string(),
+            "source": pa.string(),
+        }
+    ),
+    "landed_files": pa.schema(
+        {
+            "file_id": pa.string(),
+            "file_name": pa.string(),
+            "kind": pa.string(),
+            "landed_sequence": pa.int64(),
+            "accepted_rows": pa.int64(),
+        }
+    ),
 }
 
 
@@ -113,7 +145,7 @@ def ensure_ledger(home: Home) -> None:
 def closed_periods(home: Home) -> list[BillingPeriod]:
     """The months in the ledger, in order."""
     folders = home.closes.iterdir() if home.closes.is_dir() else ()
-    return sorted(BillingPeriod.parse(folder.name) for folder in folders if folder.name[:1].isdigit())
+    return sorted(BillingPeriod.parse(folder.name) for folder in folders if _PERIOD.fullmatch(folder.name))
 
 
 def close_folder(home: Home, period: BillingPeriod) -> Path:
@@ -124,3 +156,20 @@ def close_folder(home: Home, period: BillingPeriod) -> Path:
 def read_close(home: Home, period: BillingPeriod, table: str) -> pa.Table:
     """One table of one closed month."""
     return pq.read_table(close_folder(home, period) / f"{table}.parquet", schema=SCHEMAS[table])
+
+
+def file_sums(folder: Path) -> str:
+    """SHA-256 of every file of a close, a line a file, in the form that `sha256sum --check` reads."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files)
+
+
+def chain_entry(home: Home, period: BillingPeriod) -> str:
+    """The line of ledger/chain.txt that stands for a close."""
+    sums = (close_folder(home, period) / SUMS).read_bytes()
+    return f"{period} {hashlib.sha256(sums).hexdigest()}"
+
+
+def read_chain(home: Home) -> list[str]:
+    """The lines of ledger/chain.txt, in the order in which the months were closed."""
+    return home.chain.read_text().splitlines() if home.chain.exists() else []

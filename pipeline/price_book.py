@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,19 +28,37 @@ def _empty_is_none(value: object) -> object:
     return None if value == "" else value
 
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})")
+
+
+def _written_plainly(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
+    """What else a number or an instant may look like to a program (1_50, 0 for 1970) is more likely a slip."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not pattern.fullmatch(value.strip()):
+            raise ValueError(f"write {wanted}")
+        return value
+
+    return BeforeValidator(check)
+
+
+_AS_NUMBER = _written_plainly(_NUMBER, "a number, like 0.000014")
+_AS_INSTANT = _written_plainly(_INSTANT, "an instant in ISO 8601, like 2026-11-01T00:00:00Z")
+Instant = Annotated[AwareDatetime, _AS_INSTANT]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 OptionalName = Annotated[Name | None, BeforeValidator(_empty_is_none)]
-OptionalInstant = Annotated[AwareDatetime | None, BeforeValidator(_empty_is_none)]
-Rate = Annotated[Decimal, Field(ge=0, max_digits=26, decimal_places=12)]
+OptionalInstant = Annotated[Instant | None, BeforeValidator(_empty_is_none)]
+Rate = Annotated[Decimal, Field(ge=0, max_digits=26, decimal_places=12), _AS_NUMBER]
 """At most 12 decimals: Stripe's own limit. Billing rules, section 2."""
-Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+Amount = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6), _AS_NUMBER]
 OptionalRate = Annotated[Rate | None, BeforeValidator(_empty_is_none)]
 OptionalAmount = Annotated[Amount | None, BeforeValidator(_empty_is_none)]
-Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6)]
+Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=7, decimal_places=6), _AS_NUMBER]
 OptionalShare = Annotated[Share | None, BeforeValidator(_empty_is_none)]
-Quantity = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=6)]
+Quantity = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=6), _AS_NUMBER]
 OptionalQuantity = Annotated[Annotated[Quantity, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
-Resource = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+Resource = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6), _AS_NUMBER]
 OptionalResource = Annotated[Resource | None, BeforeValidator(_empty_is_none)]
 OptionalLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
 
@@ -51,7 +71,7 @@ class Plan(_Row):
     """A row of plans.csv: a version of a plan."""
 
     plan_id: Name
-    valid_from: AwareDatetime
+    valid_from: Instant
     plan_name: Name
     collection: Literal["none", "send_invoice"]
     max_session_seconds: OptionalLimit
@@ -68,7 +88,7 @@ class PlanFee(_Row):
     plan_id: OptionalName
     contract_id: OptionalName
     currency: Name
-    valid_from: AwareDatetime
+    valid_from: Instant
     fee_timing: Literal["arrears", "advance"]
     monthly_fee_amount: Amount
     replaces_fee_id: OptionalName
@@ -80,7 +100,7 @@ class SignupCredit(_Row):
     plan_id: OptionalName
     contract_id: OptionalName
     currency: Name
-    valid_from: AwareDatetime
+    valid_from: Instant
     credit_amount: Amount
 
 
@@ -103,7 +123,7 @@ class MeterRate(_Row):
     contract_id: OptionalName
     meter_id: Name
     currency: Name
-    valid_from: AwareDatetime
+    valid_from: Instant
     charge_model: Literal["per_unit", "graduated", "volume", "package"]
     unit_amount: OptionalRate
     package_size: OptionalQuantity
@@ -127,7 +147,7 @@ class Contract(_Row):
     contract_id: Name
     customer_id: Name
     contract_name: Name
-    starts_at: AwareDatetime
+    starts_at: Instant
     ends_at: OptionalInstant
     currency: Name
     discount_rate: OptionalShare
@@ -190,11 +210,13 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
         _check_keys,
         _check_references,
         _check_replacements,
+        _check_minor_units,
         _check_owners,
         _check_contracts,
         _check_charge_models,
         _check_tiers,
         _check_coverage,
+        _check_beginnings,
     ):
         problems += check(rows)
     return problems
@@ -221,6 +243,12 @@ def known_ids(file: str, column: str, seeds: Path = SEEDS) -> frozenset[str]:
         return frozenset(row[column] for row in csv.DictReader(lines))
 
 
+def minor_unit_digits(seeds: Path = SEEDS) -> tuple[tuple[str, int], ...]:
+    """(currency, digits of its minor unit) of every currency there is: USD 2, JPY 0."""
+    with (seeds / "currencies.csv").open(newline="", encoding="utf-8") as lines:
+        return tuple((row["currency"], int(row["minor_unit_digits"])) for row in csv.DictReader(lines))
+
+
 def _shown(path: Path | str) -> str:
     return f"seeds/{Path(path).name}"
 
@@ -230,22 +258,26 @@ def _read(path: Path, file: _File, problems: list[Problem]) -> Iterator[tuple[in
     if not path.is_file():
         problems.append(Problem(shown, None, "is missing.", "Restore it; a price book has all of: " + ", ".join(FILES) + "."))
         return
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines, restkey="more cells than columns")
-        missing = set(file.row.model_fields) - set(reader.fieldnames or ())
-        if missing:
-            problems.append(Problem(shown, 1, f"has no column {', '.join(sorted(missing))}.", "Add it to the header."))
-            return
-        for cells in reader:
-            try:
-                yield reader.line_num, file.row.model_validate(cells)
-            except ValidationError as error:
-                for found in error.errors():
-                    column = str(found["loc"][0])
-                    value = cells.get(column)
-                    problems.append(
-                        Problem(shown, reader.line_num, f"{column} is '{value}': {found['msg']}.", "Correct the cell.")
-                    )
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        problems.append(Problem(shown, line, "is not UTF-8.", "Save the file as UTF-8."))
+        return
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="more cells than columns")
+    missing = set(file.row.model_fields) - set(reader.fieldnames or ())
+    if missing:
+        problems.append(Problem(shown, 1, f"has no column {', '.join(sorted(missing))}.", "Add it to the header."))
+        return
+    for cells in reader:
+        try:
+            yield reader.line_num, file.row.model_validate(cells)
+        except ValidationError as error:
+            for found in error.errors():
+                column = str(found["loc"][0])
+                value = cells.get(column)
+                problems.append(Problem(shown, reader.line_num, f"{column} is '{value}': {found['msg']}.", "Correct the cell."))
 
 
 def _check_keys(rows: Rows) -> Iterator[Problem]:
@@ -322,6 +354,23 @@ def _check_replacements(rows: Rows) -> Iterator[Problem]:
                 yield Problem(_shown(name), line, reason, "Correct the correction instead.")
             else:
                 taken[target] = line
+        for line, row in rows[name]:
+            chain, step = [getattr(row, file.identifier)], getattr(row, file.replaces)
+            while step is not None and step in by_id and step not in chain:
+                chain.append(step)
+                step = getattr(by_id[step], file.replaces)
+            if step == chain[0] and len(chain) > 1:
+                reason = f"corrects {' which corrects '.join(map(repr, chain[1:]))} which corrects it: none of them would hold."
+                yield Problem(_shown(name), line, reason, "Let the one that is right correct the other.")
+
+
+def _check_minor_units(rows: Rows) -> Iterator[Problem]:
+    """A credit is given as it is: it must be of whole minor units, or no invoice it pays would be."""
+    digits = {row.currency: row.minor_unit_digits for _, row in rows["currencies.csv"] if isinstance(row, Currency)}
+    for line, row in rows["signup_credits.csv"]:
+        if isinstance(row, SignupCredit) and row.credit_amount != round(row.credit_amount, digits.get(row.currency, 6)):
+            reason = f"credit_amount {row.credit_amount} is finer than {row.currency} is."
+            yield Problem(_shown("signup_credits.csv"), line, reason, "Round it.")
 
 
 def _check_charge_models(rows: Rows) -> Iterator[Problem]:
@@ -392,6 +441,28 @@ def _check_coverage(rows: Rows) -> Iterator[Problem]:
                     f"{meter.meter_id} has no rate in {currency.currency} on {', '.join(without)}.",
                     "Add one for each to seeds/rates.csv, of 0 if it is to be free; or take the currency out of currencies.csv.",
                 )
+
+
+def _check_beginnings(rows: Rows) -> Iterator[Problem]:
+    """A plan's rate for a meter begins no later than the plan: what was used before could not be billed."""
+    begun: dict[str, AwareDatetime] = {}
+    for _, plan in rows["plans.csv"]:
+        if isinstance(plan, Plan):
+            begun[plan.plan_id] = min(plan.valid_from, begun.get(plan.plan_id, plan.valid_from))
+    replaced = _replaced(rows, "rates.csv")
+    first: dict[tuple[str, str, str], tuple[AwareDatetime, int]] = {}
+    for line, rate in rows["rates.csv"]:
+        if isinstance(rate, MeterRate) and rate.plan_id is not None and rate.rate_id not in replaced:
+            key = (rate.plan_id, rate.meter_id, rate.currency)
+            first[key] = min((rate.valid_from, line), first.get(key, (rate.valid_from, line)))
+    for (plan_id, meter_id, currency), (valid_from, line) in first.items():
+        if plan_id in begun and valid_from > begun[plan_id]:
+            yield Problem(
+                _shown("rates.csv"),
+                line,
+                f"is the first rate of {meter_id} on {plan_id} in {currency}, and begins after the plan does.",
+                "Let it begin with the plan, or add one for the time before, of 0 if that is to be free.",
+            )
 
 
 def _check_owners(rows: Rows) -> Iterator[Problem]:

@@ -7,19 +7,40 @@ closed months is an adjustment on the next invoice.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from pipeline.errors import PriceBookError, Problem
+from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods
 from pipeline.price_book import price_book_hash
 
 _IDENTIFIERS = {"rates.csv": "rate_id", "plan_fees.csv": "fee_id"}
+# What else decides about amounts of the past: file -> its key, from when a row holds, and the columns that matter.
+_TERMS: dict[str, tuple[tuple[str, ...], str | None, tuple[str, ...]]] = {
+    "plans.csv": (
+        ("plan_id", "valid_from"),
+        "valid_from",
+        ("default_vcpu_count", "default_memory_gb", "default_storage_gb"),
+    ),
+    "contracts.csv": (
+        ("contract_id",),
+        "starts_at",
+        (
+            *("customer_id", "starts_at", "ends_at", "currency", "discount_rate", "monthly_commitment_amount"),
+            *("default_vcpu_count", "default_memory_gb", "default_storage_gb"),
+        ),
+    ),
+    "meters.csv": (("meter_id",), None, ("meter_kind", "event_column")),
+    "currencies.csv": (("currency",), None, ("minor_unit_digits",)),
+}
 Cells = dict[str, str]
 
 
@@ -40,23 +61,80 @@ def require_unedited_prices(home: Home, seeds: Path) -> None:
 
 
 def edited_prices(home: Home, seeds: Path) -> list[Problem]:
-    """Each rate and fee that a close used and that has since been edited or removed, with file and line."""
+    """Each price and term that held in a closed month and has since been edited or removed, with file and line.
+
+    Rates and fees are corrected by a row that replaces them. Plans, contracts, meters and currencies have no such row: an edit
+    of theirs that is to change the past must be accepted (`accept_terms`).
+    """
     closed = closed_periods(home)
     if not closed:
         return []
     before = close_folder(home, closed[-1]) / PRICE_BOOK
     if price_book_hash(before) == price_book_hash(seeds):
         return []
-    changed = list(_changed(before, seeds))
+    end = closed[-1].end
+    changed = list(_changed(before, seeds, end))
     uses = _uses(home, {price_id for _, _, price_id, _ in changed}) if changed else {}
-    return [
-        Problem(f"seeds/{file}", line, _reason(price_id, what, uses[price_id]), _next_step(_IDENTIFIERS[file]))
+    problems = [
+        Problem(f"seeds/{file}", line, _reason(price_id, what, uses.get(price_id)), _next_step(_IDENTIFIERS[file]))
         for file, line, price_id, what in changed
-        if price_id in uses
     ]
+    if not is_accepted(home, seeds):
+        problems += _changed_terms(before, seeds, end)
+    return problems
 
 
-def _reason(price_id: str, what: str, use: _Use) -> str:
+def accept_terms(home: Home, seeds: Path, by: str) -> None:
+    """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
+    home.accepted_terms.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with replace_atomically(home.accepted_terms / f"{price_book_hash(seeds)}.json") as path:
+        path.write_text(json.dumps({"accepted_by": by, "accepted_at": datetime.now(UTC).isoformat()}) + "\n")
+
+
+def is_accepted(home: Home, seeds: Path) -> bool:
+    """Whether somebody accepted this price book, to the byte, as one that changes the past."""
+    return (home.accepted_terms / f"{price_book_hash(seeds)}.json").exists()
+
+
+def _changed_terms(before: Path, after: Path, end: datetime) -> Iterator[Problem]:
+    """Plans, contracts, meters and currencies that held in a closed month and are not as they were."""
+    for file, (key, since, columns) in _TERMS.items():
+        was = {tuple(row[column] for column in key): row for _, row in _rows(before / file)}
+        now = {tuple(row[column] for column in key): (line, row) for line, row in _rows(after / file)}
+        for id, row in was.items():
+            if since is not None and _instant(row[since]) >= end:
+                continue
+            line, current = now.get(id, (None, None))
+            if current is None:
+                told = "was removed"
+            else:
+                differing = [
+                    name for name in columns if row[name] != current[name] and not _is_later_end(name, row, current, end)
+                ]
+                if not differing:
+                    continue
+                told = "was edited (" + ", ".join(f"{name} was '{row[name]}', is '{current[name]}'" for name in differing) + ")"
+            yield Problem(
+                f"seeds/{file}",
+                line,
+                f"{' '.join(id)} {told}, and it held in closed months.",
+                "Put it back, and let a row of its own hold from the day of the change; or, to correct the past by it, see what"
+                " changes and accept it: billhouse check-prices --accept",
+            )
+
+
+def _is_later_end(column: str, before: Cells, after: Cells, end: datetime) -> bool:
+    """A contract whose end is moved, and not into a closed month, leaves the past alone."""
+    return column == "ends_at" and all(not row[column] or _instant(row[column]) >= end for row in (before, after))
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _reason(price_id: str, what: str, use: _Use | None) -> str:
+    if use is None:
+        return f"{price_id} {what}, and it held in closed months."
     periods = use.periods[0] if len(use.periods) == 1 else f"{use.periods[0]} to {use.periods[-1]}"
     return f"{price_id} {what}, and {use.invoices} closed invoices of {periods} billed {use.amount.normalize():f} by it."
 
@@ -68,12 +146,14 @@ def _next_step(identifier: str) -> str:
     )
 
 
-def _changed(before: Path, after: Path) -> Iterator[tuple[str, int | None, str, str]]:
-    """(file, line, id, what happened to it) of every rate and fee that is not as it was; a rate with its tiers."""
+def _changed(before: Path, after: Path, end: datetime) -> Iterator[tuple[str, int | None, str, str]]:
+    """(file, line, id, what happened to it) of every rate and fee that held before `end` and is not as it was; with its tiers."""
     for file, identifier in _IDENTIFIERS.items():
         was = {row[identifier]: row for _, row in _rows(before / file)}
         now = {row[identifier]: (line, row) for line, row in _rows(after / file)}
         for price_id, row in was.items():
+            if _instant(row["valid_from"]) >= end:
+                continue
             if price_id not in now:
                 yield file, None, price_id, "was removed"
                 continue

@@ -11,7 +11,7 @@ from pipeline.errors import Problem
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
 from pipeline.price_book import check_price_book
-from pipeline.price_changes import edited_prices
+from pipeline.price_changes import accept_terms, edited_prices
 from pipeline.simulation import COLUMNS, compare_price_books
 from pipeline.warehouse import OnProgress
 
@@ -33,11 +33,23 @@ class PriceCheck:
         }
 
 
-def check_prices(home: Home, *, seeds: Path = PROJECT_ROOT / "seeds", on_progress: OnProgress | None = None) -> PriceCheck:
-    """Every problem with file and line; where a price was edited that closes used, also what that would change of them."""
+def check_prices(
+    home: Home,
+    *,
+    seeds: Path = PROJECT_ROOT / "seeds",
+    accept_by: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> PriceCheck:
+    """Every problem with file and line; where a price was edited that closes used, also what that would change of them.
+
+    `accept_by`: who accepts that edited plans, contracts, meters and currencies change the past. Rates and fees are never
+    edited, only replaced.
+    """
     problems = check_price_book(seeds)
     if problems:
         return PriceCheck(problems)
+    if accept_by is not None:
+        accept_terms(home, seeds, accept_by)
     result = PriceCheck(edited_prices(home, seeds))
     if result.problems:
         closed = closed_periods(home)

@@ -14,6 +14,8 @@ from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES
+from pipeline.stripe.credit_note_files import read_credit_notes
+from pipeline.stripe.mirror import COLLECTIONS, ensure_mirror
 from pipeline.warehouse import OnProgress, build
 
 
@@ -22,6 +24,7 @@ def what_if(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress
     """All of history under another price book, as if no month had been closed: every invoice is a draft."""
     with _scratch(home) as scratch:
         _see_landed(home, scratch, landed=None)
+        _see_stripe(home, scratch, until=None)
         build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress)
         yield scratch
 
@@ -31,7 +34,13 @@ def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | No
     """The warehouse from which a month was closed: the files landed by then, its as_of, its prices, the closes before it."""
     manifest = read_close(home, period, "close").to_pylist()[0]
     with _scratch(home) as scratch:
-        _see_landed(home, scratch, landed=manifest["landed_files"])
+        landed = sum(read_close(home, closed, "landed_files").num_rows for closed in closed_periods(home) if closed <= period)
+        _see_landed(home, scratch, landed)
+        _see_stripe(home, scratch, until=manifest["closed_at"])
+        for credit_note_id, lines in read_credit_notes(home).items():
+            if lines[0]["issued_at"] < manifest["closed_at"]:
+                scratch.credit_notes.mkdir(exist_ok=True)
+                (scratch.credit_notes / f"{credit_note_id}.parquet").symlink_to(home.credit_notes / f"{credit_note_id}.parquet")
         for earlier in closed_periods(home):
             if earlier < period:
                 close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
@@ -59,6 +68,20 @@ def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:
     (rows / EMPTY_FILE).symlink_to(home.raw / "landed_files" / EMPTY_FILE)
     for row in landed_files(home)[:landed]:
         (rows / row.name).symlink_to(row)
+
+
+def _see_stripe(home: Home, scratch: Home, until: datetime | None) -> None:
+    """Links to what is mirrored; of the syncs, whose rows say what counts, those until an instant. And which mode it is in."""
+    ensure_mirror(home)
+    mirror = scratch.raw / "stripe"
+    (mirror / "syncs").mkdir(parents=True)
+    for collection in COLLECTIONS:
+        (mirror / collection).symlink_to(home.raw / "stripe" / collection)
+    for sync in (home.raw / "stripe" / "syncs").glob("*.parquet"):
+        if until is None or sync.name[0] == "_" or sync.stem < f"{until:%Y%m%dT%H%M%S%f}":
+            (mirror / "syncs" / sync.name).symlink_to(sync)
+    if home.publications.exists():
+        scratch.publications.symlink_to(home.publications)
 
 
 def _project(scratch: Home, seeds: Path) -> Path:

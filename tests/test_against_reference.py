@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.warehouse import build
 from tests.reference import Ledger, PriceBook, Result, accept, compute
 from tests.reference.compare import compare
+from tests.reference.records import SubscriptionRecord
 from tests.reference.variations import PriceBookVariation, correction
 from tests.strategies import Batch, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
 from tests.support import query
@@ -50,6 +52,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
 
 def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
     """Land everything of a batch but its events."""
+    folder.mkdir(exist_ok=True)
     _, subscriptions = to_jsonl(batch, folder)
     customers, grants = records_to_jsonl(batch, folder)
     for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
@@ -104,7 +107,7 @@ def test_thousands_of_histories(seed: int, home: Home, tmp_path: Path, monkeypat
 
 def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path, customers: int) -> list[str]:
     """A batch's events land in parts; after each, the months that are over are closed, here and in the engine. In between a
-    price is found wrong and corrected. What differs in any of the builds, in words.
+    price is found wrong and corrected, and plan records come late. What differs in any of the builds, in words.
     """
     random = Random(seed)
     batch = random_batch(random, customers)
@@ -113,17 +116,22 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     stages = [month.end + random.choice((timedelta(0), timedelta(hours=49), timedelta(days=20))) for month in months[:-1]]
     as_ofs = [*sorted(as_of for as_of in stages if as_of < batch.as_of), batch.as_of]
     parts = to_jsonl_parts(batch, folder, len(as_ofs))
-    land_records(batch, home, folder, project)
+    is_late = [random.random() < 0.3 for _ in batch.subscriptions]
+    late = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if comes_late]
+    subscriptions = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if not comes_late]
+    land_records(_with_subscriptions(batch, subscriptions), home, folder / "first", project)
     ledger = Ledger()
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
         land_files(home, parts[number : number + 1], seeds=project / "seeds")
         if number == 1:
             PriceBookVariation(correction(random, project / "seeds", number)).write(project / "seeds", project / "seeds")
+            land_records(_with_subscriptions(batch, late), home, folder / "late", project)
+            subscriptions += late
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])])
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, batch.subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
+        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break
@@ -132,6 +140,16 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
                 close_period(home, month, force=True, accept_adjustments=True, project=project)
                 ledger.close(result, str(month))
     return differences
+
+
+def _with_subscriptions(batch: Batch, subscriptions: list[SubscriptionRecord]) -> Batch:
+    """The batch with these subscription records alone."""
+    kept = {id(record) for record in subscriptions}
+    histories = [
+        replace(history, subscriptions=tuple(record for record in history.subscriptions if id(record) in kept))
+        for history in batch.histories
+    ]
+    return replace(batch, histories=tuple(histories))
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:

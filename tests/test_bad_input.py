@@ -189,6 +189,16 @@ def test_a_price_book_with_overlapping_rates_is_refused_with_file_and_line(home:
         ("rates.csv", "hobby,,vcpu,USD", ",,vcpu,USD", "must name a plan_id or a contract_id"),
         ("plans.csv", "3600", "an hour", "max_session_seconds"),
         ("contracts.csv", "2027-01-01", "2025-01-01", "ends before it starts"),
+        (
+            "signup_credits.csv",
+            "hobby,,JPY,1970-01-01T00:00:00Z,15000",
+            "hobby,,JPY,1970-01-01T00:00:00Z,10.5",
+            "finer than JPY is",
+        ),
+        ("plan_fees.csv", "1970-01-01T00:00:00Z", "0", "write an instant"),
+        ("plan_fees.csv", "150.00", "1_50.00", "write a number"),
+        ("rates.csv", "hobby,,vcpu,USD,1970", "hobby,,vcpu,USD,2027", "begins after the plan does"),
+        ("currencies.csv", "USD", "US\udcff", "is not UTF-8"),
     ],
 )
 def test_what_a_price_book_cannot_mean_is_told(file: str, old: str, new: str, told: str, tmp_path: Path) -> None:
@@ -196,10 +206,40 @@ def test_what_a_price_book_cannot_mean_is_told(file: str, old: str, new: str, to
     shutil.copytree(SEEDS, seeds)
     text = (seeds / file).read_text()
     assert old in text
-    (seeds / file).write_text(text.replace(old, new, 1))
+    (seeds / file).write_text(text.replace(old, new, 1), errors="surrogateescape")
     problems = check_price_book(seeds)
     assert any(told in str(problem) and problem.file == f"seeds/{file}" and problem.line for problem in problems), problems
 
 
 def test_the_price_book_that_comes_with_the_project_is_sound() -> None:
     assert check_price_book() == []
+
+
+def test_prices_that_correct_each_other_are_told(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(SEEDS, seeds)
+    lines = (seeds / "plan_fees.csv").read_text().splitlines()
+    (pro,) = (line for line in lines if line.startswith("pro-usd-1,"))
+    again = pro.replace("pro-usd-1,", "pro-usd-2,") + "pro-usd-1"
+    edited = [line + "pro-usd-2" if line == pro else line for line in lines]
+    (seeds / "plan_fees.csv").write_text("\n".join([*edited, again]) + "\n")
+    problems = check_price_book(seeds)
+    assert [problem.line for problem in problems if "none of them would hold" in problem.reason] == [
+        lines.index(pro) + 1,
+        len(lines) + 1,
+    ]
+
+
+def test_credit_finer_than_its_currency_is_quarantined(home: Home, run: Callable[..., Outcome], tmp_path: Path) -> None:
+    rows = [
+        {
+            "grant_id": f"g{number}",
+            "customer_id": "ada",
+            "amount": amount,
+            "currency": currency,
+            "granted_at": "2026-09-01T00:00:00Z",
+        }
+        for number, (amount, currency) in enumerate([("10.005", "USD"), ("10.5", "JPY"), ("0.29", "USD"), ("10", "JPY")])
+    ]
+    landed = run("land", "--kind", "credit_grants", write_jsonl(tmp_path / "grants.jsonl", rows), "--json").json
+    assert (landed["accepted"], landed["by_reason"]) == (2, {"bad_number": 2})

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 import duckdb
 import pytest
@@ -18,6 +19,7 @@ from pipeline.ledger_files import close_folder, closed_periods
 from pipeline.periods import BillingPeriod
 from pipeline.price_changes import edited_prices
 from pipeline.price_check import check_prices
+from pipeline.verify import verify_ledger
 from tests.support import Outcome, billhouse, event, query, write_jsonl
 
 AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
@@ -117,6 +119,99 @@ def test_a_month_that_was_taken_out_of_the_ledger_breaks_the_chain(home: Home, r
     run("close", "2026-09")
     shutil.rmtree(close_folder(home, AUGUST))
     assert "does not follow the close before it" in run("verify").stdout
+
+
+def test_the_newest_close_that_was_taken_away_is_missed(home: Home, run: Callable[..., Outcome]) -> None:
+    run("close", "2026-09")
+    shutil.rmtree(close_folder(home, SEPTEMBER))
+    told = run("verify")
+    assert told.code == 1
+    assert "2026-09 was closed, and its folder is gone" in told.stdout
+
+
+def test_a_close_under_another_months_name_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+    close_folder(home, AUGUST).rename(home.closes / "2026-07")
+    told = run("verify").stdout
+    assert "is the close of 2026-08" in told
+    assert "2026-07 is not in the chain" in told
+
+
+def test_what_does_not_belong_into_the_ledger_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+    (close_folder(home, AUGUST) / "more.parquet").write_bytes(b"")
+    (home.closes / "2026-10x").mkdir()
+    told = run("verify").stdout
+    assert "more.parquet: does not belong there" in told
+    assert "2026-10x: is no close" in told
+    assert run("invoices").code == 0
+
+
+def test_a_file_the_close_was_computed_from_that_is_gone_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+    for row in (home.raw / "landed_files").glob("0*.parquet"):
+        row.unlink()
+    assert "usage.jsonl, which 2026-08 was computed from, is not there" in run("verify").stdout
+
+
+def test_every_changed_byte_is_told_and_none_ends_the_verification(home: Home) -> None:
+    random = Random(11)
+    for file in sorted(close_folder(home, AUGUST).rglob("*.*")):
+        whole = file.read_bytes()
+        for _ in range(6):
+            at = random.randrange(len(whole))
+            file.chmod(0o600)
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << random.randrange(8))]) + whole[at + 1 :])
+            assert verify_ledger(home).problems, (file, at)
+        file.write_bytes(whole)
+    assert verify_ledger(home).problems == []
+
+
+def test_the_sums_of_a_close_are_what_sha256sum_checks(home: Home) -> None:
+    checked = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=close_folder(home, AUGUST), capture_output=True)
+    assert checked.returncode == 0
+
+
+def test_a_sign_up_grant_that_a_close_has_seen_stands(home: Home, run: Callable[..., Outcome], tmp_path: Path) -> None:
+    """Later it turns out that the customer was on a plan without one, and of another currency."""
+    record = {"customer_id": "customer-3", "plan_id": "enterprise", "effective_at": "2026-08-01T00:00:00Z"}
+    person = {"customer_id": "customer-4", "currency": "EUR"}
+    run("land", "--kind", "subscriptions", write_jsonl(tmp_path / "late.jsonl", [record]))
+    run("land", "--kind", "customers", write_jsonl(tmp_path / "person.jsonl", [person]))
+    assert run("build", "--as-of", "2026-10-05T00:00:00Z").code == 0
+    grants = query(home, "from credit_grants where customer_id in ('customer-3', 'customer-4') order by all")
+    assert [(grant["grant_id"], grant["amount"], grant["currency"]) for grant in grants] == [
+        ("signup-customer-3", Decimal("100.000"), "USD"),
+        ("signup-customer-4", Decimal("100.000"), "USD"),
+    ]
+    rolled = query(home, "from credit_ledger where customer_id = 'customer-4'")
+    assert {row["currency"] for row in rolled} == {"USD"}
+    assert run("close", "2026-09", "--accept-adjustments").code == 0
+
+
+def test_terms_that_held_in_a_closed_month_are_edited_only_when_somebody_accepts_it(home: Home, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(PROJECT_ROOT / "seeds", seeds)
+    assert edited_prices(home, seeds) == []
+    contracts = (seeds / "contracts.csv").read_text()
+    (seeds / "contracts.csv").write_text(contracts.replace("2027-01-01", "2026-12-01"))
+    assert edited_prices(home, seeds) == []  # it ends earlier, but not in a closed month
+    (seeds / "contracts.csv").write_text(contracts.replace(",0.05,", ",0.10,"))
+    (problem,) = edited_prices(home, seeds)
+    assert problem.file == "seeds/contracts.csv"
+    assert "discount_rate was '0.05', is '0.10'" in problem.reason
+    assert check_prices(home, seeds=seeds, accept_by="cfo").problems == []
+    assert edited_prices(home, seeds) == []
+    (seeds / "contracts.csv").write_text(contracts.replace(",0.05,", ",0.20,"))
+    assert len(edited_prices(home, seeds)) == 1  # another edit is another question
+
+
+def test_a_fee_of_nothing_that_held_in_a_closed_month_cannot_be_edited(home: Home, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(PROJECT_ROOT / "seeds", seeds)
+    fees = (seeds / "plan_fees.csv").read_text()
+    hobby = next(line for line in fees.splitlines() if line.startswith("hobby-usd"))
+    (seeds / "plan_fees.csv").write_text(fees.replace(hobby, hobby.replace(",0,", ",5,").replace(",0.00,", ",5.00,")))
+    assert (seeds / "plan_fees.csv").read_text() != fees
+    (problem,) = edited_prices(home, seeds)
+    assert "held in closed months" in problem.reason
 
 
 def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Callable[..., Outcome]) -> None:

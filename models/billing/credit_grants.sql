@@ -2,7 +2,14 @@
 -- priority, then earliest expiry, then earliest grant, then id.
 with
 
-grants as (
+-- What a close has seen stands, whatever landed or was edited since: it may have been used.
+frozen as (
+
+    select * from {{ ref('stg_closed_grants') }}
+
+),
+
+known as (
 
     select
         grant_id,
@@ -31,6 +38,23 @@ grants as (
     from {{ ref('stg_credit_grants') }}
     where granted_at <= (select as_of from {{ ref('stg_build_inputs') }})
 
+),
+
+grants as (
+
+    select
+        *,
+        true as is_closed
+    from frozen
+
+    union all
+
+    select
+        *,
+        false as is_closed
+    from known
+    where grant_id not in (select grant_id from frozen)
+
 )
 
 select
@@ -43,6 +67,7 @@ select
     expires_at,
     scope,
     source,
+    is_closed,
     cast(row_number() over (
         partition by customer_id, currency
         order by priority, coalesce(expires_at, {{ end_of_time() }}), granted_at, grant_id

@@ -53,7 +53,8 @@ differences as (
         rate_id,
         cast(sum(quantity) as decimal(38, 12)) as quantity,
         cast(sum(billable_quantity) as decimal(38, 12)) as billable_quantity,
-        max(unit_amount) as unit_amount,
+        -- The price of what is due; where nothing is any more, the one it was billed at.
+        coalesce(max(case when not is_billed then unit_amount end), max(unit_amount)) as unit_amount,
         cast(sum(amount) as decimal(18, 3)) as amount,
         max(case when is_billed then 1 else 0 end) = 1 as was_billed
     from movements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def _typed(field: Field) -> str:
     )
 
 
-def _faults(field: Field, reason: str, landed_at: datetime) -> list[tuple[str, str, str]]:
+def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[str, str, str]]:
     """(reason, condition, detail as SQL) for one field and one reason; none where it cannot have that fault."""
     text, value, name = _text(field), field.stored_as, field.name
     told = f"'{name} is ''' || left({text}, 200) || ''': '"
@@ -117,7 +118,14 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> list[tuple[str, s
                 if bound is None
                 else f"write a number {'above' if field.must_be_positive else 'from'} 0 up to {bound:,}, of at most 6 decimals."
             )
-            return [(reason, unread, f"{told} || {quoted(wanted)}")]
+            faults = [(reason, unread, f"{told} || {quoted(wanted)}")]
+            if field.minor_unit_digits:
+                rounded = " ".join(
+                    f"when {quoted(code)} then round({value}, {digits})" for code, digits in field.minor_unit_digits
+                )
+                help = quoted("write an amount of whole minor units of its currency.")
+                faults += [(reason, f"{value} <> case currency {rounded} end", f"{told} || {help}")]
+            return faults
     return []
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.kinds import Kind
-from pipeline.price_book import known_ids
+from pipeline.price_book import known_ids, minor_unit_digits
 
 RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
@@ -47,6 +47,8 @@ class Field:
     must_be_past: bool = False
     """More than 24 hours after landing, it cannot be true."""
     must_be_positive: bool = False
+    minor_unit_digits: tuple[tuple[str, int], ...] = ()
+    """Digits by currency, for an amount that must be of whole minor units; the row's `currency` says which."""
     came_later: bool = False
     """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
 
@@ -143,7 +145,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             fields = (
                 Field("grant_id", is_required=True, paths=("id",)),
                 Field("customer_id", is_required=True, paths=("customer",)),
-                Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True),
+                Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True, minor_unit_digits=minor_unit_digits(seeds)),
                 Field("currency", choices=currency.choices, choice_reason="unknown_currency", default="USD"),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),

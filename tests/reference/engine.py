@@ -83,7 +83,9 @@ def _add(
     result.usage_daily += daily
 
     signup = signup_grant(customer)
-    grants = [*([] if signup is None else [signup]), *landed_grants]
+    frozen = {grant.grant_id: grant for grant in ledger.grants if grant.customer_id == customer.customer_id}
+    known = [*([] if signup is None else [signup]), *landed_grants]
+    grants = [*frozen.values(), *(grant for grant in known if grant.grant_id not in frozen)]
     issued = lines_to_issue(due, [line for line in ledger.lines if line.customer_id == customer.customer_id], ledger.periods)
     result.grants += grants
     for currency in sorted({line.currency for line in issued}):

@@ -173,6 +173,8 @@ class Ledger:
     lines: list[Line] = field(default_factory=list)
     invoices: list[Invoice] = field(default_factory=list)
     credit_applications: list[CreditApplication] = field(default_factory=list)
+    grants: list[CreditGrant] = field(default_factory=list)
+    """As they stood at the first close that saw them: a sign-up grant is given once, ever, whatever lands later."""
 
     def close(self, result: Result, period: str) -> None:
         """Freeze a month's drafts."""
@@ -180,6 +182,9 @@ class Ledger:
         self.lines += [line for line in result.lines if line.period == period]
         self.invoices += [invoice for invoice in result.invoices if invoice.period == period]
         self.credit_applications += [one for one in result.credit_applications if one.period == period]
+        known = {grant.grant_id for grant in self.grants}
+        given = [grant for grant in result.grants if f"{grant.granted_at:%Y-%m}" <= period]
+        self.grants += [grant for grant in given if grant.grant_id not in known]
 
 
 @dataclass

@@ -213,7 +213,8 @@ def _credit(random: Random, owner: Row, valid_from: datetime) -> Row:
     return {
         **owner,
         "valid_from": _text(valid_from),
-        "credit_amount": random.choice(SIGNUP_CREDITS),
+        # Whole minor units: yen have no cents.
+        "credit_amount": random.choice(SIGNUP_CREDITS if owner["currency"] != "JPY" else ("0", "10", "15000")),
     }
 
 
