@@ -11,7 +11,7 @@ READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish check format ui lock clean
+.PHONY: help setup demo test soak soak-publish bench-publish check format ui lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,13 +33,16 @@ demo: $(READY) ## Run the whole job on generated usage: land, build, close, publ
 	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
 
 test: $(READY) ## Run the whole test suite
-	@.venv/bin/python -m pytest -n 2 --dist worksteal
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
-	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 -k thousands tests/test_against_reference.py
+	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k thousands tests/test_against_reference.py
 
 soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps (300); each invoice must be in Stripe once
 	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
+
+bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
+	@.venv/bin/python -m benchmarks.publish
 
 check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .

@@ -7,7 +7,7 @@ import os
 import dagster as dg
 
 from orchestration.landing import land_inbox
-from orchestration.months import closed_invoices, month_export, published_invoices
+from orchestration.months import closed_invoices, month_export, published_invoices, stripe_agrees, stripe_mirror
 from orchestration.resources import BillhouseHome
 from orchestration.warehouse import build_warehouse, dbt_resource
 from pipeline.home import DEFAULT_HOME, HOME_VARIABLE
@@ -22,11 +22,17 @@ month_end = dg.define_asset_job(
     selection=dg.AssetSelection.assets(closed_invoices, published_invoices, month_export),
     description="Close a month, publish its invoices to Stripe, and export it.",
 )
+mirror_stripe = dg.define_asset_job(
+    "mirror_stripe",
+    selection=dg.AssetSelection.assets(stripe_mirror),
+    description="Mirror Stripe, and hold our invoices against it.",
+)
 
 # One process a run: there is one writer to the warehouse anyway, and each further process costs seconds to start.
 definitions = dg.Definitions(
-    assets=[land_inbox, build_warehouse, closed_invoices, published_invoices, month_export],
-    jobs=[land_and_build, month_end],
+    assets=[land_inbox, build_warehouse, closed_invoices, published_invoices, month_export, stripe_mirror],
+    asset_checks=[stripe_agrees],
+    jobs=[land_and_build, month_end, mirror_stripe],
     resources={"home": BillhouseHome(path=os.environ.get(HOME_VARIABLE, DEFAULT_HOME)), "dbt": dbt_resource()},
     executor=dg.in_process_executor,
 )

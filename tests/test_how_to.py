@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.home import PROJECT_ROOT
 
-GUIDES = sorted((PROJECT_ROOT / "docs" / "how-to").glob("*.md"))
+GUIDES = [*sorted((PROJECT_ROOT / "docs" / "how-to").glob("*.md")), PROJECT_ROOT / "docs" / "stripe.md"]
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

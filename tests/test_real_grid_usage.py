@@ -5,7 +5,6 @@ The data is not part of the repository. Where it is not at hand, the same checks
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Callable
@@ -61,12 +60,12 @@ def test_every_customer_of_the_grid_is_billed_to_the_cent(
 def test_a_slice_of_such_data_gives_the_same_whatever_the_order_of_landing(
     make_home: Callable[[str], Home], tmp_path: Path
 ) -> None:
-    """Three files in three forms, landed in each order: the same bytes in every mart that holds money."""
+    """Three files in three forms, each of them landed first, second and last: the same bytes in every mart that holds money."""
     from tests.support import billhouse
 
     files = _slice(tmp_path)
     seen = set()
-    for number, order in enumerate(itertools.permutations(files)):
+    for number, order in enumerate([files, [*files[1:], files[0]], [files[2], *files[:2]]]):
         home = make_home(f"order-{number}")
         assert billhouse(home.path, "land", *order).code == 0
         assert billhouse(home.path, "build", "--as-of", "2006-01-01").code == 0

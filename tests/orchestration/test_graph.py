@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,16 +28,20 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definit
         yield definitions
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance that forgets."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
 
 
-@pytest.fixture
-def stocked(home: Home) -> Home:
-    """A home with usage, a plan and a customer in its inbox."""
+@pytest.fixture(scope="module")
+def pressed(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory, parsed_project: Path
+) -> tuple[Home, dg.ExecuteInProcessResult]:
+    """A home with usage, a plan and a customer in its inbox, and the run that landed and built it."""
+    home = Home.open(tmp_path_factory.mktemp("pressed") / "home")
+    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
     usage = [
         event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
         event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
@@ -49,7 +55,14 @@ def stocked(home: Home) -> Home:
     for kind, records in rows.items():
         (home.inbox / kind).mkdir(parents=True)
         write_jsonl(home.inbox / kind / "file.jsonl", records)
-    return home
+    return home, build(definitions, home, instance)
+
+
+@pytest.fixture
+def stocked(pressed: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
+    """A copy of that home, landed and built."""
+    shutil.copytree(pressed[0].path, tmp_path / "home")
+    return Home.open(tmp_path / "home")
 
 
 def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefinition:
@@ -58,6 +71,7 @@ def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefiniti
 
     moved = dg.Definitions(
         assets=definitions.assets,
+        asset_checks=definitions.asset_checks,
         jobs=definitions.jobs,
         resources={**(definitions.resources or {}), "home": BillhouseHome(path=str(home.path))},
         executor=dg.in_process_executor,
@@ -99,27 +113,41 @@ def test_lineage_runs_from_the_landed_events_to_the_export(definitions: dg.Defin
 
 
 def test_a_press_of_the_button_lands_builds_and_shows_every_check(
-    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+    definitions: dg.Definitions, pressed: tuple[Home, dg.ExecuteInProcessResult]
 ) -> None:
-    run = build(definitions, stocked, instance)
+    stocked, run = pressed
     assert run.success
     landed = {event.asset_key.path[-1]: event.metadata for event in run.asset_materializations_for_node("land_inbox")}
     assert landed["usage_events"]["accepted_rows"].value == 2
     assert landed["quarantine"]["rows"].value == 1
     checks = run.get_asset_check_evaluations()
-    assert {check.asset_check_key for check in checks} == set(definitions.resolve_asset_graph().asset_check_keys)
+    of_stripe = dg.AssetCheckKey(dg.AssetKey("stripe_mirror"), "stripe_agrees")
+    assert {check.asset_check_key for check in checks} | {of_stripe} == set(definitions.resolve_asset_graph().asset_check_keys)
     assert all(check.passed for check in checks)
     assert [row["total_amount"] for row in query(stocked, "from invoices where period = '2026-08'")]
 
 
-def test_the_month_end_job_closes_publishes_and_exports(
-    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+def test_the_month_end_job_closes_publishes_and_exports_and_stripe_is_mirrored_back(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(definitions, stocked, instance)
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000"}')
     run = in_home(definitions, stocked, "month_end").execute_in_process(partition_key="2026-08", instance=instance)
     assert run.success
     assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"published"}
     assert (stocked.exports / "2026-08" / "billhouse-2026-08.xlsx").exists()
+    mirrored = in_home(definitions, stocked, "mirror_stripe").execute_in_process(instance=instance)
+    (check,) = mirrored.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("stripe_agrees", True)
+    assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"open"}
+    with sqlite3.connect(stocked.stripe_emulator) as stripe:
+        stripe.execute("delete from objects where kind = 'invoice'")
+    mirror_everything(stocked)
+    (check,) = in_home(definitions, stocked, "mirror_stripe").execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert not check.passed
+
+
+def mirror_everything(home: Home) -> None:
+    assert billhouse(home.path, "sync-stripe", "--full").code == 0
 
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
@@ -132,7 +160,6 @@ def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, sto
 def test_a_build_with_a_failed_check_leaves_the_reports_alone_and_closes_nothing(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
-    build(definitions, stocked, instance)
     before = stocked.billing.read_bytes()
     _spoil_the_landing_counts(stocked)
     run = build(definitions, stocked, instance, raise_on_error=False)
@@ -158,7 +185,6 @@ def _spoil_the_landing_counts(home: Home) -> None:
 def test_choosing_some_models_builds_those_and_does_not_touch_the_reports(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
-    build(definitions, stocked, instance)
     before = stocked.billing.read_bytes()
     job = in_home(definitions, stocked, "land_and_build")
     run = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["usage", "sandbox_sessions"])])

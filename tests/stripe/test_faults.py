@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publications import published_invoices, read_publications
 from pipeline.stripe.requests import line_requests
-from tests.stripe.publisher import order_faults, publish, publish_and_die, quick_connection, reset
+from tests.stripe.publisher import QUICK, order_faults, publish, publish_and_die, quick_connection, reset
 from tests.support import billhouse, event, write_jsonl
 
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -209,12 +208,10 @@ def test_a_lost_outbox_is_found_again_in_stripe_long_after_the_keys_expired(fres
 def test_a_stripe_that_is_down_ends_the_run_with_one_message(fresh: Home, address: str) -> None:
     with open_outbox(fresh, is_live=False):
         pass
-    started = time.monotonic()
     outcome = billhouse_with_address(fresh, "http://127.0.0.1:9")
     assert outcome.code == 1
     assert "cannot be reached" in outcome.stderr
     assert outcome.stderr.count("\n") < 6
-    assert time.monotonic() - started < 120
     assert published_invoices(fresh, is_live=False) == frozenset()
 
 
@@ -222,5 +219,5 @@ def billhouse_with_address(home: Home, address: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STRIPE_API_KEY", "sk_test_x")
         patch.setenv("BILLHOUSE_STRIPE_URL", address)
-        patch.setattr("pipeline.stripe.client.Patience.attempts", 2)
+        patch.setattr("pipeline.stripe.client.Patience", lambda: QUICK)
         return billhouse(home.path, "publish", "2026-09")
