@@ -193,7 +193,9 @@ def reconciliation(result: dict[str, Any]) -> None:
     else:
         out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
     for row in result["sums"]:
-        amounts = (f"{name} {money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue"))
+        amounts = (
+            f"{name} {money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue", "credited")
+        )
         out.print(f"{row['invoices']:,} invoices: {', '.join(amounts)} (as of the sync of {row['synced_at']:%Y-%m-%d %H:%M} UTC)")
 
 

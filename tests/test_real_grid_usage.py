@@ -21,7 +21,6 @@ DATA = SHARED / "data" / "lcg-2005"
 FILES = ["usage-2005-11-20-to-24.jsonl.gz", "usage-2005-11-25-to-30.csv.gz", "usage-2005-12.parquet"]
 
 ORDERS = [
-    pytest.param([["0"], ["1"], ["2"]], id="one call a file, in order"),
     pytest.param([["2"], ["1"], ["0"]], id="one call a file, backwards"),
     pytest.param([["1", "0", "2", "1", "0"]], id="one call, with two of them again"),
 ]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.landing.specification import AMOUNT_BOUND, QUANTITY_BOUND, RESOURCE_BOUND, Field, Specification, Type
+from pipeline.sql import quoted
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
 _TOO_EXACT = r"\.\d{18}\d*[1-9]"
@@ -15,11 +16,6 @@ _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
-
-
-def quoted(text: object) -> str:
-    """Text as an SQL literal."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 def parquet_files(folder_or_file: Path, *below: str) -> str:

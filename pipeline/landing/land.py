@@ -24,7 +24,7 @@ from pipeline.errors import BillhouseError, InputFileError
 from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
-from pipeline.landing.checks import checked_query, quoted
+from pipeline.landing.checks import checked_query
 from pipeline.landing.collections import (
     SCHEMAS,
     SCRATCH_PREFIX,
@@ -38,6 +38,7 @@ from pipeline.landing.duplicates import judge
 from pipeline.landing.sources import Source, examine, raw_rows_query, read_source
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
+from pipeline.sql import quoted
 
 MEMORY_LIMIT = "1200MB"
 

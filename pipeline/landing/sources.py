@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputFileError
 from pipeline.kinds import Kind
-from pipeline.landing.checks import parquet_files, quoted
+from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import Field, Specification, Type
+from pipeline.sql import quoted
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20

@@ -18,38 +18,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import Home
+from pipeline.sql import quoted
 from pipeline.stripe.publications import SCHEMA as PUBLICATIONS
 
 Step = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
 State = Literal["intended", "done", "found", "failed"]
 """found: Stripe had it already. failed: refused, or no answer; what it did is asked of Stripe."""
-_PUBLISHED = "published"
-_INSTANT = pa.timestamp("us", tz="UTC")
-
-SCHEMA = pa.schema(
-    {
-        "recorded_at": _INSTANT,
-        "livemode": pa.bool_(),
-        "invoice_id": pa.string(),
-        "step": pa.string(),
-        "state": pa.string(),
-        "idempotency_key": pa.string(),
-        "stripe_id": pa.string(),
-        "note": pa.string(),
-    }
-)
+_STEP_TYPES = {
+    "recorded_at": "timestamptz",
+    "livemode": "boolean",
+    "invoice_id": "varchar",
+    "step": "varchar",
+    "state": "varchar",
+    "idempotency_key": "varchar",
+    "stripe_id": "varchar",
+    "note": "varchar",
+}
+_TYPES = {pa.string(): "varchar", pa.bool_(): "boolean", pa.decimal128(18, 3): "decimal(18, 3)"}
+_PUBLICATION_TYPES = {field.name: _TYPES.get(field.type, "timestamptz") for field in PUBLICATIONS}
 
 
 @dataclass
@@ -76,7 +72,7 @@ class Outbox:
 
     def published(self, row: dict[str, Any]) -> None:
         """Write down that Stripe has an invoice or a credit note, whole."""
-        self._append({"step": _PUBLISHED, "publication": row}, is_synced=True)
+        self._append({"step": "published", "publication": row}, is_synced=True)
 
     def delivered(self, step: Step) -> frozenset[str]:
         """Our ids of the documents for which a step was done in this mode, by any run: invoices mailed, credit notes given."""
@@ -127,33 +123,25 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
 
 def _settle(home: Home, journal: Path) -> None:
     """Turn a journal into Parquet. Done again after a kill, it does the same; a line that was cut off is none."""
-    rows = list(_rows(journal))
-    steps = [row for row in rows if row["step"] != _PUBLISHED]
-    publications = [row["publication"] for row in rows if row["step"] == _PUBLISHED]
-    if publications:
-        home.publications.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replace_atomically(home.publications / f"{journal.stem}.parquet") as path:
-            pq.write_table(pa.Table.from_pylist([_typed(row) for row in publications], schema=PUBLICATIONS), path)
-    if steps:
-        typed = [{**row, "recorded_at": datetime.fromisoformat(row["recorded_at"])} for row in steps]
-        with replace_atomically(journal.with_suffix(".parquet")) as path:
-            pq.write_table(pa.Table.from_pylist(typed, schema=SCHEMA), path)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        told = ", ".join(f"{name}: '{kind}'" for name, kind in _STEP_TYPES.items())
+        given = ", ".join(f"{name} {kind}" for name, kind in _PUBLICATION_TYPES.items())
+        connection.execute(
+            "create view rows as from read_json($journal, format = 'newline_delimited', ignore_errors = true,"
+            f" columns = {{{told}, publication: 'struct({given})'}})".replace("$journal", quoted(journal))
+        )
+        for condition, columns, target in (
+            ("= 'published'", "unnest(publication)", home.publications / f"{journal.stem}.parquet"),
+            ("<> 'published'", ", ".join(_STEP_TYPES), journal.with_suffix(".parquet")),
+        ):
+            if connection.execute(f"select 1 from rows where step {condition} limit 1").fetchone():
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with replace_atomically(target) as path:
+                    connection.execute(
+                        f"copy (select {columns} from rows where step {condition}) to {quoted(path)} (format parquet)"
+                    )
     journal.unlink()
-
-
-def _rows(journal: Path) -> Iterator[dict[str, Any]]:
-    with journal.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
-
-
-def _typed(publication: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **publication,
-        "total_amount": Decimal(publication["total_amount"]),
-        "published_at": datetime.fromisoformat(publication["published_at"]),
-    }
 
 
 def _json(value: object) -> str:

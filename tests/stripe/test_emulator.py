@@ -15,6 +15,7 @@ import stripe
 from starlette.testclient import TestClient
 
 from pipeline.home import PROJECT_ROOT
+from pipeline.stripe.client import is_replayed
 from pipeline.stripe.emulator.app import create_app
 from pipeline.stripe.emulator.server import running_emulator
 
@@ -173,7 +174,19 @@ def test_its_objects_have_the_fields_that_stripes_samples_have(v1: Any, address:
         answer: dict[str, Any] = httpx.get(f"{address}/v1/{path}", headers=headers).json()
         return answer
 
+    v1.invoices.finalize_invoice(invoice.id)
+    noted = [{"type": "custom_line_item", "description": "x", "quantity": 1, "unit_amount": 100}]
+    note = v1.credit_notes.create({"invoice": invoice.id, "lines": noted})
+    v1.invoices.pay(invoice.id)
+    price = v1.prices.create({"currency": "usd", "unit_amount": 100, "product": "prod_x"})
+    subscription = v1.subscriptions.create({"customer": invoice.customer, "items": [{"price": price.id}]})
     found = {
+        "credit_note": get(f"credit_notes/{note.id}"),
+        "event": get("events")["data"][0],
+        "invoice_payment": get("invoice_payments")["data"][0],
+        "price": json.loads(str(price)),
+        "subscription": get(f"subscriptions/{subscription.id}"),
+        "subscription_item": get(f"subscriptions/{subscription.id}")["items"]["data"][0],
         "customer": get(f"customers/{invoice.customer}"),
         "invoice": get(f"invoices/{invoice.id}"),
         "invoiceitem": get(f"invoiceitems?invoice={invoice.id}")["data"][0],
@@ -182,3 +195,59 @@ def test_its_objects_have_the_fields_that_stripes_samples_have(v1: Any, address:
     for name, one in found.items():
         assert set(samples[name]) == set(one), name
         assert one["object"] == samples[name]["object"]
+
+
+def test_a_failure_is_remembered_under_its_key_and_replayed(v1: Any, address: str) -> None:
+    httpx.post(f"{address}/emulator/faults", json=[{"at": 1, "kind": "error", "after_commit": True}])
+    for _ in range(2):
+        with pytest.raises(stripe.APIError) as failed:
+            v1.customers.create({"name": "Ada"}, {"idempotency_key": "k"})
+        assert failed.value.http_status == 500
+    assert is_replayed(failed.value)
+    assert [one.name for one in v1.customers.list().data] == ["Ada"]  # it was performed all the same
+
+
+@pytest.mark.parametrize(
+    ("kind", "after_commit", "is_there"),
+    [("rate_limit", False, False), ("lock_timeout", False, False), ("cut", False, False), ("cut", True, True)],
+)
+def test_trouble_comes_when_it_is_ordered(kind: str, after_commit: bool, is_there: bool, v1: Any, address: str) -> None:
+    httpx.post(f"{address}/emulator/faults", json=[{"at": 2, "kind": kind, "after_commit": after_commit}])
+    v1.customers.create({"name": "Ada"})
+    with pytest.raises(stripe.StripeError):
+        v1.customers.create({"name": "Bob"})
+    assert ("Bob" in {one.name for one in v1.customers.list().data}) == is_there
+
+
+def test_more_requests_than_the_limit_are_turned_away(database: Path) -> None:
+    with running_emulator(database, requests_per_second=5) as limited:
+        answers = [httpx.get(f"{limited}/v1/customers", headers={"Authorization": "Bearer sk_test_x"}) for _ in range(8)]
+    assert [answer.status_code for answer in answers].count(429) >= 1
+    assert answers[0].status_code == 200
+
+
+def test_events_tell_of_every_change_and_lists_are_filtered(v1: Any) -> None:
+    invoice = v1.invoices.finalize_invoice(draft(v1, 700).id)
+    v1.invoices.send_invoice(invoice.id)
+    told = [event.type for event in v1.events.list().data]
+    assert told[:2] == ["invoice.sent", "invoice.finalized"]
+    assert [event.type for event in v1.events.list({"type": "customer.created"}).data] == ["customer.created"]
+    assert v1.events.list({"created": {"gt": invoice.created + 1000}}).data == []
+    assert [one.id for one in v1.invoices.list({"status": "open"}).data] == [invoice.id]
+    assert v1.invoices.list({"status": "draft"}).data == []
+
+
+def test_credit_notes_lessen_what_is_open_and_say_where_the_money_of_a_paid_invoice_goes(v1: Any) -> None:
+    def lines(amount: int) -> list[dict[str, Any]]:
+        return [{"type": "custom_line_item", "description": "x", "quantity": 1, "unit_amount": amount}]
+
+    invoice = v1.invoices.finalize_invoice(draft(v1, 1000).id)
+    note = v1.credit_notes.create({"invoice": invoice.id, "lines": lines(400)})
+    assert (note.type, v1.invoices.retrieve(invoice.id).amount_remaining) == ("pre_payment", 600)
+    v1.invoices.pay(invoice.id)
+    with pytest.raises(stripe.InvalidRequestError, match="credit_amount"):
+        v1.credit_notes.create({"invoice": invoice.id, "lines": lines(100)})
+    with pytest.raises(stripe.InvalidRequestError, match="can still be credited"):
+        v1.credit_notes.create({"invoice": invoice.id, "lines": lines(601), "credit_amount": 601})
+    paid = v1.credit_notes.create({"invoice": invoice.id, "lines": lines(600), "credit_amount": 600})
+    assert paid.type == "post_payment"

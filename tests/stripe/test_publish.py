@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sqlite3
 import typing
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -23,11 +25,20 @@ from pipeline.periods import BillingPeriod
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.publish import publish_period
-from pipeline.stripe.requests import customer_request, invoice_request
+from pipeline.stripe.requests import customer_request, invoice_request, line_requests
 from tests.support import Outcome, billhouse, event, query, write_jsonl
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = ("ada", "bob", "cyd", "dan")
+
+
+def strict(params: Any) -> TypeAdapter[Any]:
+    """Stripe's own typed parameters; one that it does not know is an error."""
+    names = vars(typing) | vars(import_module(params.__module__)) | {"StripeContext": StripeContext}
+    config = ConfigDict(extra="forbid", defer_build=True, arbitrary_types_allowed=True)
+    adapter: TypeAdapter[Any] = TypeAdapter(with_config(config)(params))
+    adapter.rebuild(_types_namespace=names)
+    return adapter
 
 
 @pytest.fixture(scope="module")
@@ -153,31 +164,52 @@ def test_a_draft_that_someone_changed_is_not_finalized_and_the_others_go_on(home
     assert v1.invoices.retrieve(started.id).status == "draft"
 
 
+TYPED = {
+    r"/v1/customers": stripe_params.CustomerCreateParams,
+    r"/v1/invoices": stripe_params.InvoiceCreateParams,
+    r"/v1/invoices/[^/]+/add_lines": stripe_params.InvoiceAddLinesParams,
+    r"/v1/invoices/[^/]+/finalize": stripe_params.InvoiceFinalizeInvoiceParams,
+    r"/v1/invoices/[^/]+/send": stripe_params.InvoiceSendInvoiceParams,
+}
+"""What is sent where, and Stripe's own type of it."""
+
+
+def assert_typed(path: str, params: Any) -> str:
+    """Stripe's library would type these parameters so; returns the pattern of the path."""
+    (pattern,) = (known for known in TYPED if re.fullmatch(known, path))
+    strict(TYPED[pattern]).validate_python(params, strict=True)
+    return pattern
+
+
+def test_every_request_that_writes_is_one_that_stripes_own_types_allow(
+    home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requestor: Any = emulator.client._requestor
+    real, sent = requestor.request, []
+
+    def request(method: str, url: str, params: Any = None, options: Any = None, **more: Any) -> Any:
+        if method == "post":
+            sent.append((url, params, options["idempotency_key"]))
+        return real(method, url, params, options, **more)
+
+    monkeypatch.setattr(requestor, "request", request)
+    publish_period(home, SEPTEMBER, client=emulator)
+    assert {assert_typed(url, params) for url, params, _ in sent} == TYPED.keys()
+    assert len({key for _, _, key in sent}) == len(sent)
+    assert all(key.startswith("billhouse/test/") for _, _, key in sent)
+    (lines,) = (params["lines"] for url, params, _ in sent if "add_lines" in url and params["lines"][0]["amount"] == 2520)
+    vcpu = next(line for line in lines if line["metadata"].get("billhouse_unit") == "vCPU-second")
+    assert vcpu["metadata"]["billhouse_quantity"] == "1800000"
+    assert vcpu["metadata"]["billhouse_unit_amount"] == "0.000014"
+    assert vcpu["period"] == {"start": int(SEPTEMBER.start.timestamp()), "end": int(SEPTEMBER.end.timestamp())}
+
+
 def test_a_dry_run_sends_nothing_and_shows_requests_that_stripe_would_take(home: Home, emulator: StripeConnection) -> None:
     result = publish_period(home, SEPTEMBER, dry_run=True, client=emulator)
     assert in_stripe(emulator) == []
-    typed = {
-        "/v1/customers": stripe_params.CustomerCreateParams,
-        "/v1/invoices": stripe_params.InvoiceCreateParams,
-        "/v1/invoices/<the draft>/add_lines": stripe_params.InvoiceAddLinesParams,
-        "/v1/invoices/<the draft>/send": stripe_params.InvoiceSendInvoiceParams,
-        "/v1/invoices/<the draft>/finalize": stripe_params.InvoiceFinalizeInvoiceParams,
-    }
-    assert {request["path"] for request in result.requests} == typed.keys()
-    for request in result.requests:
-        adapter = strict(typed[request["path"]])
-        adapter.validate_python(request["params"], strict=True)
+    assert {assert_typed(request["path"], request["params"]) for request in result.requests} == TYPED.keys()
     with pytest.raises(ValueError, match="no_such_parameter"):
         strict(stripe_params.InvoiceCreateParams).validate_python({"no_such_parameter": 1})
-
-
-def strict(params: Any) -> TypeAdapter[Any]:
-    """Stripe's own typed parameters; one that it does not know is an error."""
-    names = vars(typing) | vars(import_module(params.__module__)) | {"StripeContext": StripeContext}
-    config = ConfigDict(extra="forbid", defer_build=True, arbitrary_types_allowed=True)
-    adapter: TypeAdapter[Any] = TypeAdapter(with_config(config)(params))
-    adapter.rebuild(_types_namespace=names)
-    return adapter
 
 
 @pytest.mark.parametrize("key", ["sk_live_secret123", "rk_live_secret123"])
@@ -203,3 +235,125 @@ def test_only_closed_months_are_published(run: Callable[..., Outcome]) -> None:
     refused = run("publish", "2026-10")
     assert refused.code == 1
     assert "billhouse close 2026-10" in refused.stderr
+
+
+def test_nothing_goes_out_that_nobody_approved(home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    invoices = {row["customer_id"]: row["invoice_id"] for row in query(home, "from invoices where period = '2026-09'")}
+    assert query(home, "select distinct approved_by from invoices where status = 'approved'") == [{"approved_by": "cfo"}]
+    assert run("approve", "2026-09", "--all", "--revoke").code == 0
+    waiting = run("approve", "2026-09", "--json").json["waiting"]
+    assert sorted(waiting) == sorted(invoices[name] for name in CUSTOMERS)
+    nothing = run("publish", "2026-09", "--json").json
+    assert (nothing["published"], nothing["not_approved"]) == (0, 4)
+    one = run("approve", "2026-09", invoices["ada"], "--by", "carla", "--json").json
+    assert (one["approved"], one["decided_by"], len(one["waiting"])) == ([invoices["ada"]], "carla", 3)
+    assert run("publish", "2026-09", "--json").json["published"] == 1
+    refused = run("approve", "2026-09", invoices["ada"], "--revoke")
+    assert refused.code == 1
+    assert "is in Stripe already" in refused.stderr
+    hobby = run("approve", "2026-09", invoices["hal"])
+    assert "no invoice of 2026-09 that is collected" in hobby.stderr
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000000"}')
+    # What was revoked by a person is not approved by a rule.
+    assert run("publish", "2026-09", "--json").json["published"] == 0
+    shutil.rmtree(home.approvals)
+    assert run("publish", "2026-09", "--json").json["published"] == 2  # dan's is in yen
+    by = query(home, "select distinct approved_by from invoices where period = '2026-09' and customer_id in ('bob', 'cyd')")
+    assert by == [{"approved_by": "automatic: under 1000000 USD"}]
+
+
+def test_what_someone_else_left_on_the_customer_does_not_slip_in(home: Home, emulator: StripeConnection) -> None:
+    v1: Any = emulator.client.v1
+    customer = v1.customers.create({"metadata": {"billhouse_customer_id": "ada"}})
+    left = v1.invoice_items.create({"customer": customer.id, "amount": 99900, "currency": "usd"})
+    assert publish_period(home, SEPTEMBER, client=emulator).problems == []
+    assert_published_once(home, emulator)
+    (pending,) = v1.invoice_items.list({"pending": True}).data
+    assert pending.id == left.id
+
+
+def test_a_draft_that_someone_deleted_is_made_again_under_another_key(home: Home, emulator: StripeConnection) -> None:
+    """Stripe remembers having created the first one, and replays it."""
+    v1: Any = emulator.client.v1
+    publish_period(home, SEPTEMBER, client=emulator)
+    (drawn,) = [one for one in in_stripe(emulator) if one.currency == "jpy"]
+    with sqlite3.connect(home.stripe_emulator) as stripe_state:
+        stripe_state.execute("delete from objects where id = ? or invoice = ?", (drawn.id, drawn.id))
+    for folder in (home.publications, home.outbox):
+        shutil.rmtree(folder)
+    assert publish_period(home, SEPTEMBER, client=emulator).problems == []
+    (again,) = [one for one in in_stripe(emulator) if one.currency == "jpy"]
+    assert (again.id != drawn.id, again.total, v1.invoices.retrieve(again.id).status) == (True, drawn.total, "open")
+
+
+def test_an_invoice_that_someone_duplicated_is_told(home: Home, emulator: StripeConnection) -> None:
+    v1: Any = emulator.client.v1
+    publish_period(home, SEPTEMBER, client=emulator)
+    first = in_stripe(emulator)[0]
+    v1.invoices.create({"customer": first.customer, "currency": first.currency, "metadata": metadata_of(first)})
+    shutil.rmtree(home.publications)
+    (problem,) = publish_period(home, SEPTEMBER, client=emulator).problems
+    assert "Stripe has 2 invoices for it" in problem.reason
+
+
+def test_a_voided_invoice_is_not_published_again(home: Home, emulator: StripeConnection) -> None:
+    v1: Any = emulator.client.v1
+    publish_period(home, SEPTEMBER, client=emulator)
+    v1.invoices.void_invoice(in_stripe(emulator)[0].id)
+    for folder in (home.publications, home.outbox):
+        shutil.rmtree(folder)
+    result = publish_period(home, SEPTEMBER, client=emulator)
+    assert (result.counts["published"], result.problems) == (4, [])
+    assert len(in_stripe(emulator)) == 4
+
+
+def big_invoice(lines: int, months: int) -> ClosedInvoice:
+    rows = [
+        {
+            "line_id": f"LIN-{number}",
+            "amount": Decimal(number),
+            "description": f"line {number}",
+            "service_period": f"2026-{number % months + 1:02d}",
+            "line_type": "usage",
+            "meter_id": "vcpu",
+            "plan_id": f"plan-{number % 30}",
+            "quantity": Decimal(number),
+            "unit": "vCPU-second",
+            "unit_amount": Decimal(1),
+        }
+        for number in range(lines)
+    ]
+    total = sum(map(Decimal, range(lines)), Decimal(0))
+    invoice = {
+        "invoice_id": "INV-2026-12-BIG",
+        "customer_id": "big",
+        "period": "2026-12",
+        "currency": "USD",
+        "minor_unit_digits": 2,
+        "total_amount": total,
+        "carried_forward_amount": Decimal(0),
+    }
+    return ClosedInvoice(invoice, rows, [])
+
+
+@pytest.mark.parametrize(("lines", "months", "sent"), [(250, 1, 250), (251, 1, 30), (3000, 12, 60), (3000, 11, 30), (400, 4, 60)])
+def test_more_lines_than_stripe_takes_are_folded_and_sum_to_the_same(lines: int, months: int, sent: int) -> None:
+    closed = big_invoice(lines, months)
+    requests = line_requests(closed)
+    assert len(requests) == sent
+    assert sum(line["amount"] for line in requests.values()) == closed.total
+    if sent < lines:
+        assert sum(int(line["metadata"]["billhouse_lines"]) for line in requests.values()) == lines
+        assert all("on the statement" in line["description"] for line in requests.values())
+
+
+def test_live_must_be_said_and_only_with_a_live_key(
+    home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_x")
+    refused = run("publish", "2026-09", "--live")
+    assert refused.code == 1
+    assert "is a test key" in refused.stderr
+    monkeypatch.setenv("STRIPE_API_KEY", "rk_live_x")
+    with connect(home, allow_live=True) as connection:
+        assert (connection.is_live, connection.mode) == (True, "live")
