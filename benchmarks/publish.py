@@ -48,7 +48,7 @@ def _measure(folder: Path, invoices: int, limit: int) -> str:
     home = Home.open(folder / "home")
     _write_close(home, invoices)
     approve(home, _PERIOD, everything=True, by="benchmark")
-    command = [sys.executable, "-m", "pipeline.stripe.emulator", "--database", str(folder / "stripe.sqlite"), "--port", "12112"]
+    command = [sys.executable, "-m", "pipeline.stripe.emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
     with subprocess.Popen([*command, "--requests-per-second", str(limit)], stdout=subprocess.PIPE, text=True) as emulator:  # noqa: S603
         try:
             assert emulator.stdout is not None

@@ -15,12 +15,13 @@ import duckdb
 import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
+from pipeline.kinds import Kind
 from pipeline.ledger_files import close_folder, closed_periods
 from pipeline.periods import BillingPeriod
 from pipeline.price_changes import edited_prices
 from pipeline.price_check import check_prices
 from pipeline.verify import verify_ledger
-from tests.support import Outcome, billhouse, event, query, write_jsonl
+from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
 
 AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
 
@@ -28,9 +29,6 @@ AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
 @pytest.fixture(scope="module")
 def two_months(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
     """A home in which August is closed and September is not."""
-    folder = tmp_path_factory.mktemp("ledger")
-    home = folder / "home"
-    shutil.copytree(parsed_project, home / ".dbt" / "target")
     usage = []
     for month in ("08", "09"):
         for number in range(20):
@@ -38,13 +36,13 @@ def two_months(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -
             sandbox = f"{name}-{month}"
             usage.append(event("start", f"2026-{month}-10T10:00:00Z", user=name, sandbox=sandbox, vcpu_count=number + 1))
             usage.append(event("stop", f"2026-{month}-10T11:00:00Z", user=name, sandbox=sandbox))
-    for words in (
-        ("land", write_jsonl(folder / "usage.jsonl", usage)),
+    return prepare(
+        tmp_path_factory.mktemp("ledger") / "home",
+        parsed_project,
+        {Kind.USAGE: usage},
         ("build", "--as-of", "2026-10-05T00:00:00Z"),
         ("close", "2026-08"),
-    ):
-        assert billhouse(home, *words).code == 0
-    return home
+    )
 
 
 @pytest.fixture

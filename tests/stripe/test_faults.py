@@ -19,6 +19,7 @@ import pytest
 from pipeline.approvals import approve
 from pipeline.closed_invoices import closed_invoices
 from pipeline.home import Home
+from pipeline.kinds import Kind
 from pipeline.periods import BillingPeriod
 from pipeline.stripe.emulator.server import running_emulator
 from pipeline.stripe.existing import metadata_of
@@ -26,7 +27,7 @@ from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publications import published_invoices, read_publications
 from pipeline.stripe.requests import line_requests
 from tests.stripe.publisher import QUICK, order_faults, publish, publish_and_die, quick_connection, reset
-from tests.support import billhouse, event, write_jsonl
+from tests.support import billhouse, event, prepare
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = [f"cust-{number:02d}" for number in range(20)]
@@ -48,23 +49,20 @@ PROCESSES.set_forkserver_preload(["tests.stripe.publisher"])
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """A home with September closed and approved: twenty customers on Pro, one of whom has nothing to pay."""
-    folder = tmp_path_factory.mktemp("faults")
-    shutil.copytree(parsed_project, folder / "home" / ".dbt" / "target")
     usage = []
     for number, name in enumerate(CUSTOMERS):
         usage.append(event("start", "2026-09-10T10:00:00Z", user=name, sandbox=f"box-{name}", vcpu_count=10 + number))
         usage.append(event("stop", "2026-09-10T15:00:00Z", user=name, sandbox=f"box-{name}"))
     plans = [{"customer_id": name, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for name in CUSTOMERS]
     gift = {"grant_id": "gift", "customer_id": CUSTOMERS[0], "amount": "9999", "granted_at": "2026-09-01T00:00:00Z"}
-    for words in (
-        ("land", write_jsonl(folder / "usage.jsonl", usage)),
-        ("land", "--kind", "subscriptions", write_jsonl(folder / "plans.jsonl", plans)),
-        ("land", "--kind", "credit_grants", write_jsonl(folder / "grants.jsonl", [gift])),
+    prepared = prepare(
+        tmp_path_factory.mktemp("faults") / "home",
+        parsed_project,
+        {Kind.USAGE: usage, Kind.SUBSCRIPTIONS: plans, Kind.CREDIT_GRANTS: [gift]},
         ("build", "--as-of", "2026-10-05T00:00:00Z"),
         ("close", "2026-09"),
-    ):
-        assert billhouse(folder / "home", *words).code == 0
-    opened = Home.open(folder / "home")
+    )
+    opened = Home.open(prepared)
     approve(opened, SEPTEMBER, everything=True, by="cfo")
     return opened
 

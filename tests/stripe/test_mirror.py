@@ -14,13 +14,14 @@ import stripe
 
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.kinds import Kind
 from pipeline.stripe.client import StripeConnection, local_emulator
 from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.credit_notes import issue_credit_note
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.warehouse import build
-from tests.support import Outcome, billhouse, event, query, write_jsonl
+from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
 
 AS_OF = "2026-10-05T00:00:00Z"
 CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil")
@@ -29,9 +30,6 @@ CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil")
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
     """A home with September closed, approved and in the local Stripe: seven customers on Pro."""
-    folder = tmp_path_factory.mktemp("mirror")
-    home = folder / "home"
-    shutil.copytree(parsed_project, home / ".dbt" / "target")
     usage = []
     for name in CUSTOMERS:
         usage.append(
@@ -39,16 +37,15 @@ def published(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) ->
         )
         usage.append(event("stop", "2026-09-10T15:00:00Z", user=name, sandbox=f"box-{name}"))
     plans = [{"customer_id": name, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for name in CUSTOMERS]
-    for words in (
-        ("land", write_jsonl(folder / "usage.jsonl", usage)),
-        ("land", "--kind", "subscriptions", write_jsonl(folder / "plans.jsonl", plans)),
+    return prepare(
+        tmp_path_factory.mktemp("mirror") / "home",
+        parsed_project,
+        {Kind.USAGE: usage, Kind.SUBSCRIPTIONS: plans},
         ("build", "--as-of", AS_OF),
         ("close", "2026-09"),
         ("approve", "2026-09", "--all"),
         ("publish", "2026-09"),
-    ):
-        assert billhouse(home, *words).code == 0
-    return home
+    )
 
 
 @pytest.fixture

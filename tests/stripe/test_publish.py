@@ -20,13 +20,14 @@ from stripe._stripe_context import StripeContext
 from pipeline.closed_invoices import ClosedInvoice, closed_invoices
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.kinds import Kind
 from pipeline.ledger_files import read_close
 from pipeline.periods import BillingPeriod
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.publish import publish_period
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
-from tests.support import Outcome, billhouse, event, query, write_jsonl
+from tests.support import Outcome, billhouse, event, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = ("ada", "bob", "cyd", "dan")
@@ -44,25 +45,20 @@ def strict(params: Any) -> TypeAdapter[Any]:
 @pytest.fixture(scope="module")
 def september_closed(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
     """A home with September closed: four customers on Pro, one of them in yen, and one on hobby."""
-    folder = tmp_path_factory.mktemp("publish")
-    home = folder / "home"
-    shutil.copytree(parsed_project, home / ".dbt" / "target")
     usage = []
     for number, name in enumerate((*CUSTOMERS, "hal"), 1):
         usage.append(event("start", "2026-09-10T10:00:00Z", user=name, sandbox=f"box-{name}", vcpu_count=100 * number))
         usage.append(event("stop", "2026-09-10T15:00:00Z", user=name, sandbox=f"box-{name}"))
     plans = [{"customer_id": name, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for name in CUSTOMERS]
     people = [{"customer_id": "ada", "name": "Ada", "email": "ada@example.com"}, {"customer_id": "dan", "currency": "JPY"}]
-    for words in (
-        ("land", write_jsonl(folder / "usage.jsonl", usage)),
-        ("land", "--kind", "subscriptions", write_jsonl(folder / "plans.jsonl", plans)),
-        ("land", "--kind", "customers", write_jsonl(folder / "people.jsonl", people)),
+    return prepare(
+        tmp_path_factory.mktemp("publish") / "home",
+        parsed_project,
+        {Kind.USAGE: usage, Kind.SUBSCRIPTIONS: plans, Kind.CUSTOMERS: people},
         ("build", "--as-of", "2026-10-05T00:00:00Z"),
         ("close", "2026-09"),
         ("approve", "2026-09", "--all", "--by", "cfo"),
-    ):
-        assert billhouse(home, *words).code == 0
-    return home
+    )
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ create index if not exists objects_by_invoice on objects (kind, invoice, positio
 create table if not exists answers (
     key text primary key, request text not null, status integer not null, body text not null, created integer not null
 );
+create index if not exists answers_by_age on answers (created);
 create table if not exists counters (name text primary key, value integer not null);
 """
 
