@@ -1,7 +1,9 @@
 """Every dbt model as an asset, every dbt test as a check on one; built by one dbt call."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -93,4 +95,6 @@ def _dbt_build(context: dg.AssetExecutionContext, dbt: DbtCliResource, home: Hom
 
 def dbt_resource() -> DbtCliResource:
     """The dbt command line, over this project."""
-    return DbtCliResource(project_dir=str(PROJECT_ROOT), profiles_dir=str(PROJECT_ROOT))
+    # The dbt of this environment: nobody needs to have activated it.
+    dbt = str(Path(sys.executable).with_name("dbt"))
+    return DbtCliResource(project_dir=str(PROJECT_ROOT), profiles_dir=str(PROJECT_ROOT), dbt_executable=dbt)
