@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,12 +26,12 @@ from pipeline.warehouse import build
 from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
 
 AS_OF = "2026-10-05T00:00:00Z"
-CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil")
+CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil", "hal")
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
-    """A home with September closed, approved and in the local Stripe: seven customers on Pro."""
+    """A home with September closed, approved and in the local Stripe: eight customers on Pro."""
     usage = []
     for name in CUSTOMERS:
         usage.append(
@@ -98,8 +100,9 @@ def test_every_planted_difference_is_found_and_nothing_else(
     v1.invoices.pay(there["dan"].id)
     v1.invoices.mark_uncollectible(there["eve"].id)
     extra = v1.invoices.create({"customer": there["fay"].customer, "collection_method": "send_invoice", "days_until_due": 5})
-    tamper(home, there["fay"].id, total=lambda invoice: edit_item(home, invoice, -100))
-    tamper(home, there["gil"].id, delete=True)
+    tamper(home, "invoiceitem", "invoice", there["fay"].id, lambda item: item.update(amount=item["amount"] - 100))
+    tamper(home, "invoice", "id", there["gil"].id, None)
+    tamper(home, "invoice", "id", there["hal"].id, lambda invoice: invoice.update(customer=there["ada"].customer))
     sync_stripe(home, client=emulator, full=True)
     rebuilt(home)
     found = {(row["customer_id"], row["invoice_id"] is not None): row for row in query(home, "from stripe_reconciliation")}
@@ -112,6 +115,7 @@ def test_every_planted_difference_is_found_and_nothing_else(
         ("fay", True): "amount",
         ("fay", False): "extra",
         ("gil", True): "missing",
+        ("hal", True): "customer",
     }
     assert found["fay", False]["stripe_invoice_id"] == extra.id
     total = found["dan", True]["total_amount"]
@@ -126,35 +130,26 @@ def test_every_planted_difference_is_found_and_nothing_else(
         "eve": "uncollectible",
         "fay": "open",
         "gil": "published",
+        "hal": "open",
     }
     told = run("reconcile", "--json")
     assert told.code == 1
-    assert len(told.json["differences"]) == 6
+    assert len(told.json["differences"]) == 7
     assert "docs/stripe.md" in run("reconcile").stdout
 
 
-def tamper(home: Home, invoice_id: str, *, delete: bool = False, total: Callable[[str], None] | None = None) -> None:
-    """What Stripe's API would not allow: straight in the emulator's state."""
-    import sqlite3
-
-    if total is not None:
-        total(invoice_id)
-    if delete:
-        with sqlite3.connect(home.stripe_emulator) as state:
-            state.execute("delete from objects where id = ?", (invoice_id,))
-
-
-def edit_item(home: Home, invoice_id: str, by: int) -> None:
-    import json
-    import sqlite3
-
+def tamper(home: Home, kind: str, column: str, id: str, change: Callable[[dict[str, Any]], None] | None) -> None:
+    """What Stripe's API would not allow, straight in the emulator's state: change an object, or take it away."""
     with sqlite3.connect(home.stripe_emulator) as state:
-        id, body = state.execute(
-            "select id, body from objects where kind = 'invoiceitem' and invoice = ? limit 1", (invoice_id,)
+        found, body = state.execute(
+            f"select id, body from objects where kind = ? and {column} = ? limit 1", (kind, id)
         ).fetchone()
-        item = json.loads(body)
-        item["amount"] += by
-        state.execute("update objects set body = ? where id = ?", (json.dumps(item), id))
+        if change is None:
+            state.execute("delete from objects where id = ?", (found,))
+        else:
+            changed = json.loads(body)
+            change(changed)
+            state.execute("update objects set body = ? where id = ?", (json.dumps(changed), found))
 
 
 def test_a_sync_fetches_what_changed_and_comes_to_the_same_as_a_full_one(home: Home, emulator: StripeConnection) -> None:
