@@ -46,6 +46,7 @@ _ORDERS = {
     "invoice_lines": "customer_id, invoice_id, line_number",
     "credit_applications": "customer_id, invoice_id, grant_id",
     "credit_grants": "grant_id",
+    "usage_days": "customer_id, line_id, usage_date",
 }
 
 

@@ -5,6 +5,7 @@
                           invoice_lines.parquet
                           credit_applications.parquet
                           credit_grants.parquet        grants that were first seen at this close: from now on they stand
+                          usage_days.parquet           what was used and billed, line by line and day by day
                           landed_files.parquet         files that had landed since the close before
                           price_book/                  the prices it was computed with
                           SHA256SUMS                   of every file above, as sha256sum writes and checks them
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "invoice_lines": pa.int64(),
             "credit_applications": pa.int64(),
             "credit_grants": pa.int64(),
+            "usage_days": pa.int64(),
             "previous_hash": pa.string(),
             "content_hash": pa.string(),
         }
@@ -117,6 +119,22 @@ SCHEMAS: dict[str, pa.Schema] = {
             "expires_at": _INSTANT,
             "scope": pa.string(),
             "source": pa.string(),
+        }
+    ),
+    "usage_days": pa.schema(
+        {
+            "invoice_id": pa.string(),
+            "line_id": pa.string(),
+            "customer_id": pa.string(),
+            "period": pa.string(),
+            "usage_date": pa.date32(),
+            "currency": pa.string(),
+            "plan_id": pa.string(),
+            "meter_id": pa.string(),
+            "rate_id": pa.string(),
+            "quantity": _QUANTITY,
+            "unit": pa.string(),
+            "amount": _AMOUNT,
         }
     ),
     "landed_files": pa.schema(

@@ -212,6 +212,7 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             for table in rows:
                 with replace_atomically(home.marts / f"{table}.parquet") as path:
                     connection.execute(f"copy billing.{table} to '{path}' (format parquet, compression zstd)")
+            _write_balances(connection, home.marts / "customer_balances.json")
         scratch.chmod(0o440)
         os.replace(scratch, home.billing)
     finally:
@@ -220,6 +221,16 @@ def publish_snapshot(home: Home) -> dict[str, int]:
         if leftover.stem not in rows:
             leftover.unlink()
     return rows
+
+
+def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals and instants are text: no digit is lost."""
+    result = connection.execute("select * from billing.customer_balances order by customer_id")
+    names = [column[0] for column in result.description]
+    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    as_of = next((balance["as_of"] for balance in customers.values()), None)
+    with replace_atomically(target) as path:
+        path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 
 def _copy_table(connection: duckdb.DuckDBPyConnection, table: str, order_by: str) -> int:

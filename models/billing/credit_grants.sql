@@ -5,7 +5,17 @@ with
 -- What a close has seen stands, whatever landed or was edited since: it may have been used.
 frozen as (
 
-    select * from {{ ref('stg_closed_grants') }}
+    select
+        grant_id,
+        customer_id,
+        amount,
+        currency,
+        priority,
+        granted_at,
+        expires_at,
+        scope,
+        source
+    from {{ ref('stg_closed_grants') }}
 
 ),
 

@@ -2,6 +2,7 @@
 select
     grant_id,
     customer_id,
+    period,
     amount,
     currency,
     priority,

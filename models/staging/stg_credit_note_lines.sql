@@ -17,6 +17,7 @@ select
     currency,
     description,
     memo,
+    settlement,
     issued_by,
     {{ to_utc('issued_at') }} as issued_at
 from {{ landed('ledger/credit_notes') }}

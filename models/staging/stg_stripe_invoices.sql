@@ -13,6 +13,8 @@ select
     {{ from_unix(json_text('body', 'due_date')) }} as due_at,
     {{ from_unix(json_text('body', 'status_transitions.finalized_at')) }} as finalized_at,
     {{ from_unix(json_text('body', 'status_transitions.paid_at')) }} as paid_at,
+    {{ from_unix(json_text('body', 'status_transitions.voided_at')) }} as voided_at,
+    {{ from_unix(json_text('body', 'status_transitions.marked_uncollectible_at')) }} as marked_uncollectible_at,
     invoices.sync_id
 from {{ mirrored('invoices') }} as invoices
 where invoices.recency = 1 and not invoices.is_deleted

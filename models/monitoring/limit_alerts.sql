@@ -1,0 +1,87 @@
+-- Billing rules, section 8: the first time in a month that a customer came to 50, 80 and 100 percent of a limit: once for each customer,
+-- limit, month and threshold.
+with
+
+thresholds as (
+
+    select 50 as threshold_percent
+    union all
+    select 80
+    union all
+    select 100
+
+),
+
+reached as (
+
+    select
+        readings.customer_id,
+        readings.limit_kind,
+        readings.period,
+        thresholds.threshold_percent,
+        readings.allowed,
+        readings.observed,
+        readings.unit,
+        case
+            when readings.grows_over_time
+                then {{ plus_seconds(
+                    'readings.observed_at',
+                    divide_down('cast(readings.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100')
+                ) }}
+            else readings.observed_at
+        end as reached_at
+    from {{ ref('limit_readings') }} as readings
+    inner join thresholds
+        on readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
+
+    union all
+
+    -- Credit is used up once: a month that begins with little left is no new alert.
+    select
+        readings.customer_id,
+        readings.limit_kind,
+        readings.period,
+        thresholds.threshold_percent,
+        readings.allowed,
+        readings.observed,
+        readings.unit,
+        readings.observed_at as reached_at
+    from {{ ref('credit_readings') }} as readings
+    inner join thresholds
+        on
+            readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
+            and (
+                readings.observed_before is null
+                or readings.observed_before * cast(100 as decimal(3, 0))
+                < readings.allowed_before * cast(thresholds.threshold_percent as decimal(3, 0))
+            )
+    where readings.observed > 0
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by customer_id, limit_kind, period, threshold_percent
+            order by reached_at, observed desc, allowed, unit
+        ) as place
+    from reached
+
+)
+
+select
+    'ALT-' || upper(substr(md5(
+        customer_id || chr(31) || limit_kind || chr(31) || period || chr(31) || cast(threshold_percent as string)
+    ), 1, 16)) as alert_id,
+    customer_id,
+    limit_kind,
+    period,
+    threshold_percent,
+    allowed,
+    observed,
+    unit,
+    reached_at
+from ranked
+where place = 1

@@ -1,0 +1,174 @@
+with
+
+-- The month that runs at as_of, and how much of it is left.
+months as (
+
+    select
+        as_of,
+        current_period as period,
+        date_trunc('month', as_of) as month_starts_at,
+        date_trunc('month', as_of) + interval 1 month as month_ends_at
+    from {{ ref('stg_build_inputs') }}
+
+),
+
+terms as (
+
+    select
+        terms.customer_id,
+        terms.plan_id,
+        terms.contract_id,
+        terms.collection,
+        terms.max_session_seconds,
+        terms.max_concurrent_sandboxes
+    from {{ ref('customer_terms') }} as terms
+    inner join months on months.as_of >= terms.starts_at and months.as_of < terms.ends_at
+
+),
+
+spent as (
+
+    select
+        days.customer_id,
+        days.currency,
+        sum(days.usage_amount) as usage_amount,
+        sum(days.fee_amount) as fee_amount,
+        max(days.month_to_date_amount) as month_to_date_amount
+    from {{ ref('spend_days') }} as days
+    inner join months on days.period = months.period
+    group by days.customer_id, days.currency
+
+),
+
+credit as (
+
+    select
+        credit_months.customer_id,
+        credit_months.currency,
+        sum(credit_months.closing_amount) as credit_left_amount
+    from {{ ref('credit_months') }} as credit_months
+    inner join months on credit_months.period = months.period
+    group by credit_months.customer_id, credit_months.currency
+
+),
+
+drafts as (
+
+    select
+        invoices.customer_id,
+        invoices.currency,
+        sum(invoices.total_amount) as unbilled_amount
+    from {{ ref('draft_invoices') }} as invoices
+    group by invoices.customer_id, invoices.currency
+
+),
+
+running as (
+
+    select
+        customer_id,
+        count(distinct sandbox_id) as running_sandboxes
+    from {{ ref('sandbox_sessions') }}
+    where end_reason = 'open'
+    group by customer_id
+
+),
+
+balances as (
+
+    select
+        accounts.customer_id,
+        accounts.currency,
+        months.period,
+        months.as_of,
+        terms.plan_id,
+        terms.contract_id,
+        terms.collection,
+        cast(coalesce(spent.usage_amount, 0) as decimal(18, 3)) as usage_amount,
+        cast(coalesce(spent.fee_amount, 0) as decimal(18, 3)) as fee_amount,
+        cast(coalesce(spent.month_to_date_amount, 0) as decimal(18, 3)) as month_to_date_amount,
+        cast(coalesce(credit.credit_left_amount, 0) as decimal(18, 3)) as credit_left_amount,
+        cast(coalesce(drafts.unbilled_amount, 0) as decimal(18, 3)) as unbilled_amount,
+        cast(accounts.monthly_spend_limit_amount as decimal(18, 3)) as monthly_spend_limit_amount,
+        cast(coalesce(running.running_sandboxes, 0) as integer) as running_sandboxes,
+        terms.max_concurrent_sandboxes,
+        terms.max_session_seconds,
+        units.minor_unit_digits,
+        units.minor_units_per_unit,
+        {{ microseconds_between('months.as_of', 'months.month_ends_at') }} as remaining_microseconds,
+        -- From the customer's first day on, and at least a day: one hour's use says little of a month's.
+        greatest(
+            {{ microseconds_between('greatest(months.month_starts_at, coalesce(accounts.first_seen_at, months.month_starts_at))', 'months.as_of') }},
+            86400000000
+        ) as elapsed_microseconds
+    from {{ ref('customer_accounts') }} as accounts
+    cross join months
+    inner join {{ ref('currency_units') }} as units on accounts.currency = units.currency
+    left join terms on accounts.customer_id = terms.customer_id
+    left join spent on accounts.customer_id = spent.customer_id and accounts.currency = spent.currency
+    left join credit on accounts.customer_id = credit.customer_id and accounts.currency = credit.currency
+    left join drafts on accounts.customer_id = drafts.customer_id and accounts.currency = drafts.currency
+    left join running on accounts.customer_id = running.customer_id
+
+),
+
+-- What usage adds until the month's end if it goes on as it has: in proportion to time, less the discount that it had.
+grown as (
+
+    select
+        *,
+        {{ from_minor_units(
+            'case when usage_amount + fee_amount > 0 then '
+            ~ divide_rounding_half_away(
+                divide_rounding_half_away(
+                    'cast(usage_amount * minor_units_per_unit as decimal(38, 0)) * remaining_microseconds', 'elapsed_microseconds'
+                ) ~ ' * cast(month_to_date_amount * minor_units_per_unit as decimal(38, 0))',
+                'cast((usage_amount + fee_amount) * minor_units_per_unit as decimal(38, 0))'
+            ) ~ ' else 0 end',
+            'minor_unit_digits'
+        ) }} as growth_amount
+    from balances
+
+),
+
+judged as (
+
+    select
+        *,
+        coalesce(month_to_date_amount >= monthly_spend_limit_amount and month_to_date_amount > 0, false) as is_spend_limit_reached,
+        -- From here on no credit covers what it uses, and no card pays for it.
+        coalesce(collection = 'none' and credit_left_amount <= 0, false) as is_credit_exhausted,
+        coalesce(running_sandboxes >= max_concurrent_sandboxes, false) as is_concurrency_limit_reached
+    from grown
+
+)
+
+select
+    customer_id,
+    currency,
+    period,
+    {{ from_utc('as_of') }} as as_of,
+    plan_id,
+    contract_id,
+    usage_amount,
+    fee_amount,
+    month_to_date_amount,
+    cast(month_to_date_amount + growth_amount as decimal(18, 3)) as forecast_amount,
+    credit_left_amount,
+    unbilled_amount,
+    monthly_spend_limit_amount,
+    running_sandboxes,
+    max_concurrent_sandboxes,
+    max_session_seconds,
+    is_spend_limit_reached,
+    is_credit_exhausted,
+    is_concurrency_limit_reached,
+    case
+        when is_spend_limit_reached or is_credit_exhausted then 'stop'
+        when
+            is_concurrency_limit_reached
+            or coalesce(month_to_date_amount * 100 >= monthly_spend_limit_amount * 80 and month_to_date_amount > 0, false)
+            then 'warn'
+        else 'ok'
+    end as standing
+from judged

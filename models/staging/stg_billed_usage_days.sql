@@ -1,0 +1,16 @@
+-- The days of closed usage lines, as they were billed. Facts: never edited.
+select
+    invoice_id,
+    line_id,
+    customer_id,
+    period,
+    usage_date,
+    currency,
+    plan_id,
+    meter_id,
+    rate_id,
+    quantity,
+    unit,
+    amount
+from {{ ledger_table('usage_days') }}
+where period in (select period from {{ ref('stg_closes') }})
