@@ -224,7 +224,7 @@ def publish_snapshot(home: Home) -> dict[str, int]:
 
 
 def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals and instants are text: no digit is lost."""
+    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
     result = connection.execute("select * from billing.customer_balances order by customer_id")
     names = [column[0] for column in result.description]
     customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}

@@ -65,7 +65,7 @@ ranked as (
         *,
         row_number() over (
             partition by customer_id, limit_kind, period, threshold_percent
-            order by reached_at, observed desc, allowed, unit
+            order by reached_at asc, observed desc, allowed asc, unit asc
         ) as place
     from reached
 

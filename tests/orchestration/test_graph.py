@@ -97,7 +97,7 @@ def test_every_step_from_landing_to_export_is_an_asset_with_a_group_and_a_descri
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     groups = {node.group_name for node in nodes}
-    assert groups == {"landing", "price_book", "staging", "usage", "rating", "billing", "reports", "months"}
+    assert groups == {"landing", "price_book", "staging", "usage", "rating", "billing", "monitoring", "reports", "months"}
     assert [node.key for node in nodes if not node.description] == []
 
 
