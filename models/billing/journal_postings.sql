@@ -106,7 +106,7 @@ invoice_postings as (
 
     select
         'invoice',
-        invoice_id,
+        invoice_id as reference,
         entry_date,
         customer_id,
         invoice_id,
@@ -122,7 +122,7 @@ invoice_postings as (
 
     select
         'invoice',
-        invoice_id,
+        invoice_id as reference,
         entry_date,
         customer_id,
         invoice_id,
@@ -137,7 +137,7 @@ invoice_postings as (
 
     select
         'invoice',
-        invoice_id,
+        invoice_id as reference,
         entry_date,
         customer_id,
         invoice_id,
@@ -305,11 +305,19 @@ payments as (
 
 ),
 
-settled as (
+payment_sums as (
 
     select
-        *
+        invoice_id,
+        sum(amount) as amount
     from payments
+    group by invoice_id
+
+),
+
+settled as (
+
+    select * from payments
 
     union all
 
@@ -323,13 +331,7 @@ settled as (
         'Assets:PaidOutsideStripe' as account,
         cast(receivables.paid_amount - coalesce(sums.amount, 0) as decimal(18, 3)) as amount
     from receivables
-    left join (
-        select
-            invoice_id,
-            sum(amount) as amount
-        from payments
-        group by invoice_id
-    ) as sums on receivables.invoice_id = sums.invoice_id
+    left join payment_sums as sums on receivables.invoice_id = sums.invoice_id
     where receivables.paid_at is not null
 
 ),
@@ -427,7 +429,7 @@ write_off_postings as (
 
     select
         entry_kind,
-        invoice_id,
+        invoice_id as reference,
         entry_date,
         customer_id,
         invoice_id,
