@@ -97,7 +97,7 @@ def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> st
     standing = last_build(home)
     if standing is not None:
         _record_build(home, BuildRecord(standing.as_of, _UNFINISHED))
-    prepare_build(home, as_of)
+    prepare_build(home, as_of, project)
     return input_fingerprint(home, as_of, project)
 
 
@@ -108,7 +108,7 @@ def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     return tables
 
 
-def prepare_build(home: Home, as_of: datetime) -> None:
+def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> None:
     """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
     ensure_collections(home)
     ensure_ledger(home)
@@ -122,8 +122,9 @@ def prepare_build(home: Home, as_of: datetime) -> None:
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
-            f"copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds) to '{path}' (format parquet)",
-            [as_of, Settings.load().heartbeat_timeout_seconds],
+            "copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds, ?::varchar as code_version)"
+            f" to '{path}' (format parquet)",
+            [as_of, Settings.load().heartbeat_timeout_seconds, _code_version(project)],
         )
 
 
@@ -188,11 +189,20 @@ def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT)
     for folder in truths:
         for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
             digest.update(landed.encode() + b"\0")
-    for source in ("seeds", "models", "macros"):
-        for path in sorted((project / source).rglob("*")):
-            if path.is_file():
-                digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(_digest_of(project, "seeds", "models", "macros"))
     return digest.hexdigest()
+
+
+def _code_version(project: Path) -> str:
+    """What the models are: a build takes nothing over from one that other models made."""
+    return _digest_of(project, "models", "macros").hex()
+
+
+def _digest_of(project: Path, *folders: str) -> bytes:
+    digest = hashlib.sha256()
+    for path in (path for folder in folders for path in sorted((project / folder).rglob("*")) if path.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.digest()
 
 
 def publish_snapshot(home: Home) -> dict[str, int]:

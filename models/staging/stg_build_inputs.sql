@@ -1,5 +1,6 @@
 select
     {{ to_utc('as_of') }} as as_of,
     {{ billing_period(to_utc('as_of')) }} as current_period,
-    heartbeat_timeout_seconds
+    heartbeat_timeout_seconds,
+    code_version
 from {{ landed('build') }}

@@ -5,9 +5,8 @@ seen_events as (
 
     select
         customer_id,
-        min(event_at) as first_event_at
-    from {{ ref('stg_usage_events') }}
-    where event_at <= (select as_of from {{ ref('stg_build_inputs') }})
+        min(first_at) as first_event_at
+    from {{ ref('folded_events') }}
     group by customer_id
 
 ),

@@ -1,0 +1,3 @@
+"""dbt's target, as the linter is to see it."""
+
+type = "duckdb"

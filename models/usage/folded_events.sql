@@ -1,0 +1,263 @@
+{{ config(
+    materialized='incremental' if target.type == 'duckdb' else 'table',
+    incremental_strategy='delete+insert',
+    unique_key=['event_date', 'sandbox_id', 'execution_id'],
+    on_schema_change='sync_all_columns',
+    pre_hook='{{ forget_folds() }}',
+    post_hook='{{ remember_folds() }}'
+) }}
+-- depends_on: {{ ref('stg_usage_events') }}
+-- depends_on: {{ ref('stg_landed_files') }}
+-- Billing rules, section 4: what each sandbox was told, day by day, with heartbeats folded: of updates that follow one another and say
+-- the same, only the first and the last instant can matter to a session, since no silence lies between them. A day of a sandbox is
+-- worked out anew from its raw events when something landed for it, and only then.
+{% set plan = fold_plan() %}
+{% set same_words = ['sandbox_id', 'execution_id', 'event_type'] + resource_columns() %}
+with
+
+{% if plan.files | length > plan.new_files | length %}
+told_anew as (
+
+    select distinct
+        sandbox_id,
+        coalesce(execution_id, '') as execution_id,
+        cast({{ to_utc('event_at') }} as date) as event_date
+    from {{ usage_events_in(plan.new_files) }}
+
+),
+
+{% endif %}
+all_events as (
+
+    {% if plan.reads_all %}
+    select * from {{ ref('stg_usage_events') }}
+    {% else %}
+    select
+        {{ usage_event_columns() | indent(8) }}
+    from {{ usage_events_in(plan.files) }}
+    {% endif %}
+
+),
+
+-- No slice is longer than the heartbeat timeout, so that no silence fits into one; none lies in two days.
+events as (
+
+    select
+        all_events.*,
+        {{ time_slice('all_events.event_at', 'case when build.heartbeat_timeout_seconds < 60 then 1 else 60 end') }} as slice
+    from all_events
+    cross join {{ ref('stg_build_inputs') }} as build
+    {% if plan.files | length > plan.new_files | length %}
+    inner join told_anew
+        on
+            all_events.sandbox_id = told_anew.sandbox_id
+            and coalesce(all_events.execution_id, '') = told_anew.execution_id
+            and cast(all_events.event_at as date) = told_anew.event_date
+    {% endif %}
+    where all_events.event_at <= build.as_of
+
+),
+
+-- Grouped rather than sorted: a heartbeat a second is sixty rows to one before anything has to be put in order.
+groups as (
+
+    select
+        {{ same_words | join(',\n        ') }},
+        slice,
+        min(customer_id) as customer_id,
+        min(event_at) as first_at,
+        max(event_at) as last_at,
+        count(*) as event_count,
+        {%- for quantity in quantity_columns() %}
+        cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from events
+    group by {{ same_words | join(', ') }}, slice
+
+),
+
+in_order as (
+
+    select
+        *,
+        max(last_at) over (
+            partition by sandbox_id, execution_id, slice order by first_at, last_at
+            rows between unbounded preceding and 1 preceding
+        ) as previous_last_at
+    from groups
+
+),
+
+-- Where groups of one slice overlap, or carry what counts event by event, its events are taken one by one.
+tangled_slices as (
+
+    select distinct
+        sandbox_id,
+        execution_id,
+        slice
+    from in_order
+    where
+        previous_last_at >= first_at
+        or (
+            event_count > 1
+            and (
+                event_type <> 'resources_updated'
+                {%- for quantity in quantity_columns() %}
+                or {{ quantity }} > 0
+                {%- endfor %}
+            )
+        )
+
+),
+
+untangled as (
+
+    select
+        groups.sandbox_id,
+        groups.execution_id,
+        groups.customer_id,
+        groups.first_at,
+        groups.last_at,
+        groups.event_type = 'sandbox_started' as has_start,
+        groups.event_type = 'sandbox_stopped' as has_stop,
+        groups.event_type = 'resources_updated' as has_update,
+        {%- for resource in resource_columns() %}
+        case when groups.event_type <> 'sandbox_stopped' then groups.{{ resource }} end as {{ resource }},
+        {%- endfor %}
+        {%- for quantity in quantity_columns() %}
+        groups.{{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from groups
+    left join tangled_slices
+        on
+            groups.sandbox_id = tangled_slices.sandbox_id
+            and groups.execution_id = tangled_slices.execution_id
+            and groups.slice = tangled_slices.slice
+    where tangled_slices.slice is null
+
+),
+
+tangled_events as (
+
+    select
+        events.*,
+        row_number() over (
+            partition by events.sandbox_id, events.execution_id, events.event_at, events.event_type
+            order by events.event_id desc
+        ) as rank_of_kind
+    from events
+    inner join tangled_slices
+        on
+            events.sandbox_id = tangled_slices.sandbox_id
+            and events.execution_id = tangled_slices.execution_id
+            and events.slice = tangled_slices.slice
+
+),
+
+-- Several events on one instant act together; of several of a kind, the one with the highest event_id speaks.
+instants as (
+
+    select
+        sandbox_id,
+        execution_id,
+        min(customer_id) as customer_id,
+        event_at as first_at,
+        event_at as last_at,
+        max(case when event_type = 'sandbox_started' then 1 else 0 end) = 1 as has_start,
+        max(case when event_type = 'sandbox_stopped' then 1 else 0 end) = 1 as has_stop,
+        max(case when event_type = 'resources_updated' then 1 else 0 end) = 1 as has_update,
+        -- The resources named here: the update's, else the start's; null where neither names one. A stop names none.
+        {%- for resource in resource_columns() %}
+        coalesce(
+            max(case when rank_of_kind = 1 and event_type = 'resources_updated' then {{ resource }} end),
+            max(case when rank_of_kind = 1 and event_type = 'sandbox_started' then {{ resource }} end)
+        ) as {{ resource }},
+        {%- endfor %}
+        -- A quantity is what each event says on top of all others: all of them count.
+        {%- for quantity in quantity_columns() %}
+        cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from tangled_events
+    group by sandbox_id, execution_id, event_at
+
+),
+
+words as (
+
+    select * from untangled
+    union all
+    select * from instants
+
+),
+
+heartbeats as (
+
+    select
+        words.*,
+        cast(words.first_at as date) as event_date,
+        words.has_update and not words.has_start and not words.has_stop
+        {%- for quantity in quantity_columns() %} and words.{{ quantity }} = 0{% endfor %} as is_heartbeat,
+        build.heartbeat_timeout_seconds
+    from words
+    cross join {{ ref('stg_build_inputs') }} as build
+
+),
+
+with_previous as (
+
+    select
+        *,
+        coalesce(lag(is_heartbeat) over in_time, false) as previous_is_heartbeat,
+        lag(last_at) over in_time as previous_last_at,
+        {%- for resource in resource_columns() %}
+        lag({{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from heartbeats
+    window in_time as (partition by sandbox_id, execution_id, event_date order by first_at)
+
+),
+
+numbered as (
+
+    select
+        *,
+        sum(
+            case
+                when
+                    is_heartbeat
+                    and previous_is_heartbeat
+                    {%- for resource in resource_columns() %}
+                    and {{ resource }} is not distinct from previous_{{ resource }}
+                    {%- endfor %}
+                    and coalesce(
+                        {{ microseconds_between('previous_last_at', 'first_at') }} <= heartbeat_timeout_seconds * 1000000, true
+                    )
+                    then 0
+                else 1
+            end
+        ) over (
+            partition by sandbox_id, execution_id, event_date order by first_at
+            rows between unbounded preceding and current row
+        ) as word_number
+    from with_previous
+
+)
+
+select
+    event_date,
+    sandbox_id,
+    execution_id,
+    min(customer_id) as customer_id,
+    min(first_at) as first_at,
+    max(last_at) as last_at,
+    max(case when has_start then 1 else 0 end) = 1 as has_start,
+    max(case when has_stop then 1 else 0 end) = 1 as has_stop,
+    max(case when has_update then 1 else 0 end) = 1 as has_update,
+    {%- for resource in resource_columns() %}
+    max({{ resource }}) as {{ resource }},
+    {%- endfor %}
+    {%- for quantity in quantity_columns() %}
+    cast(sum({{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+    {%- endfor %}
+from numbered
+group by event_date, sandbox_id, execution_id, word_number
