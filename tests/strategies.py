@@ -239,7 +239,7 @@ def _random_grants(random: Random, customer_id: str, currency: str, scene: Scene
 def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
     """The events of one timeline, without ids; several may fall on one instant."""
     at = scene.instant(random)
-    shape = random.choices((_knots, _runs, _heartbeats), (5, 3, 2))[0]
+    shape = random.choices((_knots, _runs, _heartbeats, _ticks), (5, 3, 2, 2))[0]
     like = Event(None, sandbox_id, customer_id, at, EventType.START, execution_id=execution_id)
     return shape(random, like, scene)
 
@@ -286,6 +286,26 @@ def _heartbeats(random: Random, like: Event, scene: Scene) -> list[Event]:
         events.append(now)
     if random.random() < 0.6:
         events.append(replace(now, event_at=now.event_at + every, event_type=EventType.STOP))
+    return events
+
+
+def _ticks(random: Random, like: Event, scene: Scene) -> list[Event]:
+    """A collector that ticks every few seconds: long rows of the same word, with now and then another in between or on top of it."""
+    events: list[Event] = []
+    at = like.event_at.replace(microsecond=random.choice((0, 0, 1, 999_999)))
+    step = random.choice((1, 5, 20, 60, 61))
+    word = _with_resources(random, replace(like, event_type=EventType.UPDATE))
+    for _ in range(random.randrange(10, 90)):
+        events.append(replace(word, event_at=at))
+        chance = random.random()
+        if chance < 0.05:
+            word = _with_resources(random, word)
+        elif chance < 0.12:
+            between = at + timedelta(microseconds=random.choice((0, 1, 500_000)))
+            events.append(_with_resources(random, replace(like, event_at=between, event_type=random.choice(list(EventType)))))
+        elif chance < 0.14:
+            at += random.choice(SPANS)
+        at += timedelta(seconds=step)
     return events
 
 

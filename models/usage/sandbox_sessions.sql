@@ -27,7 +27,7 @@ outlines as (
         -- The stop of this session; one that falls on the next session's start is found there.
         min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
         max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
-        max(case when is_running_after then event_at end) as last_event_at,
+        max(case when is_running_after then last_at end) as last_event_at,
         max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent,
         max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start
     from numbered_instants

@@ -1,18 +1,20 @@
--- Billing rules, section 4: the table of what a start, a stop and an update do, applied to every instant of every sandbox.
+-- Billing rules, section 4: the table of what a start, a stop and an update do, applied to all that every sandbox was told. A row of
+-- folded heartbeats acts at its first instant, and is heard until its last.
 with
 
 in_order as (
 
     select
-        instants.*,
+        events.*,
+        events.first_at as event_at,
         build.as_of,
         build.heartbeat_timeout_seconds,
-        lag(instants.event_at) over timeline as previous_event_at,
-        lead(instants.event_at) over timeline as next_event_at,
-        coalesce(lead(instants.has_start) over timeline, false) as precedes_a_start
-    from {{ ref('sandbox_instants') }} as instants
+        lag(events.last_at) over timeline as previous_last_at,
+        lead(events.first_at) over timeline as next_first_at,
+        coalesce(lead(events.has_start) over timeline, false) as precedes_a_start
+    from {{ ref('folded_events') }} as events
     cross join {{ ref('stg_build_inputs') }} as build
-    window timeline as (partition by instants.sandbox_id, instants.execution_id order by instants.event_at)
+    window timeline as (partition by events.sandbox_id, events.execution_id order by events.first_at)
 
 ),
 
@@ -21,12 +23,12 @@ with_silences as (
 
     select
         *,
-        previous_event_at is null as is_first,
+        previous_last_at is null as is_first,
         coalesce(
-            {{ microseconds_between('previous_event_at', 'event_at') }} > heartbeat_timeout_seconds * 1000000, false
+            {{ microseconds_between('previous_last_at', 'event_at') }} > heartbeat_timeout_seconds * 1000000, false
         ) as follows_a_silence,
         coalesce(
-            {{ microseconds_between('event_at', 'coalesce(next_event_at, as_of)') }} > heartbeat_timeout_seconds * 1000000,
+            {{ microseconds_between('last_at', 'coalesce(next_first_at, as_of)') }} > heartbeat_timeout_seconds * 1000000,
             false
         ) as precedes_a_silence
     from in_order
@@ -75,6 +77,7 @@ select
     execution_id,
     customer_id,
     event_at,
+    last_at,
     has_start,
     has_stop,
     has_update,

@@ -1,0 +1,109 @@
+"""A build takes over what the last one worked out, and comes to what a build from scratch comes to: to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.landing import land_files
+from pipeline.warehouse import build
+from tests.strategies import random_batch, to_jsonl_parts
+from tests.test_against_reference import land_records
+
+
+def reports(home: Home) -> dict[str, str]:
+    """SHA-256 of each report as Parquet."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(home.marts.iterdir())}
+
+
+def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
+    """The same truth, copied to a new home and built there once."""
+    other = Home.open(folder / "from-scratch")
+    for kept in ("raw", "ledger"):
+        shutil.copytree(home.path / kept, other.path / kept, dirs_exist_ok=True)
+    build(other, as_of)
+    return other
+
+
+def days_read(home: Home) -> set[str]:
+    """The days of which the last build read raw events."""
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "usage" / "folded_events.sql"
+    return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
+
+
+@pytest.mark.parametrize(("seed", "heartbeat"), [(1, None), (2, 60), (3, 5)])
+def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
+    seed: int, heartbeat: int | None, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if heartbeat is not None:
+        monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", str(heartbeat))
+    random = Random(seed)
+    batch = random_batch(random, 40, vary_prices=False)
+    parts = to_jsonl_parts(batch, tmp_path, 3)
+    random.shuffle(parts)
+    as_of = batch.as_of
+    for number, part in enumerate(parts):
+        land_files(home, [part])
+        if number == 1:
+            land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
+        # Also as of an instant before much of what landed, and before that of the last build.
+        as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
+        build(home, as_of)
+    build(home, batch.as_of)
+    assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
+
+
+def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, tmp_path: Path) -> None:
+    batch = random_batch(Random(5), 40, vary_prices=False)
+    parts = to_jsonl_parts(batch, tmp_path, 3)
+    for number, part in enumerate(parts):
+        land_files(home, [part])
+        command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "build", "--as-of", batch.as_of.isoformat()]
+        building = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        try:
+            building.wait(timeout=4.0 + number)
+        except subprocess.TimeoutExpired:
+            building.send_signal(signal.SIGKILL)
+            building.wait()
+    build(home, batch.as_of)
+    assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
+
+
+def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_path: Path) -> None:
+    def land(name: str, *events: str) -> None:
+        (tmp_path / name).write_text("\n".join(events))
+        assert land_files(home, [tmp_path / name]).problems == []
+
+    def event(number: int, day: int, what: str, sandbox: str = "box") -> str:
+        return (
+            f'{{"event_id": "e{number}", "sandbox_id": "{sandbox}", "user_id": "ada", '
+            f'"timestamp": "2026-09-{day:02d}T10:00:00Z", "event_type": "{what}", "vcpu_count": 2, "memory_gb": 4}}'
+        )
+
+    as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
+    land("first.jsonl", event(1, 1, "sandbox_started"), event(2, 3, "resources_updated"), event(3, 5, "sandbox_stopped"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-01", "2026-09-03", "2026-09-05"}
+
+    land("second.jsonl", event(4, 6, "sandbox_started", "crate"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-06"}
+
+    land("late.jsonl", event(5, 3, "sandbox_stopped", "crate"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-03"}
+
+    build(home, as_of)
+    assert days_read(home) == set()
+    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+        assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
