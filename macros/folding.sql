@@ -122,3 +122,15 @@
         , hive_partitioning = false, union_by_name = true
     )
 {%- endmacro %}
+
+{# For a CTE of many rows that is read twice: read anew each time rather than kept meanwhile, which is slower and takes memory. #}
+{% macro not_materialized() -%}
+    {{ adapter.dispatch('not_materialized')() }}
+{%- endmacro %}
+
+{% macro duckdb__not_materialized() -%}
+    not materialized
+{%- endmacro %}
+
+{% macro spark__not_materialized() -%}
+{%- endmacro %}

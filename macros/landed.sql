@@ -25,3 +25,23 @@
 {% macro spark__ledger_table(table) -%}
     parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/ledger/closes/*/{{ table }}.parquet`
 {%- endmacro %}
+
+{# How many rows each raw file of usage has, by the file's id: from the files' footers where the engine can read them alone. #}
+{% macro usage_file_rows() -%}
+    {{ adapter.dispatch('usage_file_rows')() }}
+{%- endmacro %}
+
+{% macro duckdb__usage_file_rows() -%}
+    select
+        parse_filename(file_name, true) as file_id,
+        num_rows as row_count
+    from parquet_file_metadata('raw/usage_events/**/*.parquet')
+{%- endmacro %}
+
+{% macro spark__usage_file_rows() -%}
+    select
+        file_id,
+        count(*) as row_count
+    from {{ landed('raw/usage_events') }}
+    group by file_id
+{%- endmacro %}

@@ -288,7 +288,7 @@ def explain(
 
 @app.command()
 def verify(context: typer.Context, as_json: Json = False) -> None:
-    """Verify the ledger: every close's hash, the chain of closes, and every invoice's sums. Changes nothing."""
+    """Verify every close's hash, the chain of closes, every invoice's sums; and that each raw event is there once."""
     from pipeline.verify import verify_ledger
 
     result = verify_ledger(Home.open(context.obj))

@@ -287,6 +287,7 @@ def verify_result(result: VerifyResult) -> None:
         out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
     if not result.problems:
         out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
+        out.print("The raw events are all there, each once.")
 
 
 def price_check(result: PriceCheck) -> None:

@@ -1,4 +1,4 @@
-"""Checks that the ledger is what was written: every file's hash, every close's, the chain of closes, and every sum."""
+"""Checks that the ledger is what was written: every file's hash, every close's, the chain of closes, every sum."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import price_book_hash
 from pipeline.stripe.credit_note_files import credit_note_id_of, read_credit_notes
 from pipeline.stripe.publications import read_publications
+from pipeline.verify_events import event_problems
 
 _RESTORE = "Restore it from a back-up; the ledger is never edited."
 
@@ -54,7 +55,7 @@ class VerifyResult:
 
 
 def verify_ledger(home: Home) -> VerifyResult:
-    """Recompute every file's hash, every close's, the chain, and every invoice's sums. Changes nothing."""
+    """Recompute every file's hash, every close's, the chain, every invoice's sums; count the raw events. Changes nothing."""
     result = VerifyResult()
     result.problems += _chain_problems(home)
     previous_hash = ""
@@ -80,6 +81,7 @@ def verify_ledger(home: Home) -> VerifyResult:
         previous_hash = manifest["content_hash"]
     result.problems += _publication_problems(home, invoices)
     result.problems += _credit_note_problems(home)
+    result.problems += event_problems(home)
     return result
 
 

@@ -290,7 +290,7 @@ def _heartbeats(random: Random, like: Event, scene: Scene) -> list[Event]:
 
 
 def _ticks(random: Random, like: Event, scene: Scene) -> list[Event]:
-    """A collector that ticks every few seconds: long rows of the same word, with now and then another in between or on top of it."""
+    """A collector that ticks every few seconds: long rows of the same word, now and then another between or on top of them."""
     events: list[Event] = []
     at = like.event_at.replace(microsecond=random.choice((0, 0, 1, 999_999)))
     step = random.choice((1, 5, 20, 60, 61))

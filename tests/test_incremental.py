@@ -69,7 +69,7 @@ def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, tmp_path
     for number, part in enumerate(parts):
         land_files(home, [part])
         command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "build", "--as-of", batch.as_of.isoformat()]
-        building = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        building = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             building.wait(timeout=4.0 + number)
         except subprocess.TimeoutExpired:

@@ -149,6 +149,18 @@ def test_a_file_the_close_was_computed_from_that_is_gone_is_told(home: Home, run
     assert "usage.jsonl, which 2026-08 was computed from, is not there" in run("verify").stdout
 
 
+def test_raw_events_that_are_gone_or_there_twice_are_told(home: Home, run: Callable[..., Outcome]) -> None:
+    (events, *_) = sorted((home.raw / "usage_events").rglob("event_date=*/*.parquet"))
+    again = events.with_name("again.parquet")
+    shutil.copy(events, again)
+    told = run("verify").stdout
+    assert "events, and" in told
+    assert "is there 2 times" in told
+    again.unlink()
+    events.unlink()
+    assert "usage.jsonl landed with" in run("verify").stdout
+
+
 def test_every_changed_byte_is_told_and_none_ends_the_verification(home: Home) -> None:
     random = Random(11)
     for file in sorted(close_folder(home, AUGUST).rglob("*.*")):

@@ -27,7 +27,7 @@ told_anew as (
 ),
 
 {% endif %}
-all_events as (
+all_events as {{ not_materialized() }} (
 
     {% if plan.reads_all %}
     select * from {{ ref('stg_usage_events') }}
@@ -40,7 +40,7 @@ all_events as (
 ),
 
 -- No slice is longer than the heartbeat timeout, so that no silence fits into one; none lies in two days.
-events as (
+events as {{ not_materialized() }} (
 
     select
         all_events.*,

@@ -1,24 +1,27 @@
--- Fails if the raw events are not as many as the files say they accepted: a file of events was removed or added.
+-- Fails if a file's raw events are not as many as it accepted: some were removed or added since.
 with
 
-landed as (
+found_rows as (
 
-    select count(*) as found_rows
-    from {{ ref('stg_usage_events') }}
+    {{ usage_file_rows() }}
 
 ),
 
-accounted as (
+found as (
 
-    select coalesce(sum(accepted_rows), 0) as expected_rows
-    from {{ ref('stg_landed_files') }}
-    where kind = 'usage'
+    select
+        file_id,
+        sum(row_count) as found_rows
+    from found_rows
+    group by file_id
 
 )
 
 select
-    landed.found_rows,
-    accounted.expected_rows
-from landed
-cross join accounted
-where landed.found_rows <> accounted.expected_rows
+    files.file_id,
+    files.file_name,
+    files.accepted_rows,
+    coalesce(found.found_rows, 0) as found_rows
+from {{ ref('stg_landed_files') }} as files
+left join found on files.file_id = found.file_id
+where files.kind = 'usage' and files.accepted_rows <> coalesce(found.found_rows, 0)

@@ -1,0 +1,52 @@
+"""Checks that the raw events are what landed: each file's rows are all there, and no event is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import duckdb
+
+from pipeline.errors import Problem
+from pipeline.home import Home
+from pipeline.sql import quoted
+
+_SHOWN = 20
+_MEMORY_LIMIT = "1500MB"
+
+
+def event_problems(home: Home) -> Iterator[Problem]:
+    """What is wrong with raw/usage_events. Reads all of it, which a build does not: its cost grows with history.
+
+    Billing rules, section 3: an event counts once, whatever it was sent in and however often.
+    """
+    folder = home.raw / "usage_events"
+    if not any(folder.rglob("*.parquet")) or not any((home.raw / "landed_files").glob("*.parquet")):
+        return
+    events = f"read_parquet('{folder}/**/*.parquet', hive_partitioning = false, union_by_name = true)"
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
+            connection.execute(f"set temp_directory = {quoted(home.path / '.tmp' / 'spill')}")
+            landed = f"(select * from read_parquet('{home.raw}/landed_files/*.parquet') where kind = 'usage')"
+            lost = connection.execute(
+                f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"
+                f" left join (select file_id, count(*) as rows from {events} group by file_id) as found"
+                " on files.file_id = found.file_id"
+                " where accepted_rows <> coalesce(rows, 0) order by landed_sequence limit ?",
+                [_SHOWN],
+            ).fetchall()
+            twice = connection.execute(
+                f"select event_id, count(*) from {events} where file_id in (select file_id from {landed})"
+                " group by event_id having count(*) > 1 order by event_id limit ?",
+                [_SHOWN],
+            ).fetchall()
+    except duckdb.Error as error:
+        reason = f"cannot be read: {str(error).splitlines()[0]}."
+        yield Problem("raw/usage_events", None, reason, "Restore it from a back-up; raw files are never edited.")
+        return
+    for file_name, accepted, found in lost:
+        reason = f"{file_name} landed with {accepted} events, and {found} are there."
+        yield Problem("raw/usage_events", None, reason, "Restore it from a back-up; raw files are never edited.")
+    for event_id, times in twice:
+        reason = f"event {event_id} is there {times} times."
+        yield Problem("raw/usage_events", None, reason, "Restore raw/ from a back-up made before it came twice, and build.")
