@@ -32,16 +32,20 @@
 {%- endmacro %}
 
 {% macro duckdb__usage_file_rows() -%}
-    select
-        parse_filename(file_name, true) as file_id,
-        num_rows as row_count
-    from parquet_file_metadata('raw/usage_events/**/*.parquet')
+    (
+        select
+            parse_filename(file_name, true) as file_id,
+            num_rows as row_count
+        from parquet_file_metadata('raw/usage_events/**/*.parquet')
+    )
 {%- endmacro %}
 
 {% macro spark__usage_file_rows() -%}
-    select
-        file_id,
-        count(*) as row_count
-    from {{ landed('raw/usage_events') }}
-    group by file_id
+    (
+        select
+            file_id,
+            count(*) as row_count
+        from {{ landed('raw/usage_events') }}
+        group by file_id
+    )
 {%- endmacro %}

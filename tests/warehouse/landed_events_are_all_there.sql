@@ -1,18 +1,12 @@
 -- Fails if a file's raw events are not as many as it accepted: some were removed or added since.
 with
 
-found_rows as (
-
-    {{ usage_file_rows() }}
-
-),
-
 found as (
 
     select
         file_id,
         sum(row_count) as found_rows
-    from found_rows
+    from {{ usage_file_rows() }}
     group by file_id
 
 )
