@@ -39,14 +39,15 @@
 {%- endmacro %}
 
 {% macro default__fold_plan() -%}
-    {{ return({'reads_all': true, 'files': [], 'new_files': []}) }}
+    {{ return({'reads_all': true, 'files': [], 'new_files': [], 'build_number': 1}) }}
 {%- endmacro %}
 
 {# files: the raw files of each day that something new landed for, or that has events which the last build was too early to see;
    new_files: of those, the ones that say which sandboxes are to be worked out anew. #}
 {% macro duckdb__fold_plan() -%}
-    {%- set nothing = {'reads_all': false, 'files': [], 'new_files': []} -%}
-    {%- if not execute -%}{{ return(nothing) }}{%- endif -%}
+    {%- if not execute -%}
+        {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1}) }}
+    {%- endif -%}
     {%- set starts_anew = folds_from_scratch() -%}
     {%- set found = run_query(
         "with files as ("
@@ -70,7 +71,8 @@
         {%- do files.append(row[0]) -%}
         {%- if row[1] -%}{%- do new_files.append(row[0]) -%}{%- endif -%}
     {%- endfor -%}
-    {{ return({'reads_all': false, 'files': files, 'new_files': new_files}) }}
+    {%- set build_number = 1 if starts_anew else run_query('select build_number + 1 from ' ~ fold_state()).rows[0][0] -%}
+    {{ return({'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number}) }}
 {%- endmacro %}
 
 {# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
@@ -100,6 +102,8 @@
     {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
         create schema if not exists build_state;
         create or replace table {{ folded_files() }} (file_id varchar);
+        drop table if exists build_state.rated_state;
+        drop table if exists {{ fold_state() }};
         {% if is_incremental() %}delete from {{ this }};{% endif %}
     {%- endif -%}
 {%- endmacro %}
@@ -111,7 +115,8 @@
         select file_id from {{ ref('stg_landed_files') }}
         where kind = 'usage' and file_id not in (select file_id from {{ folded_files() }});
         create or replace table {{ fold_state() }} as
-        select as_of, heartbeat_timeout_seconds, code_version from {{ ref('stg_build_inputs') }}
+        select as_of, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
+        from {{ ref('stg_build_inputs') }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -123,14 +128,53 @@
     )
 {%- endmacro %}
 
-{# For a CTE of many rows that is read twice: read anew each time rather than kept meanwhile, which is slower and takes memory. #}
-{% macro not_materialized() -%}
-    {{ adapter.dispatch('not_materialized')() }}
+{# Whether sessions and prices have to be worked out for all that was ever told: no build has finished since the fold started anew, or
+   it had another price book. #}
+{% macro rates_from_scratch() -%}
+    {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
+    {%- set known = run_query(
+        "select count(*) from duckdb_tables() where schema_name = 'build_state' and table_name = 'rated_state'"
+        ~ " and database_name = current_database()"
+    ) -%}
+    {%- if known.rows[0][0] == 0 -%}{{ return(true) }}{%- endif -%}
+    {%- set same = run_query(
+        "select count(*) from build_state.rated_state as state cross join staging.stg_build_inputs as build"
+        ~ " where state.price_version = build.price_version"
+    ) -%}
+    {{ return(same.rows[0][0] == 0) }}
 {%- endmacro %}
 
-{% macro duckdb__not_materialized() -%}
-    not materialized
+{# Before a table of sessions or prices gets new rows: the old ones of the timelines that are worked out anew go. #}
+{% macro forget_changed_timelines() -%}
+    {%- if execute and is_incremental() -%}
+        {%- if rates_from_scratch() -%}
+            delete from {{ this }}
+        {%- else -%}
+            delete from {{ this }}
+            using usage.changed_timelines as changed
+            where {{ this.identifier }}.sandbox_id = changed.sandbox_id and {{ this.identifier }}.execution_id = changed.execution_id
+        {%- endif -%}
+    {%- endif -%}
 {%- endmacro %}
 
-{% macro spark__not_materialized() -%}
+{# After a build in which every step went well: what the next one compares with. `rated_state`, gone first and written last, is the commit:
+   without it the next build works out everything. #}
+{% macro remember_rated(results) -%}
+    {%- if execute and target.type == 'duckdb' -%}
+        {%- set done = [] -%}
+        {%- for result in results if result.status in ('success', 'pass', 'warn') -%}
+            {%- do done.append(result.node.name) -%}
+        {%- endfor -%}
+        {%- set needed = ['folded_events', 'changed_timelines', 'sandbox_sessions', 'priced_segments', 'session_usage'] -%}
+        {%- if done | length == results | length and needed | reject('in', done) | list | length == 0 -%}
+            drop table if exists build_state.rated_state;
+            create or replace table build_state.open_timelines as
+            select distinct sandbox_id, execution_id from usage.sandbox_sessions where end_reason = 'open';
+            create or replace table build_state.known_terms as select * from usage.customer_terms;
+            create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
+            create or replace table build_state.rated_state as
+            select as_of, price_version, (select build_number from build_state.fold_state) as build_number
+            from staging.stg_build_inputs
+        {%- endif -%}
+    {%- endif -%}
 {%- endmacro %}

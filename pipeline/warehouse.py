@@ -119,12 +119,15 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / "build" / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    # What a build may take over from the last one hangs on these.
+    versions = _digest_of(project, "models", "macros").hex(), _digest_of(project, "seeds").hex()
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
-            "copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds, ?::varchar as code_version)"
+            "copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds,"
+            " ?::varchar as code_version, ?::varchar as price_version)"
             f" to '{path}' (format parquet)",
-            [as_of, Settings.load().heartbeat_timeout_seconds, _code_version(project)],
+            [as_of, Settings.load().heartbeat_timeout_seconds, *versions],
         )
 
 
@@ -191,11 +194,6 @@ def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT)
             digest.update(landed.encode() + b"\0")
     digest.update(_digest_of(project, "seeds", "models", "macros"))
     return digest.hexdigest()
-
-
-def _code_version(project: Path) -> str:
-    """What the models are: a build takes nothing over from one that other models made."""
-    return _digest_of(project, "models", "macros").hex()
 
 
 def _digest_of(project: Path, *folders: str) -> bytes:

@@ -1,3 +1,9 @@
+{{ config(
+    materialized='incremental' if target.type == 'duckdb' else 'table',
+    incremental_strategy='append',
+    on_schema_change='sync_all_columns',
+    pre_hook='{{ forget_changed_timelines() }}'
+) }}
 -- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter that
 -- is held over time. A quantity that an event carries is priced at that event's instant.
 with
@@ -32,6 +38,7 @@ cut as (
     select
         segments.session_id,
         segments.sandbox_id,
+        segments.execution_id,
         segments.customer_id,
         segments.period,
         segments.usage_date,
@@ -58,6 +65,7 @@ held as (
     select
         session_id,
         sandbox_id,
+        execution_id,
         customer_id,
         period,
         usage_date,
@@ -77,6 +85,7 @@ summed as (
     select
         quantities.session_id,
         quantities.sandbox_id,
+        quantities.execution_id,
         quantities.customer_id,
         quantities.period,
         quantities.usage_date,
@@ -101,6 +110,7 @@ summed as (
 select
     session_id,
     sandbox_id,
+    execution_id,
     customer_id,
     period,
     usage_date,
@@ -117,6 +127,7 @@ union all
 select
     session_id,
     sandbox_id,
+    execution_id,
     customer_id,
     period,
     usage_date,

@@ -1,3 +1,9 @@
+{{ config(
+    materialized='incremental' if target.type == 'duckdb' else 'table',
+    incremental_strategy='append',
+    on_schema_change='sync_all_columns',
+    pre_hook='{{ forget_changed_timelines() }}'
+) }}
 -- What each session used, in total, and what it comes to at list rates: before allowances, credits and rounding. A meter with an
 -- allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
 with
@@ -6,6 +12,8 @@ priced as (
 
     select
         segments.session_id,
+        segments.sandbox_id,
+        segments.execution_id,
         segments.currency,
         segments.meter_id,
         segments.quantity,
@@ -15,12 +23,18 @@ priced as (
             else cast(0 as decimal(38, 24))
         end as list_amount
     from {{ ref('priced_segments') }} as segments
+    inner join {{ ref('changed_timelines') }} as changed
+        on
+            segments.sandbox_id = changed.sandbox_id
+            and segments.execution_id = changed.execution_id
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id
 
 )
 
 select
     session_id,
+    sandbox_id,
+    execution_id,
     min(currency) as currency,
     {%- for meter_id, column in [
         ('vcpu', 'vcpu_seconds'), ('memory', 'memory_gb_seconds'), ('storage', 'storage_gb_seconds'),
@@ -30,4 +44,4 @@ select
     {%- endfor %}
     cast(sum(list_amount) as decimal(38, 12)) as list_amount
 from priced
-group by session_id
+group by session_id, sandbox_id, execution_id

@@ -2,5 +2,6 @@ select
     {{ to_utc('as_of') }} as as_of,
     {{ billing_period(to_utc('as_of')) }} as current_period,
     heartbeat_timeout_seconds,
-    code_version
+    code_version,
+    price_version
 from {{ landed('build') }}

@@ -12,6 +12,8 @@
 -- the same, only the first and the last instant can matter to a session, since no silence lies between them. A day of a sandbox is
 -- worked out anew from its raw events when something landed for it, and only then.
 {% set plan = fold_plan() %}
+{# Read anew each time rather than kept meanwhile, which is slower and takes memory. #}
+{% set anew = 'not materialized ' if target.type == 'duckdb' else '' %}
 {% set same_words = ['sandbox_id', 'execution_id', 'event_type'] + resource_columns() %}
 with
 
@@ -27,7 +29,7 @@ told_anew as (
 ),
 
 {% endif %}
-all_events as {{ not_materialized() }} (
+all_events as {{ anew }}(
 
     {% if plan.reads_all %}
     select * from {{ ref('stg_usage_events') }}
@@ -40,7 +42,7 @@ all_events as {{ not_materialized() }} (
 ),
 
 -- No slice is longer than the heartbeat timeout, so that no silence fits into one; none lies in two days.
-events as {{ not_materialized() }} (
+events as {{ anew }}(
 
     select
         all_events.*,
@@ -247,6 +249,7 @@ select
     event_date,
     sandbox_id,
     execution_id,
+    cast({{ plan.build_number | default(1) }} as bigint) as build_number,
     min(customer_id) as customer_id,
     min(first_at) as first_at,
     max(last_at) as last_at,

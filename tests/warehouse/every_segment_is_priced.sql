@@ -6,7 +6,6 @@ used as (
     select
         segments.session_id,
         segments.customer_id,
-        segments.usage_date,
         meters.meter_id,
         {{ to_unit_seconds(unit_microseconds(
             metered('meters.event_column', resource_columns()), 'segments.duration_microseconds'
@@ -20,7 +19,6 @@ used as (
     select
         quantities.session_id,
         quantities.customer_id,
-        quantities.usage_date,
         meters.meter_id,
         cast({{ metered('meters.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
     from {{ ref('session_quantities') }} as quantities
@@ -29,40 +27,42 @@ used as (
 
 ),
 
-used_by_day as (
+used_by_session as (
 
     select
+        session_id,
         customer_id,
-        usage_date,
         meter_id,
         sum(quantity) as quantity
     from used
-    group by customer_id, usage_date, meter_id
+    group by session_id, customer_id, meter_id
 
 ),
 
-priced_by_day as (
+priced_by_session as (
 
     select
-        customer_id,
-        usage_date,
-        meter_id,
-        sum(quantity) as quantity
-    from {{ ref('usage_by_day') }}
-    group by customer_id, usage_date, meter_id
+        priced.session_id,
+        priced.meter_id,
+        sum(priced.quantity) as quantity
+    from {{ ref('priced_segments') }} as priced
+    inner join {{ ref('changed_timelines') }} as changed
+        on
+            priced.sandbox_id = changed.sandbox_id
+            and priced.execution_id = changed.execution_id
+    group by priced.session_id, priced.meter_id
 
 )
 
 select
-    used_by_day.customer_id,
-    used_by_day.usage_date,
-    used_by_day.meter_id,
-    used_by_day.quantity,
-    priced_by_day.quantity as priced_quantity
-from used_by_day
-left join priced_by_day
+    used_by_session.customer_id,
+    used_by_session.session_id,
+    used_by_session.meter_id,
+    used_by_session.quantity,
+    priced_by_session.quantity as priced_quantity
+from used_by_session
+left join priced_by_session
     on
-        used_by_day.customer_id = priced_by_day.customer_id
-        and used_by_day.usage_date = priced_by_day.usage_date
-        and used_by_day.meter_id = priced_by_day.meter_id
-where used_by_day.quantity <> coalesce(priced_by_day.quantity, 0)
+        used_by_session.session_id = priced_by_session.session_id
+        and used_by_session.meter_id = priced_by_session.meter_id
+where used_by_session.quantity <> coalesce(priced_by_session.quantity, 0)

@@ -1,0 +1,92 @@
+-- depends_on: {{ ref('stg_build_inputs') }}
+-- depends_on: {{ ref('customer_terms') }}
+-- depends_on: {{ ref('customer_accounts') }}
+-- Which timelines (runs of a sandbox) this build works out anew: those that something landed for since the last finished build,
+-- those that were still running in it, and those of customers whose terms or currency are not what it knew. The sessions of all others
+-- stay as they are.
+{% if rates_from_scratch() %}
+select distinct
+    sandbox_id,
+    execution_id
+from {{ ref('folded_events') }}
+{% else %}
+with
+
+standing as (
+
+    select * from build_state.rated_state
+
+),
+
+-- Terms follow one another, so that an end is the next one's start.
+terms_then as (
+
+    select * exclude (ends_at) from build_state.known_terms
+
+),
+
+terms_now as (
+
+    select * exclude (ends_at) from {{ ref('customer_terms') }}
+
+),
+
+terms_gone as (
+
+    select * from terms_then
+    except
+    select * from terms_now
+
+),
+
+terms_come as (
+
+    select * from terms_now
+    except
+    select * from terms_then
+
+),
+
+changed_terms as (
+
+    select
+        customer_id,
+        starts_at
+    from terms_gone
+    union all
+    select
+        customer_id,
+        starts_at
+    from terms_come
+
+),
+
+-- What begins after the last build's as_of cannot have mattered to it.
+changed_customers as (
+
+    select changed_terms.customer_id
+    from changed_terms
+    cross join standing
+    where changed_terms.starts_at <= standing.as_of
+    union
+    select accounts.customer_id
+    from {{ ref('customer_accounts') }} as accounts
+    inner join build_state.known_accounts as known on accounts.customer_id = known.customer_id
+    where accounts.currency <> known.currency
+
+)
+
+select distinct
+    events.sandbox_id,
+    events.execution_id
+from {{ ref('folded_events') }} as events
+cross join standing
+where
+    events.build_number > standing.build_number
+    or events.customer_id in (select customer_id from changed_customers)
+union
+select
+    sandbox_id,
+    execution_id
+from build_state.open_timelines
+{% endif %}
