@@ -83,6 +83,10 @@ def build(
         str | None,
         typer.Option(help="Events after this instant are not seen (ISO 8601, UTC). Default: now.", show_default=False),
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Take nothing over from the last build. Slower, and comes to the same."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
@@ -91,7 +95,7 @@ def build(
 
     home = Home.open(context.obj)
     with _progress("Building") as follow:
-        result = build_warehouse(home, instant, on_progress=follow)
+        result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.build_result(home, result))
 
 

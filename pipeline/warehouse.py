@@ -71,18 +71,19 @@ def build(
     as_of: datetime | None = None,
     *,
     project: Path = PROJECT_ROOT,
+    from_scratch: bool = False,
     on_progress: OnProgress | None = None,
 ) -> BuildResult:
     """Build every model and run every check, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
-    book are. Raises PriceBookError, or BillhouseError that names each model or check that failed.
+    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises PriceBookError, or BillhouseError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
         fingerprint = begin_build(home, as_of, project)
-        steps = _run_dbt(home, project, on_progress)
+        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch)
         tables = finish_build(home, BuildRecord(as_of, fingerprint))
     return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
@@ -275,7 +276,7 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "fingerprint": record.fingerprint}))
 
 
-def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None) -> int:
+def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool) -> int:
     """One `dbt build` in this process. Returns the steps that ran; raises BillhouseError where one failed."""
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -288,6 +289,7 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None) -> int:
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
     arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
+    arguments += ["--full-refresh"] if from_scratch else []
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:

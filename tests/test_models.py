@@ -31,6 +31,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     billhouse(home.path, "land", write_jsonl(folder / "usage.jsonl", usage))
     billhouse(home.path, "build", "--as-of", "2026-10-05T00:00:00Z")
     assert billhouse(home.path, "close", "2026-08").code == 0
+    # So that the invariants of what a build works out anew are held against everything.
+    assert billhouse(home.path, "build", "--as-of", "2026-10-05T00:00:00Z", "--from-scratch").code == 0
     return home
 
 
@@ -79,8 +81,8 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     ("broken", "invariant"),
     [
         ("update usage.usage_segments set duration_microseconds = duration_microseconds - 1", "segments_fill_their_sessions"),
-        ("delete from rating.usage_by_day where meter_id = 'tokens'", "every_segment_is_priced"),
-        ("delete from rating.usage_by_day where meter_id = 'vcpu'", "every_segment_is_priced"),
+        ("delete from rating.priced_segments where meter_id = 'tokens'", "every_segment_is_priced"),
+        ("update rating.priced_segments set quantity = quantity / 2 where meter_id = 'vcpu'", "every_segment_is_priced"),
         (
             "update usage.sandbox_sessions set execution_id = '', sandbox_id = 's', ended_at = '2027-01-01'",
             "sessions_of_a_sandbox_follow_one_another",

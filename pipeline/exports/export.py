@@ -1,4 +1,7 @@
-"""Exports one billing period for finance: a workbook for reading, CSV files for reckoning on."""
+"""Exports one billing period for finance: a workbook to read, CSV and Parquet files to reckon on, a journal for the books.
+
+What is in which file, and which of them stay as they are for good once the period is closed: docs/exports.md.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.errors import BillhouseError
+from pipeline.exports.contents import EXPORT_TABLES, INVOICES
 from pipeline.exports.figures import CurrencyTotals, PeriodFigures, read_figures
+from pipeline.exports.journal import write_journal
 from pipeline.exports.summary import SummarySheet
-from pipeline.exports.tables import EXPORT_TABLES, INVOICES, ExportTable, csv_text
+from pipeline.exports.tables import ExportTable, csv_text
 from pipeline.exports.workbook import PeriodWorkbook
 from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
+from pipeline.sql import quoted
 
 ROWS_PER_SHEET = 1_048_575
 """Excel's limit, less the headings. A longer table is in its CSV file alone."""
@@ -50,7 +56,7 @@ class ExportResult:
 
 
 def export_period(home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET) -> ExportResult:
-    """Write <home>/exports/<period>/ from billing.duckdb: the workbook, and a CSV file for each table.
+    """Write <home>/exports/<period>/ from billing.duckdb: the workbook, each table as CSV and Parquet, and the journal.
 
     Each file is replaced whole and only when all are written; the same tables give the same bytes. A table of more
     than `rows_per_sheet` rows is left to its CSV file, and the Summary says so. Raises BillhouseError where nothing was
@@ -84,6 +90,8 @@ def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigure
     folder.chmod(0o700)
     workbook_file = folder / f"billhouse-{figures.period}.xlsx"
     csv_files = [folder / f"{table.name}.csv" for table in EXPORT_TABLES]
+    parquet_files = [folder / f"{table.name}.parquet" for table in EXPORT_TABLES]
+    journal_file = folder / "journal.beancount"
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".export-", dir=home.exports)))
         workbook = PeriodWorkbook(stack.enter_context(replace_atomically(workbook_file)), figures.period, scratch)
@@ -93,9 +101,14 @@ def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigure
             text = stack.enter_context(replace_atomically(csv_file))
             with text.open("w", encoding="utf-8", newline="") as stream:
                 _write_table(reports, figures, table, stream, workbook if table in sheets else None)
+        for table, parquet_file in zip(EXPORT_TABLES, parquet_files, strict=True):
+            _write_parquet(reports, figures, table, stack.enter_context(replace_atomically(parquet_file)))
+        with stack.enter_context(replace_atomically(journal_file)).open("w", encoding="utf-8") as stream:
+            write_journal(reports, figures.period, stream)
         workbook.close()
         # Leaving the stack renames: every file is complete by now.
-    return ExportResult(figures.period, folder, (workbook_file, *csv_files), figures.rows, figures.totals)
+    files = (workbook_file, *csv_files, *parquet_files, journal_file)
+    return ExportResult(figures.period, folder, files, figures.rows, figures.totals)
 
 
 def _write_table(
@@ -109,16 +122,26 @@ def _write_table(
     sheet = workbook.add_table(table, figures.rows[table.name]) if workbook else None
     lines = csv.writer(stream)
     lines.writerow(column.name for column in table.columns)
-    found = reports.execute(table.select_period, [str(figures.period)])
+    found = reports.execute(table.select_period, {"period": str(figures.period)})
     while rows := found.fetchmany(BATCH_ROWS):
         lines.writerows([csv_text(*cell) for cell in zip(table.columns, row, strict=True)] for row in rows)
         if sheet:
             sheet.write_rows(rows)
 
 
+def _write_parquet(reports: duckdb.DuckDBPyConnection, figures: PeriodFigures, table: ExportTable, path: Path) -> None:
+    """The same rows with their types: decimals exact, instants in UTC."""
+    reports.execute(
+        f"copy ({table.select_period}) to {quoted(path)} (format parquet, compression zstd)", {"period": str(figures.period)}
+    )
+
+
 def _notes(figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
     """What a reader must know before trusting the numbers."""
     notes = ["A spreadsheet reckons with 15 digits; the CSV files beside this workbook hold every one."]
+    notes.append(
+        "Receivables, Reconciliation and Journal say what Stripe had told by the last build; a closed month's other sheets stay."
+    )
     if figures.drafts:
         invoices = figures.rows[INVOICES.name]
         notes.append(f"{figures.drafts:,} of {invoices:,} invoices are drafts, not yet closed: they can change.")

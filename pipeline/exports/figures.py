@@ -7,7 +7,17 @@ from decimal import Decimal
 
 import duckdb
 
-from pipeline.exports.tables import EXPORT_TABLES
+from pipeline.exports.contents import (
+    ADJUSTMENTS,
+    CREDITS,
+    EXPORT_TABLES,
+    INVOICE_LINES,
+    INVOICES,
+    RECEIVABLES,
+    RECONCILIATION,
+    USAGE_DAILY,
+)
+from pipeline.exports.tables import ExportTable
 from pipeline.periods import BillingPeriod
 
 
@@ -34,30 +44,46 @@ class CurrencyTotals:
 
 
 @dataclass(frozen=True)
-class InvoiceGroup:
-    """The invoices of one status and plan, in one currency."""
+class Block:
+    """A block of the Summary: a table's rows by some of its columns, counted and summed. The first key is the currency."""
 
-    currency: str
-    status: str
-    plan_id: str
-    invoices: int
-    subtotal: Decimal
-    credits: Decimal
-    total: Decimal
+    title: str
+    table: ExportTable
+    keys: tuple[str, ...]
+    amounts: tuple[str, ...]
+    chart: str | None = None
+    """'column' or 'line': drawn beside the block from its last amount."""
+
+
+BLOCKS = (
+    Block("Invoices", INVOICES, ("currency", "status", "plan_id"), ("subtotal_amount", "credits_applied_amount", "total_amount")),
+    Block("Revenue before credits", INVOICE_LINES, ("currency", "plan_id", "line_type", "meter_id"), ("amount",), "column"),
+    Block("Usage by day", USAGE_DAILY, ("currency", "usage_date"), ("amount",), "line"),
+    Block(
+        "Credit roll-forward",
+        CREDITS,
+        ("currency", "source"),
+        ("opening_amount", "granted_amount", "applied_amount", "expired_amount", "closing_amount"),
+    ),
+    Block("Adjustments", ADJUSTMENTS, ("currency", "document_kind"), ("amount",)),
+    Block(
+        "Receivables by age",
+        RECEIVABLES,
+        ("currency", "age"),
+        ("total_amount", "paid_amount", "credited_amount", "written_off_amount", "open_amount"),
+        "column",
+    ),
+    Block("Reconciliation with Stripe", RECONCILIATION, ("currency", "difference"), ("total_amount", "stripe_total_amount")),
+)
 
 
 @dataclass(frozen=True)
-class RevenueGroup:
-    """The lines of one type (of usage: of one meter), in one currency, before credits."""
+class BlockRow:
+    """One row of a block."""
 
-    currency: str
-    line_type: str
-    meter_id: str | None
-    lines: int
-    quantity: Decimal | None
-    """Of usage only: fees have no common unit."""
-    unit: str | None
-    amount: Decimal
+    keys: tuple[object, ...]
+    count: int
+    amounts: tuple[Decimal, ...]
 
 
 @dataclass(frozen=True)
@@ -68,46 +94,42 @@ class PeriodFigures:
     rows: dict[str, int]
     """Rows of each exported table in the period."""
     totals: tuple[CurrencyTotals, ...]
-    invoices: tuple[InvoiceGroup, ...]
-    revenue: tuple[RevenueGroup, ...]
-
-    @property
-    def drafts(self) -> int:
-        """Invoices that may still change."""
-        return sum(group.invoices for group in self.invoices if group.status == "draft")
+    blocks: tuple[tuple[Block, tuple[BlockRow, ...]], ...]
+    drafts: int
+    """Invoices that may still change."""
 
 
 def read_figures(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> PeriodFigures:
-    """Reckon the figures of a period; all are empty where it has no invoices."""
-    key = [str(period)]
-    rows: dict[str, int] = {}
-    for table in EXPORT_TABLES:
-        counted = reports.execute(f"select count(*) from {table.name} where period = ?", key)
-        rows[table.name] = counted.fetchall()[0][0]
+    """Reckon the figures of a period; `totals` is empty where it has no invoices."""
+    key = {"period": str(period)}
+    rows = {
+        table.name: reports.execute(f"select count(*) from ({table.rows}) as exported", key).fetchall()[0][0]
+        for table in EXPORT_TABLES
+    }
     totals = reports.execute(
-        "with line_sums as (select currency, sum(amount) as lines_total from invoice_lines where period = $1"
+        "with line_sums as (select currency, sum(amount) as lines_total from invoice_lines where period = $period"
         " group by currency)"
         " select currency, count(*), sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount),"
         " coalesce(any_value(line_sums.lines_total), 0) from invoices left join line_sums using (currency)"
-        " where period = $1 group by currency order by currency",
+        " where period = $period group by currency order by currency",
         key,
     ).fetchall()
-    invoices = reports.execute(
-        "select currency, status, coalesce(plan_id, ''), count(*), sum(subtotal_amount), sum(credits_applied_amount),"
-        " sum(total_amount) from invoices where period = ? group by all order by 1, 2, 3",
-        key,
-    ).fetchall()
-    revenue = reports.execute(
-        "select currency, line_type, meter_id, count(*), case when line_type = 'usage' then sum(quantity) end,"
-        " case when line_type = 'usage' then min(unit) end, sum(amount) from invoice_lines where period = ?"
-        " group by currency, line_type, meter_id"
-        " order by currency, line_type = 'usage' desc, sum(amount) desc, line_type, meter_id",
-        key,
-    ).fetchall()
+    drafts = reports.execute("select count(*) from invoices where period = $period and status = 'draft'", key).fetchall()[0][0]
     return PeriodFigures(
         period=period,
         rows=rows,
         totals=tuple(CurrencyTotals(*row) for row in totals),
-        invoices=tuple(InvoiceGroup(*row) for row in invoices),
-        revenue=tuple(RevenueGroup(*row) for row in revenue),
+        blocks=tuple((block, _read_block(reports, block, period)) for block in BLOCKS),
+        drafts=drafts,
     )
+
+
+def _read_block(reports: duckdb.DuckDBPyConnection, block: Block, period: BillingPeriod) -> tuple[BlockRow, ...]:
+    keys = ", ".join(block.keys)
+    sums = ", ".join(f"coalesce(sum({amount}), 0)" for amount in block.amounts)
+    found = reports.execute(
+        f"select {keys}, count(*), {sums} from ({block.table.rows}) as exported group by {keys} order by {keys}",
+        {"period": str(period)},
+    ).fetchall()
+    width = len(block.keys)
+    return tuple(BlockRow(row[:width], row[width], row[width + 1 :]) for row in found)

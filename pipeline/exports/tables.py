@@ -1,4 +1,4 @@
-"""What an export holds: three report tables, their columns, and how a value reads in a spreadsheet and in CSV."""
+"""What an exported table is: its columns, its rows, and how a value reads in a spreadsheet and in CSV."""
 
 from __future__ import annotations
 
@@ -48,98 +48,35 @@ class Column:
 
 @dataclass(frozen=True)
 class ExportTable:
-    """A report table that is exported: `<name>.csv`, and a sheet of the workbook."""
+    """Rows of the reports that are exported: `<name>.csv`, `<name>.parquet`, and a sheet of the workbook."""
 
     name: str
     sheet: str
     columns: tuple[Column, ...]
     order_by: tuple[str, ...]
     """A total order, so that the same rows always give the same bytes."""
+    source: str = ""
+    """SQL of the rows, where they are not simply the table's of the period. Its one parameter is $period, 'YYYY-MM'."""
+    follows_stripe: bool = False
+    """Whether the rows change with what Stripe says, also after the close: they are as of the build."""
+
+    @property
+    def rows(self) -> str:
+        """SQL of the rows of one period, unordered."""
+        return self.source or f"select * from {self.name} where period = $period"
 
     @property
     def select_period(self) -> str:
-        """SQL for the rows of one period ('YYYY-MM', the only parameter); instants come as naive UTC."""
-        selected = ", ".join(
-            f"timezone('UTC', {column.name}) as {column.name}" if column.kind is ColumnKind.INSTANT else column.name
+        """SQL for the rows of one period ($period), in order; instants come as naive UTC."""
+        shown = ", ".join(
+            f"{column.name} at time zone 'UTC' as {column.name}" if column.kind is ColumnKind.INSTANT else column.name
             for column in self.columns
         )
-        return f"select {selected} from {self.name} where period = ? order by {', '.join(self.order_by)}"
+        return f"select {shown} from ({self.rows}) as exported order by {', '.join(self.order_by)}"
 
     def index(self, column_name: str) -> int:
-        """Place of a column, from 0."""
-        return [column.name for column in self.columns].index(column_name)
-
-
-INVOICES = ExportTable(
-    name="invoices",
-    sheet="Invoices",
-    columns=(
-        Column("invoice_id", "Invoice", width=30),
-        Column("customer_id", "Customer", width=22),
-        Column("customer_name", "Name", width=28),
-        Column("customer_email", "E-mail", width=34),
-        Column("period", "Period", width=10),
-        Column("currency", "Currency", width=10),
-        Column("status", "Status", width=11),
-        Column("plan_id", "Plan", width=12),
-        Column("collection", "Collection", width=14),
-        Column("subtotal_amount", "Subtotal", ColumnKind.MONEY),
-        Column("credits_applied_amount", "Credits applied", ColumnKind.MONEY),
-        Column("total_amount", "Total", ColumnKind.MONEY),
-        Column("line_count", "Lines", ColumnKind.WHOLE, width=8),
-        Column("stripe_customer_id", "Stripe customer", width=24),
-        Column("stripe_invoice_id", "Stripe invoice", width=30),
-        Column("closed_at", "Closed at (UTC)", ColumnKind.INSTANT, width=20),
-        Column("published_at", "Published at (UTC)", ColumnKind.INSTANT, width=20),
-    ),
-    order_by=("customer_id", "currency", "invoice_id"),
-)
-
-INVOICE_LINES = ExportTable(
-    name="invoice_lines",
-    sheet="Lines",
-    columns=(
-        Column("invoice_id", "Invoice", width=30),
-        Column("line_number", "Line", ColumnKind.WHOLE, width=6),
-        Column("line_id", "Line id", width=38),
-        Column("customer_id", "Customer", width=22),
-        Column("period", "Period", width=10),
-        Column("service_period", "Service month", width=14),
-        Column("line_type", "Type", width=14),
-        Column("description", "Description", width=54),
-        Column("plan_id", "Plan", width=12),
-        Column("meter_id", "Meter", width=10),
-        Column("rate_id", "Rate", width=26),
-        Column("quantity", "Quantity", ColumnKind.QUANTITY, width=22),
-        Column("billable_quantity", "Billable quantity", ColumnKind.QUANTITY, width=22),
-        Column("unit", "Unit", width=13),
-        Column("unit_amount", "Unit price", ColumnKind.PRICE),
-        Column("amount", "Amount", ColumnKind.MONEY),
-        Column("currency", "Currency", width=10),
-        Column("is_adjustment", "Adjustment", ColumnKind.BOOLEAN, width=12),
-    ),
-    order_by=("customer_id", "invoice_id", "line_number", "line_id"),
-)
-
-USAGE_DAILY = ExportTable(
-    name="usage_daily",
-    sheet="Usage",
-    columns=(
-        Column("usage_date", "Day (UTC)", ColumnKind.DATE, width=12),
-        Column("customer_id", "Customer", width=22),
-        Column("period", "Period", width=10),
-        Column("plan_id", "Plan", width=12),
-        Column("meter_id", "Meter", width=10),
-        Column("rate_id", "Rate", width=26),
-        Column("quantity", "Quantity", ColumnKind.QUANTITY, width=22),
-        Column("unit", "Unit", width=13),
-        Column("amount", "Amount", ColumnKind.MONEY),
-        Column("currency", "Currency", width=10),
-    ),
-    order_by=("usage_date", "customer_id", "currency", "plan_id", "meter_id", "rate_id"),
-)
-
-EXPORT_TABLES = (INVOICES, INVOICE_LINES, USAGE_DAILY)
+        """The place of a column, from 0."""
+        return next(place for place, column in enumerate(self.columns) if column.name == column_name)
 
 
 def money_format(currency: str) -> str:

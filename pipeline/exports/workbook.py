@@ -63,8 +63,12 @@ class PeriodWorkbook:
         return self.format(num_format=money_format(currency), **properties)
 
     def add_sheet(self, name: str) -> xlsxwriter.worksheet.Worksheet:
-        """A new sheet after the others."""
-        return self.book.add_worksheet(name)
+        """A new sheet after the others, to be printed as wide as a page."""
+        sheet = self.book.add_worksheet(name)
+        sheet.set_landscape()
+        sheet.set_paper(9)  # A4
+        sheet.fit_to_pages(1, 0)
+        return sheet
 
     def add_table(self, table: ExportTable, row_count: int) -> TableSheet:
         """A sheet for a table of so many rows."""
@@ -86,6 +90,7 @@ class TableSheet:
         for place, column in enumerate(table.columns):
             self._sheet.set_column(place, place, column.width)
         self._sheet.freeze_panes(1, 0)
+        self._sheet.repeat_rows(0)
         self._sheet.autofilter(0, 0, row_count, len(table.columns) - 1)
         for place, column in enumerate(table.columns):
             self._sheet.write_string(0, place, column.heading, workbook.format(**HEADING))
