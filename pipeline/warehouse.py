@@ -77,7 +77,8 @@ def build(
     """Build every model and run every check, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
-    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises PriceBookError, or BillhouseError that names each model or check that failed.
+    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
+    PriceBookError, or BillhouseError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
