@@ -347,12 +347,13 @@ def simulate(
 
 @app.command()
 def export(context: typer.Context, period: Period, as_json: Json = False) -> None:
-    """Export a month: an Excel workbook and CSV files of invoices, lines and usage."""
+    """Export a month: a workbook, its tables as CSV and Parquet, a double-entry journal, and a statement per customer."""
     month = BillingPeriod.parse(period)
     from pipeline.exports import export_period
 
     home = Home.open(context.obj)
-    result = export_period(home, month)
+    with _progress("Writing statements") as follow:
+        result = export_period(home, month, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.export_result(result))
 
 

@@ -204,6 +204,7 @@ def export_result(result: ExportResult) -> None:
     out.print(f"Exported to [bold]{result.folder}[/]:")
     for file in result.files:
         out.print(f"  {file.name}")
+    out.print(f"  statements/  {result.statements:,} pages, one an invoice")
 
 
 def month_table(months: list[dict[str, Any]]) -> Table:

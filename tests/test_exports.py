@@ -20,7 +20,7 @@ from beancount.core.data import Transaction
 
 from pipeline.errors import BillhouseError
 from pipeline.exports import export_period
-from pipeline.exports.contents import EXPORT_TABLES
+from pipeline.exports.contents import EXPORT_TABLES, SHEETS
 from pipeline.exports.tables import Column, ColumnKind, csv_text, money_format
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
@@ -65,6 +65,17 @@ REPORTS = """
     create table journal (
         entry_id varchar, posting_number integer, entry_date date, period varchar, entry_kind varchar, customer_id varchar,
         invoice_id varchar, account varchar, amount decimal(18,3), currency varchar, is_draft boolean);
+    create table credit_applications (
+        grant_id varchar, invoice_id varchar, customer_id varchar, period varchar, application_period varchar, currency varchar,
+        source varchar, amount decimal(18,3));
+    create table plans (plan_id varchar, plan_name varchar);
+    create table rate_tiers (
+        rate_id varchar, above_quantity decimal(24,6), up_to_quantity decimal(24,6), unit_amount decimal(38,12),
+        flat_amount decimal(18,6), currency varchar);
+    insert into plans values ('pro', 'Pro'), ('pro', 'Pro');
+    insert into rate_tiers values ('r', 0, 1000000, 0.000014, 0, 'USD'), ('r', 1000000, null, 0.00001, 5, 'USD');
+    insert into credit_applications values
+        ('g"1', 'INV-2026-09-1', 'c1', '2026-09', '2026-09', 'USD', 'promotional', 100);
     insert into credit_ledger values
         ('c1', 'g"1', '2026-09', 'USD', 'promotional', 30, 100, 100, 10, 20),
         ('c2', 'g2', '2026-09', 'USD', 'purchased', 0, 7.5, 0, 0, 7.5);
@@ -141,6 +152,10 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
 def cells(sheet: Any) -> Iterator[Any]:
     return (cell for row in sheet.iter_rows() for cell in row if cell.value is not None)
 
@@ -166,7 +181,8 @@ def test_an_export_is_a_workbook_each_table_as_csv_and_parquet_and_a_journal(hom
         *(f"{table.name}.parquet" for table in EXPORT_TABLES),
         "journal.beancount",
     ]
-    assert sorted(result.folder.iterdir()) == sorted(result.files)
+    assert sorted(result.folder.iterdir()) == sorted([*result.files, result.folder / "statements"])
+    assert result.statements == 7
     assert result.rows == {
         "invoices": 7,
         "invoice_lines": 13,
@@ -177,6 +193,7 @@ def test_an_export_is_a_workbook_each_table_as_csv_and_parquet_and_a_journal(hom
         "receivables": 2,
         "stripe_reconciliation": 2,
         "journal": 4,
+        "focus_1_2": 14,
     }
     assert result.as_dict()["totals"] == {
         "JPY": {
@@ -215,7 +232,7 @@ def test_a_name_that_looks_like_a_formula_stays_text(home: Home) -> None:
     written = [row[2] for row in book["Invoices"].iter_rows(min_row=2, max_row=5)]
     assert [cell.value for cell in written] == FORMULA_NAMES[:4]
     assert read_csv(folder / "adjustments.csv")[0]["memo"] == "'=too much"
-    for table in EXPORT_TABLES:
+    for table in SHEETS:
         assert not [cell for cell in cells(book[table.sheet]) if cell.data_type == "f"]
 
 
@@ -226,7 +243,7 @@ def test_a_negative_number_in_csv_gets_no_apostrophe() -> None:
 
 def test_the_workbook_has_real_numbers_dates_and_currency_formats(home: Home) -> None:
     book = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])
-    assert book.sheetnames == ["Summary", *(table.sheet for table in EXPORT_TABLES)]
+    assert book.sheetnames == ["Summary", *(table.sheet for table in SHEETS)]
     invoices = book["Invoices"]
     subtotal, closed_at = invoices["J2"], invoices["O2"]
     assert (subtotal.value, subtotal.number_format) == (150.1, "[$USD] #,##0.00")
@@ -235,7 +252,7 @@ def test_the_workbook_has_real_numbers_dates_and_currency_formats(home: Home) ->
     assert (yen.value, yen.number_format) == (22000, "[$JPY] #,##0")
     assert book["Usage"]["A2"].value == datetime(2026, 9, 30)
     assert book["Lines"]["R14"].value is True
-    for table in EXPORT_TABLES:
+    for table in SHEETS:
         assert book[table.sheet].freeze_panes == "A2"
         assert book[table.sheet].auto_filter.ref.startswith("A1:")
     assert invoices.auto_filter.ref == "A1:O8"
@@ -302,6 +319,54 @@ def test_a_closed_months_tables_stay_whatever_stripe_says(home: Home) -> None:
     assert changed == {"billhouse-2026-09", "receivables"}
 
 
+def test_a_statement_says_what_its_invoice_says_and_a_name_is_never_markup(home: Home) -> None:
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute(
+            "update billing.billing.invoices set customer_name = '<script>alert(1)</script>' where customer_id = 'c1'"
+        )
+    folder = export_period(home, SEPTEMBER).folder / "statements"
+    assert len(list(folder.iterdir())) == 7
+    assert {stat.S_IMODE(page.stat().st_mode) for page in folder.iterdir()} == {0o600}
+    page = (folder / "INV-2026-09-1.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    for told in (
+        "Plan: Pro",
+        "USD 150.10",
+        "USD -100.00",
+        "USD 50.10",
+        "USD 20.00",
+        "vCPU, &#34;on&#34; Pro",
+        "2026-09-30: USD 0.10",
+    ):
+        assert told in page, told
+    assert "1,000,000" in page and "no end" in page and "USD 5.00" in page
+    assert "://" not in page, "a page loads nothing"
+    yen = (folder / "INV-2026-09-9.html").read_text()
+    assert "JPY 22,000" in yen and "Draft" in yen and "Corrections of earlier months" in yen
+    assert "Usage by day" not in yen
+
+
+def test_the_focus_file_sums_to_the_invoices_and_has_what_the_specification_demands(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    rows = read_csv(folder / "focus_1_2.csv")
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        sums[row["BillingCurrency"]] = sums.get(row["BillingCurrency"], Decimal(0)) + Decimal(row["BilledCost"])
+    assert sums == {"JPY": Decimal("22000"), "USD": Decimal("800.6")}
+    assert list(rows[0]) == sorted(rows[0])
+    never_null = set(rows[0]) - {"BillingAccountName", "ChargeClass", "ConsumedQuantity", "ConsumedUnit", "PricingQuantity"}
+    for row in rows:
+        assert all(row[column] for column in never_null - {"PricingUnit", "SkuId", "SkuPriceId"}), row
+        assert row["ChargeCategory"] in {"Usage", "Purchase", "Tax", "Credit", "Adjustment"}
+        assert row["ChargeClass"] in {"", "Correction"}
+        assert row["ChargeFrequency"] in {"One-Time", "Recurring", "Usage-Based"}
+        assert row["ChargePeriodStart"] < row["ChargePeriodEnd"]
+        assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z")
+        assert bool(row["ConsumedQuantity"]) == (row["ChargeCategory"] == "Usage") == bool(row["ConsumedUnit"])
+        assert bool(row["PricingQuantity"]) == (row["ChargeCategory"] in {"Usage", "Purchase"}) == bool(row["PricingUnit"])
+
+
 def test_beancount_accepts_the_journal(home: Home) -> None:
     path = export_period(home, SEPTEMBER).folder / "journal.beancount"
     entries, errors, options = loader.load_file(str(path))
@@ -357,11 +422,11 @@ def test_libreoffice_opens_the_workbook_and_reckons_the_same(home: Home, tmp_pat
 
 
 def test_exporting_twice_gives_the_same_bytes(home: Home, tmp_path: Path) -> None:
-    first = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    first = all_bytes(export_period(home, SEPTEMBER).folder)
     other = Home.open(tmp_path / "other")
     write_reports(other)
     for again in (home, other):
-        assert {file.name: file.read_bytes() for file in export_period(again, SEPTEMBER).files} == first
+        assert all_bytes(export_period(again, SEPTEMBER).folder) == first
 
 
 def test_exports_are_for_their_owner_alone(home: Home) -> None:
@@ -382,7 +447,8 @@ def test_an_export_that_fails_leaves_the_last_one_as_it_was(home: Home, monkeypa
     monkeypatch.setattr("pipeline.exports.workbook.PeriodWorkbook.close", fail)
     with pytest.raises(BillhouseError, match="No space left on device"):
         export_period(home, SEPTEMBER)
-    assert {file: file.read_bytes() for file in (home.exports / "2026-09").iterdir()} == before
+    after = {file: file.read_bytes() for file in (home.exports / "2026-09").iterdir() if file.is_file()}
+    assert after == before
     assert [folder.name for folder in home.exports.iterdir()] == ["2026-09"]
 
 

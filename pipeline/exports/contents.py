@@ -1,7 +1,8 @@
-"""The tables of an export, in the order of the workbook's sheets."""
+"""The tables of an export."""
 
 from __future__ import annotations
 
+from pipeline.exports.focus import FOCUS
 from pipeline.exports.tables import Column, ColumnKind, ExportTable
 
 _INVOICE = Column("invoice_id", "Invoice", width=30)
@@ -242,7 +243,7 @@ JOURNAL = ExportTable(
     order_by=("entry_date", "entry_id", "posting_number"),
 )
 
-EXPORT_TABLES = (
+SHEETS = (
     INVOICES,
     INVOICE_LINES,
     REVENUE,
@@ -253,3 +254,7 @@ EXPORT_TABLES = (
     RECONCILIATION,
     JOURNAL,
 )
+"""The tables of the workbook, in the order of its sheets."""
+
+EXPORT_TABLES = (*SHEETS, FOCUS)
+"""All that are written as CSV and Parquet."""

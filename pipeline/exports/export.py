@@ -16,9 +16,10 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.errors import BillhouseError
-from pipeline.exports.contents import EXPORT_TABLES, INVOICES
+from pipeline.exports.contents import EXPORT_TABLES, INVOICES, SHEETS
 from pipeline.exports.figures import CurrencyTotals, PeriodFigures, read_figures
 from pipeline.exports.journal import write_journal
+from pipeline.exports.statements import OnStatement, write_statements
 from pipeline.exports.summary import SummarySheet
 from pipeline.exports.tables import ExportTable, csv_text
 from pipeline.exports.workbook import PeriodWorkbook
@@ -43,6 +44,8 @@ class ExportResult:
     """Rows of each table."""
     totals: tuple[CurrencyTotals, ...]
     """One for each currency, by its code."""
+    statements: int
+    """Pages in the folder `statements`: one an invoice."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: amounts are exact text."""
@@ -51,12 +54,15 @@ class ExportResult:
             "folder": str(self.folder),
             "files": [str(file) for file in self.files],
             "rows": self.rows,
+            "statements": self.statements,
             "totals": {totals.currency: totals.as_dict() for totals in self.totals},
         }
 
 
-def export_period(home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET) -> ExportResult:
-    """Write <home>/exports/<period>/ from billing.duckdb: the workbook, each table as CSV and Parquet, and the journal.
+def export_period(
+    home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET, on_progress: OnStatement | None = None
+) -> ExportResult:
+    """Write <home>/exports/<period>/ from billing.duckdb: workbook, each table as CSV and Parquet, journal, statements.
 
     Each file is replaced whole and only when all are written; the same tables give the same bytes. A table of more
     than `rows_per_sheet` rows is left to its CSV file, and the Summary says so. Raises BillhouseError where nothing was
@@ -71,7 +77,7 @@ def export_period(home: Home, period: BillingPeriod, *, rows_per_sheet: int = RO
             figures = read_figures(reports, period)
             if not figures.totals:
                 raise _no_invoices(reports, period)
-            return _write(home, reports, figures, rows_per_sheet)
+            return _write(home, reports, figures, rows_per_sheet, on_progress)
     except duckdb.Error as error:
         raise BillhouseError(
             f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
@@ -84,7 +90,13 @@ def export_period(home: Home, period: BillingPeriod, *, rows_per_sheet: int = RO
         ) from error
 
 
-def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigures, rows_per_sheet: int) -> ExportResult:
+def _write(
+    home: Home,
+    reports: duckdb.DuckDBPyConnection,
+    figures: PeriodFigures,
+    rows_per_sheet: int,
+    on_progress: OnStatement | None,
+) -> ExportResult:
     folder = home.exports / str(figures.period)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -95,7 +107,7 @@ def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigure
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".export-", dir=home.exports)))
         workbook = PeriodWorkbook(stack.enter_context(replace_atomically(workbook_file)), figures.period, scratch)
-        sheets = [table for table in EXPORT_TABLES if figures.rows[table.name] <= rows_per_sheet]
+        sheets = [table for table in SHEETS if figures.rows[table.name] <= rows_per_sheet]
         SummarySheet(workbook, figures, sheets).write(_notes(figures, sheets))
         for table, csv_file in zip(EXPORT_TABLES, csv_files, strict=True):
             text = stack.enter_context(replace_atomically(csv_file))
@@ -105,10 +117,21 @@ def _write(home: Home, reports: duckdb.DuckDBPyConnection, figures: PeriodFigure
             _write_parquet(reports, figures, table, stack.enter_context(replace_atomically(parquet_file)))
         with stack.enter_context(replace_atomically(journal_file)).open("w", encoding="utf-8") as stream:
             write_journal(reports, figures.period, stream)
+        pages = scratch / "statements"
+        pages.mkdir(mode=0o700)
+        statements = write_statements(reports, figures.period, pages, on_progress)
         workbook.close()
+        _replace_folder(pages, folder / "statements", scratch)
         # Leaving the stack renames: every file is complete by now.
     files = (workbook_file, *csv_files, *parquet_files, journal_file)
-    return ExportResult(figures.period, folder, files, figures.rows, figures.totals)
+    return ExportResult(figures.period, folder, files, figures.rows, figures.totals, statements)
+
+
+def _replace_folder(written: Path, target: Path, scratch: Path) -> None:
+    """Put a folder in another's place; the old one goes with the scratch."""
+    if target.exists():
+        target.rename(scratch / "replaced")
+    written.rename(target)
 
 
 def _write_table(
@@ -147,7 +170,7 @@ def _notes(figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
         notes.append(f"{figures.drafts:,} of {invoices:,} invoices are drafts, not yet closed: they can change.")
     notes.extend(
         f"{table.sheet}: {figures.rows[table.name]:,} rows, more than a sheet holds. They are in {table.name}.csv."
-        for table in EXPORT_TABLES
+        for table in SHEETS
         if table not in sheets
     )
     return notes

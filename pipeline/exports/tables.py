@@ -79,9 +79,14 @@ class ExportTable:
         return next(place for place, column in enumerate(self.columns) if column.name == column_name)
 
 
+def minor_digits(currency: str) -> int:
+    """How many digits the currency has behind the point (ISO 4217): 2 for USD, 0 for JPY."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
 def money_format(currency: str) -> str:
     """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's own number of digits (ISO 4217)."""
-    digits = _MINOR_DIGITS.get(currency, 2)
+    digits = minor_digits(currency)
     number = "#,##0" + ("." + "0" * digits if digits else "")
     is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()
     return f"[${currency.upper()}] {number}" if is_code else number
