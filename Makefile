@@ -11,7 +11,7 @@ READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish bench-publish check format ui lock clean
+.PHONY: help setup demo test soak soak-publish bench-publish check format ui dictionary lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ format: $(READY) ## Put style right
 
 ui: $(READY) ## Serve the Dagster UI on this machine, at http://127.0.0.1:3000
 	@.venv/bin/billhouse --home $(HOME_FOLDER) ui
+
+dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' yml
+	@.venv/bin/python -m pipeline.data_dictionary
 
 lock: $(READY) ## Resolve the dependencies anew
 	@.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
