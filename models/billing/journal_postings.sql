@@ -445,34 +445,9 @@ write_off_postings as (
 notes as (
 
     select
-        lines.credit_note_id,
-        lines.invoice_id,
-        lines.customer_id,
-        lines.currency,
-        lines.settlement,
-        cast(lines.issued_at as date) as entry_date,
-        sum(lines.amount) as amount,
-        max(coalesce(mirrored.after_payment_minor_units, 0)) as after_payment_minor_units,
-        max(units.minor_units_per_unit) as minor_units_per_unit
-    from {{ ref('stg_credit_note_lines') }} as lines
-    inner join {{ ref('currency_units') }} as units on lines.currency = units.currency
-    left join {{ ref('stg_stripe_credit_notes') }} as mirrored on lines.credit_note_id = mirrored.credit_note_id
-    group by
-        lines.credit_note_id,
-        lines.invoice_id,
-        lines.customer_id,
-        lines.currency,
-        lines.settlement,
-        cast(lines.issued_at as date)
-
-),
-
-note_amounts as (
-
-    select
         *,
-        coalesce({{ in_units('after_payment_minor_units', 'minor_units_per_unit') }}, 0) as after_payment_amount
-    from notes
+        cast(issued_at as date) as entry_date
+    from {{ ref('issued_credit_notes') }}
 
 ),
 
@@ -486,10 +461,10 @@ note_postings as (
         invoice_id,
         'Income:Adjustments' as account,
         '' as meter_id,
-        -amount as amount,
+        amount,
         currency,
         false as is_draft
-    from note_amounts
+    from notes
 
     union all
 
@@ -501,10 +476,10 @@ note_postings as (
         invoice_id,
         'Assets:Receivable',
         '',
-        amount + after_payment_amount,
+        after_payment_amount - amount,
         currency,
         false
-    from note_amounts
+    from notes
 
     union all
 
@@ -517,13 +492,14 @@ note_postings as (
         case settlement
             when 'refund' then 'Assets:Stripe'
             when 'outside' then 'Assets:PaidOutsideStripe'
+            -- Also what a note that was made by hand gave back after payment: the mirror does not say by which way.
             else 'Liabilities:CustomerBalance'
         end,
         '',
         -after_payment_amount,
         currency,
         false
-    from note_amounts
+    from notes
 
 ),
 

@@ -5,23 +5,10 @@ with
 notes as (
 
     select
-        stripe_invoice_id,
-        sum(amount_minor_units) as credited_minor_units,
-        sum(after_payment_minor_units) as after_payment_minor_units
-    from {{ ref('stg_stripe_credit_notes') }}
-    where stripe_status = 'issued'
-    group by stripe_invoice_id
-
-),
-
--- Ours count before Stripe is mirrored.
-our_notes as (
-
-    select
-        stripe_invoice_id,
-        -sum(amount) as credited_amount
-    from {{ ref('stg_credit_note_lines') }}
-    group by stripe_invoice_id
+        invoice_id,
+        sum(amount - after_payment_amount) as credited_amount
+    from {{ ref('issued_credit_notes') }}
+    group by invoice_id
 
 ),
 
@@ -41,17 +28,12 @@ invoices as (
         mirrored.voided_at,
         mirrored.marked_uncollectible_at,
         cast(coalesce({{ in_units('mirrored.paid_minor_units', 'units.minor_units_per_unit') }}, 0) as decimal(18, 3)) as paid_amount,
-        cast(coalesce(
-            {{ in_units('notes.credited_minor_units - notes.after_payment_minor_units', 'units.minor_units_per_unit') }},
-            our_notes.credited_amount,
-            0
-        ) as decimal(18, 3)) as credited_amount
+        cast(coalesce(notes.credited_amount, 0) as decimal(18, 3)) as credited_amount
     from {{ ref('stg_closed_invoices') }} as closed
     inner join {{ ref('currency_units') }} as units on closed.currency = units.currency
     left join {{ ref('stg_publications') }} as publications on closed.invoice_id = publications.invoice_id
     left join {{ ref('stg_stripe_invoices') }} as mirrored on publications.stripe_invoice_id = mirrored.stripe_invoice_id
-    left join notes on publications.stripe_invoice_id = notes.stripe_invoice_id
-    left join our_notes on publications.stripe_invoice_id = our_notes.stripe_invoice_id
+    left join notes on closed.invoice_id = notes.invoice_id
     where closed.collection <> 'none' and closed.total_amount > 0
 
 )
