@@ -1,8 +1,8 @@
 """The same job in Polars and in pandas, as a good engineer would write it for these events.
 
-These events have no late ones among them, no lost stops, and no session over midnight. Each peer reads the raw files, makes pieces
-of sessions from them, and sums vCPU and memory by customer and day, in whole unit-microseconds. That is less than Billhouse does:
-no limits, no prices, no invoices, no checks.
+These events have no late ones among them, no lost stops, and no session over midnight. Each peer reads the raw files, makes
+pieces of sessions from them, and sums vCPU and memory by customer and day, in whole unit-microseconds. That is less than
+Billhouse does: no limits, no prices, no invoices, no checks.
 """
 
 from __future__ import annotations
