@@ -11,7 +11,7 @@ READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish bench-publish check format ui dictionary lock clean
+.PHONY: help setup demo test soak soak-publish bench-publish check format ui dictionary bench bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -36,13 +36,22 @@ test: $(READY) ## Run the whole test suite
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
-	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k thousands tests/test_against_reference.py
+	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \
+		tests/test_against_reference.py tests/test_incremental.py tests/test_late_files.py
 
 soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps (300); each invoice must be in Stripe once
 	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
 
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish
+
+bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of the same files, with peak memory
+	@.venv/bin/python -m benchmarks.usage --rows 1000000 --peers
+	@.venv/bin/python -m benchmarks.usage --rows 10000000 --peers
+	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --peers
+
+bench-billion: $(READY) ## The same for a billion heartbeats; takes an hour or so, and 40 GB of disk
+	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers
 
 check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .

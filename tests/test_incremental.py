@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from pipeline.landing import land_files
 from pipeline.warehouse import build
 from tests.strategies import random_batch, to_jsonl_parts
 from tests.test_against_reference import land_records
+
+MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
+"""Random histories that `make soak` takes besides."""
 
 
 def reports(home: Home) -> dict[str, str]:
@@ -41,7 +45,7 @@ def days_read(home: Home) -> set[str]:
     return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
 
 
-@pytest.mark.parametrize(("seed", "heartbeat"), [(1, None), (2, 60), (3, 5)])
+@pytest.mark.parametrize(("seed", "heartbeat"), [(2, 60), *MORE])
 def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     seed: int, heartbeat: int | None, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
