@@ -91,10 +91,11 @@ def build(
 ) -> None:
     """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
     instant = parse_instant(as_of) if as_of is not None else None
+    from pipeline.alerts import alerting
     from pipeline.warehouse import build as build_warehouse
 
     home = Home.open(context.obj)
-    with _progress("Building") as follow:
+    with _progress("Building") as follow, alerting(home, "check_failed", "The build"):
         result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.build_result(home, result))
 
@@ -355,6 +356,32 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
     with _progress("Writing statements") as follow:
         result = export_period(home, month, on_progress=follow)
     _show(as_json, result.as_dict(), lambda: console.export_result(result))
+
+
+@app.command()
+def alerts(
+    context: typer.Context,
+    send: Annotated[bool, typer.Option("--send", help="Send what is due to each channel; 1 where one failed.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a message to each channel that says it is a test.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the latest alerts and whether they were sent; with --send, send what is due by webhook, Slack or e-mail.
+
+    Each goes to each channel once. Limits are those of the last build. Channels are set in the environment: docs/alerts.md.
+    """
+    from pipeline.alerts import alert_states, send_alerts, send_test
+
+    home = Home.open(context.obj)
+    if not (send or test):
+        listed = alert_states(home)
+        _show(as_json, {"alerts": listed}, lambda: console.alert_table(listed))
+        return
+    result = send_test() if test else send_alerts(home)
+    _show(as_json, result.as_dict(), lambda: console.send_result(result))
+    for problem in result.problems:
+        _stderr.print(f"[red]not sent[/] {_plain(problem)}", highlight=False, soft_wrap=True)
+    if result.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

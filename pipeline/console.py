@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from pipeline.alerts import SendResult
     from pipeline.approvals import ApprovalResult
     from pipeline.explain import InvoiceExplanation, LineExplanation
     from pipeline.exports import ExportResult
@@ -205,6 +206,23 @@ def export_result(result: ExportResult) -> None:
     for file in result.files:
         out.print(f"  {file.name}")
     out.print(f"  statements/  {result.statements:,} pages, one an invoice")
+
+
+def alert_table(alerts: list[dict[str, Any]]) -> None:
+    """What people had to be told."""
+    table = _table("alert", "raised (UTC)", "kind", "about", "channel", "state")
+    for row in alerts:
+        about = escape(row["subject"])
+        table.add_row(
+            row["alert_id"], f"{row['raised_at']:%Y-%m-%d %H:%M}", row["kind"], about, row["channel"] or "-", row["state"]
+        )
+    out.print(table if alerts else "No alert was raised yet. billhouse alerts --send raises those of the last build.")
+
+
+def send_result(result: SendResult) -> None:
+    """What went out."""
+    to = ", ".join(result.channels) or "no channel is configured (docs/alerts.md)"
+    out.print(f"{result.raised} new alerts of limits; {result.delivered} delivered; {len(result.problems)} not. Channels: {to}.")
 
 
 def month_table(months: list[dict[str, Any]]) -> Table:

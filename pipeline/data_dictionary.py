@@ -22,7 +22,7 @@ _CHAPTERS = {
     "Usage": ("sessions", "usage_daily"),
     "Customers, limits and alerts": (
         *("customers", "subscriptions", "customer_balances"),
-        *("limit_breaches", "usage_alerts", "concurrency_daily"),
+        *("limit_breaches", "usage_alerts", "alerts", "concurrency_daily"),
     ),
     "The price book": ("plans", "rates", "rate_tiers", "fees"),
     "What landed": ("landed_files", "quarantined_events"),

@@ -2,10 +2,12 @@
 
 inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/
 raw/             landed truth, append-only Parquet: a folder a collection
-ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/
+ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
+                 alerts/, alert_deliveries/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet
+health/          figures for monitoring
 exports/         workbooks and CSV files, a folder a period
 """
 
@@ -93,6 +95,21 @@ class Home:
     def credit_notes(self) -> Path:
         """The credit notes we issued: one Parquet file each."""
         return self.ledger / "credit_notes"
+
+    @property
+    def alerts(self) -> Path:
+        """What people had to be told: one Parquet file each time."""
+        return self.ledger / "alerts"
+
+    @property
+    def alert_deliveries(self) -> Path:
+        """What became of it on each channel."""
+        return self.ledger / "alert_deliveries"
+
+    @property
+    def health(self) -> Path:
+        """The figures that monitoring reads, in Prometheus' text format."""
+        return self.path / "health" / "billhouse.prom"
 
     @property
     def warehouse(self) -> Path:

@@ -1,11 +1,14 @@
-"""What a deployment may set, from the environment (BILLHOUSE_...). Secrets of Stripe are read by pipeline.stripe alone."""
+"""What a deployment may set, from the environment (BILLHOUSE_...). Secrets of Stripe are read by pipeline.stripe alone.
+
+What is excluded from a dump says nothing about what a build comes to: it is no part of the fingerprint of its inputs.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.errors import BillhouseError
@@ -28,6 +31,18 @@ class Settings(BaseSettings):
     """By currency: invoices of a smaller total need nobody's approval, as {"USD": "500"}. None by default. Section 7."""
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
     """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
+
+    alert_webhook_url: str = Field(default="", exclude=True)
+    """Where alerts are POSTed, signed. docs/alerts.md."""
+    alert_webhook_secret: SecretStr | None = Field(default=None, exclude=True)
+    alert_slack_url: SecretStr | None = Field(default=None, exclude=True)
+    """An incoming webhook of Slack or of what is compatible."""
+    alert_smtp_url: SecretStr | None = Field(default=None, exclude=True)
+    """smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465."""
+    alert_email_to: str = Field(default="", exclude=True)
+    alert_email_from: str = Field(default="", exclude=True)
+    alert_max_age_days: int = Field(default=3, ge=0, exclude=True)
+    """Limits that were reached longer ago, when first seen, are kept and not sent: history that is loaded must not flood."""
 
     @property
     def close_grace(self) -> timedelta:

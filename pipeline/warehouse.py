@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from pipeline.alerts.facts import ensure_alerts
 from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
@@ -118,6 +119,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     ensure_approvals(home)
     ensure_mirror(home)
     ensure_credit_notes(home)
+    ensure_alerts(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / "build" / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, exist_ok=True)
@@ -190,6 +192,7 @@ def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT)
     truths = (
         *(home.raw / "landed_files", home.raw / "stripe" / "syncs"),
         *(home.closes, home.approvals, home.publications, home.credit_notes),
+        *(home.alerts, home.alert_deliveries),
     )
     for folder in truths:
         for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):

@@ -1,0 +1,12 @@
+-- What was raised, a row for each channel that was configured then ('' where none was). Facts: never edited.
+select
+    alert_id,
+    channel,
+    kind,
+    customer_id,
+    subject,
+    text,
+    is_suppressed,
+    {{ to_utc('reached_at') }} as reached_at,
+    {{ to_utc('raised_at') }} as raised_at
+from {{ landed('ledger/alerts') }}

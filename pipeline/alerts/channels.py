@@ -1,0 +1,194 @@
+"""The ways by which an alert reaches people: a signed webhook, a Slack-compatible URL, e-mail."""
+
+from __future__ import annotations
+
+import json
+import smtplib
+import ssl
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from standardwebhooks.webhooks import Webhook
+
+from pipeline.errors import BillhouseError
+from pipeline.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TIMEOUT_SECONDS = 10
+_TRY_AGAIN = (408, 425, 429)
+"""Answers of the 4xx that say: later."""
+
+
+class RefusedError(Exception):
+    """The receiver answered that it does not want this message."""
+
+
+class UnreachedError(Exception):
+    """The receiver could not be reached, or could not take the message now."""
+
+    def __init__(self, detail: str, retry_after_seconds: float = 0) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Channel(ABC):
+    """Somewhere to send alerts to."""
+
+    name: str
+
+    @abstractmethod
+    def send(self, alert: dict[str, Any]) -> None:
+        """Send one alert, once. Raises RefusedError or UnreachedError."""
+
+
+@dataclass(frozen=True)
+class WebhookChannel(Channel):
+    """POSTs JSON, signed as standardwebhooks.com says; the id in `webhook-id` is the key that tells a repeat."""
+
+    url: str
+    secret: str = field(repr=False)
+    name: str = "webhook"
+
+    def send(self, alert: dict[str, Any]) -> None:
+        body = json.dumps(payload(alert), separators=(",", ":"), sort_keys=True)
+        now = datetime.now(UTC)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": alert["alert_id"],
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(self.secret).sign(alert["alert_id"], now, body),
+        }
+        _post(self.url, body, headers)
+
+
+@dataclass(frozen=True)
+class SlackChannel(Channel):
+    """POSTs {"text"} to an incoming webhook as Slack, Mattermost and others have it. The URL is the secret."""
+
+    url: str = field(repr=False)
+    name: str = "slack"
+
+    def send(self, alert: dict[str, Any]) -> None:
+        text = f"*{_escaped(alert['subject'])}*\n{_escaped(alert['text'])}\n{alert['alert_id']}"
+        _post(self.url, json.dumps({"text": text}), {"content-type": "application/json"})
+
+
+@dataclass(frozen=True)
+class EmailChannel(Channel):
+    """Sends by SMTP: smtps://, or smtp:// with STARTTLS where the server offers it (and always before a password)."""
+
+    server: str = field(repr=False)
+    sender: str
+    recipients: tuple[str, ...]
+    name: str = "email"
+
+    def send(self, alert: dict[str, Any]) -> None:
+        message = EmailMessage()
+        message["Subject"] = "[Billhouse] " + " ".join(alert["subject"].split())[:150]
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.recipients)
+        message["Message-ID"] = f"<{alert['alert_id']}@billhouse.invalid>"
+        message.set_content(
+            f"{alert['text']}\n\n{alert['kind']}, {alert['reached_at']:%Y-%m-%d %H:%M} UTC, {alert['alert_id']}\n"
+        )
+        try:
+            with self._connected() as server:
+                server.send_message(message)
+        except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            codes = [code for code, _ in error.recipients.values()] if hasattr(error, "recipients") else [error.smtp_code]
+            if all(code >= 500 for code in codes):
+                raise RefusedError(f"SMTP {codes[0]}") from None
+            raise UnreachedError(f"SMTP {codes[0]}") from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise UnreachedError(type(error).__name__) from None
+
+    def _connected(self) -> smtplib.SMTP:
+        parts = urlsplit(self.server)
+        host = parts.hostname or ""
+        if parts.scheme == "smtps":
+            server: smtplib.SMTP = smtplib.SMTP_SSL(
+                host, parts.port or 465, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context()
+            )
+        else:
+            server = smtplib.SMTP(host, parts.port or 587, timeout=_TIMEOUT_SECONDS)
+            server.ehlo()
+            if server.has_extn("starttls"):
+                server.starttls(context=ssl.create_default_context())
+                server.ehlo()
+            elif parts.password and host not in _LOOPBACK:
+                server.close()
+                raise smtplib.SMTPNotSupportedError("no STARTTLS, and a password is not sent in the clear")
+        if parts.username and parts.password:
+            server.login(unquote(parts.username), unquote(parts.password))
+        return server
+
+
+def configured_channels(settings: Settings | None = None) -> list[Channel]:
+    """The channels that the environment configures. Raises BillhouseError that names the variable that is wrong."""
+    settings = settings or Settings.load()
+    channels: list[Channel] = []
+    if settings.alert_webhook_url:
+        if settings.alert_webhook_secret is None:
+            raise BillhouseError(
+                "BILLHOUSE_ALERT_WEBHOOK_URL is set, and BILLHOUSE_ALERT_WEBHOOK_SECRET is not.",
+                "Set a secret that the receiver knows too: whsec_ and 24 random bytes or more in base64.",
+            )
+        secret = settings.alert_webhook_secret.get_secret_value()
+        try:
+            Webhook(secret)
+        except Exception:
+            raise BillhouseError(
+                "BILLHOUSE_ALERT_WEBHOOK_SECRET is no secret of Standard Webhooks.", "Set whsec_ and base64."
+            ) from None
+        channels.append(WebhookChannel(_safe_url(settings.alert_webhook_url, "BILLHOUSE_ALERT_WEBHOOK_URL"), secret))
+    if settings.alert_slack_url is not None:
+        channels.append(SlackChannel(_safe_url(settings.alert_slack_url.get_secret_value(), "BILLHOUSE_ALERT_SLACK_URL")))
+    if settings.alert_smtp_url is not None:
+        server = settings.alert_smtp_url.get_secret_value()
+        if urlsplit(server).scheme not in ("smtp", "smtps") or not urlsplit(server).hostname:
+            raise BillhouseError("BILLHOUSE_ALERT_SMTP_URL is no address of a mail server.", "As smtp://user:password@host:587")
+        recipients = tuple(one.strip() for one in settings.alert_email_to.split(",") if one.strip())
+        if not recipients or any("\n" in one or "@" not in one for one in (*recipients, settings.alert_email_from)):
+            raise BillhouseError(
+                "BILLHOUSE_ALERT_EMAIL_TO and BILLHOUSE_ALERT_EMAIL_FROM must be e-mail addresses.", "Several: with commas."
+            )
+        channels.append(EmailChannel(server, settings.alert_email_from, recipients))
+    return channels
+
+
+def payload(alert: dict[str, Any]) -> dict[str, Any]:
+    """What a webhook is sent. docs/alerts.md documents it."""
+    return {
+        "type": f"billhouse.alert.{alert['kind']}",
+        "timestamp": alert["reached_at"].astimezone(UTC).isoformat(),
+        "data": {name: alert[name] for name in ("alert_id", "kind", "customer_id", "subject", "text")},
+    }
+
+
+def _safe_url(url: str, variable: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        raise BillhouseError(f"{variable} must begin with https:// (http:// only on this machine).", "Correct or unset it.")
+    return url
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _post(url: str, body: str, headers: dict[str, str]) -> None:
+    try:
+        answer = httpx.post(url, content=body, headers=headers, timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
+    except httpx.HTTPError as error:  # its words may hold the URL, which may hold a secret
+        raise UnreachedError(type(error).__name__) from None
+    if answer.is_success:
+        return
+    if answer.status_code in _TRY_AGAIN or answer.is_server_error:
+        wait = answer.headers.get("retry-after", "")
+        raise UnreachedError(f"HTTP {answer.status_code}", float(wait) if wait.isdecimal() else 0)
+    raise RefusedError(f"HTTP {answer.status_code}")

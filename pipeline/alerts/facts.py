@@ -1,0 +1,221 @@
+"""ledger/alerts/ and ledger/alert_deliveries/: what was raised, and what became of it on each channel. Append-only.
+
+alerts            a row an alert and channel: the channels that were configured when it was raised ('' where none was)
+alert_deliveries  a row an attempt that ended: delivered, failed (to be tried again) or rejected (for good)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from pipeline.errors import BillhouseError
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+
+_INSTANT = pa.timestamp("us", tz="UTC")
+ALERTS = pa.schema(
+    {
+        "alert_id": pa.string(),
+        "channel": pa.string(),
+        "kind": pa.string(),
+        "customer_id": pa.string(),
+        "subject": pa.string(),
+        "text": pa.string(),
+        "reached_at": _INSTANT,
+        "raised_at": _INSTANT,
+        "is_suppressed": pa.bool_(),
+    }
+)
+DELIVERIES = pa.schema(
+    {
+        "alert_id": pa.string(),
+        "channel": pa.string(),
+        "outcome": pa.string(),
+        "attempts": pa.int32(),
+        "detail": pa.string(),
+        "tried_at": _INSTANT,
+    }
+)
+
+
+class Outcome(StrEnum):
+    """How the attempts of one call to send ended."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Nobody answered, or not well: it is tried again at the next call."""
+    REJECTED = "rejected"
+    """The receiver does not want it (4xx): it is not tried again."""
+
+
+@dataclass(frozen=True)
+class OperationalAlert:
+    """Something that failed in Billhouse itself."""
+
+    kind: str
+    """check_failed, publish_failed, run_failed or drift."""
+    subject: str
+    """What failed, as 'publish 2026-09': with the kind and the UTC day, what makes it the same alert."""
+    text: str
+    """What a person should know, and what to do next. No secrets."""
+
+
+def ensure_alerts(home: Home) -> None:
+    """Zero-row files, so that the models find both collections before the first alert."""
+    for folder, schema in ((home.alerts, ALERTS), (home.alert_deliveries, DELIVERIES)):
+        target = folder / "_schema.parquet"
+        if not target.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with replace_atomically(target) as path:
+                pq.write_table(schema.empty_table(), path)
+
+
+@contextmanager
+def holding_alerts(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
+    """One sender at a time; a lock of its own, since a build must not wait for a slow receiver."""
+    lock = FileLock(home.path / ".alerts.lock", is_singleton=True, mode=0o600)
+    try:
+        lock.acquire(timeout=timeout_seconds)
+    except Timeout:
+        raise BillhouseError("Another command has been sending alerts for minutes.", "Wait until it is done.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def raise_alert(home: Home, alert: OperationalAlert, channels: Sequence[str], *, now: datetime | None = None) -> str:
+    """Keep an alert, to be sent at the next call of `send_alerts`; returns its id. The same failure on one day is one alert."""
+    now = now or datetime.now(UTC)
+    digest = hashlib.sha256("\x1f".join([alert.kind, alert.subject, f"{now:%Y-%m-%d}"]).encode()).hexdigest()
+    alert_id = f"ALT-{digest[:16].upper()}"
+    with holding_alerts(home):
+        ensure_alerts(home)
+        if not _is_known(home, alert_id):
+            facts = {"kind": alert.kind, "customer_id": None, "subject": alert.subject, "text": alert.text, "reached_at": now}
+            record(home, ALERTS, [
+                {"alert_id": alert_id, "channel": channel, "raised_at": now, "is_suppressed": False, **facts}
+                for channel in (channels or ("",))
+            ])  # fmt: skip
+    return alert_id
+
+
+def _is_known(home: Home, alert_id: str) -> bool:
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "select 1 from read_parquet($alerts) where alert_id = $alert_id limit 1",
+            {"alerts": f"{home.alerts}/*.parquet", "alert_id": alert_id},
+        )
+        return found.fetchone() is not None
+
+
+def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, now: datetime) -> int:
+    """Keep the limits' alerts that the last build found and that were not kept before; returns how many.
+
+    Those reached longer ago than `max_age` are kept as suppressed: whoever loads a year of history wants no flood.
+    """
+    ensure_alerts(home)
+    if not home.billing.exists():
+        return 0
+    with duckdb.connect(str(home.billing), read_only=True) as reports:
+        reports.execute("set TimeZone = 'UTC'")
+        found = reports.execute(
+            """
+            select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
+            from billing.billing.usage_alerts
+            where alert_id not in (select alert_id from read_parquet($known))
+            order by reached_at, alert_id""",
+            {"known": f"{home.alerts}/*.parquet"},
+        ).fetchall()
+    rows = []
+    for alert_id, customer, limit, period, percent, observed, allowed, unit, reached_at in found:
+        subject = f"{customer}: {percent} % of {limit} in {period}"
+        text = (
+            f"{customer} came to {percent} % of its limit {limit} in {period}:"
+            f" {observed.normalize():f} of {allowed.normalize():f} {unit}."
+        )
+        facts = {"kind": "limit", "customer_id": customer, "subject": subject, "text": text, "reached_at": reached_at}
+        rows += [
+            {
+                "alert_id": alert_id,
+                "channel": channel,
+                "raised_at": now,
+                "is_suppressed": reached_at < now - max_age,
+                **facts,
+            }
+            for channel in (channels or ("",))
+        ]
+    record(home, ALERTS, rows)
+    return len(found)
+
+
+def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
+    """What is still to be sent, oldest first, a row an alert and channel."""
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        result = connection.execute(
+            """
+            select * exclude (is_suppressed) from read_parquet($alerts) as alerts
+            where
+                not is_suppressed
+                and list_contains($channels, channel)
+                and (alert_id, channel) not in (
+                    select (alert_id, channel) from read_parquet($deliveries) where outcome in ('delivered', 'rejected')
+                )
+            order by raised_at, reached_at, alert_id, channel""",
+            {
+                "alerts": f"{home.alerts}/*.parquet",
+                "deliveries": f"{home.alert_deliveries}/*.parquet",
+                "channels": list(channels),
+            },
+        )
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
+    """The latest alerts, a row an alert and channel, with what became of each, as of now."""
+    ensure_alerts(home)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        result = connection.execute(
+            """
+            with latest as (
+                select alert_id, channel, arg_max(outcome, (outcome <> 'failed', tried_at)) as outcome
+                from read_parquet($deliveries)
+                group by alert_id, channel
+            )
+            select
+                alert_id, kind, subject, text, nullif(alerts.channel, '') as channel, raised_at,
+                case
+                    when is_suppressed then 'suppressed'
+                    when alerts.channel = '' then 'kept'
+                    else coalesce(outcome, 'pending')
+                end as state
+            from read_parquet($alerts) as alerts left join latest using (alert_id, channel)
+            order by raised_at desc, reached_at desc, alert_id, channel limit $limit""",
+            {"alerts": f"{home.alerts}/*.parquet", "deliveries": f"{home.alert_deliveries}/*.parquet", "limit": limit},
+        )
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def record(home: Home, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
+    """Append rows to the ledger as one file: all of them, or none."""
+    if not rows:
+        return
+    folder = home.alerts if schema is ALERTS else home.alert_deliveries
+    with replace_atomically(folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet") as path:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)

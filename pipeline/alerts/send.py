@@ -1,0 +1,125 @@
+"""Sends what is due. At least once: a process that is killed between sending and recording sends the same id again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, configured_channels
+from pipeline.alerts.facts import (
+    DELIVERIES,
+    OperationalAlert,
+    Outcome,
+    due_alerts,
+    holding_alerts,
+    raise_alert,
+    raise_limit_alerts,
+    record,
+)
+from pipeline.errors import BillhouseError
+from pipeline.home import Home
+from pipeline.settings import Settings
+
+_ATTEMPTS = 4
+_LONGEST_PAUSE_SECONDS = 20.0
+_backoff = wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_SECONDS)
+
+
+@dataclass
+class SendResult:
+    """What one call to send did."""
+
+    channels: list[str]
+    raised: int = 0
+    """Alerts of limits that the last build found, and that are new."""
+    delivered: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What did not go out, and why."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return vars(self)
+
+
+def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[float], None] = time.sleep) -> SendResult:
+    """Raise what the last build found, and send what is due to each channel; a channel that is down stops no other.
+
+    What failed is tried again at the next call. Raises BillhouseError where the configuration is wrong.
+    """
+    settings = Settings.load()
+    channels = {channel.name: channel for channel in configured_channels(settings)}
+    result = SendResult(list(channels))
+    with holding_alerts(home):
+        max_age = timedelta(days=settings.alert_max_age_days)
+        result.raised = raise_limit_alerts(home, list(channels), max_age, now or datetime.now(UTC))
+        down: set[str] = set()
+        for alert in due_alerts(home, list(channels)):
+            name = alert["channel"]
+            if name in down:  # it was given its retries: the rest waits for the next call
+                result.problems.append(f"{alert['alert_id']} by {name}: waits, since {name} cannot be reached")
+                continue
+            outcome, detail, attempts = _deliver(channels[name], alert, pause)
+            delivery = {"alert_id": alert["alert_id"], "channel": name, "outcome": str(outcome), "attempts": attempts}
+            record(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
+            if outcome is Outcome.DELIVERED:
+                result.delivered += 1
+            else:
+                result.problems.append(f"{alert['alert_id']} by {name}: {outcome}, {detail}")
+            if outcome is Outcome.FAILED:
+                down.add(name)
+    return result
+
+
+@contextmanager
+def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
+    """Keep an alert of what goes wrong inside, and let it go on its way."""
+    try:
+        yield
+    except BillhouseError as error:
+        try:
+            channels = [channel.name for channel in configured_channels()]
+        except BillhouseError:
+            channels = []  # what is wrong with them is told by the call that sends
+        raise_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {error}"), channels)
+        raise
+
+
+def send_test(*, pause: Callable[[float], None] = time.sleep) -> SendResult:
+    """Send a message to each channel that says it is a test; nothing is kept."""
+    channels = configured_channels()
+    result = SendResult([channel.name for channel in channels])
+    now = datetime.now(UTC)
+    alert = {"alert_id": f"ALT-TEST-{now:%Y%m%dT%H%M%S}", "kind": "test", "customer_id": None, "reached_at": now}
+    alert |= {"subject": "A test of Billhouse's alerts", "text": "Nothing is wrong: somebody asked for this message."}
+    for channel in channels:
+        outcome, detail, _ = _deliver(channel, alert, pause)
+        if outcome is Outcome.DELIVERED:
+            result.delivered += 1
+        else:
+            result.problems.append(f"{channel.name}: {outcome}, {detail}")
+    return result
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after_seconds if isinstance(error, UnreachedError) else 0
+    return min(max(_backoff(state), asked), _LONGEST_PAUSE_SECONDS)
+
+
+def _deliver(channel: Channel, alert: dict[str, Any], pause: Callable[[float], None]) -> tuple[Outcome, str, int]:
+    retrying = Retrying(
+        retry=retry_if_exception_type(UnreachedError), stop=stop_after_attempt(_ATTEMPTS), wait=_wait, sleep=pause, reraise=True
+    )
+    try:
+        retrying(channel.send, alert)
+    except UnreachedError as error:
+        return Outcome.FAILED, str(error), _ATTEMPTS
+    except RefusedError as error:
+        return Outcome.REJECTED, str(error), int(retrying.statistics["attempt_number"])
+    return Outcome.DELIVERED, "", int(retrying.statistics["attempt_number"])
