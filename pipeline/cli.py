@@ -64,11 +64,13 @@ def land(
     Good rows land; bad rows go to quarantine with file, line and reason. A file that cannot be read as a whole
     lands nothing, is named, and makes the command exit with 1; the other files land all the same.
     """
+    from pipeline.health import write_health
     from pipeline.landing import land_files
 
     home = Home.open(context.obj)
     with _progress("Landing") as follow:
         summary = land_files(home, paths, kind, on_progress=follow)
+    write_health(home)
     _show(as_json, summary.as_dict(), lambda: console.landing_summary(summary))
     if summary.problems:
         for problem in summary.problems:
@@ -370,6 +372,7 @@ def alerts(
     Each goes to each channel once. Limits are those of the last build. Channels are set in the environment: docs/alerts.md.
     """
     from pipeline.alerts import alert_states, send_alerts, send_test
+    from pipeline.health import write_health
 
     home = Home.open(context.obj)
     if not (send or test):
@@ -377,6 +380,7 @@ def alerts(
         _show(as_json, {"alerts": listed}, lambda: console.alert_table(listed))
         return
     result = send_test() if test else send_alerts(home)
+    write_health(home)
     _show(as_json, result.as_dict(), lambda: console.send_result(result))
     for problem in result.problems:
         _stderr.print(f"[red]not sent[/] {_plain(problem)}", highlight=False, soft_wrap=True)
@@ -391,6 +395,17 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
     report = read_status(Home.open(context.obj))
     _show(as_json, report, lambda: console.status_report(report))
+
+
+@app.command()
+def health(context: typer.Context) -> None:
+    """Write the figures that monitoring reads to <home>/health/billhouse.prom (Prometheus' text format), and print them.
+
+    Every landing, build, publication and sync writes them too.
+    """
+    from pipeline.health import write_health
+
+    print(write_health(Home.open(context.obj)).read_text(encoding="utf-8"), end="")
 
 
 @app.command()

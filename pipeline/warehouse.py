@@ -106,8 +106,11 @@ def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> st
 
 def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     """After dbt built everything and every check passed: give analysts their copy. Returns the rows of each table."""
+    from pipeline.health import write_health  # it reads what is recorded here
+
     tables = publish_snapshot(home)
     _record_build(home, record)
+    write_health(home)
     return tables
 
 

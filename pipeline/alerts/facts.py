@@ -212,6 +212,24 @@ def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
+def count_unsent(home: Home, connection: duckdb.DuckDBPyConnection) -> int:
+    """How many alerts wait for a channel: never sent to it, or not yet with success."""
+    ensure_alerts(home)
+    counted = connection.execute(
+        """
+        select count(*) from read_parquet($alerts) as alerts
+        where
+            not is_suppressed
+            and channel <> ''
+            and (alert_id, channel) not in (
+                select (alert_id, channel) from read_parquet($deliveries) where outcome in ('delivered', 'rejected')
+            )""",
+        {"alerts": f"{home.alerts}/*.parquet", "deliveries": f"{home.alert_deliveries}/*.parquet"},
+    ).fetchone()
+    assert counted is not None
+    return int(counted[0])
+
+
 def record(home: Home, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
     """Append rows to the ledger as one file: all of them, or none."""
     if not rows:
