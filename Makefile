@@ -11,7 +11,7 @@ READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish bench-publish check format ui dictionary bench bench-billion lock clean
+.PHONY: help setup demo test soak soak-publish bench-publish check format ui docs dictionary bench bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ format: $(READY) ## Put style right
 
 ui: $(READY) ## Serve the Dagster UI on this machine, at http://127.0.0.1:3000
 	@.venv/bin/billhouse --home $(HOME_FOLDER) ui
+
+docs: $(READY) ## Write dbt's pages on the models, from the last build
+	@.venv/bin/billhouse --home $(HOME_FOLDER) docs
 
 dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' yml
 	@.venv/bin/python -m pipeline.data_dictionary

@@ -409,6 +409,18 @@ def health(context: typer.Context) -> None:
 
 
 @app.command()
+def docs(context: typer.Context, as_json: Json = False) -> None:
+    """Write dbt's pages on the models to <home>/docs/index.html: every table, column and line of SQL, and the graph.
+
+    One file that needs no network: open it in a browser.
+    """
+    from pipeline.model_docs import write_model_docs
+
+    page = write_model_docs(Home.open(context.obj))
+    _show(as_json, {"page": str(page)}, lambda: console.out.print(f"Open {page} in a browser."))
+
+
+@app.command()
 def demo(context: typer.Context, as_json: Json = False) -> None:
     """A month and a half of believable usage, from raw events to published invoices and exports. Under three minutes.
 

@@ -8,6 +8,7 @@ warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet
 health/          figures for monitoring
+docs/            dbt's pages on the models
 exports/         workbooks and CSV files, a folder a period
 """
 
@@ -110,6 +111,10 @@ class Home:
     def health(self) -> Path:
         """The figures that monitoring reads, in Prometheus' text format."""
         return self.path / "health" / "billhouse.prom"
+
+    @property
+    def docs(self) -> Path:
+        return self.path / "docs"
 
     @property
     def warehouse(self) -> Path:

@@ -1,0 +1,110 @@
+"""Every command in the documentation is run, and prints what its page says it prints."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.home import PROJECT_ROOT
+
+DOCS = PROJECT_ROOT / "docs"
+README = PROJECT_ROOT / "README.md"
+GUIDES = [*sorted((DOCS / "how-to").glob("*.md")), DOCS / "stripe.md", DOCS / "quickstart.md", DOCS / "alerts.md", README]
+"""Pages whose commands are run here, from the first to the last."""
+PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+RUN_ELSEWHERE = {
+    "make demo": "tests/test_demo.py",
+    "make test": ".ci/run",
+    "make check": ".ci/run",
+    "make ui": "tests/orchestration/test_browser.py",
+    "make soak": "tests/test_against_reference.py",
+    ".venv/bin/billhouse invoices": "tests/test_ledger.py",
+    ".venv/bin/billhouse --help": "tests/test_documented_commands.py",
+    ".venv/bin/pre-commit install": ".pre-commit-config.yaml",
+}
+"""Commands that a page shows and no guide runs, each with where it is run."""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, parsed_project: Path) -> Path:
+    """A copy of the project in which a guide may edit the price book, with `billhouse` on its path and homes ready to build."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests", "orchestration"):
+        (folder / name).symlink_to(PROJECT_ROOT / name)
+    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
+    for home in ("var", "var-mine"):
+        shutil.copytree(parsed_project, folder / home / ".dbt" / "target")
+    tools = folder / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name, words in (("billhouse", "-m pipeline.cli"), ("python", "")):
+        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (tools / name).chmod(0o755)
+    return folder
+
+
+def usage_and_plans_that_a_page_shows(page: Path, folder: Path) -> None:
+    """The input files of a guide that shows them, or that takes them for granted."""
+    shown = dict(re.findall(r"^```(json|csv)\n(.*?)^```$", (DOCS / "quickstart.md").read_text(), re.MULTILINE | re.DOTALL))
+    if page.stem == "quickstart":
+        (folder / "usage.jsonl").write_text(shown["json"])
+        (folder / "plans.csv").write_text(shown["csv"])
+    if page == README:
+        (folder / "usage-2026-09-20.jsonl.gz").write_bytes(gzip.compress(shown["json"].encode()))
+        (folder / "plans.csv").write_text(shown["csv"])
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_a_guides_commands_work_and_print_what_it_says(guide: Path, workshop: Path) -> None:
+    usage_and_plans_that_a_page_shows(guide, workshop)
+    path = os.pathsep.join([str(workshop / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(workshop)}
+    output = ""
+    for kind, text in BLOCK.findall(guide.read_text(encoding="utf-8")):
+        if kind == "text":
+            missing = [line for line in text.splitlines() if line not in output]
+            assert missing == [], output
+            continue
+        commands = "\n".join(line for line in text.splitlines() if is_run_here(line))
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-O", "expand_aliases", "-c", commands],
+            cwd=workshop,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = ran.stdout + ran.stderr
+        assert ran.returncode == 0, output
+
+
+def is_run_here(line: str) -> bool:
+    return command_of(line) not in RUN_ELSEWHERE
+
+
+def command_of(line: str) -> str:
+    """What a line calls, without the comment behind it."""
+    return line.split("  #")[0].strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_ROOT)))
+def test_every_command_that_a_page_shows_is_run_somewhere(page: Path) -> None:
+    if page in GUIDES:
+        return
+    shown = [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == "sh"]
+    commands = {command_of(line) for text in shown for line in text.splitlines() if command_of(line)}
+    assert commands - RUN_ELSEWHERE.keys() == set(), "run the page as a guide, or say which test runs it"
+
+
+def test_where_a_command_is_said_to_be_run_there_is_something() -> None:
+    assert [place for place in RUN_ELSEWHERE.values() if not (PROJECT_ROOT / place).exists()] == []
