@@ -85,7 +85,7 @@ def build(
     as_of = as_of or started_at
     with home.writing():
         fingerprint = begin_build(home, as_of, project)
-        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch)
+        steps = run_dbt(home, project, on_progress, *(["--full-refresh"] if from_scratch else []))
         tables = finish_build(home, BuildRecord(as_of, fingerprint))
     return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
@@ -114,8 +114,11 @@ def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     return tables
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> None:
-    """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
+def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+    """Write the build's inputs where the models read them, and make sure that each collection is there to be read.
+
+    `folder`: under the home, where the engine's models look for them.
+    """
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
@@ -124,8 +127,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     ensure_credit_notes(home)
     ensure_alerts(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
-    inputs = home.path / "build" / "inputs.parquet"
-    inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    inputs = home.path / folder / "inputs.parquet"
+    inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these.
     versions = _digest_of(project, "models", "macros").hex(), _digest_of(project, "seeds").hex()
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
@@ -143,13 +146,13 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
-    """Where dbt finds the project and keeps its own files: one target folder a home."""
+def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+    """Where dbt finds the project and keeps its own files: one folder a home and engine."""
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),
-        *("--target-path", str(home.path / ".dbt" / "target")),
-        *("--log-path", str(home.path / ".dbt" / "logs")),
+        *("--target-path", str(home.path / folder / "target")),
+        *("--log-path", str(home.path / folder / "logs")),
     ]
 
 
@@ -283,8 +286,11 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "fingerprint": record.fingerprint}))
 
 
-def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool) -> int:
-    """One `dbt build` in this process. Returns the steps that ran; raises BillhouseError where one failed."""
+def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> int:
+    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BillhouseError where one failed.
+
+    `folder`: under the home, for dbt's own files.
+    """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
     done = 0
@@ -295,8 +301,8 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_
             done = event.data.index
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
-    arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
-    arguments += ["--full-refresh"] if from_scratch else []
+    log = home.path / folder / "logs" / "dbt.log"
+    arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:
@@ -306,7 +312,7 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_
     if outcome.exception is not None:
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     failed = [result for result in results if result.status in ("error", "fail", "runtime error")]
@@ -315,7 +321,7 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_
         raise BillhouseError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
         )
     return len(results)
 
