@@ -240,7 +240,8 @@ def _commit(
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
-    connection.execute(f"copy ({rows}) to {quoted(target)} (format parquet, compression zstd)").fetchall()
+    # Level 1 is as small here as the higher ones, and takes a quarter less time.
+    connection.execute(f"copy ({rows}) to {quoted(target)} (format parquet, compression zstd, compression_level 1)").fetchall()
     target.chmod(0o600)
     with target.open("rb") as written:
         os.fsync(written.fileno())
