@@ -32,9 +32,7 @@ class PatientSqliteEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
-    ) -> PatientSqliteEventLogStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> PatientSqliteEventLogStorage:
         """As dagster.yaml names it."""
         return cls(inst_data=inst_data, **config_value)
 
