@@ -12,7 +12,8 @@ from pipeline.landing import LandingSummary, land_files
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
 
-RAW_KEYS = {kind: dg.AssetKey(["raw", "usage_events" if kind is Kind.USAGE else str(kind)]) for kind in Kind}
+_COLLECTIONS = {Kind.USAGE: "usage_events", Kind.METRICS: "sandbox_metrics"}
+RAW_KEYS = {kind: dg.AssetKey(["raw", _COLLECTIONS.get(kind, str(kind))]) for kind in Kind}
 """The raw collection of each kind."""
 QUARANTINE_KEY = dg.AssetKey(["raw", "quarantine"])
 LANDED_FILES_KEY = dg.AssetKey(["raw", "landed_files"])
@@ -22,6 +23,7 @@ _DESCRIPTIONS = {
     Kind.SUBSCRIPTIONS: "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
     Kind.CUSTOMERS: "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
     Kind.CREDIT_GRANTS: "Credits given to customers: amount, scope, expiry. Append-only.",
+    Kind.METRICS: "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
 }
 
 
@@ -48,7 +50,7 @@ def land_inbox(context: dg.AssetExecutionContext, home: BillhouseHome) -> Iterat
     """Land every file in the inbox: checked, deduplicated, atomic. What has landed before is counted, and changes nothing."""
     opened = home.home
     landed = LandingSummary()
-    for kind in (Kind.CUSTOMERS, Kind.SUBSCRIPTIONS, Kind.CREDIT_GRANTS, Kind.USAGE):
+    for kind in (Kind.CUSTOMERS, Kind.SUBSCRIPTIONS, Kind.CREDIT_GRANTS, Kind.USAGE, Kind.METRICS):
         summary = land_files(opened, waiting_files(opened, kind), kind)
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
