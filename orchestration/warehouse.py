@@ -16,7 +16,6 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.periods import parse_instant
 from pipeline.warehouse import (
-    BuildRecord,
     begin_build,
     dbt_environment,
     environment,
@@ -77,13 +76,13 @@ def build_warehouse(
     opened = home.home
     as_of = parse_instant(config.as_of) if config.as_of else datetime.now(UTC)
     with opened.writing(), environment(dbt_environment(opened)):
-        fingerprint = begin_build(opened, as_of)
+        record = begin_build(opened, as_of)
         try:
             yield from _dbt_build(context, dbt, opened)
         finally:
             let_go_of_the_warehouse()
         if not context.is_subset:
-            tables = finish_build(opened, BuildRecord(as_of, fingerprint))
+            tables = finish_build(opened, record)
             context.log.info(f"{opened.billing.name} has {sum(tables.values()):,} rows in {len(tables)} tables, as of {as_of}.")
 
 

@@ -23,6 +23,7 @@ from pipeline.adjustments import refuse_large_adjustments
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
+from pipeline.inputs import input_digests, input_fingerprint
 from pipeline.landing.collections import landed_files
 from pipeline.ledger_files import (
     PRICE_BOOK,
@@ -39,7 +40,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
-from pipeline.warehouse import OnProgress, build, input_fingerprint, is_current, last_build, open_warehouse
+from pipeline.warehouse import OnProgress, build, is_current, last_build, open_warehouse
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -222,7 +223,7 @@ def _manifest(
         "closed_at": now,
         "code_version": importlib.metadata.version("billhouse"),
         "price_book_hash": price_book_hash(project / "seeds"),
-        "input_fingerprint": input_fingerprint(home, as_of, project),
+        "input_fingerprint": input_fingerprint(input_digests(home, as_of, project)),
         **{table: rows.num_rows for table, rows in tables.items()},
         "previous_hash": previous_hash,
     }

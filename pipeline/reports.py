@@ -20,7 +20,8 @@ def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
     """
     if not home.billing.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
-    connection = duckdb.connect(str(home.billing), read_only=True)
+    # A table that is missing shall be said to be missing, not be looked for among Python's variables.
+    connection = duckdb.connect(str(home.billing), read_only=True, config={"python_enable_replacements": False})
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("use billing.billing")
     return connection

@@ -7,11 +7,10 @@ replaced by rename: a reader that holds the old ones keeps reading them, and a f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.inputs import input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
 from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
@@ -34,7 +34,6 @@ from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
 
-_UNFINISHED = "a build that has not finished"
 OnProgress = Callable[[str, int, int], None]
 """Called with what was built last, how many steps are done, and of how many."""
 
@@ -61,10 +60,11 @@ class BuildResult:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """What the standing warehouse was built from."""
+    """What a warehouse was built from."""
 
     as_of: datetime
-    fingerprint: str
+    inputs: Mapping[str, str]
+    """Digests, as of pipeline.inputs; none of a build that has not finished."""
 
 
 def build(
@@ -75,7 +75,7 @@ def build(
     from_scratch: bool = False,
     on_progress: OnProgress | None = None,
 ) -> BuildResult:
-    """Build every model and run every check, then swap the analysts' copy.
+    """Build every model and run every check that something new could change, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
     book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
@@ -84,14 +84,16 @@ def build(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
-        fingerprint = begin_build(home, as_of, project)
-        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch)
-        tables = finish_build(home, BuildRecord(as_of, fingerprint))
+        standing = last_build(home)
+        record = begin_build(home, as_of, project)
+        changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
+        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
+        tables = finish_build(home, record)
     return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
 
-def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
-    """Make ready for dbt, which may be run by whoever holds the home for writing; returns the fingerprint of the inputs.
+def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> BuildRecord:
+    """Make ready for dbt, which may be run by whoever holds the home for writing; returns what the build will be of.
 
     From here until `finish_build` the warehouse is not what the last build left. Raises PriceBookError.
     """
@@ -99,9 +101,9 @@ def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> st
     require_unedited_prices(home, project / "seeds")
     standing = last_build(home)
     if standing is not None:
-        _record_build(home, BuildRecord(standing.as_of, _UNFINISHED))
+        _record_build(home, BuildRecord(standing.as_of, {}))
     prepare_build(home, as_of, project)
-    return input_fingerprint(home, as_of, project)
+    return BuildRecord(as_of, input_digests(home, as_of, project))
 
 
 def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
@@ -127,7 +129,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     inputs = home.path / "build" / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, exist_ok=True)
     # What a build may take over from the last one hangs on these.
-    versions = _digest_of(project, "models", "macros").hex(), _digest_of(project, "seeds").hex()
+    versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
@@ -172,7 +174,8 @@ def last_build(home: Home) -> BuildRecord | None:
     """What the standing warehouse was built from, or None where there is none."""
     try:
         record = json.loads((home.path / "build" / "last.json").read_text())
-        return BuildRecord(datetime.fromisoformat(record["as_of"]), record["fingerprint"])
+        stands = home.warehouse.exists() and home.billing.exists()
+        return BuildRecord(datetime.fromisoformat(record["as_of"]), record["inputs"] if stands else {})
     except (FileNotFoundError, KeyError, ValueError):
         return None
 
@@ -180,35 +183,7 @@ def last_build(home: Home) -> BuildRecord | None:
 def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> bool:
     """Whether a build as of this instant would only repeat the standing one."""
     record = last_build(home)
-    return (
-        record is not None
-        and home.warehouse.exists()
-        and home.billing.exists()
-        and record.as_of == as_of
-        and record.fingerprint == input_fingerprint(home, as_of, project)
-    )
-
-
-def input_fingerprint(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> str:
-    """SHA-256 over everything a build reads: what landed, what was closed and published, price book, models and settings."""
-    digest = hashlib.sha256(f"{as_of.isoformat()}|{Settings.load().model_dump_json()}".encode())
-    truths = (
-        *(home.raw / "landed_files", home.raw / "stripe" / "syncs"),
-        *(home.closes, home.approvals, home.publications, home.credit_notes),
-        *(home.alerts, home.alert_deliveries),
-    )
-    for folder in truths:
-        for landed in sorted(str(path.relative_to(home.path)) for path in folder.rglob("*.parquet")):
-            digest.update(landed.encode() + b"\0")
-    digest.update(_digest_of(project, "seeds", "models", "macros"))
-    return digest.hexdigest()
-
-
-def _digest_of(project: Path, *folders: str) -> bytes:
-    digest = hashlib.sha256()
-    for path in (path for folder in folders for path in sorted((project / folder).rglob("*")) if path.is_file()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.digest()
+    return record is not None and record.inputs == input_digests(home, as_of, project)
 
 
 def publish_snapshot(home: Home) -> dict[str, int]:
@@ -280,11 +255,16 @@ def _report_orders(home: Home) -> dict[str, str]:
 
 def _record_build(home: Home, record: BuildRecord) -> None:
     with replace_atomically(home.path / "build" / "last.json") as path:
-        path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "fingerprint": record.fingerprint}))
+        path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs}))
 
 
-def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool) -> int:
-    """One `dbt build` in this process. Returns the steps that ran; raises BillhouseError where one failed."""
+def _run_dbt(
+    home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool, changed: Sequence[str] | None
+) -> int:
+    """One `dbt build` in this process, of all models or of the changed ones and what depends on them.
+
+    Returns the steps that ran; raises BillhouseError where one failed.
+    """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
     done = 0
@@ -297,6 +277,7 @@ def _run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *, from_
 
     arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
     arguments += ["--full-refresh"] if from_scratch else []
+    arguments += ["--select", *(f"{model}+" for model in changed)] if changed is not None else []
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:
