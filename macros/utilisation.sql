@@ -23,35 +23,37 @@
 {# days: those that a file landed for which has not been folded; files: all that landed for them. #}
 {% macro duckdb__sample_plan() -%}
     {%- set files, days = [], [] -%}
-    {%- set starts_anew = execute and samples_start_anew() -%}
+    {%- if not execute -%}
+        {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
+    {%- endif -%}
     {%- set raw = "glob('raw/sandbox_metrics/sample_date=*/*.parquet')" -%}
     {# Who lands no samples pays for one look into an empty folder. #}
-    {%- if execute and run_query("select count(*) from " ~ raw).rows[0][0] > 0 -%}
-        {%- set found = run_query(
-            "with landed as ("
-            ~ "select files.file as path, parse_filename(files.file, true) as file_id,"
-            ~ " cast(regexp_extract(files.file, 'sample_date=([0-9-]+)', 1) as date) as sample_date"
-            ~ " from " ~ raw ~ " as files"
-            ~ " where parse_filename(files.file, true) in (select file_id from " ~ ref('stg_landed_files') ~ ")"
-            ~ ") select path, cast(sample_date as varchar) from landed where sample_date in (select sample_date from landed"
-            ~ ("" if starts_anew else " where file_id not in (select file_id from build_state.folded_samples)")
-            ~ ") order by path"
-        ) -%}
-        {%- for row in found.rows -%}
-            {%- do files.append(row[0]) -%}
-            {%- if row[1] not in days -%}{%- do days.append(row[1]) -%}{%- endif -%}
-        {%- endfor -%}
+    {%- if run_query("select count(*) from " ~ raw).rows[0][0] == 0 -%}
+        {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
     {%- endif -%}
+    {%- set starts_anew = not is_kept() or load_relation(folded_samples()) is none or run_query(
+        "select count(*) from " ~ folded_samples() ~ " where code_version <> (select code_version from " ~ ref('stg_build_inputs') ~ ")"
+    ).rows[0][0] > 0 -%}
+    {%- set found = run_query(
+        "with landed as ("
+        ~ "select files.file as path, parse_filename(files.file, true) as file_id,"
+        ~ " cast(regexp_extract(files.file, 'sample_date=([0-9-]+)', 1) as date) as sample_date"
+        ~ " from " ~ raw ~ " as files"
+        ~ " where parse_filename(files.file, true) in (select file_id from " ~ ref('stg_landed_files') ~ ")"
+        ~ ") select path, cast(sample_date as varchar) from landed where sample_date in (select sample_date from landed"
+        ~ ("" if starts_anew else " where file_id not in (select file_id from " ~ folded_samples() ~ ")")
+        ~ ") order by path"
+    ) -%}
+    {%- for row in found.rows -%}
+        {%- do files.append(row[0]) -%}
+        {%- if row[1] not in days -%}{%- do days.append(row[1]) -%}{%- endif -%}
+    {%- endfor -%}
     {{ return({'reads_all': false, 'starts_anew': starts_anew, 'files': files, 'days': days}) }}
 {%- endmacro %}
 
-{# Whether nothing can be taken from the last fold: there is none, or other models made it. #}
+{# Whether no folded day can stay: none was folded yet, or other models did. #}
 {% macro samples_start_anew() -%}
-    {%- if not is_incremental() or load_relation(folded_samples()) is none -%}{{ return(true) }}{%- endif -%}
-    {%- set others = run_query(
-        "select count(*) from " ~ folded_samples() ~ " where code_version <> (select code_version from " ~ ref('stg_build_inputs') ~ ")"
-    ) -%}
-    {{ return(others.rows[0][0] > 0) }}
+    {{ return(sample_plan().starts_anew) }}
 {%- endmacro %}
 
 {% macro folded_samples() -%}
@@ -65,8 +67,7 @@
         {%- if plan.starts_anew -%}
             create schema if not exists build_state;
             create or replace table build_state.folded_samples (file_id varchar, code_version varchar);
-            create or replace table build_state.refolded_days (sample_date date);
-            {% if is_incremental() %}delete from {{ this }};{% endif %}
+            create or replace table build_state.refolded_days (sample_date date)
         {%- elif plan.days -%}
             delete from {{ this }} where sample_date in (date '{{ plan.days | join("', date '") }}')
         {%- endif -%}
@@ -90,24 +91,24 @@
    sessions or prices are worked out anew, and those that were not over when the last build looked. #}
 {% macro forget_stale_utilisation() -%}
     {%- if execute and target.type == 'duckdb' -%}
-        {%- set all = rates_from_scratch() or not is_incremental() -%}
+        {%- set starts_anew = utilisation_starts_anew() -%}
         create or replace table build_state.stale_utilisation as
         select distinct sandbox_id, sample_date from monitoring.sandbox_minutes
-        {%- if not all %}
+        {%- if not starts_anew %}
         where
             sample_date in (select sample_date from build_state.refolded_days)
             or sandbox_id in (select sandbox_id from usage.changed_timelines)
-            or sample_date >= (select cast(as_of as date) from build_state.rated_state)
+            or sample_date >= (select cast(as_of as date) from build_state.rated_state);
+        delete from {{ this }}
+        using build_state.stale_utilisation as stale
+        where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date
         {%- endif %};
-        {% if is_incremental() -%}
-            delete from {{ this }}
-            {%- if not all %}
-            using build_state.stale_utilisation as stale
-            where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date
-            {%- endif -%};
-        {%- endif %}
         delete from build_state.refolded_days
     {%- endif -%}
+{%- endmacro %}
+
+{% macro utilisation_starts_anew() -%}
+    {{ return(not is_kept() or rates_from_scratch()) }}
 {%- endmacro %}
 
 {# Whole millionths of a unit -> units, exact. #}

@@ -1,7 +1,6 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='append',
-    on_schema_change='sync_all_columns',
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    starts_anew='samples_start_anew',
     pre_hook='{{ forget_sampled_days() }}',
     post_hook='{{ remember_sampled_days() }}'
 ) }}

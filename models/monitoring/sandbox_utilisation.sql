@@ -1,7 +1,6 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='append',
-    on_schema_change='sync_all_columns',
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    starts_anew='utilisation_starts_anew',
     pre_hook='{{ forget_stale_utilisation() }}'
 ) }}
 -- depends_on: {{ ref('changed_timelines') }}
