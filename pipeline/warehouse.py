@@ -117,7 +117,8 @@ def build(
         standing = last_build(home)
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
-        ran = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
+        only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
+        ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
         tables = finish_build(home, record)
     return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
@@ -146,8 +147,11 @@ def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     return tables
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> None:
-    """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
+def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+    """Write the build's inputs where the models read them, and make sure that each collection is there to be read.
+
+    `folder`: under the home, where the engine's models look for them.
+    """
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
@@ -156,8 +160,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     ensure_credit_notes(home)
     ensure_alerts(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
-    inputs = home.path / "build" / "inputs.parquet"
-    inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    inputs = home.path / folder / "inputs.parquet"
+    inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these.
     versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
@@ -175,13 +179,13 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
-    """Where dbt finds the project and keeps its own files: one target folder a home."""
+def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+    """Where dbt finds the project and keeps its own files: one folder a home and engine."""
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),
-        *("--target-path", str(home.path / ".dbt" / "target")),
-        *("--log-path", str(home.path / ".dbt" / "logs")),
+        *("--target-path", str(home.path / folder / "target")),
+        *("--log-path", str(home.path / folder / "logs")),
     ]
 
 
@@ -288,12 +292,10 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs}))
 
 
-def _run_dbt(
-    home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool, changed: Sequence[str] | None
-) -> list[Step]:
-    """One `dbt build` in this process, of all models or of the changed ones and what depends on them.
+def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> list[Step]:
+    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
-    Returns the steps that ran; raises BuildFailedError where one failed.
+    `folder`: under the home, for dbt's own files.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -305,9 +307,8 @@ def _run_dbt(
             done = event.data.index
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
-    arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
-    arguments += ["--full-refresh"] if from_scratch else []
-    arguments += ["--select", *(f"{model}+" for model in changed)] if changed is not None else []
+    log = home.path / folder / "logs" / "dbt.log"
+    arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:
@@ -317,7 +318,7 @@ def _run_dbt(
     if outcome.exception is not None:
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     ran = [
@@ -336,7 +337,7 @@ def _run_dbt(
         raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
             ran,
         )
     return ran

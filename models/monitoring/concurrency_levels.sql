@@ -57,7 +57,7 @@ days as (
         started_at,
         ended_at,
         sandboxes,
-        unnest({{ starts_of_each('day', 'started_at', 'ended_at') }}) as day_starts_at
+        {{ starts_of_each('day', 'started_at', 'ended_at') }} as day_starts_at
     from levels
     where sandboxes > 0
 
