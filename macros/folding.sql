@@ -165,7 +165,9 @@
         {%- for result in results if result.status in ('success', 'pass', 'warn') -%}
             {%- do done.append(result.node.name) -%}
         {%- endfor -%}
-        {%- set needed = ['folded_events', 'changed_timelines', 'sandbox_sessions', 'priced_segments', 'session_usage'] -%}
+        {%- set needed = [
+            'folded_events', 'changed_timelines', 'sandbox_sessions', 'priced_segments', 'session_usage', 'sandbox_utilisation'
+        ] -%}
         {%- if done | length == results | length and needed | reject('in', done) | list | length == 0 -%}
             drop table if exists build_state.rated_state;
             create or replace table build_state.open_timelines as

@@ -29,3 +29,36 @@
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target_relation]}) }}
 {%- endmacro %}
+
+{# A table whose old rows stay: its hook takes away those that are worked out anew, and they are put in again, in one transaction.
+   `starts_anew` names the macro that says when none can stay. dbt's own incremental models make a second table, compare the columns and
+   copy it over; here the columns are the same unless the models changed, and then all is made anew. #}
+{% materialization kept, adapter='duckdb' -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set makes_anew = not is_kept() or context[config.require('starts_anew')]() -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('main') -%}
+        {%- if makes_anew -%}
+            {%- if existing_relation is not none -%}
+                drop {{ existing_relation.type }} if exists {{ existing_relation }};
+            {%- endif -%}
+            {{ get_create_table_as_sql(False, target_relation, sql) }}
+        {%- else -%}
+            insert into {{ target_relation }} by name
+            {{ sql }}
+        {%- endif -%}
+    {%- endcall %}
+    {% do persist_docs(target_relation, model) %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target_relation]}) }}
+{%- endmaterialization %}
+
+{# Whether there are rows of the last build that may stay. #}
+{% macro is_kept() -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {{ return(existing_relation is not none and existing_relation.type == 'table' and not should_full_refresh()) }}
+{%- endmacro %}

@@ -116,8 +116,8 @@ def build_on_spark(
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
         with _exact_decimals(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
-            steps = run_dbt(home, project, on_progress, "--target", "spark", *only, folder=f"{FOLDER}/dbt")
-    return SparkBuild(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), reports)
+            ran = run_dbt(home, project, on_progress, "--target", "spark", *only, folder=f"{FOLDER}/dbt")
+    return SparkBuild(as_of, len(ran), (datetime.now(UTC) - started_at).total_seconds(), reports)
 
 
 def _write_columns(home: Home) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,15 +39,45 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Step:
+    """One seed, model or check that a build ran."""
+
+    unique_id: str
+    """As in dbt's manifest: model.billhouse.invoices."""
+    status: str
+    """success, pass, warn, fail, error or skipped."""
+    seconds: float
+    failures: int | None = None
+    """Rows that a check found wrong."""
+    message: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in ("error", "fail", "runtime error")
+
+
+class BuildFailedError(BillhouseError):
+    """Models or checks failed; the reports stay as the last good build left them."""
+
+    def __init__(self, message: str, next_step: str, ran: Sequence[Step]) -> None:
+        self.ran = ran
+        super().__init__(message, next_step)
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """What a build did."""
 
     as_of: datetime
-    steps: int
+    ran: Sequence[Step]
     """Seeds, models and checks that ran."""
     seconds: float
     tables: dict[str, int]
     """Rows of each report table."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.ran)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -79,7 +109,7 @@ def build(
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
     book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
-    PriceBookError, or BillhouseError that names each model or check that failed.
+    PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
@@ -88,9 +118,9 @@ def build(
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
         only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
-        steps = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
+        ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
         tables = finish_build(home, record)
-    return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
+    return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
 
 def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> BuildRecord:
@@ -262,8 +292,8 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs}))
 
 
-def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> int:
-    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BillhouseError where one failed.
+def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> list[Step]:
+    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
     `folder`: under the home, for dbt's own files.
     """
@@ -291,15 +321,26 @@ def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: st
             f"The log is in {log}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
-    failed = [result for result in results if result.status in ("error", "fail", "runtime error")]
+    ran = [
+        Step(
+            result.node.unique_id,
+            str(result.status),
+            result.execution_time,
+            result.failures,
+            " ".join(str(result.message or "").split()),
+        )
+        for result in results
+    ]
+    failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
         listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
-        raise BillhouseError(
+        raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
             f"The log is in {log}.",
+            ran,
         )
-    return len(results)
+    return ran
 
 
 def let_go_of_the_warehouse() -> None:

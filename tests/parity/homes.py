@@ -56,6 +56,7 @@ def grid(folder: Path) -> Built | None:
     land_files(home, [DATA / name for name in FILES])
     build(home, as_of)
     close_period(home, BillingPeriod(2005, 11))
+    _land_samples(home, folder)
     build(home, as_of)
     return Built(home, as_of)
 
@@ -72,6 +73,7 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
     for period in _months_over(home, batch.as_of)[:1]:
         close_period(home, period, force=True, project=project)
     land_files(home, parts[2:], seeds=project / "seeds")
+    _land_samples(home, folder)
     build(home, batch.as_of, project=project)
     return Built(home, batch.as_of, project)
 
@@ -107,6 +109,7 @@ def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
         _put_on_hobby(home, largest["invoice_id"], folder)
         issue_credit_note(home, largest["invoice_id"], by="parity", memo="It's 100 % ours", client=stripe)
         sync_stripe(home, client=stripe)
+    _land_samples(home, folder)
     _alert(home, as_of)
     build(home, as_of)
 
@@ -130,6 +133,28 @@ def _alert(home: Home, as_of: datetime) -> None:
     for channel, outcome, attempts in (("webhook", "failed", 4), ("webhook", "delivered", 1), ("slack", "rejected", 1)):
         delivery = {"alert_id": alert_id, "channel": channel, "outcome": outcome, "attempts": attempts}
         record(home, DELIVERIES, [delivery | {"detail": "", "tried_at": as_of}])
+
+
+def _land_samples(home: Home, folder: Path) -> None:
+    """What some sandboxes used in the first minutes of their sessions; some samples twice in a minute, some corrected later."""
+    rows = query(
+        home,
+        """
+        select
+            sandbox_id,
+            strftime(started_at + to_seconds(23 * sample), '%Y-%m-%dT%H:%M:%S.%fZ') as timestamp,
+            cast((number * 7 + sample * 13) % 1000 as varchar) || '.125' as cpu_used_pct,
+            (number + sample * 7919) * 1000003 as mem_bytes
+        from
+            (select *, cast(epoch_us(started_at) // 1000000 % 9973 as bigint) as number from sessions),
+            range(12) as samples(sample)
+        where duration_microseconds > 60000000
+        order by started_at, session_id, sample
+        limit 4000""",
+    )
+    for number, part in enumerate((rows, [row | {"mem_bytes": 5} for row in rows[::5]])):
+        if part:
+            land_files(home, [write_jsonl(folder / f"samples-{number}.jsonl", part)], Kind.METRICS)
 
 
 def project_of(batch: Batch, folder: Path) -> Path:
