@@ -29,3 +29,35 @@
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [target_relation]}) }}
 {%- endmacro %}
+
+{# A kept table is made anew where nothing can be taken over. Else its pre-hook has taken away the rows of what changed, or, where a
+   unique_key is given, those with the keys of the new rows go; and the new rows come, all in one transaction. #}
+{% materialization incremental, adapter='duckdb' -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {%- set is_kept = is_incremental() and (this.identifier == 'folded_events' or not rates_from_scratch()) -%}
+    {%- if not is_kept -%}
+        {{ return(replace_in_a_transaction('table')) }}
+    {%- endif -%}
+    {%- set unique_key = config.get('unique_key') -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('main') -%}
+        {%- if unique_key -%}
+            create or replace temp table arriving as {{ sql }};
+            delete from {{ existing_relation }} as standing
+            using (select distinct {{ unique_key | join(', ') }} from arriving) as replaced
+            where
+                {%- for column in unique_key %}
+                {{ 'and ' if not loop.first }}standing.{{ column }} = replaced.{{ column }}
+                {%- endfor %};
+            insert into {{ existing_relation }} by name select * from arriving;
+            drop table arriving
+        {%- else -%}
+            insert into {{ existing_relation }} by name {{ sql }}
+        {%- endif -%}
+    {%- endcall %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [existing_relation]}) }}
+{%- endmaterialization %}

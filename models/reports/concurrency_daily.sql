@@ -1,11 +1,17 @@
+{{ config(
+    materialized='incremental' if target.type == 'duckdb' else 'table',
+    on_schema_change='fail',
+    pre_hook="{{ forget_changed_days() }}"
+) }}
 with
 
 levels as (
 
     select
-        *,
-        max(sandboxes) over (partition by customer_id, usage_date) as peak_sandboxes
-    from {{ ref('concurrency_levels') }}
+        levels.*,
+        max(levels.sandboxes) over (partition by levels.customer_id, levels.usage_date) as peak_sandboxes
+    from {{ ref('concurrency_levels') }} as levels
+    {{ of_changed_days('levels') }}
 
 )
 

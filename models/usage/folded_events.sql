@@ -1,8 +1,6 @@
 {{ config(
     materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='delete+insert',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
-    on_schema_change='sync_all_columns',
     pre_hook='{{ forget_folds() }}',
     post_hook='{{ remember_folds() }}'
 ) }}
