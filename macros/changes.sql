@@ -43,9 +43,18 @@
 {% macro begin_rating() -%}
     {%- if execute and target.type == 'duckdb' -%}
         create schema if not exists build_state;
-        create or replace table build_state.rating_plan as select {{ must_rate_from_scratch() }} as starts_anew;
+        {% if must_rate_from_scratch() %}
+        create or replace table build_state.rating_plan as select true as starts_anew, cast(null as varchar) as current_period;
+        {% else %}
+        create or replace table build_state.rating_plan as select false as starts_anew, current_period from build_state.rated_state;
+        {% endif %}
         drop table if exists build_state.rated_state
     {%- endif -%}
+{%- endmacro %}
+
+{# The month that was running as of the last build. #}
+{% macro last_period() -%}
+    (select current_period from build_state.{{ 'rating_plan' if 'rating_plan' in known_states() else 'rated_state' }})
 {%- endmacro %}
 
 {# After a build: where it worked out every kept table, and every step went well, what the next one compares with. #}
@@ -64,8 +73,10 @@
             select distinct sandbox_id, execution_id from usage.sandbox_sessions where end_reason = 'open';
             create or replace table build_state.known_terms as select * from usage.customer_terms;
             create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
+            create or replace table build_state.known_lines as select * from rating.due_lines;
+            create or replace table build_state.known_price_periods as select * from rating.customer_price_periods;
             create or replace table build_state.rated_state as
-            select as_of, price_version, (select build_number from build_state.fold_state) as build_number
+            select as_of, current_period, price_version, (select build_number from build_state.fold_state) as build_number
             from staging.stg_build_inputs;
             drop table if exists build_state.rating_plan
         {%- endif -%}
@@ -93,6 +104,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro of_changed_months(rows, period='period') -%}
+    {%- set changed = ref('changed_months') -%}
+    {%- if not rates_from_scratch() -%}
+    inner join {{ changed }} as changed_months
+        on
+            {{ rows }}.customer_id = changed_months.customer_id
+            and {{ rows }}.{{ period }} = changed_months.period
+    {%- endif -%}
+{%- endmacro %}
+
 {# A condition that holds for whatever touches a changed day, and that the engine can tell from a block's lowest and highest values. #}
 {% macro may_touch_changed_days(started_at, ended_at) -%}
     {%- set changed = ref('changed_days') -%}
@@ -110,7 +131,7 @@
 
 {# Before a kept table gets new rows: those of what changed go. #}
 {% macro forget_changed_timelines(where='true') -%}
-    {%- if execute and is_incremental() and not rates_from_scratch() -%}
+    {%- if is_kept() -%}
         delete from {{ this }} as standing
         using usage.changed_timelines as changed
         where
@@ -121,9 +142,64 @@
 {%- endmacro %}
 
 {% macro forget_changed_days() -%}
-    {%- if execute and is_incremental() and not rates_from_scratch() -%}
+    {%- if is_kept() -%}
         delete from {{ this }} as standing
         using usage.changed_days as changed
         where standing.customer_id = changed.customer_id and standing.usage_date = changed.usage_date
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro forget_changed_months(where='true') -%}
+    {%- if is_kept() -%}
+        delete from {{ this }} as standing
+        using rating.changed_months as changed
+        where standing.customer_id = changed.customer_id and standing.period = changed.period and {{ where }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Whether a kept table takes over its rows; else it is made anew. #}
+{% macro is_kept() -%}
+    {%- if not execute or not is_incremental() -%}{{ return(false) }}{%- endif -%}
+    {%- if this.identifier == 'folded_events' -%}{{ return(true) }}{%- endif -%}
+    {%- if rates_from_scratch() -%}{{ return(false) }}{%- endif -%}
+    {{ return(this.identifier != 'billed_usage_daily' or closes_stand()) }}
+{%- endmacro %}
+
+{# Whether the months that are closed are those that `billed_usage_daily` last knew. #}
+{% macro closes_stand() -%}
+    {%- if 'known_closes' not in known_states() -%}{{ return(false) }}{%- endif -%}
+    {%- set differing = run_query(
+        "select count(*) from staging.stg_closes as closes full join build_state.known_closes as known on closes.period = known.period"
+        ~ " where closes.period is null or known.period is null"
+    ) -%}
+    {{ return(differing.rows[0][0] == 0) }}
+{%- endmacro %}
+
+{% macro remember_closes() -%}
+    {%- if execute and target.type == 'duckdb' -%}
+        create or replace table build_state.known_closes as select period from staging.stg_closes
+    {%- endif -%}
+{%- endmacro %}
+
+{# After a kept report got new rows: which parts of it (days or months, by config.meta.parts) this build has written. The analysts' copy
+   takes over the others. `changed` selects a day of each part that may have changed. #}
+{% macro note_parts(changed) -%}
+    {%- if execute and target.type == 'duckdb' -%}
+        {%- set parts = config.get('meta').parts -%}
+        {%- set part = "cast(date_trunc('" ~ parts.unit ~ "', " ~ parts.by ~ ") as date)" -%}
+        {%- set is_changed = 'true' -%}
+        {%- set is_whole = not is_kept() -%}
+        {%- if not is_whole -%}
+            {%- set is_changed -%}
+                in (select cast(date_trunc('{{ parts.unit }}', changed_on) as date) from ({{ changed }}) as days (changed_on))
+            {%- endset -%}
+        {%- endif -%}
+        create schema if not exists build_state;
+        create table if not exists build_state.report_parts (report varchar, part date, written_by varchar);
+        delete from build_state.report_parts
+        where report = '{{ this.identifier }}' and {{ is_changed if is_whole else 'part ' ~ is_changed }};
+        insert into build_state.report_parts
+        select distinct '{{ this.identifier }}', {{ part }}, '{{ invocation_id }}' from {{ this }}
+        where {{ is_changed if is_whole else part ~ ' ' ~ is_changed }}
     {%- endif -%}
 {%- endmacro %}

@@ -34,8 +34,7 @@
    unique_key is given, those with the keys of the new rows go; and the new rows come, all in one transaction. #}
 {% materialization incremental, adapter='duckdb' -%}
     {%- set existing_relation = load_cached_relation(this) -%}
-    {%- set is_kept = is_incremental() and (this.identifier == 'folded_events' or not rates_from_scratch()) -%}
-    {%- if not is_kept -%}
+    {%- if not is_kept() -%}
         {{ return(replace_in_a_transaction('table')) }}
     {%- endif -%}
     {%- set unique_key = config.get('unique_key') -%}

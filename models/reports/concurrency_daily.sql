@@ -1,7 +1,8 @@
 {{ config(
     materialized='incremental' if target.type == 'duckdb' else 'table',
     on_schema_change='fail',
-    pre_hook="{{ forget_changed_days() }}"
+    pre_hook="{{ forget_changed_days() }}",
+    post_hook="{{ note_parts('select usage_date from usage.changed_days') }}"
 ) }}
 with
 
