@@ -1,8 +1,8 @@
 """The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
 
 Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
-parts, by day or by month (config.meta.parts in models/reports): its model notes down in the warehouse which build wrote a part last
-(`build_state.report_parts`), billing.duckdb keeps a copy of those notes, and where the two agree the part stays as it is.
+parts, by day or by month (config.meta.parts in models/reports). Its model notes down in the warehouse which build wrote a part last
+(`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ class Report:
     order_by: str
     """A total order of its rows, so that the same rows give the same bytes."""
     part: str | None
-    """SQL for the first day of the part that a row is in; None for a report that is written whole."""
+    """The column whose day or month says which part a row is in; None: the report is written whole."""
     unit: str
     """What a part is: day or month."""
+
+    def rows_of(self, part: date) -> str:
+        """SQL that chooses a part's rows."""
+        return f"where {self.part} >= date '{part}' and {self.part} < date '{part}' + interval 1 {self.unit}"
 
     def file_of(self, part: date) -> str:
         """The name of a part's file, which says its day or month."""
@@ -57,9 +61,9 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             for report in reports:
                 if report.part is None:
                     _copy_table(connection, report)
-                    _write(connection, report, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+                    _write(connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
                 else:
-                    _copy_parts(connection, report, report.part, home.marts / report.name)
+                    _copy_parts(connection, report, home.marts / report.name)
                 rows[report.name] = _count(connection, report)
             connection.execute(
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
@@ -86,9 +90,8 @@ def _can_be_kept(home: Home) -> bool:
 
 
 def _copy_table(connection: duckdb.DuckDBPyConnection, report: Report) -> None:
-    connection.execute(
-        f"create or replace table billing.{report.name} as select * from warehouse.billing.{report.name} order by {report.order_by}"
-    )
+    rows = f"select * from warehouse.billing.{report.name} order by {report.order_by}"
+    connection.execute(f"create or replace table billing.{report.name} as {rows}")
     described = connection.execute(
         "select null as column_name, comment from duckdb_tables()"
         " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
@@ -103,28 +106,24 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, report: Report) -> None:
             connection.execute(f"comment on {target} is '{quoted}'")
 
 
-def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, part_of: str, folder: Path) -> None:
+def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, folder: Path) -> None:
     """The parts that are not as they were: in the table, and as files. All of them where none is."""
-    standing, found = (
-        _notes(connection, "written.parts", report),
-        _notes(connection, "warehouse.build_state.report_parts", report),
-    )
+    standing = _notes(connection, "written.parts", report)
+    found = _notes(connection, "warehouse.build_state.report_parts", report)
     changed = sorted(part for part in standing.keys() | found.keys() if standing.get(part) != found.get(part))
     if len(changed) >= len(found):
         _copy_table(connection, report)
     else:
         for part in changed:
-            rows = f"where {part_of} >= date '{part}' and {part_of} < date '{part}' + interval 1 {report.unit}"
-            connection.execute(f"delete from billing.{report.name} {rows}")
-            connection.execute(
-                f"insert into billing.{report.name} select * from warehouse.billing.{report.name} {rows} order by {report.order_by}"
-            )
+            connection.execute(f"delete from billing.{report.name} {report.rows_of(part)}")
+            arriving = f"select * from warehouse.billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            connection.execute(f"insert into billing.{report.name} {arriving}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    for part in sorted(standing.keys() | found.keys()):
+    for part in sorted(found):
         file = folder / report.file_of(part)
         if part in changed or not file.exists() or file.stat().st_size == 0:
-            rows = f"where {part_of} >= date '{part}' and {part_of} < date '{part}' + interval 1 {report.unit}"
-            _write(connection, report, f"(select * from billing.{report.name} {rows} order by {report.order_by})", file)
+            rows = f"select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            _write(connection, f"({rows})", file)
 
 
 def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: Report) -> Mapping[date, str]:
@@ -132,7 +131,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: Report) ->
     return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
 
 
-def _write(connection: duckdb.DuckDBPyConnection, report: Report, rows: str, target: Path) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
     with replace_atomically(target, durably=False) as path:
         connection.execute(f"copy {rows} to '{path}' (format parquet, compression zstd)")
 

@@ -1,4 +1,4 @@
-"""Checks that the raw events are what landed: each file's rows are all there, no event is there twice, and each says what it is."""
+"""Checks that raw events are what landed: each file's rows are all there, no event is there twice, and each says what it is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def event_problems(home: Home) -> Iterator[Problem]:
             ).fetchall()
             unknown = connection.execute(
                 f"select coalesce(event_type, 'none'), count(*) from {events} where file_id in (select file_id from {landed})"
-                " and coalesce(event_type, '') not in (select unnest($types)) group by event_type order by event_type limit $shown",
+                " and coalesce(event_type, '') not in (select unnest($types))"
+                " group by event_type order by event_type limit $shown",
                 {"types": list(EVENT_TYPES), "shown": _SHOWN},
             ).fetchall()
     except duckdb.Error as error:
