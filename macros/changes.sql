@@ -4,6 +4,14 @@
    `build_state.rated_state` says what the standing tables were worked out from. It goes when a build begins to change them, and comes back
    when every step of it went well: a build that fails or is killed leaves nothing to take over but the folded events. #}
 
+{# Before a build: where its state is kept. Once, since models that run beside one another cannot both make it. #}
+{% macro prepare_state() -%}
+    {%- if execute and target.type == 'duckdb' -%}
+        create schema if not exists build_state;
+        create table if not exists build_state.report_parts (report varchar, part date, written_by varchar)
+    {%- endif -%}
+{%- endmacro %}
+
 {# Whether all of it has to be worked out anew, as `changed_timelines` has decided for this build. Engines that do not build on the last
    build always do. #}
 {% macro rates_from_scratch() -%}
@@ -42,19 +50,18 @@
 {# With `changed_timelines`, in its transaction: from here on the standing tables are not what the last build left. #}
 {% macro begin_rating() -%}
     {%- if execute and target.type == 'duckdb' -%}
-        create schema if not exists build_state;
         {% if must_rate_from_scratch() %}
-        create or replace table build_state.rating_plan as select true as starts_anew, cast(null as varchar) as current_period;
+        create or replace table build_state.rating_plan as select true as starts_anew, cast(null as timestamp) as as_of, cast(null as varchar) as current_period;
         {% else %}
-        create or replace table build_state.rating_plan as select false as starts_anew, current_period from build_state.rated_state;
+        create or replace table build_state.rating_plan as select false as starts_anew, as_of, current_period from build_state.rated_state;
         {% endif %}
         drop table if exists build_state.rated_state
     {%- endif -%}
 {%- endmacro %}
 
-{# The month that was running as of the last build. #}
-{% macro last_period() -%}
-    (select current_period from build_state.{{ 'rating_plan' if 'rating_plan' in known_states() else 'rated_state' }})
+{# What the last build was as of: `as_of` or `current_period`. #}
+{% macro last_rated(column) -%}
+    (select {{ column }} from build_state.{{ 'rating_plan' if 'rating_plan' in known_states() else 'rated_state' }})
 {%- endmacro %}
 
 {# After a build: where it worked out every kept table, and every step went well, what the next one compares with. #}
@@ -65,8 +72,8 @@
             {%- do done.append(result.node.unique_id) -%}
         {%- endfor -%}
         {%- set missing = [] -%}
-        {%- for node in graph.nodes.values() if node.config.materialized == 'incremental' and node.name != 'folded_events' -%}
-            {%- if node.unique_id not in done -%}{%- do missing.append(node.name) -%}{%- endif -%}
+        {%- for node in graph.nodes.values() if node.config.materialized == 'kept' -%}
+            {%- if node.unique_id not in done and node.config.get('starts_anew') not in ['folds_from_scratch', 'samples_start_anew'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
             create or replace table build_state.open_timelines as
@@ -131,7 +138,7 @@
 
 {# Before a kept table gets new rows: those of what changed go. #}
 {% macro forget_changed_timelines(where='true') -%}
-    {%- if is_kept() -%}
+    {%- if takes_over() -%}
         delete from {{ this }} as standing
         using usage.changed_timelines as changed
         where
@@ -142,7 +149,7 @@
 {%- endmacro %}
 
 {% macro forget_changed_days() -%}
-    {%- if is_kept() -%}
+    {%- if takes_over() -%}
         delete from {{ this }} as standing
         using usage.changed_days as changed
         where standing.customer_id = changed.customer_id and standing.usage_date = changed.usage_date
@@ -150,29 +157,21 @@
 {%- endmacro %}
 
 {% macro forget_changed_months(where='true') -%}
-    {%- if is_kept() -%}
+    {%- if takes_over() -%}
         delete from {{ this }} as standing
         using rating.changed_months as changed
         where standing.customer_id = changed.customer_id and standing.period = changed.period and {{ where }}
     {%- endif -%}
 {%- endmacro %}
 
-{# Whether a kept table takes over its rows; else it is made anew. #}
-{% macro is_kept() -%}
-    {%- if not execute or not is_incremental() -%}{{ return(false) }}{%- endif -%}
-    {%- if this.identifier == 'folded_events' -%}{{ return(true) }}{%- endif -%}
-    {%- if rates_from_scratch() -%}{{ return(false) }}{%- endif -%}
-    {{ return(this.identifier != 'billed_usage_daily' or closes_stand()) }}
-{%- endmacro %}
-
-{# Whether the months that are closed are those that `billed_usage_daily` last knew. #}
-{% macro closes_stand() -%}
-    {%- if 'known_closes' not in known_states() -%}{{ return(false) }}{%- endif -%}
+{# Whether `billed_usage_daily` cannot take over its rows: nothing can be, or other months are closed than it last knew. #}
+{% macro billed_days_start_anew() -%}
+    {%- if rates_from_scratch() or 'known_closes' not in known_states() -%}{{ return(true) }}{%- endif -%}
     {%- set differing = run_query(
         "select count(*) from staging.stg_closes as closes full join build_state.known_closes as known on closes.period = known.period"
         ~ " where closes.period is null or known.period is null"
     ) -%}
-    {{ return(differing.rows[0][0] == 0) }}
+    {{ return(differing.rows[0][0] > 0) }}
 {%- endmacro %}
 
 {% macro remember_closes() -%}
@@ -188,14 +187,12 @@
         {%- set parts = config.get('meta').parts -%}
         {%- set part = "cast(date_trunc('" ~ parts.unit ~ "', " ~ parts.by ~ ") as date)" -%}
         {%- set is_changed = 'true' -%}
-        {%- set is_whole = not is_kept() -%}
+        {%- set is_whole = not takes_over() -%}
         {%- if not is_whole -%}
             {%- set is_changed -%}
                 in (select cast(date_trunc('{{ parts.unit }}', changed_on) as date) from ({{ changed }}) as days (changed_on))
             {%- endset -%}
         {%- endif -%}
-        create schema if not exists build_state;
-        create table if not exists build_state.report_parts (report varchar, part date, written_by varchar);
         delete from build_state.report_parts
         where report = '{{ this.identifier }}' and {{ is_changed if is_whole else 'part ' ~ is_changed }};
         insert into build_state.report_parts

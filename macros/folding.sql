@@ -78,7 +78,7 @@
 {# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
    as of a later instant. #}
 {% macro folds_from_scratch() -%}
-    {%- if not is_incremental() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
+    {%- if not is_kept() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set standing = run_query(
@@ -100,12 +100,10 @@
 {# Before the fold: where it starts anew, forget all of it. #}
 {% macro forget_folds() -%}
     {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
-        create schema if not exists build_state;
         create or replace table {{ folded_files() }} (file_id varchar);
         drop table if exists build_state.rated_state;
         drop table if exists build_state.rating_plan;
         drop table if exists {{ fold_state() }};
-        {% if is_incremental() %}delete from {{ this }};{% endif %}
     {%- endif -%}
 {%- endmacro %}
 

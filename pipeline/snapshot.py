@@ -1,8 +1,8 @@
 """The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
 
 Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
-parts, by day or by month (config.meta.parts in models/reports). Its model notes down in the warehouse which build wrote a part last
-(`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
+parts, by day or by month (config.meta.parts in models/reports). Its model notes down in the warehouse which build wrote a part
+last (`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
 """
 
 from __future__ import annotations

@@ -38,15 +38,45 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Step:
+    """One seed, model or check that a build ran."""
+
+    unique_id: str
+    """As in dbt's manifest: model.billhouse.invoices."""
+    status: str
+    """success, pass, warn, fail, error or skipped."""
+    seconds: float
+    failures: int | None = None
+    """Rows that a check found wrong."""
+    message: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in ("error", "fail", "runtime error")
+
+
+class BuildFailedError(BillhouseError):
+    """Models or checks failed; the reports stay as the last good build left them."""
+
+    def __init__(self, message: str, next_step: str, ran: Sequence[Step]) -> None:
+        self.ran = ran
+        super().__init__(message, next_step)
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """What a build did."""
 
     as_of: datetime
-    steps: int
+    ran: Sequence[Step]
     """Seeds, models and checks that ran."""
     seconds: float
     tables: dict[str, int]
     """Rows of each report table."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.ran)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -78,7 +108,7 @@ def build(
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
     book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
-    PriceBookError, or BillhouseError that names each model or check that failed.
+    PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
@@ -86,9 +116,10 @@ def build(
         standing = last_build(home)
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
-        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
+        only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
+        ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
         tables = finish_build(home, record)
-    return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
+    return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
 
 def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> BuildRecord:
@@ -115,8 +146,11 @@ def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     return tables
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> None:
-    """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
+def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+    """Write the build's inputs where the models read them, and make sure that each collection is there to be read.
+
+    `folder`: under the home, where the engine's models look for them.
+    """
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
@@ -125,8 +159,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     ensure_credit_notes(home)
     ensure_alerts(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
-    inputs = home.path / "build" / "inputs.parquet"
-    inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    inputs = home.path / folder / "inputs.parquet"
+    inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these.
     versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
@@ -144,13 +178,13 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
-    """Where dbt finds the project and keeps its own files: one target folder a home."""
+def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+    """Where dbt finds the project and keeps its own files: one folder a home and engine."""
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),
-        *("--target-path", str(home.path / ".dbt" / "target")),
-        *("--log-path", str(home.path / ".dbt" / "logs")),
+        *("--target-path", str(home.path / folder / "target")),
+        *("--log-path", str(home.path / folder / "logs")),
     ]
 
 
@@ -190,12 +224,10 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs}))
 
 
-def _run_dbt(
-    home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool, changed: Sequence[str] | None
-) -> int:
-    """One `dbt build` in this process, of all models or of the changed ones and what depends on them.
+def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> list[Step]:
+    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
-    Returns the steps that ran; raises BillhouseError where one failed.
+    `folder`: under the home, for dbt's own files.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -207,9 +239,8 @@ def _run_dbt(
             done = event.data.index
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
-    arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
-    arguments += ["--full-refresh"] if from_scratch else []
-    arguments += ["--select", *(f"{model}+" for model in changed)] if changed is not None else []
+    log = home.path / folder / "logs" / "dbt.log"
+    arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:
@@ -219,18 +250,29 @@ def _run_dbt(
     if outcome.exception is not None:
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
-    failed = [result for result in results if result.status in ("error", "fail", "runtime error")]
+    ran = [
+        Step(
+            result.node.unique_id,
+            str(result.status),
+            result.execution_time,
+            result.failures,
+            " ".join(str(result.message or "").split()),
+        )
+        for result in results
+    ]
+    failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
         listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
-        raise BillhouseError(
+        raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
+            ran,
         )
-    return len(results)
+    return ran
 
 
 def let_go_of_the_warehouse() -> None:

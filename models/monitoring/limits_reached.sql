@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_days() }}"
 ) }}
 -- Billing rules, section 8: the first time on a day that a customer came to 50, 80 and 100 percent of a limit on what runs: how many

@@ -10,7 +10,7 @@ sessions as (
         session_id,
         started_at,
         ended_at,
-        unnest({{ starts_of_each('day', 'started_at', 'ended_at') }}) as day_starts_at
+        {{ starts_of_each('day', 'started_at', 'ended_at') }} as day_starts_at
     from {{ ref('sandbox_sessions') }}
     where
         started_at < ended_at

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}"
 ) }}
 -- Billing rules, section 8: what a month has come to, day by day: usage on its day, a fee on the first day it is due for, both less

@@ -68,7 +68,7 @@ changed as (
         customer_id,
         service_period
     from lines_now
-    where service_period > {{ last_period() }}
+    where service_period > {{ last_rated('current_period') }}
     {% endif %}
 
 )

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}"
 ) }}
 -- Billing rules, section 2: a line's amount spread over its days, in proportion to their quantities, so that the days sum back

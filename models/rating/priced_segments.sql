@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from usage.changed_days)') }}"
 ) }}
 -- depends_on: {{ ref('changed_days') }}

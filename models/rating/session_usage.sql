@@ -1,5 +1,5 @@
--- What each session that this build works out anew used, in total, and what it comes to at list rates: before allowances, credits and rounding. A meter with an
--- allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
+-- What each session that this build works out anew used, in total, and what it comes to at list rates: before allowances, credits and
+-- rounding. A meter with an allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
 with
 
 priced as (

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_days() }}"
 ) }}
 -- The quantity of each meter that a customer used on each day, by what it is priced with.

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    on_schema_change='fail',
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    starts_anew='billed_days_start_anew',
     pre_hook="{{ forget_changed_months('standing.period not in (select period from staging.stg_closes)') }}",
     post_hook=[
         "{{ note_parts('select first_date from rating.changed_months') }}",
@@ -19,11 +19,11 @@
 select
     days.{{ columns | join(',\n    days.') }}
 from {{ ref('draft_usage_days') }} as days
-{% if is_kept() %}{{ of_changed_months('days') }}{% endif %}
+{% if takes_over() %}{{ of_changed_months('days') }}{% endif %}
 
 union all
 
 select
     {{ columns | join(',\n    ') }}
 from {{ ref('stg_billed_usage_days') }}
-{{ 'where 1 = 0' if is_kept() }}
+{{ 'where 1 = 0' if takes_over() }}

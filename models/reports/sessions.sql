@@ -1,6 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    on_schema_change='fail',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_timelines(may_touch_changed_days('standing.started_at', 'standing.started_at')) }}",
     post_hook="{{ note_parts('select usage_date from usage.changed_days') }}"
 ) }}

@@ -1,6 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    on_schema_change='fail',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}",
     post_hook='{{ note_parts("select first_date from rating.changed_months") }}'
 ) }}

@@ -27,7 +27,7 @@ days as (
 
     select
         customer_id,
-        unnest({{ starts_of_each('day', 'started_at', '(ended_at + interval 1 microsecond)') }}) as day_starts_at
+        {{ starts_of_each('day', 'started_at', '(ended_at + interval 1 microsecond)') }} as day_starts_at
     from sessions
 
 )

@@ -1,6 +1,7 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
+    starts_anew='folds_from_scratch',
     pre_hook='{{ forget_folds() }}',
     post_hook='{{ remember_folds() }}'
 ) }}

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_timelines() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}

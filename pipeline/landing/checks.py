@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.landing.specification import AMOUNT_BOUND, DECIMALS, QUANTITY_BOUND, RESOURCE_BOUND, Field, Specification, Type
+from pipeline.landing.specification import (
+    AMOUNT_BOUND,
+    BYTES_BOUND,
+    DECIMALS,
+    QUANTITY_BOUND,
+    RESOURCE_BOUND,
+    Field,
+    Specification,
+    Type,
+)
 from pipeline.sql import quoted
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
@@ -17,6 +26,7 @@ _TOO_EXACT = r"\.\d{18}\d*[1-9]"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _UNREADABLE = "The row is not whole or not of its format. Correct it and land it in a new file."
+_READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
@@ -108,6 +118,12 @@ def _typed(field: Field) -> str:
                     f" when {_is_within_bounds(exact, field)} and {exact} = round({exact}, {DECIMALS}) and {is_whole}"
                     f" and not contains({text}, '_') then cast({exact} as decimal(18, {DECIMALS})) end"
                 )
+            case Type.PERCENT | Type.BYTES:
+                number = f"try_cast({text} as decimal(38, 18))"
+                is_in_bounds = f"{number} between 0 and {_READINGS[field.type]} and not contains({text}, '_')"
+                stored = f"round({number}, 6)::decimal(18, 6)" if field.type is Type.PERCENT else f"{number}::bigint"
+                is_whole = "" if field.type is Type.PERCENT else f" and {number} = trunc({number})"
+                value = f"case when {is_in_bounds}{is_whole} then {stored} end"
             case Type.INTEGER:
                 value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"
             case Type.JSON:
@@ -140,6 +156,10 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[st
         case "choice" if field.choices:
             known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
             return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
+        case "bad_number" if field.type in _READINGS:
+            unit = "percent of all its vCPUs together" if field.type is Type.PERCENT else "bytes, a whole number,"
+            help = quoted(f"write {unit} from 0 to {_READINGS[field.type]:,}.")
+            return [(reason, unread, f"{told} || {help}")]
         case "bad_number" if field.type is Type.INTEGER or field.type in _BOUNDS:
             bound = _BOUNDS.get(field.type)
             wanted = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import pyarrow as pa
 
@@ -28,12 +30,15 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
 def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """Table `suspects`: rows of `checked` without a fault that have to be looked at beside others, and all of those others."""
     keys = ", ".join(specification.key)
-    history = _history(home, specification)
-    connection.execute(f"""
+    beside, bounds = _history_beside(connection, home, specification, "(from checked where reason is null)")
+    connection.execute(
+        f"""
         create or replace temp table shared_keys as
         select {keys} from checked where reason is null group by {keys} having count(*) > 1
         union
-        select {keys} from {history} where ({keys}) in (select ({keys}) from checked where reason is null)""")
+        select {keys} from {beside} where ({keys}) in (select ({keys}) from checked where reason is null)""",
+        bounds,
+    )
     is_suspect = f"({keys}) in (select ({keys}) from shared_keys)"
     if specification.kind is Kind.USAGE:
         connection.execute(f"""
@@ -44,7 +49,7 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             ),
             owners_before as (
                 select sandbox_id, min(user_id) as user_id
-                from {history}
+                from {_history(home, specification)}
                 where sandbox_id in (select sandbox_id from owners)
                 group by sandbox_id
             )
@@ -59,6 +64,20 @@ def _history(home: Home, specification: Specification) -> str:
     return parquet_files(home.raw / specification.collection, "**", "*.parquet")
 
 
+def _history_beside(
+    connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification, table: str
+) -> tuple[str, dict[str, Any]]:
+    """What landed before and may share a key with a table's rows: a query, and its parameters.
+
+    Keys out of the table's range are passed over by what the files say of themselves, unread. Where ids grow with time, as
+    UUIDv7, ULID and counters do, that is nearly all of history.
+    """
+    first = specification.key[0]
+    ((least, greatest),) = connection.execute(f"select min({first}), max({first}) from {table}").fetchall()
+    history = f"(select * from {_history(home, specification)} where {first} between $least and $greatest)"
+    return history, {"least": least, "greatest": greatest}
+
+
 def _content(specification: Specification, of: str) -> str:
     return "struct_pack(" + ", ".join(f"{column} := {of}.{column}" for column in specification.columns) + ")"
 
@@ -67,12 +86,14 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
     """A row repeats, or corrects, the latest before it with the same key."""
     keys = ", ".join(specification.key)
     files = parquet_files(home.raw / "landed_files", "*.parquet")
-    connection.execute(f"""
+    history, bounds = _history_beside(connection, home, specification, "suspects")
+    connection.execute(
+        f"""
         create or replace temp table judged as
         with rows as (
             select files.landed_sequence, history.file_row, {_content(specification, "history")} as content, false as is_new,
                 {", ".join("history." + key for key in specification.key)}
-            from {_history(home, specification)} as history
+            from {history} as history
             inner join {files} as files on history.file_id = files.file_id
             where ({keys}) in (select ({keys}) from suspects)
             union all
@@ -87,21 +108,26 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             file_row,
             case when content is not distinct from standing then 'duplicate' else 'accepted' end as verdict,
             null::varchar as detail
-        from in_order where is_new""")
+        from in_order where is_new""",
+        bounds,
+    )
 
 
 def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """The first row of a key stands; the same again is a duplicate, anything else contradicts it."""
     (key,) = specification.key
-    history = _history(home, specification)
-    connection.execute(f"""
+    history, bounds = _history_beside(connection, home, specification, "suspects")
+    connection.execute(
+        f"""
         create or replace temp table standing_before as
         select {key} as key, {_content(specification, "history")} as content, file_id, file_row
         from {history} as history
-        where {key} in (select {key} from suspects)""")
+        where {key} in (select {key} from suspects)""",
+        bounds,
+    )
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
     if specification.kind is Kind.USAGE:
-        _find_strangers(connection, history)
+        _find_strangers(connection, _history(home, specification))
     connection.execute(f"""
         create or replace temp table firsts as
         select {key} as key, min(file_row) as file_row

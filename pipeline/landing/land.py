@@ -158,28 +158,33 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
 def _write_accepted(
     connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
 ) -> Iterator[tuple[Path, Path]]:
-    """Accepted rows as Parquet; usage one file a day, sorted for the queries that follow. Yields (written, its place in raw/)."""
+    """Accepted rows as Parquet; events and samples one file a day, sorted for the queries that follow.
+
+    Yields (written, its place in raw/).
+    """
     name = f"{source.file_id}.parquet"
     # What is the same in every row comes after the sort, which then has less to carry.
     columns = ", ".join([*spec.columns, f"{quoted(source.file_id)} as file_id", "file_row"])
-    if spec.kind is not Kind.USAGE:
+    if spec.partition is None:
         if _one(connection, "select count(*) from accepted"):
             written = folder / name
             _copy(connection, f"select {columns} from accepted order by file_row", written)
             yield written, Path(spec.collection) / name
         return
-    days = connection.execute("select distinct event_at::date as day from accepted order by day").fetchall()
+    days = connection.execute(f"select distinct {spec.instant}::date as day from accepted order by day").fetchall()
     for (day,) in days:
         written = folder / f"{day}-{name}"
         rows = f"""
             select {columns}
             from (
                 from accepted
-                where event_at >= timestamptz '{day} 00:00:00+00' and event_at < timestamptz '{day} 00:00:00+00' + interval 1 day
-                order by sandbox_id, event_at, file_row
+                where
+                    {spec.instant} >= timestamptz '{day} 00:00:00+00'
+                    and {spec.instant} < timestamptz '{day} 00:00:00+00' + interval 1 day
+                order by sandbox_id, {spec.instant}, file_row
             )"""
         _copy(connection, rows, written)
-        yield written, Path(spec.collection) / f"event_date={day}" / name
+        yield written, Path(spec.collection) / f"{spec.partition}={day}" / name
 
 
 def _write_quarantine(

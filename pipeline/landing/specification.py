@@ -17,6 +17,8 @@ DECIMALS = 6
 """The digits after the point that a resource, a quantity or an amount may have."""
 AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
+BYTES_BOUND = 2**50
+"""The sanity bound on memory: about as much as RESOURCE_BOUND, in bytes."""
 
 
 class Type(StrEnum):
@@ -28,6 +30,9 @@ class Type(StrEnum):
     QUANTITY = "quantity"
     AMOUNT = "amount"
     INTEGER = "integer"
+    PERCENT = "percent"
+    """A reading from 0 to 100, rounded to 6 decimals: an instrument may say more than it knows."""
+    BYTES = "bytes"
     JSON = "json"
 
 
@@ -72,6 +77,8 @@ class Specification:
     """Of two rows with one key and other content: whether the later corrects the earlier, or contradicts it."""
     instant: str | None
     """The column that says when."""
+    partition: str | None = None
+    """For what grows without end: the folders of its days, as in event_date=2026-11-01/. Files there are sorted by sandbox."""
 
     @property
     def columns(self) -> list[str]:
@@ -124,7 +131,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 _resource("gpu_count", came_later=True),
                 _resource("tokens", Type.QUANTITY, came_later=True),
             )
-            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at")
+            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date")
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
             fields = (
@@ -161,3 +168,11 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 ),
             )
             return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")
+        case Kind.METRICS:
+            fields = (
+                Field("sandbox_id", is_required=True, paths=("sandboxID",)),
+                Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True),
+                Field("cpu_used_pct", Type.PERCENT, is_required=True, paths=("cpuUsedPct",)),
+                Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),
+            )
+            return Specification(kind, "sandbox_metrics", fields, ("sandbox_id", "sampled_at"), True, "sampled_at", "sample_date")

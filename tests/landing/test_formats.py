@@ -439,9 +439,16 @@ def test_a_value_given_in_two_places_counts_from_the_first_that_has_one(tmp_path
 
 
 def test_an_offset_of_every_spelling_is_the_same_instant(tmp_path: Path) -> None:
+    """And an instant that names no zone is UTC, as all of them are."""
     home = Home.open(tmp_path / "home")
     ten = datetime(2026, 1, 1, 10, tzinfo=UTC)
-    texts = ["2026-01-01T10:00:00Z", "2026-01-01 10:00:00+00", "2026-01-01T10:00:00.000000000-00:00", "2026-01-01T05:00:00-0500"]
+    texts = [
+        "2026-01-01T10:00:00Z",
+        "2026-01-01T10:00:00",
+        "2026-01-01 10:00:00+00",
+        "2026-01-01T10:00:00.000000000-00:00",
+        "2026-01-01T05:00:00-0500",
+    ]
     texts += [ten.astimezone(timezone(timedelta(minutes=minutes))).isoformat() for minutes in (-1439, -210, 345, 1439)]
     land(home, write_lines(tmp_path / "a.jsonl", [event_line(None, timestamp=text) for text in texts]))
     (row,) = events(home)
