@@ -11,7 +11,7 @@ READY = .venv/.ready
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish bench-publish check format ui docs dictionary bench bench-billion lock clean
+.PHONY: help setup demo test soak soak-publish bench-publish check format ui docs dictionary bench bench-landing bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of
 	@.venv/bin/python -m benchmarks.usage --rows 1000000 --peers
 	@.venv/bin/python -m benchmarks.usage --rows 10000000 --peers
 	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --peers
+
+bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a second, peak memory
+	@.venv/bin/python -m benchmarks.landing
 
 bench-billion: $(READY) ## The same for a billion heartbeats; takes an hour or so, and 40 GB of disk
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers

@@ -1,69 +1,167 @@
 """Landing, as assets: what waits in the inbox becomes raw Parquet."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from orchestration.figures import markdown_table
+from orchestration.owners import PLATFORM
+from orchestration.partitions import report_days, usage_days
 from orchestration.resources import BillhouseHome
+from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.health import write_health
 from pipeline.home import Home
+from pipeline.inbox import set_aside, waiting_files
 from pipeline.kinds import Kind
 from pipeline.landing import LandingSummary, land_files
+from pipeline.landing.collections import SCHEMAS
+from pipeline.verify_events import event_problems
 
-_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
+QUARANTINE_ALARM = 0.01
+"""Above this share of a landing's rows in quarantine, somebody should look at what the collectors send."""
 
-_COLLECTIONS = {Kind.USAGE: "usage_events", Kind.METRICS: "sandbox_metrics"}
-RAW_KEYS = {kind: dg.AssetKey(["raw", _COLLECTIONS.get(kind, str(kind))]) for kind in Kind}
-"""The raw collection of each kind."""
-QUARANTINE_KEY = dg.AssetKey(["raw", "quarantine"])
-LANDED_FILES_KEY = dg.AssetKey(["raw", "landed_files"])
+_FILES_SHOWN = 50
+
+_COLLECTIONS = {kind: {Kind.USAGE: "usage_events", Kind.METRICS: "sandbox_metrics"}.get(kind, str(kind)) for kind in Kind}
+RAW_KEYS = {collection: dg.AssetKey(["raw", collection]) for collection in SCHEMAS}
+"""The raw collections: of each kind of record, of what was not accepted, and of the files that landed."""
 
 _DESCRIPTIONS = {
-    Kind.USAGE: "Usage events as they landed: one row per distinct event, Parquet by event date.",
-    Kind.SUBSCRIPTIONS: "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
-    Kind.CUSTOMERS: "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
-    Kind.CREDIT_GRANTS: "Credits given to customers: amount, scope, expiry. Append-only.",
-    Kind.METRICS: "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
+    "usage_events": "Usage events as they landed: one row per distinct event, Parquet by event date."
+    " What lands late adds to the days of its events, and only what hangs on those is worked out anew.",
+    "subscriptions": "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
+    "customers": "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
+    "credit_grants": "Credits given to customers: amount, scope, expiry. Append-only.",
+    "sandbox_metrics": "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
+    "quarantine": "Rows that were not accepted, each with file, line and reason.",
+    "landed_files": "One row per file that landed: its hash, and what became of its rows.",
 }
 
 
-def waiting_files(home: Home, kind: Kind) -> list[Path]:
-    """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written."""
-    found = (path for path in (home.inbox / kind).rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in found if path.name.endswith(_ENDINGS))
+def _spec(collection: str) -> dg.AssetSpec:
+    columns = [dg.TableColumn(field.name, _type_name(field.type)) for field in SCHEMAS[collection]]
+    return dg.AssetSpec(
+        RAW_KEYS[collection],
+        description=_DESCRIPTIONS.get(collection, f"Landed {collection.replace('_', ' ')}, append-only."),
+        group_name="landing",
+        kinds={"parquet"},
+        owners=[PLATFORM],
+        metadata={"dagster/column_schema": dg.TableSchema(columns)},
+        partitions_def=usage_days if collection == "usage_events" else None,
+    )
 
 
-def _spec(key: dg.AssetKey, description: str) -> dg.AssetSpec:
-    return dg.AssetSpec(key, description=description, group_name="landing", kinds={"parquet"})
+def _type_name(type_: pa.DataType) -> str:
+    return str(type_).replace("decimal128", "decimal")
 
 
 @dg.multi_asset(
-    specs=[
-        *(_spec(RAW_KEYS[kind], _DESCRIPTIONS[kind]) for kind in Kind),
-        _spec(QUARANTINE_KEY, "Rows that were not accepted, each with file, line and reason."),
-        _spec(LANDED_FILES_KEY, "One row per file that landed: its hash, and what became of its rows."),
+    specs=[_spec(collection) for collection in SCHEMAS],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "every_file_landed",
+            asset=RAW_KEYS["landed_files"],
+            description="Every file in the inbox could be read. One that cannot stays there; the others land.",
+        ),
+        dg.AssetCheckSpec(
+            "quarantine_is_small",
+            asset=RAW_KEYS["quarantine"],
+            description=f"At most {QUARANTINE_ALARM:.0%} of the rows that came in were not accepted.",
+        ),
     ],
     name="land_inbox",
+    can_subset=True,
     pool="warehouse",
+    backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def land_inbox(context: dg.AssetExecutionContext, home: BillhouseHome) -> Iterator[dg.MaterializeResult[None]]:
-    """Land every file in the inbox: checked, deduplicated, atomic. What has landed before is counted, and changes nothing."""
+def land_inbox(
+    context: dg.AssetExecutionContext, home: BillhouseHome
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """Land every file in the inbox: checked, deduplicated, atomic; then set it aside. Whatever was chosen, all of it lands."""
     opened = home.home
     landed = LandingSummary()
-    for kind in (Kind.CUSTOMERS, Kind.SUBSCRIPTIONS, Kind.CREDIT_GRANTS, Kind.USAGE, Kind.METRICS):
-        summary = land_files(opened, waiting_files(opened, kind), kind)
+    results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
+    for kind in sorted(Kind, key=lambda kind: kind in (Kind.USAGE, Kind.METRICS)):  # customers are known before their events
+        started = monotonic()
+        summary = _land(opened, kind)
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
-        yield dg.MaterializeResult(asset_key=RAW_KEYS[kind], metadata=_counts(summary))
-    yield dg.MaterializeResult(asset_key=QUARANTINE_KEY, metadata={"rows": landed.quarantined, "reasons": _reasons(landed)})
-    yield dg.MaterializeResult(asset_key=LANDED_FILES_KEY, metadata=_counts(landed))
+        facts = _counts(summary) | {"seconds": round(monotonic() - started, 2)}
+        if kind is Kind.USAGE:
+            results += _usage(context, opened, summary, facts)
+        else:
+            results.append(dg.MaterializeResult(asset_key=RAW_KEYS[_COLLECTIONS[kind]], metadata=facts))
+    write_health(opened)
+    results += [*_quarantine(landed), *_files(landed)]
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
-    if landed.problems:
-        raise dg.Failure(f"{len(landed.problems)} files could not be read; the others landed. First: {landed.problems[0]}")
+        keep_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
+    yield from _chosen(context, results)
 
 
-def _counts(summary: LandingSummary) -> dict[str, int]:
+def _land(home: Home, kind: Kind) -> LandingSummary:
+    """Land what waits of a kind, and set it aside; what cannot be read stays."""
+    waiting = waiting_files(home, kind)
+    summary = land_files(home, waiting, kind)
+    unreadable = {problem.file for problem in summary.problems}
+    set_aside(home, [path for path in waiting if str(path) not in unreadable])
+    return summary
+
+
+def _usage(
+    context: dg.AssetExecutionContext, home: Home, summary: LandingSummary, facts: Mapping[str, Any]
+) -> Iterator[dg.MaterializeResult[None]]:
+    """The days that new files have events of, each with its own rows."""
+    days = _days_of(home, {file.file_id for file in summary.files if not file.is_already_landed})
+    yield from report_days(context, RAW_KEYS["usage_events"], days, lambda day: {**facts, **days.get(day, {})})
+
+
+def _days_of(home: Home, file_ids: set[str]) -> dict[str, dict[str, Any]]:
+    """By day: the events of these files, as they lie in raw/usage_events/event_date=.../<file>.parquet."""
+    rows, sizes = Counter[str](), Counter[str]()
+    for path in (home.raw / "usage_events").glob("event_date=*/*.parquet"):
+        if path.stem in file_ids:
+            day = path.parent.name.removeprefix("event_date=")
+            rows[day] += pq.read_metadata(path).num_rows
+            sizes[day] += path.stat().st_size
+    return {day: {"new_rows": rows[day], "new_bytes": sizes[day]} for day in rows}
+
+
+def _quarantine(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    share = landed.quarantined / landed.received if landed.received else 0.0
+    facts: dict[str, Any] = {"share_of_received": share, "reasons": markdown_table(["reason", "rows"], landed.by_reason.items())}
+    yield dg.MaterializeResult(asset_key=RAW_KEYS["quarantine"], metadata={"rows": landed.quarantined, **facts})
+    yield dg.AssetCheckResult(
+        passed=share <= QUARANTINE_ALARM,
+        asset_key=RAW_KEYS["quarantine"],
+        check_name="quarantine_is_small",
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=facts,
+    )
+
+
+def _files(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    rows = [
+        [file.file_name, file.received, file.accepted, file.duplicates, file.quarantined]
+        for file in landed.files
+        if not file.is_already_landed
+    ]
+    files = markdown_table(["file", "received", "accepted", "duplicates", "quarantined"], rows[:_FILES_SHOWN])
+    yield dg.MaterializeResult(asset_key=RAW_KEYS["landed_files"], metadata={**_counts(landed), "new_files": files})
+    yield dg.AssetCheckResult(
+        passed=not landed.problems,
+        asset_key=RAW_KEYS["landed_files"],
+        check_name="every_file_landed",
+        metadata={"files": markdown_table(["what could not be read"], [[problem] for problem in landed.problems])},
+    )
+
+
+def _counts(summary: LandingSummary) -> dict[str, Any]:
     return {
         "files": len(summary.files),
         "files_new": sum(not file.is_already_landed for file in summary.files),
@@ -71,10 +169,27 @@ def _counts(summary: LandingSummary) -> dict[str, int]:
         "accepted_rows": summary.accepted,
         "duplicate_rows": summary.duplicates,
         "quarantined_rows": summary.quarantined,
-        "dagster/row_count": summary.accepted,
     }
 
 
-def _reasons(summary: LandingSummary) -> dg.MarkdownMetadataValue:
-    lines = [f"| {reason} | {rows:,} |" for reason, rows in summary.by_reason.items()]
-    return dg.MetadataValue.md("\n".join(["| reason | rows |", "|---|--:|", *lines]))
+def _chosen(
+    context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]
+) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    """What the run was asked to tell of."""
+    for result in results:
+        if isinstance(result, dg.AssetCheckResult):
+            assert result.asset_key is not None
+            assert result.check_name is not None
+            if dg.AssetCheckKey(result.asset_key, result.check_name) in context.selected_asset_check_keys:
+                yield result
+        elif result.asset_key in context.selected_asset_keys:
+            yield result
+
+
+@dg.asset_check(asset=RAW_KEYS["usage_events"], description="Each event that landed is in raw/ once: none lost, none twice.")
+def raw_events_are_what_landed(home: BillhouseHome) -> dg.AssetCheckResult:
+    """Reads all raw events, which a build does not."""
+    problems = list(event_problems(home.home))
+    return dg.AssetCheckResult(
+        passed=not problems, metadata={"problems": markdown_table(["problem"], [[problem] for problem in problems])}
+    )

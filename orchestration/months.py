@@ -1,16 +1,20 @@
-"""The month's end, as assets: close, publish, export, one partition a calendar month; and Stripe, mirrored back."""
+"""The month's end, as assets: close, publish, export, one partition a calendar month."""
 
 import dagster as dg
 
-from orchestration.partitions import billing_months
+from orchestration.figures import markdown_table
+from orchestration.owners import BILLING, FINANCE
+from orchestration.partitions import asked_months, billing_months
 from orchestration.resources import BillhouseHome
 from pipeline.exports import export_period
 from pipeline.ledger import close_period
-from pipeline.periods import BillingPeriod
-from pipeline.publishing import publish_and_refresh, sync_and_refresh
-from pipeline.reports import reconciliation
+from pipeline.publishing import publish_and_refresh
+from pipeline.settings import Settings
+from pipeline.verify import verify_ledger
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
+TALKS_TO_THE_WORLD = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""10, 20 and 40 seconds, give or take. What is asked of Stripe and of receivers is tried again besides, request by request."""
 
 
 class CloseConfig(dg.Config):
@@ -22,79 +26,98 @@ class CloseConfig(dg.Config):
     """Correct closed months, however much that changes them."""
 
 
-@dg.asset(partitions_def=billing_months, deps=_DRAFTS, group_name="months", kinds={"parquet"}, pool="warehouse")
+@dg.asset(
+    partitions_def=billing_months,
+    deps=_DRAFTS,
+    group_name="month_end",
+    kinds={"parquet"},
+    owners=[BILLING],
+    pool="warehouse",
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
 def closed_invoices(context: dg.AssetExecutionContext, config: CloseConfig, home: BillhouseHome) -> dg.MaterializeResult[None]:
     """The month's invoices, frozen in the ledger for good.
 
-    Refuses before the month's end plus grace, while an earlier month is open, and when any check fails.
+    Refuses before the month's end plus grace, while an earlier month is open, and when any check fails. Several months are closed
+    in order. A month that is closed already stays as it is.
     """
-    closed = close_period(
-        home.home,
-        BillingPeriod.parse(context.partition_key),
-        force=config.force,
-        accept_adjustments=config.accept_adjustments,
-    )
-    totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
+    for month in asked_months(context):
+        closed = close_period(home.home, month, force=config.force, accept_adjustments=config.accept_adjustments)
+        totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
+        facts = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
+        context.add_asset_metadata(facts, partition_key=str(month))
+    return dg.MaterializeResult()
+
+
+@dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
+def ledger_is_as_written(home: BillhouseHome) -> dg.AssetCheckResult:
+    """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
+    result = verify_ledger(home.home, with_events=False)
+    return dg.AssetCheckResult(
+        passed=not result.problems,
+        metadata={
+            "months": len(result.periods),
+            "invoices": result.invoices,
+            "problems": markdown_table(["problem"], [[problem] for problem in result.problems]),
+        },
     )
 
 
-@dg.asset(partitions_def=billing_months, deps=[closed_invoices], group_name="months", kinds={"stripe"}, pool="warehouse")
+@dg.asset(
+    partitions_def=billing_months,
+    deps=[closed_invoices],
+    group_name="month_end",
+    kinds={"stripe"},
+    owners=[BILLING],
+    pool="warehouse",
+    retry_policy=TALKS_TO_THE_WORLD,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
 def published_invoices(context: dg.AssetExecutionContext, home: BillhouseHome) -> dg.MaterializeResult[None]:
     """The month's approved invoices, in Stripe, each once: without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
-    What nobody approved waits: billhouse approve, or the setting BILLHOUSE_AUTO_APPROVE_UNDER.
+    What nobody approved waits: billhouse approve, or the setting BILLHOUSE_AUTO_APPROVE_UNDER. A ledger that is not as it was
+    written, or a build that fails, publishes nothing.
     """
-    published = publish_and_refresh(home.home, BillingPeriod.parse(context.partition_key))
-    for problem in published.problems:
+    sound = verify_ledger(home.home, with_events=False)
+    if sound.problems:
+        raise dg.Failure(f"Nothing was published: {sound.problems[0]}", allow_retries=False)
+    problems = []
+    for month in asked_months(context):
+        published = publish_and_refresh(home.home, month, allow_live=Settings.load().stripe_live)
+        problems += published.problems
+        if published.counts["not_approved"]:
+            context.log.warning(f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {month}")
+        amounts = {f"total_{currency}": str(amount) for currency, amount in published.amounts.items()}
+        context.add_asset_metadata({"where": published.where, **published.counts, **amounts}, partition_key=str(month))
+    for problem in problems:
         context.log.error(str(problem))
-    if published.problems:
-        raise dg.Failure(f"{len(published.problems)} invoices were not published. First: {published.problems[0]}")
-    if published.counts["not_approved"]:
-        context.log.warning(
-            f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {published.period}"
-        )
-    amounts = {f"total_{currency}": str(amount) for currency, amount in published.amounts.items()}
-    return dg.MaterializeResult(metadata={"where": published.where, **published.counts, **amounts})
+    if problems:
+        raise dg.Failure(f"{len(problems)} invoices were not published. First: {problems[0]}")
+    return dg.MaterializeResult()
 
 
-@dg.asset(partitions_def=billing_months, deps=[closed_invoices], group_name="months", kinds={"excel", "csv"}, pool="warehouse")
+@dg.asset(
+    partitions_def=billing_months,
+    deps=[closed_invoices],
+    group_name="month_end",
+    kinds={"excel", "csv"},
+    owners=[FINANCE],
+    pool="warehouse",
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
 def month_export(context: dg.AssetExecutionContext, home: BillhouseHome) -> dg.MaterializeResult[None]:
-    """The month for finance: an Excel workbook, and CSV files of invoices, lines and usage."""
-    exported = export_period(home.home, BillingPeriod.parse(context.partition_key))
-    return dg.MaterializeResult(
-        metadata={
+    """The month for finance: an Excel workbook, its tables as CSV and Parquet, a double-entry journal, a statement a customer."""
+    for month in asked_months(context):
+        exported = export_period(home.home, month)
+        sizes = {file.name: file.stat().st_size for file in exported.files}
+        facts = {
             "folder": dg.MetadataValue.path(str(exported.folder)),
-            "files": "\n".join(f"- {file.name}" for file in exported.files),
+            "files": markdown_table(["file", "bytes"], sizes.items()),
+            "bytes": sum(sizes.values()),
+            "rows": markdown_table(["table", "rows"], exported.rows.items()),
+            "statements": exported.statements,
+            **{f"total_{totals.currency}": str(totals.total) for totals in exported.totals},
         }
-    )
-
-
-@dg.asset(deps=[published_invoices], group_name="months", kinds={"stripe"}, pool="warehouse")
-def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
-    """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
-    synced = sync_and_refresh(home.home)
-    return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
-
-
-@dg.asset_check(asset=stripe_mirror)
-def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
-    """Stripe has what we have, invoice by invoice and line by line."""
-    result = reconciliation(home.home)
-    table = "\n".join(
-        ["| difference | invoice | in Stripe | customer |", "| --- | --- | --- | --- |"]
-        + [
-            f"| {row['difference']} | {row['invoice_id'] or ''} | {row['stripe_invoice_id'] or ''} | {row['customer_id'] or ''} |"
-            for row in result["differences"][:50]
-        ]
-    )
-    sums = {
-        f"{name}_{row['currency']}": str(row[f"{name}_amount"])
-        for row in result["sums"]
-        for name in ("total", "paid", "open", "overdue")
-    }
-    return dg.AssetCheckResult(
-        passed=not result["differences"],
-        metadata={"differences": len(result["differences"]), "table": dg.MetadataValue.md(table), **sums},
-    )
+        context.add_asset_metadata(facts, partition_key=str(month))
+    return dg.MaterializeResult()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,11 +14,22 @@ from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 LOOPBACK = "127.0.0.1"
 
 _INSTANCE = """\
+# Written by billhouse ui, anew each time it starts.
 # One writer to the warehouse at a time: other runs wait in the queue.
 concurrency:
   pools:
     granularity: run
     default_limit: 1
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+event_log_storage:
+  module: orchestration.event_storage
+  class: PatientSqliteEventLogStorage
+  config:
+    base_dir: {events}
 telemetry:
   enabled: false
 nux:
@@ -30,9 +42,7 @@ def serve(home: Home, port: int = 3000) -> None:
     _refuse_taken(port)
     instance = home.path / ".dagster"
     instance.mkdir(mode=0o700, exist_ok=True)
-    settings = instance / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_INSTANCE)
+    (instance / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(instance / "history" / "runs"))))
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", LOOPBACK, "-p", str(port)]
     command += ["--log-level", "warning"]

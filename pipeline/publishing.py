@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+from pipeline.alerts import OperationalAlert, alerting, keep_alert
 from pipeline.approvals import ApprovalResult, approve
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
@@ -47,10 +49,22 @@ def publish_and_refresh(
     allow_live: bool = False,
     on_progress: OnProgress | None = None,
 ) -> PublishResult:
-    """Publish the month's approved invoices, then build again so that the reports show them as published."""
-    result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
-    if not dry_run:
-        _refresh(home, on_progress)
+    """Publish the month's approved invoices, then build again so that the reports show them as published.
+
+    Nothing is published past a failed check: where the standing build is not of what has landed, or did not finish, it is
+    made first. What goes wrong is kept as an alert.
+    """
+    what = f"publish {period}"
+    with nullcontext() if dry_run else alerting(home, "publish_failed", what):
+        if not dry_run:
+            _refresh(home, on_progress)
+        result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
+    if dry_run:
+        return result
+    if result.problems:
+        text = f"{len(result.problems)} invoices of {period} were not published. First: {result.problems[0]}"
+        keep_alert(home, OperationalAlert("publish_failed", what, text))
+    _refresh(home, on_progress)
     return result
 
 

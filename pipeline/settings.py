@@ -29,6 +29,10 @@ class Settings(BaseSettings):
 
     auto_approve_under: dict[str, Decimal] = Field(default_factory=dict)
     """By currency: invoices of a smaller total need nobody's approval, as {"USD": "500"}. None by default. Section 7."""
+    stripe_live: bool = Field(default=False, exclude=True)
+    """Whether what Dagster runs may use a live key: real customers, real invoices. The command line asks for --live instead."""
+    automate: bool = Field(default=False, exclude=True)
+    """Whether Dagster's schedules and sensors run from the start; else each is switched on in its UI."""
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
     """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
 

@@ -39,15 +39,45 @@ OnProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Step:
+    """One seed, model or check that a build ran."""
+
+    unique_id: str
+    """As in dbt's manifest: model.billhouse.invoices."""
+    status: str
+    """success, pass, warn, fail, error or skipped."""
+    seconds: float
+    failures: int | None = None
+    """Rows that a check found wrong."""
+    message: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in ("error", "fail", "runtime error")
+
+
+class BuildFailedError(BillhouseError):
+    """Models or checks failed; the reports stay as the last good build left them."""
+
+    def __init__(self, message: str, next_step: str, ran: Sequence[Step]) -> None:
+        self.ran = ran
+        super().__init__(message, next_step)
+
+
+@dataclass(frozen=True)
 class BuildResult:
     """What a build did."""
 
     as_of: datetime
-    steps: int
+    ran: Sequence[Step]
     """Seeds, models and checks that ran."""
     seconds: float
     tables: dict[str, int]
     """Rows of each report table."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.ran)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -79,7 +109,7 @@ def build(
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
     book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
-    PriceBookError, or BillhouseError that names each model or check that failed.
+    PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
@@ -87,9 +117,9 @@ def build(
         standing = last_build(home)
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
-        steps = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
+        ran = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
         tables = finish_build(home, record)
-    return BuildResult(as_of, steps, (datetime.now(UTC) - started_at).total_seconds(), tables)
+    return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
 
 def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> BuildRecord:
@@ -260,10 +290,10 @@ def _record_build(home: Home, record: BuildRecord) -> None:
 
 def _run_dbt(
     home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool, changed: Sequence[str] | None
-) -> int:
+) -> list[Step]:
     """One `dbt build` in this process, of all models or of the changed ones and what depends on them.
 
-    Returns the steps that ran; raises BillhouseError where one failed.
+    Returns the steps that ran; raises BuildFailedError where one failed.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -290,15 +320,26 @@ def _run_dbt(
             f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
-    failed = [result for result in results if result.status in ("error", "fail", "runtime error")]
+    ran = [
+        Step(
+            result.node.unique_id,
+            str(result.status),
+            result.execution_time,
+            result.failures,
+            " ".join(str(result.message or "").split()),
+        )
+        for result in results
+    ]
+    failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
         listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
-        raise BillhouseError(
+        raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
             f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            ran,
         )
-    return len(results)
+    return ran
 
 
 def let_go_of_the_warehouse() -> None:

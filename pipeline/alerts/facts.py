@@ -126,39 +126,46 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
 
     Those reached longer ago than `max_age` are kept as suppressed: whoever loads a year of history wants no flood.
     """
+    found = new_limit_alerts(home)
+    rows = []
+    for alert in found:
+        customer, percent, limit, period = (alert[name] for name in ("customer_id", "threshold_percent", "limit_kind", "period"))
+        text = (
+            f"{customer} came to {percent} % of its limit {limit} in {period}:"
+            f" {alert['observed'].normalize():f} of {alert['allowed'].normalize():f} {alert['unit']}."
+        )
+        facts = {
+            "alert_id": alert["alert_id"],
+            "kind": "limit",
+            "customer_id": customer,
+            "subject": f"{customer}: {percent} % of {limit} in {period}",
+            "text": text,
+            "reached_at": alert["reached_at"],
+            "raised_at": now,
+            "is_suppressed": alert["reached_at"] < now - max_age,
+        }
+        rows += [{"channel": channel, **facts} for channel in (channels or ("",))]
+    record(home, ALERTS, rows)
+    return len(found)
+
+
+def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
+    """The limits' alerts that the last build found and that are not kept yet, oldest first."""
     ensure_alerts(home)
     if not home.billing.exists():
-        return 0
+        return []
     with duckdb.connect(str(home.billing), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
-        found = reports.execute(
+        result = reports.execute(
             """
             select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
             from billing.billing.usage_alerts
             where alert_id not in (select alert_id from read_parquet($known))
             order by reached_at, alert_id""",
             {"known": f"{home.alerts}/*.parquet"},
-        ).fetchall()
-    rows = []
-    for alert_id, customer, limit, period, percent, observed, allowed, unit, reached_at in found:
-        subject = f"{customer}: {percent} % of {limit} in {period}"
-        text = (
-            f"{customer} came to {percent} % of its limit {limit} in {period}:"
-            f" {observed.normalize():f} of {allowed.normalize():f} {unit}."
         )
-        facts = {"kind": "limit", "customer_id": customer, "subject": subject, "text": text, "reached_at": reached_at}
-        rows += [
-            {
-                "alert_id": alert_id,
-                "channel": channel,
-                "raised_at": now,
-                "is_suppressed": reached_at < now - max_age,
-                **facts,
-            }
-            for channel in (channels or ("",))
-        ]
-    record(home, ALERTS, rows)
-    return len(found)
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:

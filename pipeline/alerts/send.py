@@ -17,7 +17,9 @@ from pipeline.alerts.facts import (
     OperationalAlert,
     Outcome,
     due_alerts,
+    ensure_alerts,
     holding_alerts,
+    new_limit_alerts,
     raise_alert,
     raise_limit_alerts,
     record,
@@ -82,12 +84,30 @@ def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
     try:
         yield
     except BillhouseError as error:
-        try:
-            channels = [channel.name for channel in configured_channels()]
-        except BillhouseError:
-            channels = []  # what is wrong with them is told by the call that sends
-        raise_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {error}"), channels)
+        keep_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {error}"))
         raise
+
+
+def keep_alert(home: Home, alert: OperationalAlert) -> str:
+    """Keep an alert, to be sent by the channels that are configured now; returns its id."""
+    try:
+        channels = [channel.name for channel in configured_channels()]
+    except BillhouseError:
+        channels = []  # what is wrong with them is told by the call that sends
+    return raise_alert(home, alert, channels)
+
+
+def waiting_alerts(home: Home) -> list[str]:
+    """The ids of what the next call of `send_alerts` would send, and of the limits' alerts it would raise.
+
+    Raises BillhouseError where the configuration is wrong.
+    """
+    ensure_alerts(home)
+    due = [
+        f"{alert['alert_id']} {alert['channel']}"
+        for alert in due_alerts(home, [channel.name for channel in configured_channels()])
+    ]
+    return sorted({*due, *(alert["alert_id"] for alert in new_limit_alerts(home))})
 
 
 def send_test(*, pause: Callable[[float], None] = time.sleep) -> SendResult:

@@ -13,6 +13,8 @@ RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
 QUANTITY_BOUND = 1_000_000_000
 """The sanity bound on a quantity that one event carries, tokens for example."""
+DECIMALS = 6
+"""The digits after the point that a resource, a quantity or an amount may have."""
 AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
 BYTES_BOUND = 2**50

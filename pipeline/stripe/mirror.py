@@ -118,6 +118,16 @@ def sync_stripe(
         return _Sync(home, connection, full, on_progress or (lambda *_: None)).run()
 
 
+def newest_unmirrored_event(home: Home, *, client: StripeConnection | None = None, allow_live: bool = False) -> str | None:
+    """The id of Stripe's latest event that is not mirrored yet; None where there is no news. One request.
+
+    Raises BillhouseError for a key that may not be used, and where Stripe refuses it or cannot be reached.
+    """
+    ensure_mirror(home)
+    with nullcontext(client) if client else connect(home, allow_live=allow_live) as connection, told_plainly():
+        return _Sync(home, connection, full=False, on_progress=lambda *_: None).news()
+
+
 class _Sync:
     """One sync."""
 
@@ -159,6 +169,12 @@ class _Sync:
         with replace_atomically(self._home.raw / "stripe" / "syncs" / f"{self._sync_id}.parquet") as path:
             pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), path)
         return result
+
+    def news(self) -> str | None:
+        """The latest event, where it is not mirrored."""
+        page = self._connection.call(self._stripe.events.list, {"limit": 1})
+        latest = page.data[0].id if page.data else None
+        return None if latest in self._known_events() else latest
 
     def _mirror(self, kind: str, objects: Iterable[Row]) -> int:
         if kind != "invoices":

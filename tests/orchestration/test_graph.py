@@ -84,21 +84,45 @@ def build(
     home: Home,
     instance: dg.DagsterInstance,
     *,
-    as_of: str = "2026-09-05T00:00:00Z",
+    as_of: str | None = "2026-09-05T00:00:00Z",
+    days: tuple[str, str] = ("2026-08-20", "2026-08-20"),
+    chosen: list[dg.AssetKey] | None = None,
     raise_on_error: bool = True,
 ) -> dg.ExecuteInProcessResult:
-    config = {"ops": {"build_warehouse": {"config": {"as_of": as_of}}}}
+    """A run over a range of days, as the UI launches one."""
     return in_home(definitions, home, "land_and_build").execute_in_process(
-        run_config=config, instance=instance, raise_on_error=raise_on_error
+        run_config={"ops": {"build_warehouse": {"config": {"as_of": as_of}}}} if as_of else {},
+        tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]},
+        asset_selection=chosen,
+        instance=instance,
+        raise_on_error=raise_on_error,
     )
 
 
-def test_every_step_from_landing_to_export_is_an_asset_with_a_group_and_a_description(definitions: dg.Definitions) -> None:
+def test_every_step_from_landing_to_export_is_an_asset_with_a_group_an_owner_and_a_description(
+    definitions: dg.Definitions,
+) -> None:
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
-    groups = {node.group_name for node in nodes}
-    assert groups == {"landing", "price_book", "staging", "usage", "rating", "billing", "monitoring", "reports", "months"}
-    assert [node.key for node in nodes if not node.description] == []
+    layers = {"price_book", "staging", "usage", "rating", "billing", "monitoring", "reports"}
+    assert {node.group_name for node in nodes} == {"landing", *layers, "month_end", "stripe", "alerts"}
+    assert [node.key for node in nodes if not (node.description and node.owners and node.kinds)] == []
+    assert [key for key in graph.asset_check_keys if not graph.get(key).description] == []
+
+
+def test_usage_is_cut_by_day_and_what_is_closed_published_and_exported_by_month(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    cut = {key.path[-1]: graph.get(key).partitions_def for key in graph.get_all_asset_keys()}
+    by_day = {name for name, partitions in cut.items() if isinstance(partitions, dg.DailyPartitionsDefinition)}
+    by_month = {name for name, partitions in cut.items() if isinstance(partitions, dg.MonthlyPartitionsDefinition)}
+    assert {"usage_events", "folded_events", "usage_segments", "usage_by_day", "usage_daily", "concurrency_daily"} <= by_day
+    assert by_month == {"closed_invoices", "published_invoices", "month_export"}
+
+
+def test_every_check_that_money_depends_on_blocks_what_comes_after(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    only_told = {"every_file_landed", "quarantine_is_small", "raw_events_are_what_landed", "stripe_agrees"}
+    assert {key.name for key in graph.asset_check_keys if not graph.get(key).blocking} == only_told
 
 
 def test_lineage_runs_from_the_landed_events_to_the_export(definitions: dg.Definitions) -> None:
@@ -120,19 +144,21 @@ def test_a_press_of_the_button_lands_builds_and_shows_every_check(
     landed = {event.asset_key.path[-1]: event.metadata for event in run.asset_materializations_for_node("land_inbox")}
     assert landed["usage_events"]["accepted_rows"].value == 2
     assert landed["quarantine"]["rows"].value == 1
-    checks = run.get_asset_check_evaluations()
-    of_stripe = dg.AssetCheckKey(dg.AssetKey("stripe_mirror"), "stripe_agrees")
-    assert {check.asset_check_key for check in checks} | {of_stripe} == set(definitions.resolve_asset_graph().asset_check_keys)
-    assert all(check.passed for check in checks)
+    assert landed["landed_files"]["received_rows"].value == 5
+    checks = {check.asset_check_key: check.passed for check in run.get_asset_check_evaluations()}
+    elsewhere = {"stripe_agrees", "ledger_is_as_written", "raw_events_are_what_landed"}
+    assert {key for key in definitions.resolve_asset_graph().asset_check_keys if key.name not in elsewhere} == checks.keys()
+    assert [key.name for key, passed in checks.items() if not passed] == ["quarantine_is_small"]
     assert [row["total_amount"] for row in query(stocked, "from invoices where period = '2026-08'")]
 
 
-def test_the_month_end_job_closes_publishes_and_exports_and_stripe_is_mirrored_back(
+def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000"}')
-    run = in_home(definitions, stocked, "month_end").execute_in_process(partition_key="2026-08", instance=instance)
-    assert run.success
+    for job in ("close_month", "publish_month"):
+        run = in_home(definitions, stocked, job).execute_in_process(partition_key="2026-08", instance=instance)
+        assert run.success
     assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"published"}
     assert (stocked.exports / "2026-08" / "billhouse-2026-08.xlsx").exists()
     mirrored = in_home(definitions, stocked, "mirror_stripe").execute_in_process(instance=instance)
@@ -152,7 +178,7 @@ def mirror_everything(home: Home) -> None:
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
     build(definitions, stocked, instance, as_of="2026-08-25T00:00:00Z")
-    job = in_home(definitions, stocked, "month_end")
+    job = in_home(definitions, stocked, "close_month")
     with pytest.raises(BillhouseError, match="was not over"):
         job.execute_in_process(partition_key="2026-08", instance=instance)
 
@@ -182,11 +208,11 @@ def _spoil_the_landing_counts(home: Home) -> None:
     Path(aside).replace(spoiled)
 
 
-def test_choosing_some_models_builds_those_and_does_not_touch_the_reports(
+def test_whichever_table_is_chosen_everything_is_brought_up_to_date_by_one_build(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
-    before = stocked.billing.read_bytes()
-    job = in_home(definitions, stocked, "land_and_build")
-    run = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["usage", "sandbox_sessions"])])
-    assert run.success
-    assert stocked.billing.read_bytes() == before
+    before = stocked.billing.stat().st_mtime_ns
+    chosen = dg.AssetKey(["usage", "usage_segments"])
+    run = build(definitions, stocked, instance, as_of=None, chosen=[chosen])
+    assert {event.asset_key for event in run.asset_materializations_for_node("build_warehouse")} == {chosen}
+    assert stocked.billing.stat().st_mtime_ns > before

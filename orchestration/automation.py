@@ -1,0 +1,150 @@
+"""When things happen: jobs, schedules and sensors. They decide; the assets do."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from orchestration.alerts import alert_deliveries, failed_runs
+from orchestration.due import invoices_to_publish, month_to_close, month_to_export
+from orchestration.landing import land_inbox, raw_events_are_what_landed
+from orchestration.months import closed_invoices, ledger_is_as_written, month_export, published_invoices
+from orchestration.partitions import today
+from orchestration.resources import BillhouseHome
+from orchestration.stripe import stripe_mirror
+from orchestration.warehouse import build_warehouse
+from pipeline.alerts import waiting_alerts
+from pipeline.inbox import inbox_digest
+from pipeline.settings import Settings
+from pipeline.stripe.mirror import newest_unmirrored_event
+
+_FROM_THE_START = Settings.load().automate
+_SCHEDULE = dg.DefaultScheduleStatus.RUNNING if _FROM_THE_START else dg.DefaultScheduleStatus.STOPPED
+_SENSOR = dg.DefaultSensorStatus.RUNNING if _FROM_THE_START else dg.DefaultSensorStatus.STOPPED
+
+land_and_build = dg.define_asset_job(
+    "land_and_build",
+    selection=dg.AssetSelection.assets(land_inbox, build_warehouse) - dg.AssetSelection.checks(raw_events_are_what_landed),
+    description="Land what is in the inbox, build every model, run every check, and give analysts the new reports.",
+)
+close_month = dg.define_asset_job(
+    "close_month",
+    selection=dg.AssetSelection.assets(closed_invoices, month_export),
+    description="Freeze a month's invoices in the ledger, verify the ledger, and export the month for finance.",
+)
+publish_month = dg.define_asset_job(
+    "publish_month",
+    selection=dg.AssetSelection.assets(published_invoices),
+    description="Publish a closed month's approved invoices to Stripe, each once.",
+)
+export_month = dg.define_asset_job(
+    "export_month",
+    selection=dg.AssetSelection.assets(month_export),
+    description="Write a month's workbook, files, journal and statements anew.",
+)
+mirror_stripe = dg.define_asset_job(
+    "mirror_stripe",
+    selection=dg.AssetSelection.assets(stripe_mirror),
+    description="Mirror Stripe, and hold our invoices against it.",
+)
+send_alerts = dg.define_asset_job(
+    "send_alerts",
+    selection=dg.AssetSelection.assets(alert_deliveries).without_checks(),
+    description="Send what people have to be told, to each channel once.",
+)
+audit = dg.define_asset_job(
+    "audit",
+    selection=dg.AssetSelection.checks(raw_events_are_what_landed, ledger_is_as_written),
+    description="Read all raw events and the whole ledger, and see that they are what was written.",
+)
+
+JOBS = [land_and_build, close_month, publish_month, export_month, mirror_stripe, send_alerts, audit]
+
+
+def _is_waiting(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, job: str) -> bool:
+    """Whether a run of the job waits for its turn already: it will find what there is then."""
+    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
+    return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=waiting)) > 0
+
+
+def _hour(now: datetime) -> str:
+    return f"{now:%Y-%m-%dT%H}"
+
+
+@dg.schedule(job=land_and_build, cron_schedule="0 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+def hourly_build(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Build every hour: what runs goes on costing, whether or not something landed."""
+    if _is_waiting(context, land_and_build.name):
+        return dg.SkipReason("A build waits for its turn already.")
+    return dg.RunRequest(partition_key=today())
+
+
+@dg.schedule(job=close_month, cron_schedule="20 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+def close_after_grace(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+    """Close a month once its grace is over (BILLHOUSE_CLOSE_GRACE_HOURS) and a build knows all of it; each hour until it is."""
+    month = month_to_close(home.home, datetime.now(UTC))
+    if month is None:
+        return dg.SkipReason("No month is to be closed: none is over with its grace and built.")
+    return dg.RunRequest(partition_key=str(month))
+
+
+@dg.schedule(job=export_month, cron_schedule="0 5 * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+def daily_export(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+    """Export the latest closed month every day: what has been paid, and what Stripe has, is of that day."""
+    month = month_to_export(home.home)
+    return dg.RunRequest(partition_key=str(month)) if month is not None else dg.SkipReason("No month is closed.")
+
+
+@dg.schedule(job=audit, cron_schedule="30 3 * * 0", execution_timezone="UTC", default_status=_SCHEDULE)
+def weekly_audit() -> dg.RunRequest:
+    """Read everything that was ever written, once a week."""
+    return dg.RunRequest()
+
+
+@dg.sensor(job=land_and_build, minimum_interval_seconds=10, default_status=_SENSOR)
+def inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+    """Land and build within a minute of a file's coming."""
+    found = inbox_digest(home.home)
+    if found in ("", context.cursor):
+        return dg.SkipReason("Nothing new waits in the inbox.")
+    if _is_waiting(context, land_and_build.name):
+        return dg.SkipReason("A run that will land what waits has not begun yet.")
+    return dg.SensorResult([dg.RunRequest(partition_key=today())], cursor=found)
+
+
+@dg.sensor(job=publish_month, minimum_interval_seconds=30, default_status=_SENSOR)
+def approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+    """Publish what has been approved; what could not be published is tried again each hour."""
+    due = invoices_to_publish(home.home)
+    if not due:
+        return dg.SkipReason("Everything that was approved is in Stripe.")
+    return dg.SensorResult(
+        [
+            dg.RunRequest(partition_key=str(month), run_key=f"{month} {_digest(ids)} {_hour(datetime.now(UTC))}")
+            for month, ids in due.items()
+        ]
+    )
+
+
+@dg.sensor(job=mirror_stripe, minimum_interval_seconds=60, default_status=_SENSOR)
+def stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+    """Mirror Stripe when it tells of something new: a payment, a void invoice, a change made by hand."""
+    event = newest_unmirrored_event(home.home, allow_live=Settings.load().stripe_live)
+    return dg.RunRequest(run_key=event) if event is not None else dg.SkipReason("Stripe has no news.")
+
+
+@dg.sensor(job=send_alerts, minimum_interval_seconds=15, default_status=_SENSOR)
+def alerts_to_send(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+    """Send alerts as they come; what a receiver did not take is tried again each hour."""
+    waiting = waiting_alerts(home.home)
+    if not waiting:
+        return dg.SkipReason("Nobody has to be told anything.")
+    return dg.RunRequest(run_key=f"{_digest(waiting)} {_hour(datetime.now(UTC))}")
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:16]
+
+
+SCHEDULES = [hourly_build, close_after_grace, daily_export, weekly_audit]
+SENSORS = [inbox, approved, stripe_changes, alerts_to_send, failed_runs]

@@ -1,0 +1,8 @@
+"""Who answers for what, as the UI shows it."""
+
+PLATFORM = "team:platform"
+BILLING = "team:billing"
+FINANCE = "team:finance"
+
+OF_LAYER = {"price_book": FINANCE, "rating": BILLING, "billing": BILLING, "reports": BILLING}
+"""The owner of each layer of models; of the others it is the platform."""

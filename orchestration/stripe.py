@@ -1,0 +1,42 @@
+"""Stripe, mirrored back, and held against what we have."""
+
+import dagster as dg
+
+from orchestration.figures import markdown_table
+from orchestration.months import TALKS_TO_THE_WORLD, published_invoices
+from orchestration.owners import BILLING
+from orchestration.resources import BillhouseHome
+from pipeline.publishing import sync_and_refresh
+from pipeline.reports import reconciliation
+from pipeline.settings import Settings
+
+
+@dg.asset(
+    deps=[published_invoices],
+    group_name="stripe",
+    kinds={"stripe", "parquet"},
+    owners=[BILLING],
+    pool="warehouse",
+    retry_policy=TALKS_TO_THE_WORLD,
+)
+def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
+    """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
+    synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
+    return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
+
+
+@dg.asset_check(asset=stripe_mirror)
+def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
+    """Stripe has what we have, invoice by invoice and line by line."""
+    result = reconciliation(home.home)
+    columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
+    rows = [[row[column] for column in columns] for row in result["differences"][:50]]
+    sums = {
+        f"{name}_{row['currency']}": str(row[f"{name}_amount"])
+        for row in result["sums"]
+        for name in ("total", "paid", "open", "overdue")
+    }
+    return dg.AssetCheckResult(
+        passed=not result["differences"],
+        metadata={"differences": len(result["differences"]), "table": markdown_table(columns, rows), **sums},
+    )

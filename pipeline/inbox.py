@@ -1,0 +1,46 @@
+"""The inbox: where files wait to be landed, a folder a kind; what has landed is set aside.
+
+inbox/usage/2026/10/05.jsonl.gz           waits
+inbox/.landed/usage/2026/10/05.jsonl.gz   has landed; nothing reads it any more
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.home import Home
+from pipeline.kinds import Kind
+
+_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
+_LANDED = ".landed"
+
+
+def waiting_files(home: Home, kind: Kind) -> list[Path]:
+    """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written."""
+    found = (path for path in (home.inbox / kind).rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in found if path.name.endswith(_ENDINGS))
+
+
+def inbox_digest(home: Home) -> str:
+    """A SHA-256 that changes when a file comes or is replaced; '' where none waits."""
+    digest = hashlib.sha256()
+    waiting = [path for kind in Kind for path in waiting_files(home, kind)]
+    for path in waiting:
+        found = path.stat()
+        digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+    return digest.hexdigest() if waiting else ""
+
+
+def set_aside(home: Home, paths: Sequence[Path]) -> None:
+    """Move files that have landed out of the way, so that no later landing reads them again. Nothing is overwritten."""
+    for path in paths:
+        target = home.inbox / _LANDED / path.relative_to(home.inbox)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{path.name}.{number}")
+        os.replace(path, target)
