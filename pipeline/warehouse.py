@@ -1,15 +1,13 @@
 """Builds the warehouse with dbt, and gives analysts their own copy of it.
 
 A build is a pure function of what has landed, what has been closed, the price book and `as_of`. It runs in one writer's file
-(`warehouse.duckdb`); when every check has passed, the report tables are copied to `billing.duckdb` and `marts/`, which are
-replaced by rename: a reader that holds the old ones keeps reading them, and a failed build leaves them as they were.
+(`warehouse.duckdb`); only when every check has passed do analysts get what is new (pipeline.snapshot).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
+from pipeline.snapshot import publish_snapshot
 from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
@@ -218,73 +217,6 @@ def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> boo
     """Whether a build as of this instant would only repeat the standing one."""
     record = last_build(home)
     return record is not None and record.inputs == input_digests(home, as_of, project)
-
-
-def publish_snapshot(home: Home) -> dict[str, int]:
-    """Copy the report tables to billing.duckdb and marts/, with their comments, and swap them in.
-
-    Returns the rows of each table. Tables are written in the order their yml names, so the same rows give the same bytes.
-    """
-    scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
-    try:
-        with duckdb.connect(str(scratch)) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
-            connection.execute("create schema billing")
-            rows = {table: _copy_table(connection, table, order_by) for table, order_by in sorted(_report_orders(home).items())}
-            connection.execute("detach warehouse")
-            connection.execute("checkpoint")
-            for table in rows:
-                with replace_atomically(home.marts / f"{table}.parquet") as path:
-                    connection.execute(f"copy billing.{table} to '{path}' (format parquet, compression zstd)")
-            _write_balances(connection, home.marts / "customer_balances.json")
-        scratch.chmod(0o440)
-        os.replace(scratch, home.billing)
-    finally:
-        scratch.unlink(missing_ok=True)
-    for leftover in home.marts.glob("*.parquet"):
-        if leftover.stem not in rows:
-            leftover.unlink()
-    return rows
-
-
-def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
-    result = connection.execute("select * from billing.customer_balances order by customer_id")
-    names = [column[0] for column in result.description]
-    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
-    as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(target) as path:
-        path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
-
-
-def _copy_table(connection: duckdb.DuckDBPyConnection, table: str, order_by: str) -> int:
-    connection.execute(f"create table billing.{table} as select * from warehouse.billing.{table} order by {order_by}")
-    described = connection.execute(
-        "select null as column_name, comment from duckdb_tables()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
-        " union all select column_name, comment from duckdb_columns()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table",
-        {"table": table},
-    ).fetchall()
-    for column, comment in described:
-        if comment is not None:
-            quoted = comment.replace("'", "''")
-            target = f"table billing.{table}" if column is None else f'column billing.{table}."{column}"'
-            connection.execute(f"comment on {target} is '{quoted}'")
-    counted = connection.execute(f"select count(*) from billing.{table}").fetchone()
-    assert counted is not None
-    return int(counted[0])
-
-
-def _report_orders(home: Home) -> dict[str, str]:
-    """The report tables, and the total order each is written in (config.meta.order_by in models/reports)."""
-    manifest = json.loads((home.path / ".dbt" / "target" / "manifest.json").read_text())
-    return {
-        node["alias"]: node["config"]["meta"]["order_by"]
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["schema"] == "billing"
-    }
 
 
 def _record_build(home: Home, record: BuildRecord) -> None:

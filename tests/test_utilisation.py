@@ -114,7 +114,7 @@ def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("attach ':memory:' as warehouse; use warehouse")
-        for schema in ("staging", "monitoring", "rating", "price_book", "build_state"):
+        for schema in ("staging", "monitoring", "rating", "price_book", "sample_state"):
             connection.execute(f"create schema {schema}")
         connection.execute("""
             create table raw_samples (sandbox_id varchar, sampled_at timestamptz, cpu_used_pct decimal(18, 6), mem_bytes bigint,
@@ -127,7 +127,7 @@ def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                 unit_amount decimal(18, 12))""")
         connection.execute(f"create view monitoring.sandbox_minutes as {minutes}")
         stale = "select distinct sandbox_id, sample_date from monitoring.sandbox_minutes"
-        connection.execute(f"create view build_state.stale_utilisation as {stale}")
+        connection.execute(f"create view sample_state.stale_utilisation as {stale}")
         connection.execute(f"create view utilisation as {(compiled / 'sandbox_utilisation.sql').read_text()}")
         yield connection
 
