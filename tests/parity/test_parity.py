@@ -20,7 +20,7 @@ MISSING = missing_for_spark()
 def test_where_java_or_pyspark_is_missing_it_says_what_to_do(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(BillhouseError, match="install a JRE|make setup-spark"):
+    with pytest.raises(BillhouseError, match=r"install a JRE|make setup-spark"):
         build_on_spark(home)
 
 
