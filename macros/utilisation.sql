@@ -99,7 +99,7 @@
         where
             sample_date in (select sample_date from sample_state.refolded_days)
             or sandbox_id in (select sandbox_id from usage.changed_timelines)
-            or sample_date >= (select cast(as_of as date) from build_state.rated_state);
+            or sample_date >= cast({{ last_rated('as_of') }} as date);
         delete from {{ this }}
         using sample_state.stale_utilisation as stale
         where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date

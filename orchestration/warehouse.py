@@ -171,7 +171,7 @@ def _checks(context: dg.AssetExecutionContext, steps: Mapping[str, Step], *, all
             continue
         if step is not None and step.status == "skipped":
             continue
-        facts = {} if step is None else {"seconds": round(step.seconds, 3), "dagster_dbt/failed_row_count": step.failures or 0}
+        facts = {} if step is None else {"seconds": round(step.seconds, 3), "rows_found_wrong": step.failures or 0}
         yield dg.AssetCheckResult(
             asset_key=spec.key.asset_key,
             check_name=spec.key.name,

@@ -28,8 +28,9 @@ MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_
 
 
 def reports(home: Home) -> dict[str, str]:
-    """SHA-256 of each report as Parquet."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(home.marts.iterdir())}
+    """SHA-256 of each file of the reports."""
+    files = sorted(path for path in home.marts.rglob("*") if path.is_file())
+    return {str(path.relative_to(home.marts)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:

@@ -90,11 +90,12 @@ class Specification:
         return {path.partition(".")[0] for field in self.fields for path in field.paths if "." in path}
 
 
-_EVENT_TYPES = {
+EVENT_TYPES = {
     "sandbox_started": "SandboxStarted",
     "resources_updated": "ResourcesUpdated",
     "sandbox_stopped": "SandboxStopped",
 }
+"""What an event may be, as it is kept, and as it may also be spelled."""
 
 
 def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
@@ -115,7 +116,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
     fields: tuple[Field, ...]
     match kind:
         case Kind.USAGE:
-            types = [(spelling, snake) for snake, camel in _EVENT_TYPES.items() for spelling in (snake, camel)]
+            types = [(spelling, snake) for snake, camel in EVENT_TYPES.items() for spelling in (snake, camel)]
             fields = (
                 Field("event_id"),
                 Field("sandbox_id", is_required=True),
