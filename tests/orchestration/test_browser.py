@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.home import Home
 from pipeline.kinds import Kind
+from tests.orchestration.serving import served
 from tests.support import event, prepare, query
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,7 +21,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this ma
 SILENT = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 DAY = "2026-08-20"
 CHECKS_OF_INVOICES = 7
-SECONDS_TO_SERVE = 180
 SECONDS_TO_ANSWER = 60
 SECONDS_TO_BUILD = 300
 """Far longer than it takes, for machines that are busy with other tests."""
@@ -45,33 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
 
 @pytest.fixture(scope="module")
 def address(home: Home) -> Iterator[str]:
-    """Where `billhouse ui` serves that home; it is stopped as a person would stop it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "ui", "--port", str(port)]
-    log = home.path.parent / "ui.log"
-    with log.open("wb") as output:
-        serving = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=output, stderr=output, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_until_it_answers(serving, f"{address}/server_info", log)
+    """Where `billhouse ui` serves that home."""
+    with served(home) as address:
         yield address
-    finally:
-        os.killpg(serving.pid, signal.SIGINT)
-        serving.wait(timeout=60)
-
-
-def _wait_until_it_answers(serving: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_SERVE
-    while time.monotonic() < deadline:
-        assert serving.poll() is None, log.read_text()
-        try:
-            with urlopen(address, timeout=5):
-                return
-        except (URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"nothing served after {SECONDS_TO_SERVE} seconds:\n{log.read_text()}")
 
 
 @pytest.fixture
