@@ -78,7 +78,7 @@
 {# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
    as of a later instant. #}
 {% macro folds_from_scratch() -%}
-    {%- if not is_incremental() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
+    {%- if not is_kept() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set standing = run_query(
@@ -100,11 +100,10 @@
 {# Before the fold: where it starts anew, forget all of it. #}
 {% macro forget_folds() -%}
     {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
-        create schema if not exists build_state;
         create or replace table {{ folded_files() }} (file_id varchar);
         drop table if exists build_state.rated_state;
+        drop table if exists build_state.rating_plan;
         drop table if exists {{ fold_state() }};
-        {% if is_incremental() %}delete from {{ this }};{% endif %}
     {%- endif -%}
 {%- endmacro %}
 
@@ -126,55 +125,4 @@
         {%- if files %}['{{ files | join("', '") }}']{% else %}'raw/usage_events/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
     )
-{%- endmacro %}
-
-{# Whether sessions and prices have to be worked out for all that was ever told: no build has finished since the fold started anew, or
-   it had another price book. #}
-{% macro rates_from_scratch() -%}
-    {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
-    {%- set known = run_query(
-        "select count(*) from duckdb_tables() where schema_name = 'build_state' and table_name = 'rated_state'"
-        ~ " and database_name = current_database()"
-    ) -%}
-    {%- if known.rows[0][0] == 0 -%}{{ return(true) }}{%- endif -%}
-    {%- set same = run_query(
-        "select count(*) from build_state.rated_state as state cross join staging.stg_build_inputs as build"
-        ~ " where state.price_version = build.price_version"
-    ) -%}
-    {{ return(same.rows[0][0] == 0) }}
-{%- endmacro %}
-
-{# Before a table of sessions or prices gets new rows: the old ones of the timelines that are worked out anew go. #}
-{% macro forget_changed_timelines() -%}
-    {%- if execute and is_incremental() -%}
-        {%- if rates_from_scratch() -%}
-            delete from {{ this }}
-        {%- else -%}
-            delete from {{ this }}
-            using usage.changed_timelines as changed
-            where {{ this.identifier }}.sandbox_id = changed.sandbox_id and {{ this.identifier }}.execution_id = changed.execution_id
-        {%- endif -%}
-    {%- endif -%}
-{%- endmacro %}
-
-{# After a build in which every step went well: what the next one compares with. `rated_state`, gone first and written last, is the commit:
-   without it the next build works out everything. #}
-{% macro remember_rated(results) -%}
-    {%- if execute and target.type == 'duckdb' -%}
-        {%- set done = [] -%}
-        {%- for result in results if result.status in ('success', 'pass', 'warn') -%}
-            {%- do done.append(result.node.name) -%}
-        {%- endfor -%}
-        {%- set needed = ['folded_events', 'changed_timelines', 'sandbox_sessions', 'priced_segments', 'session_usage'] -%}
-        {%- if done | length == results | length and needed | reject('in', done) | list | length == 0 -%}
-            drop table if exists build_state.rated_state;
-            create or replace table build_state.open_timelines as
-            select distinct sandbox_id, execution_id from usage.sandbox_sessions where end_reason = 'open';
-            create or replace table build_state.known_terms as select * from usage.customer_terms;
-            create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
-            create or replace table build_state.rated_state as
-            select as_of, price_version, (select build_number from build_state.fold_state) as build_number
-            from staging.stg_build_inputs
-        {%- endif -%}
-    {%- endif -%}
 {%- endmacro %}

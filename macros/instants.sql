@@ -1,5 +1,6 @@
 {# Instants. Inside the warehouse an instant is a timestamp without zone that means UTC; at its edges (landed files, reports)
-   it is a timestamp with time zone. #}
+   it is a timestamp with time zone. Both engines' sessions are in UTC; on Spark `timestamp` means the one without zone
+   (profiles.yml), and `require_exact_session` refuses a session where it is not so. #}
 
 {% macro to_utc(instant) -%}
     {{ adapter.dispatch('to_utc')(instant) }}
@@ -10,7 +11,7 @@
 {%- endmacro %}
 
 {% macro spark__to_utc(instant) -%}
-    cast(to_utc_timestamp({{ instant }}, current_timezone()) as timestamp_ntz)
+    cast({{ instant }} as timestamp_ntz)
 {%- endmacro %}
 
 {% macro from_utc(instant) -%}
@@ -22,7 +23,7 @@
 {%- endmacro %}
 
 {% macro spark__from_utc(instant) -%}
-    convert_timezone('UTC', current_timezone(), {{ instant }})
+    cast({{ instant }} as timestamp_ltz)
 {%- endmacro %}
 
 {# Whole microseconds from one instant to another, as a big integer. #}
@@ -48,28 +49,28 @@
 {%- endmacro %}
 
 {% macro spark__plus_seconds(instant, seconds) -%}
-    timestampadd(second, {{ seconds }}, {{ instant }})
+    timestampadd(second, cast({{ seconds }} as bigint), {{ instant }})
 {%- endmacro %}
 
-{# The array of first instants of each day (or month) that [started_at, ended_at) touches; needs started_at < ended_at. #}
+{# A row for each day (or month) that [started_at, ended_at) touches: its first instant; needs started_at < ended_at. #}
 {% macro starts_of_each(unit, started_at, ended_at) -%}
     {{ adapter.dispatch('starts_of_each')(unit, started_at, ended_at) }}
 {%- endmacro %}
 
 {% macro duckdb__starts_of_each(unit, started_at, ended_at) -%}
-    generate_series(
+    unnest(generate_series(
         date_trunc('{{ unit }}', {{ started_at }})::timestamp,
         date_trunc('{{ unit }}', {{ ended_at }} - interval 1 microsecond)::timestamp,
         interval 1 {{ unit }}
-    )
+    ))
 {%- endmacro %}
 
 {% macro spark__starts_of_each(unit, started_at, ended_at) -%}
-    sequence(
-        date_trunc('{{ unit }}', {{ started_at }}),
-        date_trunc('{{ unit }}', {{ ended_at }} - interval 1 microsecond),
+    explode(sequence(
+        cast(date_trunc('{{ unit }}', {{ started_at }}) as timestamp_ntz),
+        cast(date_trunc('{{ unit }}', {{ ended_at }} - interval 1 microsecond) as timestamp_ntz),
         interval 1 {{ unit }}
-    )
+    ))
 {%- endmacro %}
 
 {# The billing period of an instant, as 'YYYY-MM'. #}

@@ -8,8 +8,24 @@
     read_parquet('{{ collection }}/**/*.parquet', hive_partitioning = false, union_by_name = true)
 {%- endmacro %}
 
+{# Spark passes over files whose names begin with `_`, but for `_common_metadata`, which it takes the columns from. So it looks at
+   that file, written before a build, and at the collection itself, in its folder or in folders by day. #}
 {% macro spark__landed(collection) -%}
-    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/{{ collection }}`
+    {%- set home = env_var('BILLHOUSE_HOME', './var') -%}
+    parquet.`{{ home }}/{spark/columns/{{ collection }}/_common_metadata,{{ collection }}/*.parquet,{{ collection }}/*/*.parquet}`
+{%- endmacro %}
+
+{# What a build is given. An engine has its own, so that it can build as of another instant than the other. #}
+{% macro build_inputs() -%}
+    {{ adapter.dispatch('build_inputs')() }}
+{%- endmacro %}
+
+{% macro duckdb__build_inputs() -%}
+    {{ landed('build') }}
+{%- endmacro %}
+
+{% macro spark__build_inputs() -%}
+    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/spark/build/inputs.parquet`
 {%- endmacro %}
 
 {# One table of every close in the ledger: ledger/closes/<period>/<table>.parquet. The folder `_schema` holds zero-row files, so the

@@ -51,9 +51,11 @@
 
 {% macro spark__divide_rounding_half_away(numerator, denominator) -%}
     (
-        sign({{ numerator }})
-        * ((2 * abs(cast({{ numerator }} as decimal(38, 0))) + cast({{ denominator }} as decimal(38, 0)))
-            div (2 * cast({{ denominator }} as decimal(38, 0))))
+        case when {{ numerator }} < 0 then -1 else 1 end -- sign() is a float here.
+        * {{ spark__divide_down(
+            '(2 * abs(cast(' ~ numerator ~ ' as decimal(38, 0))) + cast(' ~ denominator ~ ' as decimal(38, 0)))',
+            '(2 * cast(' ~ denominator ~ ' as decimal(38, 0)))'
+        ) }}
     )
 {%- endmacro %}
 
@@ -66,11 +68,17 @@
     (cast({{ numerator }} as hugeint) // cast({{ denominator }} as hugeint))
 {%- endmacro %}
 
+{# Not `div`, which cuts a quotient to 64 bits without a word. The division has no remainder, so that it rounds nothing. #}
 {% macro spark__divide_down(numerator, denominator) -%}
-    (cast({{ numerator }} as decimal(38, 0)) div cast({{ denominator }} as decimal(38, 0)))
+    cast(
+        (
+            cast({{ numerator }} as decimal(38, 0))
+            - cast({{ numerator }} as decimal(38, 0)) % cast({{ denominator }} as decimal(38, 0))
+        ) / cast({{ denominator }} as decimal(38, 0)) as decimal(38, 0)
+    )
 {%- endmacro %}
 
 {# A decimal as a person writes it: 0.000014 and not 0.000014000000. #}
 {% macro plain_number(number) -%}
-    rtrim(rtrim(cast({{ number }} as string), '0'), '.')
+    trim(trailing '.' from trim(trailing '0' from cast({{ number }} as string)))
 {%- endmacro %}

@@ -21,7 +21,7 @@
 {%- endmacro %}
 
 {% macro spark__from_unix(seconds) -%}
-    to_utc_timestamp(timestamp_seconds(cast({{ seconds }} as bigint)), current_timezone())
+    cast(timestamp_seconds(cast({{ seconds }} as bigint)) as timestamp_ntz)
 {%- endmacro %}
 
 {# What is mirrored of one kind, in the mode that the house is in, from syncs that are complete; recency 1 is the latest row of an id.

@@ -27,7 +27,7 @@ QUARANTINE_ALARM = 0.01
 
 _FILES_SHOWN = 50
 
-_COLLECTIONS = {kind: "usage_events" if kind is Kind.USAGE else str(kind) for kind in Kind}
+_COLLECTIONS = {kind: {Kind.USAGE: "usage_events", Kind.METRICS: "sandbox_metrics"}.get(kind, str(kind)) for kind in Kind}
 RAW_KEYS = {collection: dg.AssetKey(["raw", collection]) for collection in SCHEMAS}
 """The raw collections: of each kind of record, of what was not accepted, and of the files that landed."""
 
@@ -37,6 +37,7 @@ _DESCRIPTIONS = {
     "subscriptions": "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
     "customers": "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
     "credit_grants": "Credits given to customers: amount, scope, expiry. Append-only.",
+    "sandbox_metrics": "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
     "quarantine": "Rows that were not accepted, each with file, line and reason.",
     "landed_files": "One row per file that landed: its hash, and what became of its rows.",
 }
@@ -85,7 +86,7 @@ def land_inbox(
     opened = home.home
     landed = LandingSummary()
     results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
-    for kind in sorted(Kind, key=lambda kind: kind is Kind.USAGE):  # customers are known before their events
+    for kind in sorted(Kind, key=lambda kind: kind in (Kind.USAGE, Kind.METRICS)):  # customers are known before their events
         started = monotonic()
         summary = _land(opened, kind)
         landed.files.extend(summary.files)

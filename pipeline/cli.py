@@ -9,16 +9,13 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pipeline import console
+from pipeline import cli_collect, console
+from pipeline.cli_support import Json, plain, progress, show, stderr
 from pipeline.errors import BillhouseError, PriceBookError, WrongUsageError
 from pipeline.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from pipeline.kinds import Kind
@@ -34,10 +31,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
 Live = Annotated[bool, typer.Option("--live", help="Allow a live key: real customers, real invoices.")]
-_stderr = Console(stderr=True)
 
 
 @app.callback()
@@ -68,14 +63,18 @@ def land(
     from pipeline.landing import land_files
 
     home = Home.open(context.obj)
-    with _progress("Landing") as follow:
+    with progress("Landing") as follow:
         summary = land_files(home, paths, kind, on_progress=follow)
     write_health(home)
-    _show(as_json, summary.as_dict(), lambda: console.landing_summary(summary))
+    show(as_json, summary.as_dict(), lambda: console.landing_summary(summary))
     if summary.problems:
         for problem in summary.problems:
-            _stderr.print(f"[red]not landed[/] {_plain(problem)}", highlight=False, soft_wrap=True)
+            stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+app.command()(cli_collect.poll_metrics)
+app.command()(cli_collect.collect)
 
 
 @app.command()
@@ -97,9 +96,9 @@ def build(
     from pipeline.warehouse import build as build_warehouse
 
     home = Home.open(context.obj)
-    with _progress("Building") as follow, alerting(home, "check_failed", "The build"):
+    with progress("Building") as follow, alerting(home, "check_failed", "The build"):
         result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.build_result(home, result))
+    show(as_json, result.as_dict(), lambda: console.build_result(home, result))
 
 
 @app.command()
@@ -116,7 +115,7 @@ def invoices(
     from pipeline.reports import list_invoices
 
     listed = list_invoices(Home.open(context.obj), month)
-    _show(as_json, {"invoices": listed}, lambda: console.invoice_table(listed))
+    show(as_json, {"invoices": listed}, lambda: console.invoice_table(listed))
 
 
 @app.command()
@@ -137,9 +136,9 @@ def close(
     from pipeline.ledger import close_period
 
     home = Home.open(context.obj)
-    with _progress("Closing") as follow:
+    with progress("Closing") as follow:
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.close_result(result))
+    show(as_json, result.as_dict(), lambda: console.close_result(result))
 
 
 @app.command()
@@ -168,11 +167,11 @@ def approve(
     from pipeline.publishing import approve_and_refresh
 
     home = Home.open(context.obj)
-    with _progress("Approving") as follow:
+    with progress("Approving") as follow:
         result = approve_and_refresh(
             home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
         )
-    _show(as_json, result.as_dict(), lambda: console.approval_result(result))
+    show(as_json, result.as_dict(), lambda: console.approval_result(result))
 
 
 @app.command()
@@ -191,9 +190,9 @@ def publish(
     from pipeline.publishing import publish_and_refresh
 
     home = Home.open(context.obj)
-    with _progress("Publishing") as follow:
+    with progress("Publishing") as follow:
         result = publish_and_refresh(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.publish_result(result))
+    show(as_json, result.as_dict(), lambda: console.publish_result(result))
     if result.problems:
         raise typer.Exit(1)
 
@@ -221,7 +220,7 @@ def credit_note(
     from pipeline.publishing import credit_and_refresh
 
     home = Home.open(context.obj)
-    with _progress("Crediting") as follow:
+    with progress("Crediting") as follow:
         result = credit_and_refresh(
             home,
             invoice_id,
@@ -231,7 +230,7 @@ def credit_note(
             allow_live=live,
             on_progress=follow,
         )
-    _show(as_json, result.as_dict(), lambda: console.credit_note_result(result))
+    show(as_json, result.as_dict(), lambda: console.credit_note_result(result))
 
 
 @app.command()
@@ -245,9 +244,9 @@ def sync_stripe(
     from pipeline.publishing import sync_and_refresh
 
     home = Home.open(context.obj)
-    with _progress("Mirroring") as follow:
+    with progress("Mirroring") as follow:
         result = sync_and_refresh(home, full=full, allow_live=live, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.sync_result(result))
+    show(as_json, result.as_dict(), lambda: console.sync_result(result))
 
 
 @app.command()
@@ -267,7 +266,7 @@ def reconcile(
     from pipeline.reports import reconciliation
 
     result = reconciliation(Home.open(context.obj), month)
-    _show(as_json, result, lambda: console.reconciliation(result))
+    show(as_json, result, lambda: console.reconciliation(result))
     if result["differences"]:
         raise typer.Exit(1)
 
@@ -288,9 +287,9 @@ def explain(
     from pipeline.explain import explain as explain_invoice
 
     home = Home.open(context.obj)
-    with _progress("Looking back") as follow:
+    with progress("Looking back") as follow:
         explanation = explain_invoice(home, invoice_id, line, on_progress=follow)
-    _show(as_json, explanation.as_dict(), lambda: console.explanation(explanation))
+    show(as_json, explanation.as_dict(), lambda: console.explanation(explanation))
 
 
 @app.command()
@@ -299,7 +298,7 @@ def verify(context: typer.Context, as_json: Json = False) -> None:
     from pipeline.verify import verify_ledger
 
     result = verify_ledger(Home.open(context.obj))
-    _show(as_json, result.as_dict(), lambda: console.verify_result(result))
+    show(as_json, result.as_dict(), lambda: console.verify_result(result))
     if result.problems:
         raise typer.Exit(1)
 
@@ -320,9 +319,9 @@ def check_prices(
     from pipeline.price_check import check_prices as check
 
     home = Home.open(context.obj)
-    with _progress("Checking") as follow:
+    with progress("Checking") as follow:
         result = check(home, accept_by=getpass.getuser() if accept else None, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.price_check(result))
+    show(as_json, result.as_dict(), lambda: console.price_check(result))
     if result.problems:
         raise typer.Exit(1)
 
@@ -343,9 +342,9 @@ def simulate(
     from pipeline.simulation import simulate as simulate_prices
 
     home = Home.open(context.obj)
-    with _progress("Simulating") as follow:
+    with progress("Simulating") as follow:
         result = simulate_prices(home, prices, *months, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.simulation(result))
+    show(as_json, result.as_dict(), lambda: console.simulation(result))
 
 
 @app.command()
@@ -355,9 +354,9 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
     from pipeline.exports import export_period
 
     home = Home.open(context.obj)
-    with _progress("Writing statements") as follow:
+    with progress("Writing statements") as follow:
         result = export_period(home, month, on_progress=follow)
-    _show(as_json, result.as_dict(), lambda: console.export_result(result))
+    show(as_json, result.as_dict(), lambda: console.export_result(result))
 
 
 @app.command()
@@ -377,13 +376,13 @@ def alerts(
     home = Home.open(context.obj)
     if not (send or test):
         listed = alert_states(home)
-        _show(as_json, {"alerts": listed}, lambda: console.alert_table(listed))
+        show(as_json, {"alerts": listed}, lambda: console.alert_table(listed))
         return
     result = send_test() if test else send_alerts(home)
     write_health(home)
-    _show(as_json, result.as_dict(), lambda: console.send_result(result))
+    show(as_json, result.as_dict(), lambda: console.send_result(result))
     for problem in result.problems:
-        _stderr.print(f"[red]not sent[/] {_plain(problem)}", highlight=False, soft_wrap=True)
+        stderr.print(f"[red]not sent[/] {plain(problem)}", highlight=False, soft_wrap=True)
     if result.problems:
         raise typer.Exit(1)
 
@@ -394,7 +393,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     from pipeline.reports import read_status
 
     report = read_status(Home.open(context.obj))
-    _show(as_json, report, lambda: console.status_report(report))
+    show(as_json, report, lambda: console.status_report(report))
 
 
 @app.command()
@@ -417,7 +416,7 @@ def docs(context: typer.Context, as_json: Json = False) -> None:
     from pipeline.model_docs import write_model_docs
 
     page = write_model_docs(Home.open(context.obj))
-    _show(as_json, {"page": str(page)}, lambda: console.out.print(f"Open {page} in a browser."))
+    show(as_json, {"page": str(page)}, lambda: console.out.print(f"Open {page} in a browser."))
 
 
 @app.command()
@@ -453,10 +452,10 @@ def main() -> None:
     except BillhouseError as error:
         if wants_json:
             print(json.dumps({"error": error.message, "next_step": error.next_step, **_problems(error)}))
-        _stderr.print(f"[red]error[/] {_plain(error)}", highlight=False, soft_wrap=True)
+        stderr.print(f"[red]error[/] {plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, WrongUsageError) else 1)
     except KeyboardInterrupt:
-        _stderr.print("Interrupted. What was finished is kept; call the command again to go on.")
+        stderr.print("Interrupted. What was finished is kept; call the command again to go on.")
         sys.exit(130)
 
 
@@ -464,39 +463,6 @@ def _problems(error: BillhouseError) -> dict[str, Any]:
     if not isinstance(error, PriceBookError):
         return {}
     return {"problems": [vars(problem) for problem in error.problems]}
-
-
-def _plain(text: object) -> str:
-    """Text from files and paths is shown as it is: square brackets in it are no markup."""
-    from rich.markup import escape
-
-    return escape(str(text))
-
-
-def _show(as_json: bool, data: dict[str, Any], human: Any) -> None:
-    if as_json:
-        print(json.dumps(data, default=str))
-    else:
-        human()
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """A progress bar on stderr, gone when done; yields the function that moves it."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=_stderr, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-
-        def follow(step: str, done: int, total: int) -> None:
-            progress.update(task, description=f"{what}: {step[:48]}", completed=done, total=total)
-
-        yield follow
 
 
 if __name__ == "__main__":

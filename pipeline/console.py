@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pipeline.alerts import SendResult
     from pipeline.approvals import ApprovalResult
+    from pipeline.collecting import Collected
     from pipeline.explain import InvoiceExplanation, LineExplanation
     from pipeline.exports import ExportResult
     from pipeline.home import Home
@@ -49,6 +51,18 @@ def _table(*columns: str, title: str = "") -> Table:
             column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number or column == "invoice"
         )
     return table
+
+
+def collected(result: Collected) -> None:
+    """What came, and what to call next."""
+    if result.files:
+        out.print(f"Collected [bold]{result.rows:,}[/] rows of {escape(result.source)}.")
+        named = " ".join(shlex.quote(str(path)) for path in result.files)
+        out.print(f"Now: billhouse land --kind {result.kind} {escape(named)}", soft_wrap=True)
+    else:
+        out.print(f"Nothing new from {escape(result.source)}.")
+    for path in result.skipped:
+        out.print(f"[yellow]left out[/] {escape(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
 
 
 def landing_summary(summary: LandingSummary) -> None:

@@ -19,7 +19,7 @@ _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),
     "Money: what is owed and what is booked": ("receivables", "journal", "stripe_reconciliation"),
-    "Usage": ("sessions", "usage_daily"),
+    "Usage": ("sessions", "usage_daily", "utilisation_daily"),
     "Customers, limits and alerts": (
         *("customers", "subscriptions", "customer_balances"),
         *("limit_breaches", "usage_alerts", "alerts", "concurrency_daily"),

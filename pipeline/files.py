@@ -10,16 +10,21 @@ from pathlib import Path
 
 
 @contextmanager
-def replace_atomically(target: Path, mode: int = 0o600) -> Iterator[Path]:
-    """Write to the path yielded; on leaving, it is synced and renamed to `target`. An error leaves `target` as it was."""
+def replace_atomically(target: Path, mode: int = 0o600, *, durably: bool = True) -> Iterator[Path]:
+    """Write to the path yielded; on leaving, it is synced and renamed to `target`. An error leaves `target` as it was.
+
+    `durably=False` leaves out the syncing: for what can be made again, since a power cut may leave it empty.
+    """
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield scratch
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
+        if durably:
+            with scratch.open("rb") as written:
+                os.fsync(written.fileno())
         scratch.chmod(mode)
         os.replace(scratch, target)
-        sync_folder(target.parent)
+        if durably:
+            sync_folder(target.parent)
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -1,12 +1,14 @@
 """The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
 
-inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/
+inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/,
+                 metrics/
 raw/             landed truth, append-only Parquet: a folder a collection
 ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
                  alerts/, alert_deliveries/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet
+collecting/      how far each source has been collected: a file a source
 health/          figures for monitoring
 docs/            dbt's pages on the models
 exports/         workbooks and CSV files, a folder a period
@@ -106,6 +108,11 @@ class Home:
     def alert_deliveries(self) -> Path:
         """What became of it on each channel."""
         return self.ledger / "alert_deliveries"
+
+    @property
+    def collecting(self) -> Path:
+        """How far each source has been collected: one JSON file each."""
+        return self.path / "collecting"
 
     @property
     def health(self) -> Path:

@@ -12,3 +12,5 @@ class Kind(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
     CUSTOMERS = "customers"
     CREDIT_GRANTS = "credit_grants"
+    METRICS = "metrics"
+    """Samples of what sandboxes really used. docs/utilisation.md."""

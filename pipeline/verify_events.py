@@ -1,4 +1,4 @@
-"""Checks that the raw events are what landed: each file's rows are all there, and no event is there twice."""
+"""Checks that raw events are what landed: each file's rows are all there, no event is there twice, and each says what it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import duckdb
 
 from pipeline.errors import Problem
 from pipeline.home import Home
+from pipeline.landing.specification import EVENT_TYPES
 from pipeline.sql import quoted
 
 _SHOWN = 20
@@ -40,6 +41,12 @@ def event_problems(home: Home) -> Iterator[Problem]:
                 " group by event_id having count(*) > 1 order by event_id limit ?",
                 [_SHOWN],
             ).fetchall()
+            unknown = connection.execute(
+                f"select coalesce(event_type, 'none'), count(*) from {events} where file_id in (select file_id from {landed})"
+                " and coalesce(event_type, '') not in (select unnest($types))"
+                " group by event_type order by event_type limit $shown",
+                {"types": list(EVENT_TYPES), "shown": _SHOWN},
+            ).fetchall()
     except duckdb.Error as error:
         reason = f"cannot be read: {str(error).splitlines()[0]}."
         yield Problem("raw/usage_events", None, reason, "Restore it from a back-up; raw files are never edited.")
@@ -50,3 +57,6 @@ def event_problems(home: Home) -> Iterator[Problem]:
     for event_id, times in twice:
         reason = f"event {event_id} is there {times} times."
         yield Problem("raw/usage_events", None, reason, "Restore raw/ from a back-up made before it came twice, and build.")
+    for event_type, count in unknown:
+        reason = f"{count} events are of type {event_type}, which is none."
+        yield Problem("raw/usage_events", None, reason, "Restore raw/ from a back-up; raw files are never edited.")

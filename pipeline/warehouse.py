@@ -1,15 +1,13 @@
 """Builds the warehouse with dbt, and gives analysts their own copy of it.
 
 A build is a pure function of what has landed, what has been closed, the price book and `as_of`. It runs in one writer's file
-(`warehouse.duckdb`); when every check has passed, the report tables are copied to `billing.duckdb` and `marts/`, which are
-replaced by rename: a reader that holds the old ones keeps reading them, and a failed build leaves them as they were.
+(`warehouse.duckdb`); only when every check has passed do analysts get what is new (pipeline.snapshot).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
+from pipeline.snapshot import publish_snapshot
 from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
@@ -117,7 +116,8 @@ def build(
         standing = last_build(home)
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
-        ran = _run_dbt(home, project, on_progress, from_scratch=from_scratch, changed=changed)
+        only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
+        ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
         tables = finish_build(home, record)
     return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
 
@@ -146,8 +146,11 @@ def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
     return tables
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> None:
-    """Write the build's inputs where the models read them, and make sure that each collection is there to be read."""
+def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+    """Write the build's inputs where the models read them, and make sure that each collection is there to be read.
+
+    `folder`: under the home, where the engine's models look for them.
+    """
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
@@ -156,8 +159,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> 
     ensure_credit_notes(home)
     ensure_alerts(home)
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
-    inputs = home.path / "build" / "inputs.parquet"
-    inputs.parent.mkdir(mode=0o700, exist_ok=True)
+    inputs = home.path / folder / "inputs.parquet"
+    inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these.
     versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
@@ -175,13 +178,13 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT) -> list[str]:
-    """Where dbt finds the project and keeps its own files: one target folder a home."""
+def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+    """Where dbt finds the project and keeps its own files: one folder a home and engine."""
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),
-        *("--target-path", str(home.path / ".dbt" / "target")),
-        *("--log-path", str(home.path / ".dbt" / "logs")),
+        *("--target-path", str(home.path / folder / "target")),
+        *("--log-path", str(home.path / folder / "logs")),
     ]
 
 
@@ -216,84 +219,15 @@ def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> boo
     return record is not None and record.inputs == input_digests(home, as_of, project)
 
 
-def publish_snapshot(home: Home) -> dict[str, int]:
-    """Copy the report tables to billing.duckdb and marts/, with their comments, and swap them in.
-
-    Returns the rows of each table. Tables are written in the order their yml names, so the same rows give the same bytes.
-    """
-    scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
-    try:
-        with duckdb.connect(str(scratch)) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
-            connection.execute("create schema billing")
-            rows = {table: _copy_table(connection, table, order_by) for table, order_by in sorted(_report_orders(home).items())}
-            connection.execute("detach warehouse")
-            connection.execute("checkpoint")
-            for table in rows:
-                with replace_atomically(home.marts / f"{table}.parquet") as path:
-                    connection.execute(f"copy billing.{table} to '{path}' (format parquet, compression zstd)")
-            _write_balances(connection, home.marts / "customer_balances.json")
-        scratch.chmod(0o440)
-        os.replace(scratch, home.billing)
-    finally:
-        scratch.unlink(missing_ok=True)
-    for leftover in home.marts.glob("*.parquet"):
-        if leftover.stem not in rows:
-            leftover.unlink()
-    return rows
-
-
-def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
-    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
-    result = connection.execute("select * from billing.customer_balances order by customer_id")
-    names = [column[0] for column in result.description]
-    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
-    as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(target) as path:
-        path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
-
-
-def _copy_table(connection: duckdb.DuckDBPyConnection, table: str, order_by: str) -> int:
-    connection.execute(f"create table billing.{table} as select * from warehouse.billing.{table} order by {order_by}")
-    described = connection.execute(
-        "select null as column_name, comment from duckdb_tables()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
-        " union all select column_name, comment from duckdb_columns()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table",
-        {"table": table},
-    ).fetchall()
-    for column, comment in described:
-        if comment is not None:
-            quoted = comment.replace("'", "''")
-            target = f"table billing.{table}" if column is None else f'column billing.{table}."{column}"'
-            connection.execute(f"comment on {target} is '{quoted}'")
-    counted = connection.execute(f"select count(*) from billing.{table}").fetchone()
-    assert counted is not None
-    return int(counted[0])
-
-
-def _report_orders(home: Home) -> dict[str, str]:
-    """The report tables, and the total order each is written in (config.meta.order_by in models/reports)."""
-    manifest = json.loads((home.path / ".dbt" / "target" / "manifest.json").read_text())
-    return {
-        node["alias"]: node["config"]["meta"]["order_by"]
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["schema"] == "billing"
-    }
-
-
 def _record_build(home: Home, record: BuildRecord) -> None:
     with replace_atomically(home.path / "build" / "last.json") as path:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs}))
 
 
-def _run_dbt(
-    home: Home, project: Path, on_progress: OnProgress | None, *, from_scratch: bool, changed: Sequence[str] | None
-) -> list[Step]:
-    """One `dbt build` in this process, of all models or of the changed ones and what depends on them.
+def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> list[Step]:
+    """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
-    Returns the steps that ran; raises BuildFailedError where one failed.
+    `folder`: under the home, for dbt's own files.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -305,9 +239,8 @@ def _run_dbt(
             done = event.data.index
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
-    arguments = ["build", *dbt_arguments(home, project), "--exclude-resource-type", "unit_test"]
-    arguments += ["--full-refresh"] if from_scratch else []
-    arguments += ["--select", *(f"{model}+" for model in changed)] if changed is not None else []
+    log = home.path / folder / "logs" / "dbt.log"
+    arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
     with environment(dbt_environment(home)):
         try:
@@ -317,7 +250,7 @@ def _run_dbt(
     if outcome.exception is not None:
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
         )
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     ran = [
@@ -336,7 +269,7 @@ def _run_dbt(
         raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
-            f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            f"The log is in {log}.",
             ran,
         )
     return ran

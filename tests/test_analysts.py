@@ -44,6 +44,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
             usage.append(event("stop", f"2026-08-10T20:{number:02d}:00Z", sandbox=f"a{number}"))
     usage += [event("start", "2026-09-02T00:00:00Z", user="bob", sandbox="b", vcpu_count=2), {"event_id": "bad"}]
     run("land", write_jsonl(folder / "usage.jsonl", usage))
+    readings = [{"timestamp": f"2026-09-02T00:{minute:02d}:00Z", "cpu_used_pct": 40, "mem_bytes": 2**28} for minute in range(60)]
+    samples = [{"sandbox_id": "b", **reading} for reading in readings]
+    run("land", "--kind", "metrics", write_jsonl(folder / "samples.jsonl", samples))
     run("build", "--as-of", "2026-09-05T00:00:00Z")
     run("close", "2026-08")
     run("land", write_jsonl(folder / "late.jsonl", [event("start", "2026-08-20T00:00:00Z", sandbox="late", vcpu_count=1)]))

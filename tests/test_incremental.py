@@ -16,9 +16,11 @@ import duckdb
 import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
+from pipeline.kinds import Kind
 from pipeline.landing import land_files
 from pipeline.warehouse import build
-from tests.strategies import random_batch, to_jsonl_parts
+from tests.strategies import Batch, random_batch, to_jsonl_parts
+from tests.support import query, write_jsonl
 from tests.test_against_reference import land_records
 
 MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
@@ -26,8 +28,22 @@ MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_
 
 
 def reports(home: Home) -> dict[str, str]:
-    """SHA-256 of each report as Parquet."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(home.marts.iterdir())}
+    """SHA-256 of each file of the reports."""
+    files = sorted(path for path in home.marts.rglob("*") if path.is_file())
+    return {str(path.relative_to(home.marts)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
+    """What some sandboxes used, now and then, in the minutes after an event."""
+    return [
+        {
+            "sandbox_id": event.sandbox_id,
+            "timestamp": (event.event_at + timedelta(seconds=10 * random.randrange(12))).isoformat(),
+            "cpu_used_pct": random.randrange(101),
+            "mem_bytes": random.randrange(2**33),
+        }
+        for event in random.sample(batch.events, min(len(batch.events), 150))
+    ]
 
 
 def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
@@ -58,12 +74,14 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     as_of = batch.as_of
     for number, part in enumerate(parts):
         land_files(home, [part])
+        land_files(home, [write_jsonl(tmp_path / f"samples-{number}.jsonl", samples_of(batch, random))], Kind.METRICS)
         if number == 1:
             land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
         # Also as of an instant before much of what landed, and before that of the last build.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
         build(home, as_of)
     build(home, batch.as_of)
+    assert query(home, "from utilisation_daily")
     assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
 
 

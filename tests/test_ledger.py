@@ -12,6 +12,8 @@ from pathlib import Path
 from random import Random
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
@@ -149,7 +151,7 @@ def test_a_file_the_close_was_computed_from_that_is_gone_is_told(home: Home, run
     assert "usage.jsonl, which 2026-08 was computed from, is not there" in run("verify").stdout
 
 
-def test_raw_events_that_are_gone_or_there_twice_are_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_raw_events_that_are_gone_there_twice_or_of_no_type_are_told(home: Home, run: Callable[..., Outcome]) -> None:
     (events, *_) = sorted((home.raw / "usage_events").rglob("event_date=*/*.parquet"))
     again = events.with_name("again.parquet")
     shutil.copy(events, again)
@@ -157,6 +159,10 @@ def test_raw_events_that_are_gone_or_there_twice_are_told(home: Home, run: Calla
     assert "events, and" in told
     assert "is there 2 times" in told
     again.unlink()
+    table = pq.read_table(events)
+    types = pa.array(["sandbox_moved", *table["event_type"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.schema.get_field_index("event_type"), "event_type", types), events)
+    assert "1 events are of type sandbox_moved" in run("verify").stdout
     events.unlink()
     assert "usage.jsonl landed with" in run("verify").stdout
 

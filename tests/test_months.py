@@ -72,7 +72,8 @@ def test_the_running_month_has_a_draft_with_the_fee_of_the_whole_month(september
 
 def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_warehouse(september: Home, run: Run) -> None:
     def marts() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in sorted(september.marts.glob("*.parquet"))}
+        files = sorted(september.marts.rglob("*.parquet"))
+        return {str(path.relative_to(september.marts)): path.read_bytes() for path in files}
 
     first = marts()
     assert len(first) >= 10

@@ -33,7 +33,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
 
 
 def marts(home: Home) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(home.marts.glob("*.parquet"))}
+    files = sorted(home.marts.rglob("*.parquet"))
+    return {str(path.relative_to(home.marts)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from_scratch(built: Home) -> None:

@@ -75,7 +75,7 @@ months as (
         grants.granted_at,
         grants.expires_at,
         grants.counts_from,
-        unnest({{ starts_of_each('month', 'grants.counts_from', "(date_trunc('month', build.as_of) + interval 1 month)") }})
+        {{ starts_of_each('month', 'grants.counts_from', "(date_trunc('month', build.as_of) + interval 1 month)") }}
             as month_starts_at
     from grants
     cross join {{ ref('stg_build_inputs') }} as build

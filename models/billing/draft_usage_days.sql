@@ -1,3 +1,4 @@
+{{ config(materialized='view') }}
 -- Billing rules, section 2: the days of each usage line that is not closed yet, which sum to it exactly. A correction has no days of
 -- its own: it is a difference between two months' worth.
 select

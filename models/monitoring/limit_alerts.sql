@@ -2,17 +2,20 @@
 -- limit, month and threshold.
 with
 
-thresholds as (
-
-    select 50 as threshold_percent
-    union all
-    select 80
-    union all
-    select 100
-
-),
-
 reached as (
+
+    select
+        customer_id,
+        limit_kind,
+        period,
+        threshold_percent,
+        allowed,
+        observed,
+        unit,
+        reached_at
+    from {{ ref('limits_reached') }}
+
+    union all
 
     select
         readings.customer_id,
@@ -22,16 +25,9 @@ reached as (
         readings.allowed,
         readings.observed,
         readings.unit,
-        case
-            when readings.grows_over_time
-                then {{ plus_seconds(
-                    'readings.observed_at',
-                    divide_down('cast(readings.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100')
-                ) }}
-            else readings.observed_at
-        end as reached_at
-    from {{ ref('limit_readings') }} as readings
-    inner join thresholds
+        readings.observed_at as reached_at
+    from {{ ref('spend_readings') }} as readings
+    inner join {{ alert_thresholds() }} as thresholds
         on readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
 
     union all
@@ -47,7 +43,7 @@ reached as (
         readings.unit,
         readings.observed_at as reached_at
     from {{ ref('credit_readings') }} as readings
-    inner join thresholds
+    inner join {{ alert_thresholds() }} as thresholds
         on
             readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
             and (

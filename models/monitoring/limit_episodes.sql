@@ -80,11 +80,9 @@ over_spend as (
         readings.unit,
         min(readings.observed_at) as first_at,
         least(max(build.as_of), cast(readings.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at
-    from {{ ref('limit_readings') }} as readings
+    from {{ ref('spend_readings') }} as readings
     cross join {{ ref('stg_build_inputs') }} as build
-    where
-        readings.limit_kind = 'monthly_spend'
-        and readings.observed > readings.allowed
+    where readings.observed > readings.allowed
     group by readings.customer_id, readings.unit, readings.period
 
 ),

@@ -1,3 +1,7 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_months() }}"
+) }}
 -- Billing rules, section 8: what a month has come to, day by day: usage on its day, a fee on the first day it is due for, both less
 -- the contract's discount; before credits, and without corrections of other months, which no limit could have stopped.
 with
@@ -5,14 +9,15 @@ with
 usage_days as (
 
     select
-        customer_id,
-        currency,
-        period,
-        usage_date as spend_date,
-        cast(sum(amount) as decimal(18, 3)) as usage_amount,
+        days.customer_id,
+        days.currency,
+        days.period,
+        days.usage_date as spend_date,
+        cast(sum(days.amount) as decimal(18, 3)) as usage_amount,
         cast(0 as decimal(18, 3)) as fee_amount
-    from {{ ref('due_usage_by_day') }}
-    group by customer_id, currency, period, usage_date
+    from {{ ref('due_usage_by_day') }} as days
+    {{ of_changed_months('days') }}
+    group by days.customer_id, days.currency, days.period, days.usage_date
 
 ),
 
@@ -48,6 +53,7 @@ fee_days as (
             and lines.service_period = fee_starts.period
             and lines.plan_id = fee_starts.plan_id
             and lines.rate_id = fee_starts.rate_id
+    {{ of_changed_months('lines', 'service_period') }}
     where
         lines.line_type = 'fee'
         -- A fee in advance is due before its month has begun.

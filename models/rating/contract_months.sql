@@ -24,7 +24,7 @@ months as (
 
     select
         *,
-        unnest({{ starts_of_each('month', 'starts_at', 'ends_at') }}) as month_starts_at
+        {{ starts_of_each('month', 'starts_at', 'ends_at') }} as month_starts_at
     from contracts
     where starts_at < ends_at
 

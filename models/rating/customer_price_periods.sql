@@ -10,7 +10,7 @@ months as (
         contract_id,
         starts_at,
         ends_at,
-        unnest({{ starts_of_each('month', 'starts_at', 'ends_at') }}) as month_starts_at
+        {{ starts_of_each('month', 'starts_at', 'ends_at') }} as month_starts_at
     from {{ ref('customer_terms') }}
 
 ),

@@ -1,3 +1,7 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_months() }}"
+) }}
 -- Billing rules, section 2: a line's amount spread over its days, in proportion to their quantities, so that the days sum back
 -- to the line exactly: whole minor units first, what is left over to the largest remainders (ties: the earlier day).
 with
@@ -19,6 +23,7 @@ used_days as (
         lines.minor_units as line_minor_units,
         lines.minor_unit_digits
     from {{ ref('usage_by_day') }} as days
+    {{ of_changed_months('days') }}
     inner join {{ ref('due_usage_lines') }} as lines
         on
             days.customer_id = lines.customer_id
@@ -47,6 +52,7 @@ unused_days as (
         lines.minor_units as line_minor_units,
         lines.minor_unit_digits
     from {{ ref('due_usage_lines') }} as lines
+    {{ of_changed_months('lines', 'service_period') }}
     inner join {{ ref('rating_groups') }} as groups
         on
             lines.customer_id = groups.customer_id

@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='append',
-    on_schema_change='sync_all_columns',
-    pre_hook='{{ forget_changed_timelines() }}'
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from usage.changed_days)') }}"
 ) }}
+-- depends_on: {{ ref('changed_days') }}
 -- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter that
 -- is held over time. A quantity that an event carries is priced at that event's instant.
 with

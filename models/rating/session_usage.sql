@@ -1,11 +1,5 @@
-{{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='append',
-    on_schema_change='sync_all_columns',
-    pre_hook='{{ forget_changed_timelines() }}'
-) }}
--- What each session used, in total, and what it comes to at list rates: before allowances, credits and rounding. A meter with an
--- allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
+-- What each session that this build works out anew used, in total, and what it comes to at list rates: before allowances, credits and
+-- rounding. A meter with an allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
 with
 
 priced as (
@@ -23,10 +17,7 @@ priced as (
             else cast(0 as decimal(38, 24))
         end as list_amount
     from {{ ref('priced_segments') }} as segments
-    inner join {{ ref('changed_timelines') }} as changed
-        on
-            segments.sandbox_id = changed.sandbox_id
-            and segments.execution_id = changed.execution_id
+    {{ of_changed_timelines('segments') }}
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id
 
 )

@@ -1,12 +1,24 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_days() }}"
+) }}
 -- The quantity of each meter that a customer used on each day, by what it is priced with.
 select
-    customer_id,
-    period,
-    usage_date,
-    currency,
-    plan_id,
-    meter_id,
-    rate_id,
-    cast(sum(quantity) as decimal(38, 12)) as quantity
-from {{ ref('priced_segments') }}
-group by customer_id, period, usage_date, currency, plan_id, meter_id, rate_id
+    segments.customer_id,
+    segments.period,
+    segments.usage_date,
+    segments.currency,
+    segments.plan_id,
+    segments.meter_id,
+    segments.rate_id,
+    cast(sum(segments.quantity) as decimal(38, 12)) as quantity
+from {{ ref('priced_segments') }} as segments
+{{ of_changed_days('segments') }}
+group by
+    segments.customer_id,
+    segments.period,
+    segments.usage_date,
+    segments.currency,
+    segments.plan_id,
+    segments.meter_id,
+    segments.rate_id

@@ -1,11 +1,17 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_days() }}",
+    post_hook="{{ note_parts('select usage_date from usage.changed_days') }}"
+) }}
 with
 
 levels as (
 
     select
-        *,
-        max(sandboxes) over (partition by customer_id, usage_date) as peak_sandboxes
-    from {{ ref('concurrency_levels') }}
+        levels.*,
+        max(levels.sandboxes) over (partition by levels.customer_id, levels.usage_date) as peak_sandboxes
+    from {{ ref('concurrency_levels') }} as levels
+    {{ of_changed_days('levels') }}
 
 )
 

@@ -1,3 +1,9 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_timelines(may_touch_changed_days('standing.started_at', 'standing.started_at')) }}",
+    post_hook="{{ note_parts('select usage_date from usage.changed_days') }}"
+) }}
+-- depends_on: {{ ref('changed_days') }}
 select
     sessions.session_id,
     sessions.sandbox_id,
@@ -21,5 +27,6 @@ select
         sessions.duration_microseconds > sessions.max_session_seconds * 1000000, false
     ) as is_over_session_limit
 from {{ ref('sandbox_sessions') }} as sessions
+{{ of_changed_timelines('sessions') }}
 inner join {{ ref('customer_accounts') }} as accounts on sessions.customer_id = accounts.customer_id
 left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id

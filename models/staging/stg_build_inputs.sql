@@ -4,4 +4,4 @@ select
     heartbeat_timeout_seconds,
     code_version,
     price_version
-from {{ landed('build') }}
+from {{ build_inputs() }}

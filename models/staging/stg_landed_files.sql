@@ -1,3 +1,5 @@
+{{ config(materialized='table') }}
+-- A table, since half of the models ask it, and every landing adds a file to read.
 select
     landed_sequence,
     file_id,

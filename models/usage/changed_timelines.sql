@@ -1,14 +1,17 @@
+{{ config(post_hook='{{ begin_rating() }}') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_accounts') }}
 -- Which timelines (runs of a sandbox) this build works out anew: those that something landed for since the last finished build,
 -- those that were still running in it, and those of customers whose terms or currency are not what it knew. The sessions of all others
 -- stay as they are.
-{% if rates_from_scratch() %}
-select distinct
+-- Where nothing can be taken over, no timeline is here: all of them are worked out.
+{% if must_rate_from_scratch() %}
+select
     sandbox_id,
     execution_id
 from {{ ref('folded_events') }}
+where 1 = 0
 {% else %}
 with
 
@@ -76,14 +79,17 @@ changed_customers as (
 
 )
 
-select distinct
-    events.sandbox_id,
-    events.execution_id
-from {{ ref('folded_events') }} as events
-cross join standing
-where
-    events.build_number > standing.build_number
-    or events.customer_id in (select customer_id from changed_customers)
+select
+    sandbox_id,
+    execution_id
+from {{ ref('folded_events') }}
+where build_number > (select build_number from standing)
+union
+select
+    sandbox_id,
+    execution_id
+from {{ ref('folded_events') }}
+where customer_id in (select customer_id from changed_customers)
 union
 select
     sandbox_id,

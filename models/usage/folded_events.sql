@@ -1,8 +1,7 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='delete+insert',
+    materialized='kept' if target.type == 'duckdb' else 'table',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
-    on_schema_change='sync_all_columns',
+    starts_anew='folds_from_scratch',
     pre_hook='{{ forget_folds() }}',
     post_hook='{{ remember_folds() }}'
 ) }}

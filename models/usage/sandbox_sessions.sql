@@ -1,9 +1,8 @@
 {{ config(
-    materialized='incremental' if target.type == 'duckdb' else 'table',
-    incremental_strategy='append',
-    on_schema_change='sync_all_columns',
-    pre_hook='{{ forget_changed_timelines() }}'
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_timelines() }}"
 ) }}
+-- depends_on: {{ ref('stale_sessions') }}
 -- Billing rules, section 4: when each session of a sandbox started and ended, and how it ended.
 with
 

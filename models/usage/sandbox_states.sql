@@ -13,10 +13,7 @@ in_order as (
         lead(events.first_at) over timeline as next_first_at,
         coalesce(lead(events.has_start) over timeline, false) as precedes_a_start
     from {{ ref('folded_events') }} as events
-    inner join {{ ref('changed_timelines') }} as changed
-        on
-            events.sandbox_id = changed.sandbox_id
-            and events.execution_id = changed.execution_id
+    {{ of_changed_timelines('events') }}
     cross join {{ ref('stg_build_inputs') }} as build
     window timeline as (partition by events.sandbox_id, events.execution_id order by events.first_at)
 

@@ -36,7 +36,9 @@ effective_instants as (
             instants.sandbox_id = sessions.sandbox_id
             and instants.execution_id = sessions.execution_id
             and instants.session_number = sessions.session_number
-    where instants.is_running_after
+    where
+        instants.is_running_after
+        and {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
 
 ),
 

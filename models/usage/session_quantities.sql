@@ -32,7 +32,8 @@ inner join {{ ref('sandbox_sessions') }} as sessions
         and instants.execution_id = sessions.execution_id
         and instants.session_number = sessions.session_number
 where
-    (instants.is_running_before or instants.opens_a_session)
+    {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
+    and (instants.is_running_before or instants.opens_a_session)
     and (
         {%- for quantity in quantity_columns() %}
         {{ 'or ' if not loop.first }}instants.{{ quantity }} > 0

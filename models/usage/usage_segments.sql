@@ -5,7 +5,7 @@ days as (
 
     select
         *,
-        unnest({{ starts_of_each('day', 'started_at', 'ended_at') }}) as day_starts_at
+        {{ starts_of_each('day', 'started_at', 'ended_at') }} as day_starts_at
     from {{ ref('session_pieces') }}
 
 ),

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipeline.landing.specification import AMOUNT_BOUND, QUANTITY_BOUND, RESOURCE_BOUND, Field, Specification, Type
+from pipeline.landing.specification import (
+    AMOUNT_BOUND,
+    BYTES_BOUND,
+    DECIMALS,
+    QUANTITY_BOUND,
+    RESOURCE_BOUND,
+    Field,
+    Specification,
+    Type,
+)
 from pipeline.sql import quoted
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
+_PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
 _TOO_EXACT = r"\.\d{18}\d*[1-9]"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
+_UNREADABLE = "The row is not whole or not of its format. Correct it and land it in a new file."
+_READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
 _REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
@@ -26,34 +39,62 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
     return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false, union_by_name = true)"
 
 
-def checked_query(specification: Specification, landed_at: datetime) -> str:
-    """Rows of `source_rows` with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
+@dataclass(frozen=True)
+class Rows:
+    """A query for a file's rows: (file_row, is_unreadable, <a column a field>)."""
+
+    query: str
+    typed: frozenset[str] = frozenset()
+    """The fields whose column is not text, but of the field's own type."""
+
+
+def checked_query(specification: Specification, rows: Rows, landed_at: datetime) -> str:
+    """The rows with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
     fields = specification.fields
-    typed = ",\n".join(f"{_typed(field)} as {field.stored_as}" for field in fields)
-    faults = [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
-    reasons = "\n".join(f"when {condition} then {quoted(reason)}" for reason, condition, _ in faults)
-    details = "\n".join(f"when {condition} then {detail}" for _, condition, detail in faults)
+    read = ",\n".join(f"{_read(field, field.name in rows.typed)} as {field.stored_as}" for field in fields)
+    faults = [("unreadable", "is_unreadable", quoted(_UNREADABLE))]
+    faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
+    found = " ".join(f"when {condition} then {number}" for number, (_, condition, _) in enumerate(faults))
+    reasons = " ".join(f"when {number} then {quoted(reason)}" for number, (reason, _, _) in enumerate(faults))
+    details = "\n".join(f"when fault = {number} then {detail}" for number, (_, _, detail) in enumerate(faults))
     return f"""
-        with typed as (
+        with came as ({rows.query}),
+        typed as (
             select
-                source_rows.* exclude ({", ".join(f'"{field.name}"' for field in fields)}),
-                {", ".join(f'"{field.name}" as "text of {field.name}"' for field in fields)},
-                {typed}
-            from source_rows
-        )
+                file_row,
+                is_unreadable,
+                {", ".join(f'"{field.name}" as "value of {field.name}"' for field in fields)},
+                {read}
+            from came
+        ),
+        judged as (select *, case {found} end as fault from typed)
         select
             file_row,
             {", ".join(field.stored_as for field in fields)},
-            case when is_unreadable then 'unreadable' {reasons} end as reason,
-            case
-                when is_unreadable then 'The row is not whole or not of its format. Correct it and land it in a new file.'
-                {details}
-            end as detail
-        from typed"""
+            case fault {reasons} end as reason,
+            case when fault is null then null {details} end as detail
+        from judged"""
 
 
 def _text(field: Field) -> str:
-    return f'"text of {field.name}"'
+    return f'cast("value of {field.name}" as varchar)'
+
+
+def _read(field: Field, is_typed: bool) -> str:
+    came = f'"{field.name}"'
+    if not is_typed:
+        return _typed(field)
+    match field.type:
+        case Type.INSTANT:
+            return f"try_cast({came} as timestamptz)"
+        case Type.INTEGER:
+            return f"try_cast({came} as integer)"
+        case _:
+            return f"case when {_is_within_bounds(came, field)} then cast({came} as decimal(18, {DECIMALS})) end"
+
+
+def _is_within_bounds(value: str, field: Field) -> str:
+    return f"{value} {'>' if field.must_be_positive else '>='} 0 and {value} <= {_BOUNDS[field.type]}"
 
 
 def _typed(field: Field) -> str:
@@ -66,15 +107,23 @@ def _typed(field: Field) -> str:
             case Type.INSTANT:
                 value = f"case when regexp_full_match({text}, {quoted(_ISO_8601)}) then try_cast({text} as timestamptz) end"
             case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
-                exact = f"try_cast({text} as decimal(38, 18))"
-                bound = _BOUNDS[field.type]
-                least = ">" if field.must_be_positive else ">="
+                exact, plain = f"try_cast({text} as decimal(38, 18))", f"try_cast({text} as decimal(18, {DECIMALS}))"
                 # The cast to `exact` rounds what it cannot hold: -1e-30 to 0, and what differs in the 19th decimal.
                 is_whole = f"({exact} <> 0 or try_cast({text} as double) = 0) and not regexp_matches({text}, '{_TOO_EXACT}')"
+                # Most numbers are plain, and need a look and a cast; the others take ten times as long.
+                known = f"case when {_is_within_bounds(plain, field)} then {plain} end"
                 value = (
-                    f"case when {exact} {least} 0 and {exact} <= {bound} and {exact} = round({exact}, 6) and {is_whole}"
-                    f" and not contains({text}, '_') then cast({exact} as decimal(18, 6)) end"
+                    f"case when {text} is null then null"
+                    f" when regexp_full_match({text}, '{_PLAIN}') then {known}"
+                    f" when {_is_within_bounds(exact, field)} and {exact} = round({exact}, {DECIMALS}) and {is_whole}"
+                    f" and not contains({text}, '_') then cast({exact} as decimal(18, {DECIMALS})) end"
                 )
+            case Type.PERCENT | Type.BYTES:
+                number = f"try_cast({text} as decimal(38, 18))"
+                is_in_bounds = f"{number} between 0 and {_READINGS[field.type]} and not contains({text}, '_')"
+                stored = f"round({number}, 6)::decimal(18, 6)" if field.type is Type.PERCENT else f"{number}::bigint"
+                is_whole = "" if field.type is Type.PERCENT else f" and {number} = trunc({number})"
+                value = f"case when {is_in_bounds}{is_whole} then {stored} end"
             case Type.INTEGER:
                 value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"
             case Type.JSON:
@@ -107,12 +156,17 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[st
         case "choice" if field.choices:
             known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
             return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
+        case "bad_number" if field.type in _READINGS:
+            unit = "percent of all its vCPUs together" if field.type is Type.PERCENT else "bytes, a whole number,"
+            help = quoted(f"write {unit} from 0 to {_READINGS[field.type]:,}.")
+            return [(reason, unread, f"{told} || {help}")]
         case "bad_number" if field.type is Type.INTEGER or field.type in _BOUNDS:
             bound = _BOUNDS.get(field.type)
             wanted = (
                 "write a whole number."
                 if bound is None
-                else f"write a number {'above' if field.must_be_positive else 'from'} 0 up to {bound:,}, of at most 6 decimals."
+                else f"write a number {'above' if field.must_be_positive else 'from'} 0 up to {bound:,},"
+                f" of at most {DECIMALS} decimals."
             )
             faults = [(reason, unread, f"{told} || {quoted(wanted)}")]
             if field.minor_unit_digits:

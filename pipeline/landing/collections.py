@@ -60,6 +60,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             **_WHERE_FROM,
         }
     ),
+    "sandbox_metrics": pa.schema(
+        {"sandbox_id": pa.string(), "sampled_at": _INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_WHERE_FROM}
+    ),
     "quarantine": pa.schema(
         {
             "file_id": pa.string(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import pyarrow as pa
 
@@ -12,18 +14,68 @@ from pipeline.landing.specification import Specification
 
 
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """Table `checked` -> table `judged(file_row, verdict, detail)` for its rows without a fault.
+    """Table `checked` -> table `judged(file_row, verdict, detail)` for its rows without a fault that are not plainly new.
 
-    verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed landings must be gone before.
+    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, and whose sandbox no two
+    users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
+    landings must be gone before.
     """
+    _find_suspects(connection, home, specification)
     if specification.latest_stands:
         _latest_stands(connection, home, specification)
     else:
         _first_stands(connection, home, specification)
 
 
+def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
+    """Table `suspects`: rows of `checked` without a fault that have to be looked at beside others, and all of those others."""
+    keys = ", ".join(specification.key)
+    beside, bounds = _history_beside(connection, home, specification, "(from checked where reason is null)")
+    connection.execute(
+        f"""
+        create or replace temp table shared_keys as
+        select {keys} from checked where reason is null group by {keys} having count(*) > 1
+        union
+        select {keys} from {beside} where ({keys}) in (select ({keys}) from checked where reason is null)""",
+        bounds,
+    )
+    is_suspect = f"({keys}) in (select ({keys}) from shared_keys)"
+    if specification.kind is Kind.USAGE:
+        connection.execute(f"""
+            create or replace temp table shared_sandboxes as
+            with owners as (
+                select sandbox_id, min(user_id) as least, max(user_id) as greatest
+                from checked where reason is null group by sandbox_id
+            ),
+            owners_before as (
+                select sandbox_id, min(user_id) as user_id
+                from {_history(home, specification)}
+                where sandbox_id in (select sandbox_id from owners)
+                group by sandbox_id
+            )
+            select owners.sandbox_id
+            from owners left join owners_before on owners.sandbox_id = owners_before.sandbox_id
+            where owners.least <> owners.greatest or owners_before.user_id <> owners.least""")
+        is_suspect += " or sandbox_id in (select sandbox_id from shared_sandboxes)"
+    connection.execute(f"create or replace temp table suspects as select * from checked where reason is null and ({is_suspect})")
+
+
 def _history(home: Home, specification: Specification) -> str:
     return parquet_files(home.raw / specification.collection, "**", "*.parquet")
+
+
+def _history_beside(
+    connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification, table: str
+) -> tuple[str, dict[str, Any]]:
+    """What landed before and may share a key with a table's rows: a query, and its parameters.
+
+    Keys out of the table's range are passed over by what the files say of themselves, unread. Where ids grow with time, as
+    UUIDv7, ULID and counters do, that is nearly all of history.
+    """
+    first = specification.key[0]
+    ((least, greatest),) = connection.execute(f"select min({first}), max({first}) from {table}").fetchall()
+    history = f"(select * from {_history(home, specification)} where {first} between $least and $greatest)"
+    return history, {"least": least, "greatest": greatest}
 
 
 def _content(specification: Specification, of: str) -> str:
@@ -34,17 +86,19 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
     """A row repeats, or corrects, the latest before it with the same key."""
     keys = ", ".join(specification.key)
     files = parquet_files(home.raw / "landed_files", "*.parquet")
-    connection.execute(f"""
+    history, bounds = _history_beside(connection, home, specification, "suspects")
+    connection.execute(
+        f"""
         create or replace temp table judged as
         with rows as (
             select files.landed_sequence, history.file_row, {_content(specification, "history")} as content, false as is_new,
                 {", ".join("history." + key for key in specification.key)}
-            from {_history(home, specification)} as history
+            from {history} as history
             inner join {files} as files on history.file_id = files.file_id
-            where ({keys}) in (select ({keys}) from checked where reason is null)
+            where ({keys}) in (select ({keys}) from suspects)
             union all
-            select null, file_row, {_content(specification, "checked")}, true, {keys}
-            from checked where reason is null
+            select null, file_row, {_content(specification, "suspects")}, true, {keys}
+            from suspects
         ),
         in_order as (
             select *, lag(content) over (partition by {keys} order by landed_sequence nulls last, file_row) as standing
@@ -54,57 +108,60 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             file_row,
             case when content is not distinct from standing then 'duplicate' else 'accepted' end as verdict,
             null::varchar as detail
-        from in_order where is_new""")
+        from in_order where is_new""",
+        bounds,
+    )
 
 
 def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """The first row of a key stands; the same again is a duplicate, anything else contradicts it."""
     (key,) = specification.key
-    history = _history(home, specification)
-    connection.execute(f"""
+    history, bounds = _history_beside(connection, home, specification, "suspects")
+    connection.execute(
+        f"""
         create or replace temp table standing_before as
         select {key} as key, {_content(specification, "history")} as content, file_id, file_row
         from {history} as history
-        where {key} in (select {key} from checked where reason is null)""")
+        where {key} in (select {key} from suspects)""",
+        bounds,
+    )
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
     if specification.kind is Kind.USAGE:
-        _find_strangers(connection, history)
+        _find_strangers(connection, _history(home, specification))
     connection.execute(f"""
         create or replace temp table firsts as
         select {key} as key, min(file_row) as file_row
-        from checked
+        from suspects
         where
-            reason is null
-            and {key} not in (select key from standing_before)
+            {key} not in (select key from standing_before)
             and file_row not in (select file_row from strangers)
         group by {key}""")
     connection.execute(f"""
         create or replace temp table judged as
         select
-            checked.file_row,
+            suspects.file_row,
             case
                 when strangers.file_row is not null then 'user_mismatch'
-                when firsts.file_row = checked.file_row then 'accepted'
-                when {_content(specification, "checked")} is not distinct from coalesce(before.content, first_rows.content)
+                when firsts.file_row = suspects.file_row then 'accepted'
+                when {_content(specification, "suspects")} is not distinct from coalesce(before.content, first_rows.content)
                     then 'duplicate'
                 else 'conflicting_duplicate'
             end as verdict,
             case
                 when strangers.file_row is not null then strangers.detail
-                when firsts.file_row is distinct from checked.file_row then
-                    '{key} ''' || left(checked.{key}, 200) || ''' has landed before with other content ('
+                when firsts.file_row is distinct from suspects.file_row then
+                    '{key} ''' || left(suspects.{key}, 200) || ''' has landed before with other content ('
                     || coalesce('file ' || left(before.file_id, 12) || ', row ' || before.file_row, 'row ' || firsts.file_row)
                     || '): the first stands. If this one is right, send it under an id of its own.'
             end as detail
-        from checked
-        left join strangers on checked.file_row = strangers.file_row
-        left join firsts on checked.{key} = firsts.key
-        left join standing_before as before on checked.{key} = before.key
+        from suspects
+        left join strangers on suspects.file_row = strangers.file_row
+        left join firsts on suspects.{key} = firsts.key
+        left join standing_before as before on suspects.{key} = before.key
         left join (
             select firsts.key, {_content(specification, "rows")} as content
-            from firsts inner join checked as rows on firsts.file_row = rows.file_row
-        ) as first_rows on checked.{key} = first_rows.key
-        where checked.reason is null""")
+            from firsts inner join suspects as rows on firsts.file_row = rows.file_row
+        ) as first_rows on suspects.{key} = first_rows.key""")
 
 
 def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None:
@@ -116,8 +173,8 @@ def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None
     connection.execute("""
         create or replace temp table newcomers as
         select file_row, event_id, sandbox_id, user_id
-        from checked
-        where reason is null and event_id not in (select key from standing_before)""")
+        from suspects
+        where event_id not in (select key from standing_before)""")
     connection.execute(f"""
         create or replace temp table owners_before as
         select sandbox_id, min(user_id) as user_id

@@ -1,36 +1,40 @@
-"""Reads a file's rows into the scratch database as text: one column a field, one row a row, whatever the format.
+"""A file's rows as a query: one column a field, one row a row, whatever the format.
 
 Text files are read as lines, so that each bad row is one row with its line number, and the good ones around it land.
-A CSV cell may be quoted and hold commas, but not a line break.
+A CSV cell may be quoted and hold commas, but not a line break. Fields come as text, but for those columns of Parquet that have
+the right type already: an instant or a number that was never text is not written out only to be read again.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import hashlib
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputFileError
 from pipeline.kinds import Kind
-from pipeline.landing.checks import parquet_files
-from pipeline.landing.specification import Field, Specification, Type
+from pipeline.landing.checks import Rows, parquet_files
+from pipeline.landing.specification import DECIMALS, Field, Specification, Type
 from pipeline.sql import quoted
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_BYTE_ORDER_MARK = "\ufeff"
+_BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
 @dataclass(frozen=True)
@@ -82,39 +86,56 @@ def _check_is_file(path: Path) -> None:
         raise InputFileError(path, "is a pipe or a device.", "Write its rows to a file, and land that.")
 
 
-def read_source(connection: duckdb.DuckDBPyConnection, source: Source, specification: Specification) -> None:
-    """Fill table `source_rows(file_row, raw_row, is_unreadable, <a text column a field>)`.
-
-    Raises InputFileError where the file cannot be read as a whole.
-    """
+@contextmanager
+def rows_of(connection: duckdb.DuckDBPyConnection, source: Source, specification: Specification) -> Iterator[Rows]:
+    """The file's rows, to be read by one query inside the block. Raises InputFileError where it cannot be read as a whole."""
     if source.format == "parquet":
-        _read_parquet(connection, source, specification)
+        rows = _parquet_rows(source, specification)
+        try:
+            yield rows
+        except duckdb.OutOfMemoryException:
+            raise
+        except duckdb.Error as error:
+            raise InputFileError(
+                source.path,
+                f"is no Parquet file that can be read to its end ({str(error).splitlines()[0]}).",
+                "Copy it again from where it comes from, and land it again.",
+            ) from error
+    elif source.format.startswith("jsonl"):
+        with _lines(connection, source):
+            yield Rows(_jsonl_query(specification))
+    else:
+        query = _csv_query(specification, _csv_header(source, specification))
+        with _lines(connection, source):
+            yield Rows(query)
+
+
+@contextmanager
+def raw_rows(connection: duckdb.DuckDBPyConnection, source: Source) -> Iterator[str]:
+    """A query for (file_row, raw_row), the rows as they came, to be read once inside the block: for the quarantine."""
+    if source.format == "parquet":
+        columns = ", ".join(f"{name} := {name}" for name in map(_name, pq.read_schema(source.path).names))
+        yield f"""
+            select file_row_number + 1 as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row
+            from {parquet_files(source.path)}"""
         return
+    with _lines(connection, source):
+        yield f"select file_row, coalesce({_WITHOUT_CARRIAGE_RETURN}, cast(no_text as varchar)) as raw_row from lines"
+
+
+@contextmanager
+def _lines(connection: duckdb.DuckDBPyConnection, source: Source) -> Iterator[None]:
+    """The file's lines as `lines(file_row, line, no_text)`, for one query. No UTF-8: it is in `no_text`, `line` is null."""
     failure: list[InputFileError] = []
-    lines = _line_batches(source, failure)
-    reader = pa.RecordBatchReader.from_batches(pa.schema({"file_row": pa.int64(), "line": pa.binary()}), lines)
-    connection.register("lines", reader)
+    connection.register("lines", pa.RecordBatchReader.from_batches(_LINES, _line_batches(source, failure)))
     try:
-        if source.format.startswith("jsonl"):
-            connection.execute(_jsonl_query(specification))
-        else:
-            connection.execute(_csv_query(specification, _csv_header(source, specification)))
+        yield
     except duckdb.Error:
         if failure:
             raise failure[0] from None
         raise
     finally:
         connection.unregister("lines")
-
-
-def raw_rows_query(source: Source) -> str:
-    """A query for (file_row, raw_row) of the rows as they came, for the quarantine."""
-    if source.format != "parquet":
-        return "select file_row, raw_row from source_rows"
-    columns = ", ".join(f"{name} := {name}" for name in map(_name, pq.read_schema(source.path).names))
-    return f"""
-        select file_row_number + 1 as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row
-        from {parquet_files(source.path)}"""
 
 
 def _open(source: Source) -> IO[bytes]:
@@ -127,6 +148,7 @@ def _line_batches(source: Source, failure: list[InputFileError]) -> Iterator[pa.
     carried = b""
     try:
         with _open(source) as stream:
+            carried = stream.read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
             while chunk := stream.read(_BLOCK_BYTES):
                 block = carried + chunk
                 end = block.rfind(b"\n")
@@ -161,27 +183,35 @@ def _unread(source: Source, error: Exception, row: int) -> InputFileError:
 
 def _numbered(block: bytes, first_row: int) -> pa.RecordBatch:
     lines = pc.split_pattern(pa.array([block], pa.binary()), b"\n").flatten()
-    rows = pa.array(range(first_row, first_row + len(lines)), pa.int64())
-    return pa.RecordBatch.from_arrays([rows, lines], names=["file_row", "line"])
+    rows = pa.array(np.arange(first_row, first_row + len(lines), dtype=np.int64))
+    try:
+        text, no_text = lines.cast(pa.string()), pa.nulls(len(lines), pa.binary())
+    except pa.ArrowInvalid:
+        # One line of the block, or more, is no UTF-8: only then is each looked at by itself.
+        values = lines.to_pylist()
+        text = pa.array([_decoded(value) for value in values], pa.string())
+        no_text = pa.array(
+            [value if known is None else None for value, known in zip(values, text.to_pylist(), strict=True)], pa.binary()
+        )
+    return pa.RecordBatch.from_arrays([rows, text, no_text], schema=_LINES)
 
 
-_DECODED = """
-decoded as (
-    select
-        file_row,
-        line,
-        case
-            when file_row = 1 then ltrim(try(decode(line)), chr(65279))
-            else try(decode(line))
-        end as text
-    from lines
-),
+def _decoded(line: bytes) -> str | None:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+_LINES = pa.schema({"file_row": pa.int64(), "line": pa.string(), "no_text": pa.binary()})
+_WITHOUT_CARRIAGE_RETURN = "case when ends_with(line, chr(13)) then rtrim(line, chr(13)) else line end"
+_STRIPPED = f"""
 stripped as (
-    select file_row, rtrim(text, chr(13)) as row, coalesce(row, cast(line as varchar)) as raw_row
-    from decoded
-    where text is null or trim(text, ' ' || chr(9) || chr(13)) <> ''
+    select file_row, {_WITHOUT_CARRIAGE_RETURN} as row
+    from lines
+    -- Lines of nothing but blanks are none. Whatever begins with a visible character is not one of them, which is soon seen.
+    where line is null or ascii(line) > 32 or trim(line, ' ' || chr(9) || chr(13)) <> ''
 )"""
-"""`row` is null where the line is no UTF-8; `raw_row` then shows its bytes."""
 
 
 def _first_of(places: Iterable[str]) -> str:
@@ -198,29 +228,33 @@ def _jsonl_query(specification: Specification) -> str:
     for field in specification.fields:
         found = [f"found[{place}]" for place, (name, _) in enumerate(paths, start=1) if name == field.name]
         columns.append(f"{_first_of(found)} as {_name(field.name)}")
-    wrong = [f"or json_type(document, {quoted('$.' + group)}) not in ('OBJECT', 'NULL')" for group in specification.groups]
+    # A key may be written with escapes; to parse each document once more only for the groups it may have is far less.
+    wrong = "".join(
+        f" when (contains(row, {quoted(group)}) or contains(row, '\\u'))"
+        f" and json_type(row, {quoted('$.' + group)}) not in ('OBJECT', 'NULL') then true"
+        for group in sorted(specification.groups)
+    )
     return f"""
-        create or replace temp table source_rows as
-        with {_DECODED},
-        documents as (
-            select file_row, raw_row, case when json_valid(row) and json_type(row) = 'OBJECT' then row end as document
-            from stripped
-        ),
+        with {_STRIPPED},
         parsed as (
             select
                 file_row,
-                raw_row,
-                coalesce(document is null {" ".join(wrong)}, false) as is_unreadable,
-                json_extract_string(document, [{listed}]) as found
-            from documents
+                row,
+                -- Null where the line is no JSON at all.
+                case when starts_with(ltrim(row, ' ' || chr(9)), '{{') then try(json_extract_string(row, [{listed}])) end as found
+            from stripped
         )
-        select file_row, raw_row, is_unreadable, {", ".join(columns)} from parsed"""
+        select
+            file_row,
+            case when found is null then true {wrong} else false end as is_unreadable,
+            {", ".join(columns)}
+        from parsed"""
 
 
 def _csv_header(source: Source, specification: Specification) -> list[str]:
     try:
         with _open(source) as stream:
-            first = stream.readline(1 << 20).decode("utf-8", errors="replace").lstrip(_BYTE_ORDER_MARK).rstrip("\r\n")
+            first = stream.readline(1 << 20).removeprefix(_BYTE_ORDER_MARK).decode("utf-8", errors="replace").rstrip("\r\n")
     except (EOFError, zlib.error, OSError) as error:
         raise _unread(source, error, row=1) from error
     try:
@@ -267,12 +301,10 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
         columns.append(f"{_first_of(f'cells[{place}]' for place in places)} as {_name(field.name)}")
     cell = '("(?:[^"]|"")*"|[^",]*),'
     return f"""
-        create or replace temp table source_rows as
-        with {_DECODED},
+        with {_STRIPPED},
         split as (
             select
                 file_row,
-                raw_row,
                 case
                     when not contains(row, '"') then string_split(row, ',')
                     when regexp_full_match(row || ',', '({cell})*') then list_transform(
@@ -288,13 +320,12 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
         )
         select
             file_row,
-            raw_row,
             coalesce(len(cells) <> {len(header)}, true) as is_unreadable,
             {", ".join(columns)}
         from split"""
 
 
-def _read_parquet(connection: duckdb.DuckDBPyConnection, source: Source, specification: Specification) -> None:
+def _parquet_rows(source: Source, specification: Specification) -> Rows:
     try:
         schema = pq.read_schema(source.path)
         names = schema.names
@@ -313,40 +344,62 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, source: Source, specifi
         )
     opaque = [column.name for column in schema if not (pa.types.is_struct(column.type) or pa.types.is_null(column.type))]
     _check_groups(source, specification, opaque)
-    columns = []
+    columns, typed = [], set()
     for field in specification.fields:
-        found = [text for path in (field.name, *field.paths) if (text := _parquet_text(schema, path, field))]
-        if field.is_required and not found:
+        places = [place for path in (field.name, *field.paths) if (place := _parquet_place(schema, path))]
+        if field.is_required and not places:
             raise InputFileError(
                 source.path,
                 f"has no column {field.name}; it has: {', '.join(names)}.",
                 "Write it with that column, and land it again.",
             )
-        columns.append(f"{_first_of(found)} as {_name(field.name)}")
-    try:
-        connection.execute(f"""
-            create or replace temp table source_rows as
-            select file_row_number + 1 as file_row, false as is_unreadable, {", ".join(columns)}
-            from {parquet_files(source.path)}""")
-    except duckdb.Error as error:
-        raise InputFileError(
-            source.path,
-            f"is no Parquet file that can be read to its end ({str(error).splitlines()[0]}).",
-            "Copy it again from where it comes from, and land it again.",
-        ) from error
+        if len(places) == 1 and _is_typed(field, places[0].type):
+            typed.add(field.name)
+            columns.append(f"{places[0].sql} as {_name(field.name)}")
+        else:
+            columns.append(f"{_first_of(place.as_text(field) for place in places)} as {_name(field.name)}")
+    query = (
+        f"select file_row_number + 1 as file_row, false as is_unreadable, {', '.join(columns)} from {parquet_files(source.path)}"
+    )
+    return Rows(query, frozenset(typed))
 
 
-def _parquet_text(schema: pa.Schema, path: str, field: Field) -> str | None:
-    """A column, or one inside a struct, as text; None where there is none."""
+@dataclass(frozen=True)
+class _Place:
+    """A column of a Parquet file, or one inside a struct."""
+
+    sql: str
+    type: pa.DataType
+
+    def as_text(self, field: Field) -> str:
+        if field.type is Type.JSON and pa.types.is_nested(self.type):
+            return f"cast(to_json({self.sql}) as varchar)"
+        return f"cast({self.sql} as varchar)"
+
+
+def _parquet_place(schema: pa.Schema, path: str) -> _Place | None:
     if path in schema.names:
-        column = f'"{path}"'
-        if field.type is Type.JSON and pa.types.is_nested(schema.field(path).type):
-            return f"cast(to_json({column}) as varchar)"
-        return f"cast({column} as varchar)"
+        return _Place(_name(path), schema.field(path).type)
     outer, _, inner = path.partition(".")
     if outer not in schema.names or not pa.types.is_struct(schema.field(outer).type):
         return None
-    return f'cast("{outer}"."{inner}" as varchar)' if schema.field(outer).type.get_field_index(inner) >= 0 else None
+    struct = schema.field(outer).type
+    place = struct.get_field_index(inner)
+    return _Place(f"{_name(outer)}.{_name(inner)}", struct.field(place).type) if place >= 0 else None
+
+
+def _is_typed(field: Field, type: pa.DataType) -> bool:
+    """Whether a column needs no reading, since its values are those that its text would be read as. No float is what it looks."""
+    if field.choices or field.default is not None:
+        return False
+    match field.type:
+        case Type.INSTANT:
+            return bool(pa.types.is_timestamp(type)) and type.unit != "ns"
+        case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
+            return bool(pa.types.is_integer(type)) or (pa.types.is_decimal128(type) and 0 <= type.scale <= DECIMALS)
+        case Type.INTEGER:
+            return bool(pa.types.is_integer(type))
+    return False
 
 
 def _name(column: str) -> str:

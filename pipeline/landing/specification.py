@@ -13,8 +13,12 @@ RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
 QUANTITY_BOUND = 1_000_000_000
 """The sanity bound on a quantity that one event carries, tokens for example."""
+DECIMALS = 6
+"""The digits after the point that a resource, a quantity or an amount may have."""
 AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
+BYTES_BOUND = 2**50
+"""The sanity bound on memory: about as much as RESOURCE_BOUND, in bytes."""
 
 
 class Type(StrEnum):
@@ -26,6 +30,9 @@ class Type(StrEnum):
     QUANTITY = "quantity"
     AMOUNT = "amount"
     INTEGER = "integer"
+    PERCENT = "percent"
+    """A reading from 0 to 100, rounded to 6 decimals: an instrument may say more than it knows."""
+    BYTES = "bytes"
     JSON = "json"
 
 
@@ -70,6 +77,8 @@ class Specification:
     """Of two rows with one key and other content: whether the later corrects the earlier, or contradicts it."""
     instant: str | None
     """The column that says when."""
+    partition: str | None = None
+    """For what grows without end: the folders of its days, as in event_date=2026-11-01/. Files there are sorted by sandbox."""
 
     @property
     def columns(self) -> list[str]:
@@ -81,11 +90,12 @@ class Specification:
         return {path.partition(".")[0] for field in self.fields for path in field.paths if "." in path}
 
 
-_EVENT_TYPES = {
+EVENT_TYPES = {
     "sandbox_started": "SandboxStarted",
     "resources_updated": "ResourcesUpdated",
     "sandbox_stopped": "SandboxStopped",
 }
+"""What an event may be, as it is kept, and as it may also be spelled."""
 
 
 def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
@@ -106,7 +116,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
     fields: tuple[Field, ...]
     match kind:
         case Kind.USAGE:
-            types = [(spelling, snake) for snake, camel in _EVENT_TYPES.items() for spelling in (snake, camel)]
+            types = [(spelling, snake) for snake, camel in EVENT_TYPES.items() for spelling in (snake, camel)]
             fields = (
                 Field("event_id"),
                 Field("sandbox_id", is_required=True),
@@ -121,7 +131,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 _resource("gpu_count", came_later=True),
                 _resource("tokens", Type.QUANTITY, came_later=True),
             )
-            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at")
+            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date")
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
             fields = (
@@ -158,3 +168,11 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 ),
             )
             return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")
+        case Kind.METRICS:
+            fields = (
+                Field("sandbox_id", is_required=True, paths=("sandboxID",)),
+                Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True),
+                Field("cpu_used_pct", Type.PERCENT, is_required=True, paths=("cpuUsedPct",)),
+                Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),
+            )
+            return Specification(kind, "sandbox_metrics", fields, ("sandbox_id", "sampled_at"), True, "sampled_at", "sample_date")

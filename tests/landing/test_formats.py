@@ -10,11 +10,14 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.home import Home
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
@@ -355,6 +358,45 @@ def test_numbers_in_parquet_keep_the_value_they_were_written_with(tmp_path: Path
     assert [row["vcpu_count"] for row in events(Home(tmp_path / "home"))] == [Decimal("0.1")] * 4
 
 
+_INSTANTS = st.none() | st.datetimes(datetime(1969, 12, 31), datetime(2030, 1, 1)).map(lambda at: at.replace(microsecond=0))
+_WHOLE = st.none() | st.integers(-2, 3) | st.sampled_from([999_999, 1_000_000, 1_000_001, 2**62])
+_EXACT = st.none() | st.decimals(-2, 1_000_002, places=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(_INSTANTS, _WHOLE, _EXACT), min_size=1, max_size=8),
+    instant=st.sampled_from([pa.timestamp("s"), pa.timestamp("ms", tz="UTC"), pa.timestamp("us", tz="Asia/Kolkata")]),
+    exact=st.sampled_from([pa.decimal128(13, 6), pa.decimal128(38, 6)]),
+)
+def test_a_column_that_has_the_right_type_is_judged_as_its_text_would_be(
+    rows: list[tuple[datetime | None, int | None, Decimal | None]], instant: pa.DataType, exact: pa.DataType
+) -> None:
+    """Typed columns of Parquet are not read as text: the two ways must agree on every value, good or bad."""
+    at, whole, decimals = (list(column) for column in zip(*rows, strict=True))
+    same = {"event_id": [f"e{number}" for number in range(len(rows))], "sandbox_id": ["box"] * len(rows)}
+    same |= {"user_id": ["ada"] * len(rows), "event_type": ["sandbox_started"] * len(rows)}
+    typed = {
+        "timestamp": pa.array([value and value.replace(tzinfo=UTC) for value in at], pa.timestamp("us", tz="UTC")).cast(instant),
+        "vcpu_count": pa.array(whole, pa.int64()),
+        "memory_gb": pa.array(decimals, exact),
+    }
+    text = {
+        "timestamp": [value and value.isoformat() for value in at],
+        "vcpu_count": [None if value is None else str(value) for value in whole],
+        "memory_gb": [None if value is None else f"{value:f}" for value in decimals],
+    }
+    judged = []
+    with TemporaryDirectory() as folder:
+        for name, columns in (("typed", typed), ("text", text)):
+            path = Path(folder) / f"{name}.parquet"
+            pq.write_table(pa.table({**same, **columns}), path)
+            home = Home.open(Path(folder) / name)
+            land(home, path)
+            judged.append((events(home), [(row["file_row"], row["reason"]) for row in quarantined(home)]))
+    assert judged[0] == judged[1]
+
+
 def test_metadata_lands_from_every_type_that_can_hold_it(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     base = {"sandbox_id": ["box"], "user_id": ["ada"], "timestamp": ["2026-01-01T10:00:00Z"], "event_type": ["SandboxStarted"]}
@@ -397,9 +439,16 @@ def test_a_value_given_in_two_places_counts_from_the_first_that_has_one(tmp_path
 
 
 def test_an_offset_of_every_spelling_is_the_same_instant(tmp_path: Path) -> None:
+    """And an instant that names no zone is UTC, as all of them are."""
     home = Home.open(tmp_path / "home")
     ten = datetime(2026, 1, 1, 10, tzinfo=UTC)
-    texts = ["2026-01-01T10:00:00Z", "2026-01-01 10:00:00+00", "2026-01-01T10:00:00.000000000-00:00", "2026-01-01T05:00:00-0500"]
+    texts = [
+        "2026-01-01T10:00:00Z",
+        "2026-01-01T10:00:00",
+        "2026-01-01 10:00:00+00",
+        "2026-01-01T10:00:00.000000000-00:00",
+        "2026-01-01T05:00:00-0500",
+    ]
     texts += [ten.astimezone(timezone(timedelta(minutes=minutes))).isoformat() for minutes in (-1439, -210, 345, 1439)]
     land(home, write_lines(tmp_path / "a.jsonl", [event_line(None, timestamp=text) for text in texts]))
     (row,) = events(home)

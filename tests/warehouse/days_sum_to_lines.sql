@@ -4,16 +4,17 @@ with
 day_sums as (
 
     select
-        customer_id,
-        period,
-        currency,
-        plan_id,
-        meter_id,
-        rate_id,
-        sum(quantity) as quantity,
-        sum(amount) as amount
-    from {{ ref('due_usage_by_day') }}
-    group by customer_id, period, currency, plan_id, meter_id, rate_id
+        days.customer_id,
+        days.period,
+        days.currency,
+        days.plan_id,
+        days.meter_id,
+        days.rate_id,
+        sum(days.quantity) as quantity,
+        sum(days.amount) as amount
+    from {{ ref('due_usage_by_day') }} as days
+    {{ of_changed_months('days') }}
+    group by days.customer_id, days.period, days.currency, days.plan_id, days.meter_id, days.rate_id
 
 )
 
@@ -27,6 +28,7 @@ select
     day_sums.quantity as days_quantity,
     day_sums.amount as days_amount
 from {{ ref('due_lines') }} as lines
+{{ of_changed_months('lines', 'service_period') }}
 left join day_sums
     on
         lines.customer_id = day_sums.customer_id

@@ -46,10 +46,7 @@ priced_by_session as (
         priced.meter_id,
         sum(priced.quantity) as quantity
     from {{ ref('priced_segments') }} as priced
-    inner join {{ ref('changed_timelines') }} as changed
-        on
-            priced.sandbox_id = changed.sandbox_id
-            and priced.execution_id = changed.execution_id
+    {{ of_changed_timelines('priced') }}
     group by priced.session_id, priced.meter_id
 
 )

@@ -16,9 +16,6 @@ select
     sessions.duration_microseconds,
     segment_sums.duration_microseconds as segments_microseconds
 from {{ ref('sandbox_sessions') }} as sessions
-inner join {{ ref('changed_timelines') }} as changed
-    on
-        sessions.sandbox_id = changed.sandbox_id
-        and sessions.execution_id = changed.execution_id
+{{ of_changed_timelines('sessions') }}
 left join segment_sums on sessions.session_id = segment_sums.session_id
 where sessions.duration_microseconds <> coalesce(segment_sums.duration_microseconds, 0)

@@ -4,16 +4,17 @@ with
 in_order as (
 
     select
-        session_id,
-        sandbox_id,
-        execution_id,
-        started_at,
-        ended_at,
-        lag(ended_at) over (
-            partition by sandbox_id, execution_id
-            order by started_at, ended_at
+        sessions.session_id,
+        sessions.sandbox_id,
+        sessions.execution_id,
+        sessions.started_at,
+        sessions.ended_at,
+        lag(sessions.ended_at) over (
+            partition by sessions.sandbox_id, sessions.execution_id
+            order by sessions.started_at, sessions.ended_at
         ) as previous_ended_at
-    from {{ ref('sandbox_sessions') }}
+    from {{ ref('sandbox_sessions') }} as sessions
+    {{ of_changed_timelines('sessions') }}
 
 )
 

@@ -1,0 +1,87 @@
+{# What an engine needs besides expressions: names of types, seeds and contracts on Spark, and the promise that a session is exact. #}
+
+{# The names of types in the yml are DuckDB's; Spark has others for text and for instants with a time zone. #}
+{% macro engine_type(type) -%}
+    {{ return(adapter.dispatch('engine_type')(type)) }}
+{%- endmacro %}
+
+{% macro default__engine_type(type) -%}
+    {{ return(type) }}
+{%- endmacro %}
+
+{% macro spark__engine_type(type) -%}
+    {{ return({'varchar': 'string', 'timestamptz': 'timestamp_ltz', 'timestamp with time zone': 'timestamp_ltz'}.get(type, type)) }}
+{%- endmacro %}
+
+{# dbt's cast: of fixtures of unit tests, and of the types that a contract promises. #}
+{% macro spark__cast(field, type) -%}
+    cast({{ field }} as {{ spark__engine_type(type) }})
+{%- endmacro %}
+
+{% macro spark__safe_cast(field, type) -%}
+    cast({{ field }} as {{ spark__engine_type(type) }})
+{%- endmacro %}
+
+{# Seeds as text, cast to the types of their yml. dbt-spark's own way would make a null of an empty cell the word 'None'. #}
+{% macro spark__create_csv_table(model, agate_table) -%}
+    {%- set types = model['config'].get('column_types', {}) -%}
+    {%- set sql -%}
+        create table {{ this }} (
+            {%- for column in agate_table.column_names %}
+            {{ column }} {{ spark__engine_type(types[column]) }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        )
+    {%- endset -%}
+    {%- call statement('_') -%}{{ sql }}{%- endcall -%}
+    {{ return(sql) }}
+{%- endmacro %}
+
+{% macro spark__load_csv_rows(model, agate_table) -%}
+    {%- set types = model['config'].get('column_types', {}) -%}
+    {%- if agate_table.rows | length == 0 -%}{{ return('') }}{%- endif -%}
+    {%- set sql -%}
+        insert into {{ this }}
+        select
+            {%- for column in agate_table.column_names %}
+            cast({{ column }} as {{ spark__engine_type(types[column]) }}) as {{ column }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from values
+            {%- for row in agate_table.rows %}
+            (
+                {%- for cell in row -%}
+                {{ "null" if cell is none else "'" ~ (cell | string | replace("\\", "\\\\") | replace("'", "\\'")) ~ "'" }}
+                {{- ', ' if not loop.last }}
+                {%- endfor -%}
+            ){{ ',' if not loop.last }}
+            {%- endfor %}
+        as cells ({{ agate_table.column_names | join(', ') }})
+    {%- endset -%}
+    {%- do adapter.add_query(sql, abridge_sql_log=True) -%}
+    {{ return(sql) }}
+{%- endmacro %}
+
+{# Before anything is built: where overflow is no error, or a product loses digits, or an instant is not UTC, nothing is. #}
+{% macro require_exact_session() -%}
+    {%- if execute -%}{{ adapter.dispatch('require_exact_session')() }}{%- endif -%}
+{%- endmacro %}
+
+{% macro default__require_exact_session() -%}
+{%- endmacro %}
+
+{% macro spark__require_exact_session() -%}
+    {%- set needed = {
+        'spark.sql.ansi.enabled': 'true',
+        'spark.sql.decimalOperations.allowPrecisionLoss': 'false',
+        'spark.sql.session.timeZone': 'UTC',
+        'spark.sql.timestampType': 'TIMESTAMP_NTZ',
+    } -%}
+    {%- for setting, value in needed.items() -%}
+        {%- set found = run_query('set ' ~ setting).rows[0][1] -%}
+        {%- if found != value -%}
+            {{ exceptions.raise_compiler_error(
+                'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and amounts are exact with ' ~ value
+                ~ ' alone. Build with `python -m pipeline.spark`, which sees to it.'
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+{%- endmacro %}

@@ -1,0 +1,17 @@
+-- Billing rules, section 8: what the month had come to after each day, for customers with a limit on it.
+select
+    days.customer_id,
+    'monthly_spend' as limit_kind,
+    days.period,
+    cast(accounts.monthly_spend_limit_amount as decimal(38, 12)) as allowed,
+    cast(days.month_to_date_amount as decimal(38, 12)) as observed,
+    days.currency as unit,
+    -- A day's amount is known to have been reached when the day is over.
+    least(build.as_of, cast(days.spend_date as timestamp) + interval 1 day) as observed_at
+from {{ ref('spend_days') }} as days
+inner join {{ ref('customer_accounts') }} as accounts
+    on
+        days.customer_id = accounts.customer_id
+        and days.currency = accounts.currency
+cross join {{ ref('stg_build_inputs') }} as build
+where accounts.monthly_spend_limit_amount is not null and days.month_to_date_amount > 0

@@ -1,0 +1,21 @@
+select
+    customer_id,
+    sandbox_id,
+    usage_date,
+    currency,
+    billed_seconds,
+    sampled_minutes,
+    vcpu_seconds,
+    average_vcpus_used,
+    busy_vcpus_used,
+    peak_vcpus_used,
+    cpu_used_percent,
+    memory_gb_seconds,
+    average_memory_gb_used,
+    peak_memory_gb_used,
+    memory_used_percent,
+    fitting_vcpu_count,
+    fitting_memory_gb,
+    list_amount,
+    fitting_list_amount
+from {{ ref('sandbox_utilisation') }}

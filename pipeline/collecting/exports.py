@@ -1,0 +1,62 @@
+"""What a queue is exported to: files of JSON lines that grow, in a folder or in object storage."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import fsspec
+
+from pipeline.collecting.source import Collected, Source, open_source
+from pipeline.errors import BillhouseError
+from pipeline.home import Home
+from pipeline.kinds import Kind
+
+_ENDINGS = (".jsonl", ".ndjson", ".json")
+_HEAD_BYTES = 1024
+_BLOCK_BYTES = 8 << 20
+
+
+def collect_export(home: Home, address: str, *, name: str, kind: Kind = Kind.USAGE) -> Collected:
+    """Bring the lines that an export has more than the last time to the inbox, every one at least once.
+
+    `address` is a file or a folder, local or as fsspec names it (s3://bucket/events, where s3fs is installed). Of each file the
+    lines beyond the kept offset are read; a line without its end is still being written, and left for the next run. A file that
+    does not begin as it did is another one under an old name, and is read from its start. Raises BillhouseError.
+    """
+    with open_source(home, name, kind) as source:
+        try:
+            files, folder = fsspec.core.url_to_fs(address)
+            found = sorted(files.find(folder))
+        except (OSError, ValueError, ImportError) as error:
+            raise BillhouseError(f"{address} cannot be read ({error}).", "Check the address and the permissions.") from error
+        if not found:
+            raise BillhouseError(f"There is nothing at {address}.", "Check the address.")
+        positions: dict[str, Any] = source.position or {}
+        for path in found:
+            if path.endswith(_ENDINGS):
+                _read_on(source, files, path, positions)
+            else:
+                source.collected.skipped.append(path)
+    return source.collected
+
+
+def _read_on(source: Source, files: Any, path: str, positions: dict[str, Any]) -> None:
+    """Add the whole lines of one file beyond its offset."""
+    with files.open(path, "rb") as stream:
+        head = stream.read(_HEAD_BYTES)
+        known = positions.get(path, {"offset": 0, "head": _digest(b"")})
+        offset = known["offset"]
+        if _digest(head[:offset]) != known["head"] or files.size(path) < offset:
+            offset = 0
+        stream.seek(offset)
+        rest = b""
+        while block := stream.read(_BLOCK_BYTES):
+            *lines, rest = (rest + block).split(b"\n")
+            offset += sum(len(line) + 1 for line in lines)
+            positions[path] = {"offset": offset, "head": _digest(head[:offset])}
+            source.add((line for line in lines if line.strip()), positions)
+
+
+def _digest(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()

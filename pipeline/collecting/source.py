@@ -1,0 +1,122 @@
+"""A source that is being collected: its position, and the files that come of it.
+
+    <home>/collecting/<name>.json           where the next run goes on: {"files": 12, "position": ...}
+    <home>/inbox/<kind>/<name>-00000012.jsonl
+
+A file is renamed into the inbox first and the position after it. A kill between the two leaves a file that the next run writes
+anew, under the same name, with at least the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import BillhouseError, WrongUsageError
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+from pipeline.kinds import Kind
+
+ROWS_PER_FILE = 50_000
+"""So many rows, or a few more, wait in memory before they are written: what a kill makes a source tell again."""
+
+
+@dataclass
+class Collected:
+    """What a run of collecting brought."""
+
+    source: str
+    kind: Kind
+    rows: int = 0
+    files: list[Path] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Files of an export that are no JSON lines, and were left where they are."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "source": self.source,
+            "kind": str(self.kind),
+            "rows": self.rows,
+            "files": [str(path) for path in self.files],
+            "skipped": self.skipped,
+        }
+
+
+class Source:
+    """One source, held by one run at a time (`open_source`)."""
+
+    def __init__(self, home: Home, name: str, kind: Kind) -> None:
+        self._record = home.collecting / f"{name}.json"
+        self._inbox = home.inbox / kind
+        self._lines: list[bytes] = []
+        self._files, self.position = self._read()
+        self.collected = Collected(name, kind)
+
+    def add(self, lines: Iterable[bytes], position: Any) -> None:
+        """Rows as JSON, each a line, and where to go on once they are kept."""
+        self._lines += lines
+        self.position = position
+        if len(self._lines) >= ROWS_PER_FILE:
+            self.keep()
+
+    def keep(self) -> None:
+        """Put what was added into the inbox, and then the position after it on record."""
+        if self._lines:
+            self._files += 1
+            target = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
+            with replace_atomically(target) as path:
+                path.write_bytes(b"\n".join(self._lines) + b"\n")
+            self.collected.files.append(target)
+            self.collected.rows += len(self._lines)
+            self._lines = []
+        with replace_atomically(self._record) as path:
+            path.write_text(json.dumps({"files": self._files, "position": self.position}) + "\n", encoding="utf-8")
+
+    def _read(self) -> tuple[int, Any]:
+        try:
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+            return int(record["files"]), record["position"]
+        except FileNotFoundError:
+            return 0, None
+        except (KeyError, TypeError, ValueError) as error:
+            raise BillhouseError(
+                f"The position in {self._record} cannot be read.",
+                "Restore it from a back-up, or remove it to collect everything again: landing knows what has landed.",
+            ) from error
+
+
+@contextmanager
+def open_source(home: Home, name: str, kind: Kind) -> Iterator[Source]:
+    """Hold a source for this run; what was added is kept at its end, also where it fails.
+
+    Raises BillhouseError where another run holds it.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise WrongUsageError(f"'{name}' cannot name a source.", "Use small letters, digits, dots, dashes and underscores.")
+    for folder in (home.collecting, home.inbox / kind):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    lock = FileLock(home.collecting / f".{name}.lock", mode=0o600)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BillhouseError(f"Another command is collecting {name}.", "Wait until it is done.") from None
+    try:
+        for leftover in (home.inbox / kind).glob(f".{name}-{'[0-9]' * 8}.jsonl.*.tmp"):
+            leftover.unlink()
+        source = Source(home, name, kind)
+        try:
+            yield source
+        except BillhouseError:
+            source.keep()
+            raise
+        source.keep()
+    finally:
+        lock.release()

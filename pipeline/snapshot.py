@@ -1,0 +1,176 @@
+"""The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
+
+Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
+parts, by day or by month (config.meta.parts in models/reports). Its model notes down in the warehouse which build wrote a part
+last (`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipeline.files import replace_atomically
+from pipeline.home import Home
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report table, and how it is written."""
+
+    name: str
+    order_by: str
+    """A total order of its rows, so that the same rows give the same bytes."""
+    part: str | None
+    """The column whose day or month says which part a row is in; None: the report is written whole."""
+    unit: str
+    """What a part is: day or month."""
+
+    def rows_of(self, part: date) -> str:
+        """SQL that chooses a part's rows."""
+        return f"where {self.part} >= date '{part}' and {self.part} < date '{part}' + interval 1 {self.unit}"
+
+    def file_of(self, part: date) -> str:
+        """The name of a part's file, which says its day or month."""
+        return f"{part.isoformat()[: 10 if self.unit == 'day' else 7]}.parquet"
+
+
+def publish_snapshot(home: Home) -> dict[str, int]:
+    """Bring billing.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
+    scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
+    reports = _reports(home)
+    try:
+        if _can_be_kept(home):
+            shutil.copyfile(home.billing, scratch)
+        with duckdb.connect(str(scratch)) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
+            connection.execute("create schema if not exists billing")
+            connection.execute("create schema if not exists written")
+            connection.execute("create table if not exists written.parts (report varchar, part date, written_by varchar)")
+            rows = {}
+            for report in reports:
+                if report.part is None:
+                    _copy_table(connection, report)
+                    _write(connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+                else:
+                    _copy_parts(connection, report, home.marts / report.name)
+                rows[report.name] = _count(connection, report)
+            connection.execute(
+                "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
+            )
+            connection.execute("detach warehouse")
+            connection.execute("checkpoint")
+            _write_balances(connection, home.marts / "customer_balances.json")
+        scratch.chmod(0o440)
+        os.replace(scratch, home.billing)
+    finally:
+        scratch.unlink(missing_ok=True)
+    _remove_leftovers(home, reports)
+    return rows
+
+
+def _can_be_kept(home: Home) -> bool:
+    """Whether there is a copy, whole, that was written by parts."""
+    try:
+        with duckdb.connect(str(home.billing), read_only=True) as connection:
+            connection.execute("select count(*) from written.parts")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, report: Report) -> None:
+    rows = f"select * from warehouse.billing.{report.name} order by {report.order_by}"
+    connection.execute(f"create or replace table billing.{report.name} as {rows}")
+    described = connection.execute(
+        "select null as column_name, comment from duckdb_tables()"
+        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
+        " union all select column_name, comment from duckdb_columns()"
+        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table",
+        {"table": report.name},
+    ).fetchall()
+    for column, comment in described:
+        if comment is not None:
+            quoted = comment.replace("'", "''")
+            target = f"table billing.{report.name}" if column is None else f'column billing.{report.name}."{column}"'
+            connection.execute(f"comment on {target} is '{quoted}'")
+
+
+def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, folder: Path) -> None:
+    """The parts that are not as they were: in the table, and as files. All of them where none is."""
+    standing = _notes(connection, "written.parts", report)
+    found = _notes(connection, "warehouse.build_state.report_parts", report)
+    changed = sorted(part for part in standing.keys() | found.keys() if standing.get(part) != found.get(part))
+    if len(changed) >= len(found):
+        _copy_table(connection, report)
+    else:
+        for part in changed:
+            connection.execute(f"delete from billing.{report.name} {report.rows_of(part)}")
+            arriving = f"select * from warehouse.billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            connection.execute(f"insert into billing.{report.name} {arriving}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for part in sorted(found):
+        file = folder / report.file_of(part)
+        if part in changed or not file.exists() or file.stat().st_size == 0:
+            rows = f"select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            _write(connection, f"({rows})", file)
+
+
+def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: Report) -> Mapping[date, str]:
+    """Who wrote each part of a report last."""
+    return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
+
+
+def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    with replace_atomically(target, durably=False) as path:
+        connection.execute(f"copy {rows} to '{path}' (format parquet, compression zstd)")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, report: Report) -> int:
+    return int(connection.execute(f"select count(*) from billing.{report.name}").fetchall()[0][0])
+
+
+def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
+    result = connection.execute("select * from billing.customer_balances order by customer_id")
+    names = [column[0] for column in result.description]
+    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    as_of = next((balance["as_of"] for balance in customers.values()), None)
+    with replace_atomically(target) as path:
+        path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
+
+
+def _remove_leftovers(home: Home, reports: list[Report]) -> None:
+    """Files of reports, or of parts, that are no more."""
+    wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
+    with duckdb.connect(str(home.billing), read_only=True) as connection:
+        for report in reports:
+            if report.part is not None:
+                wanted |= {
+                    home.marts / report.name / report.file_of(part) for part in _notes(connection, "written.parts", report)
+                }
+    for file in home.marts.rglob("*.parquet"):
+        if file not in wanted:
+            file.unlink()
+
+
+def _reports(home: Home) -> list[Report]:
+    """The report tables by name, as config.meta in models/reports describes them."""
+    manifest = json.loads((home.path / ".dbt" / "target" / "manifest.json").read_text())
+    found = []
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "model" and node["schema"] == "billing":
+            meta: dict[str, Any] = node["config"]["meta"]
+            parts: dict[str, str] = meta.get("parts", {})
+            found.append(Report(node["alias"], meta["order_by"], parts.get("by"), parts.get("unit", "")))
+    return sorted(found, key=lambda report: report.name)
