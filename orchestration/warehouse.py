@@ -153,10 +153,9 @@ def _launched_at(context: dg.AssetExecutionContext) -> datetime:
 
 
 def _days_landed_since_the_last_build(home: Home) -> set[str]:
-    """Days of usage that files landed for since the reports were last replaced. Landing and building never overlap."""
+    """Days that files landed for since the reports were last replaced. Landing and building never overlap."""
     since = home.billing.stat().st_mtime if home.billing.exists() else 0.0
-    files = (home.raw / "usage_events").glob("event_date=*/*.parquet")
-    return {path.parent.name.removeprefix("event_date=") for path in files if path.stat().st_mtime > since}
+    return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 
 def _unique_id(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:
@@ -226,8 +225,10 @@ class _Facts:
         columns = [dg.TableColumn(name, type_, described.get(name)) for name, type_ in self._columns.get((schema, table), [])]
         facts["dagster/column_schema"] = dg.TableSchema(columns)
         if _layer(node) == "reports":
-            file = self._home.marts / f"{table}.parquet"
-            facts |= {"bytes": file.stat().st_size, "file": dg.MetadataValue.path(str(file))}
+            parts = self._home.marts / table  # a report that grows with time is a folder
+            files = list(parts.rglob("*.parquet")) if parts.is_dir() else [self._home.marts / f"{table}.parquet"]
+            place = parts if parts.is_dir() else files[0]
+            facts |= {"bytes": sum(file.stat().st_size for file in files), "files": dg.MetadataValue.path(str(place))}
             facts |= highlights(self._warehouse, table)
         return facts
 
