@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pipeline.home import Home
 from pipeline.kinds import Kind
 from tests.orchestration.serving import served
-from tests.support import event, prepare, query
+from tests.support import event, prepare, query, write_jsonl
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -77,6 +78,21 @@ def test_a_day_that_is_launched_in_the_ui_is_built_and_ends_green_with_its_check
     expect(page.get_by_text("Succeeded", exact=True)).to_have_count(CHECKS_OF_INVOICES)
     seen(page, "checks")
     assert query(home, "select sum(amount) > 0 as is_billed from usage_daily where usage_date = ?", DAY) == [{"is_billed": True}]
+
+
+def test_a_file_that_comes_into_the_inbox_is_landed_and_built_once_its_sensor_is_on(page: Page, home: Home) -> None:
+    page.goto("/locations/orchestration.definitions/sensors/land_from_inbox")
+    page.get_by_role("switch").first.click()
+    expect(page.get_by_text("Stop sensor").or_(page.get_by_role("switch", checked=True)).first).to_be_visible()
+    (home.inbox / "usage").mkdir(exist_ok=True)
+    rows = [event("start", f"{DAY}T12:00:00Z", sandbox="new"), event("stop", f"{DAY}T13:00:00Z", sandbox="new")]
+    write_jsonl(home.inbox / "new.jsonl", rows).rename(home.inbox / "usage" / "new.jsonl")
+    came, deadline = time.monotonic(), time.monotonic() + SECONDS_TO_BUILD
+    while query(home, "select count(*) as sessions from sessions where sandbox_id = 'new'") != [{"sessions": 1}]:
+        assert time.monotonic() < deadline, "nobody landed it"
+        time.sleep(1)
+    print(f"landed and built {time.monotonic() - came:.0f} s after it came")
+    seen(page, "sensor")
 
 
 def test_the_graph_reads_from_landing_to_the_months_end(page: Page) -> None:
