@@ -193,6 +193,8 @@ def _chosen(
 def raw_events_are_what_landed(home: BillhouseHome) -> dg.AssetCheckResult:
     """Reads all raw events, which a build does not."""
     problems = list(event_problems(home.home))
+    if problems:
+        keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(
         passed=not problems, metadata={"problems": markdown_table(["problem"], [[problem] for problem in problems])}
     )

@@ -124,14 +124,13 @@ def build_warehouse(context: dg.AssetExecutionContext, config: BuildConfig, home
 
 def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[Step]:
     """The steps that had to run: none where the standing build has all that this run was launched for."""
+    now = datetime.now(UTC)
     standing = last_build(home)
-    if config.as_of is not None:
-        as_of = parse_instant(config.as_of)
-    elif standing is not None and _launched_at(context) <= standing.as_of and is_current(home, standing.as_of):
+    is_later = config.as_of is None and standing is not None and _launched_at(context) <= standing.as_of <= now
+    if is_later and standing is not None and is_current(home, standing.as_of):
         context.log.info(f"Built already, as of {standing.as_of:%Y-%m-%d %H:%M:%S} UTC, after this run was launched.")
         return []
-    else:
-        as_of = datetime.now(UTC)
+    as_of = parse_instant(config.as_of) if config.as_of is not None else now
     told = monotonic()
 
     def follow(step: str, done: int, total: int) -> None:
