@@ -60,15 +60,17 @@ soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must suc
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish
 
-bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of the same files, with peak memory
-	@.venv/bin/python -m benchmarks.usage --rows 1000000 --peers
-	@.venv/bin/python -m benchmarks.usage --rows 10000000 --peers
-	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --peers
+bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of the same files, Polars and pandas, with peak memory
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
+	@.venv/bin/python -m benchmarks.usage --rows 1000000
+	@.venv/bin/python -m benchmarks.usage --rows 10000000
+	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle
+	@.venv/bin/python -m benchmarks.plot
 
 bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a second, peak memory
 	@.venv/bin/python -m benchmarks.landing
 
-bench-billion: $(READY) ## The same for a billion heartbeats; takes an hour or so, and 40 GB of disk
+bench-billion: $(READY) ## The same for a billion heartbeats over 300 days; takes two hours or so, and 20 GB of disk
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers
 
 check: $(READY) ## Check style and types

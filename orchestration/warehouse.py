@@ -79,6 +79,8 @@ def _told(test: Mapping[str, Any]) -> str:
     sentences = {
         "not_null": "Every row has one.",
         "unique": "No two rows have the same.",
+        "key": "Every row has one, and no two have the same.",
+        "key_on_changed_days": "Every row has one, and no two have the same, on the days that a build has changed.",
         "accepted_values": "No value but those that are known.",
         "relationships": "What it refers to is there.",
     }
