@@ -8,10 +8,12 @@ HOME_FOLDER ?= var
 SOAK ?= 3000
 SCHEDULES ?= 300
 READY = .venv/.ready
+SPARK_READY = .venv/.ready-spark
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak soak-publish bench-publish check format ui docs dictionary bench bench-landing bench-billion lock clean
+.PHONY: help setup setup-spark demo test parity soak soak-publish bench-publish check format ui docs dictionary bench bench-landing \
+	bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -29,11 +31,20 @@ $(READY): requirements.lock pyproject.toml
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv pipeline orchestration >/dev/null 2>&1 || true
 	@touch $(READY)
 
+setup-spark: $(SPARK_READY) ## Add what Spark needs to it, but for Java; half a gigabyte
+
+$(SPARK_READY): $(READY) requirements-spark.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-spark.lock
+	@touch $(SPARK_READY)
+
 demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the local Stripe emulator, export
 	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
 
 test: $(READY) ## Run the whole test suite
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
+
+parity: $(SPARK_READY) ## Build demo, grid and 200 random histories on DuckDB and on Spark, and compare every report to the last digit
+	@.venv/bin/python -m tests.parity
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
 	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \
@@ -81,6 +92,10 @@ dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' ym
 lock: $(READY) ## Resolve the dependencies anew
 	@.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	@# What Spark needs on top of that, and nothing else.
+	@.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-spark.lock
 
 clean: ## Remove what set-up and builds made; the home folder stays
 	@rm -rf .venv target logs .pytest_cache .mypy_cache .ruff_cache

@@ -1,5 +1,6 @@
 {# What `sandbox_minutes` and `sandbox_utilisation` take over from the last build. A day of samples is folded into minutes anew when a file
-   landed for it; a sandbox's day is set against what was billed anew when its minutes or its sessions are not what they were. #}
+   landed for it; a sandbox's day is set against what was billed anew when its minutes or its sessions are not what they were.
+   Kept in another schema than the events' `build_state`: both are begun at once, and of two that make a schema one fails. #}
 
 {# Samples as the staging layer names them, from whatever holds the raw ones. #}
 {% macro sandbox_metric_columns() -%}
@@ -57,7 +58,7 @@
 {%- endmacro %}
 
 {% macro folded_samples() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='folded_samples', type='table')) }}
+    {{ return(api.Relation.create(database=this.database, schema='sample_state', identifier='folded_samples', type='table')) }}
 {%- endmacro %}
 
 {# Before the fold: the minutes of days that are folded anew go. #}
@@ -65,8 +66,9 @@
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
         {%- if plan.starts_anew -%}
-            create or replace table build_state.folded_samples (file_id varchar, code_version varchar);
-            create or replace table build_state.refolded_days (sample_date date)
+            create schema if not exists sample_state;
+            create or replace table sample_state.folded_samples (file_id varchar, code_version varchar);
+            create or replace table sample_state.refolded_days (sample_date date)
         {%- elif plan.days -%}
             delete from {{ this }} where sample_date in (date '{{ plan.days | join("', date '") }}')
         {%- endif -%}
@@ -78,10 +80,10 @@
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
         {%- if plan.days -%}
-            insert into build_state.refolded_days values (date '{{ plan.days | join("'), (date '") }}');
-            insert into build_state.folded_samples
+            insert into sample_state.refolded_days values (date '{{ plan.days | join("'), (date '") }}');
+            insert into sample_state.folded_samples
             select file_id, (select code_version from {{ ref('stg_build_inputs') }}) from {{ ref('stg_landed_files') }}
-            where kind = 'metrics' and file_id not in (select file_id from build_state.folded_samples)
+            where kind = 'metrics' and file_id not in (select file_id from sample_state.folded_samples)
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -91,18 +93,18 @@
 {% macro forget_stale_utilisation() -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set starts_anew = utilisation_starts_anew() -%}
-        create or replace table build_state.stale_utilisation as
+        create or replace table sample_state.stale_utilisation as
         select distinct sandbox_id, sample_date from monitoring.sandbox_minutes
         {%- if not starts_anew %}
         where
-            sample_date in (select sample_date from build_state.refolded_days)
+            sample_date in (select sample_date from sample_state.refolded_days)
             or sandbox_id in (select sandbox_id from usage.changed_timelines)
             or sample_date >= cast({{ last_rated('as_of') }} as date);
         delete from {{ this }}
-        using build_state.stale_utilisation as stale
+        using sample_state.stale_utilisation as stale
         where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date
         {%- endif %};
-        delete from build_state.refolded_days
+        delete from sample_state.refolded_days
     {%- endif -%}
 {%- endmacro %}
 

@@ -49,12 +49,12 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: BillhouseHome) -> 
 
 
 @dg.run_failure_sensor(
-    name="failed_runs",
+    name="alert_on_failure",
     description="Keeps an alert of every run that fails, to be sent.",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
 )
-def failed_runs(context: dg.RunFailureSensorContext, home: BillhouseHome) -> None:
+def alert_on_failure(context: dg.RunFailureSensorContext, home: BillhouseHome) -> None:
     """One alert a job and UTC day, whatever fails how often. Not of sending itself: it could not be sent."""
     run = context.dagster_run
     if run.job_name == "send_alerts":

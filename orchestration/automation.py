@@ -1,11 +1,13 @@
 """When things happen: jobs, schedules and sensors. They decide; the assets do."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from orchestration.alerts import alert_deliveries, failed_runs
+from orchestration.alerts import alert_deliveries, alert_on_failure
 from orchestration.due import invoices_to_publish, month_to_close, month_to_export
 from orchestration.landing import land_inbox, raw_events_are_what_landed
 from orchestration.months import closed_invoices, ledger_is_as_written, month_export, published_invoices
@@ -19,8 +21,6 @@ from pipeline.settings import Settings
 from pipeline.stripe.mirror import newest_unmirrored_event
 
 _FROM_THE_START = Settings.load().automate
-_SCHEDULE = dg.DefaultScheduleStatus.RUNNING if _FROM_THE_START else dg.DefaultScheduleStatus.STOPPED
-_SENSOR = dg.DefaultSensorStatus.RUNNING if _FROM_THE_START else dg.DefaultSensorStatus.STOPPED
 
 land_and_build = dg.define_asset_job(
     "land_and_build",
@@ -61,6 +61,22 @@ audit = dg.define_asset_job(
 JOBS = [land_and_build, close_month, publish_month, export_month, mirror_stripe, send_alerts, audit]
 
 
+def _schedule(job: Any, cron: str) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
+    """A schedule in UTC that the UI describes in its function's own words."""
+    status = dg.DefaultScheduleStatus.RUNNING if _FROM_THE_START else dg.DefaultScheduleStatus.STOPPED
+    return lambda function: dg.schedule(
+        job=job, cron_schedule=cron, execution_timezone="UTC", description=function.__doc__, default_status=status
+    )(function)
+
+
+def _sensor(job: Any, *, every_seconds: int) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
+    """A sensor, likewise."""
+    status = dg.DefaultSensorStatus.RUNNING if _FROM_THE_START else dg.DefaultSensorStatus.STOPPED
+    return lambda function: dg.sensor(
+        job=job, minimum_interval_seconds=every_seconds, description=function.__doc__, default_status=status
+    )(function)
+
+
 def _is_waiting(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, job: str) -> bool:
     """Whether a run of the job waits for its turn already: it will find what there is then."""
     waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
@@ -71,7 +87,7 @@ def _hour(now: datetime) -> str:
     return f"{now:%Y-%m-%dT%H}"
 
 
-@dg.schedule(job=land_and_build, cron_schedule="0 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+@_schedule(land_and_build, "0 * * * *")
 def hourly_build(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Build every hour: what runs goes on costing, whether or not something landed."""
     if _is_waiting(context, land_and_build.name):
@@ -79,7 +95,7 @@ def hourly_build(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
     return dg.RunRequest(partition_key=today())
 
 
-@dg.schedule(job=close_month, cron_schedule="20 * * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+@_schedule(close_month, "20 * * * *")
 def close_after_grace(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
     """Close a month once its grace is over (BILLHOUSE_CLOSE_GRACE_HOURS) and a build knows all of it; each hour until it is."""
     month = month_to_close(home.home, datetime.now(UTC))
@@ -88,21 +104,21 @@ def close_after_grace(context: dg.ScheduleEvaluationContext, home: BillhouseHome
     return dg.RunRequest(partition_key=str(month))
 
 
-@dg.schedule(job=export_month, cron_schedule="0 5 * * *", execution_timezone="UTC", default_status=_SCHEDULE)
+@_schedule(export_month, "0 5 * * *")
 def daily_export(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
     """Export the latest closed month every day: what has been paid, and what Stripe has, is of that day."""
     month = month_to_export(home.home)
     return dg.RunRequest(partition_key=str(month)) if month is not None else dg.SkipReason("No month is closed.")
 
 
-@dg.schedule(job=audit, cron_schedule="30 3 * * 0", execution_timezone="UTC", default_status=_SCHEDULE)
+@_schedule(audit, "30 3 * * 0")
 def weekly_audit() -> dg.RunRequest:
     """Read everything that was ever written, once a week."""
     return dg.RunRequest()
 
 
-@dg.sensor(job=land_and_build, minimum_interval_seconds=10, default_status=_SENSOR)
-def inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+@_sensor(land_and_build, every_seconds=10)
+def land_from_inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
     """Land and build within a minute of a file's coming."""
     found = inbox_digest(home.home)
     if found in ("", context.cursor):
@@ -112,8 +128,8 @@ def inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.Sensor
     return dg.SensorResult([dg.RunRequest(partition_key=today())], cursor=found)
 
 
-@dg.sensor(job=publish_month, minimum_interval_seconds=30, default_status=_SENSOR)
-def approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+@_sensor(publish_month, every_seconds=30)
+def publish_approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
     """Publish what has been approved; what could not be published is tried again each hour."""
     due = invoices_to_publish(home.home)
     if not due:
@@ -126,15 +142,15 @@ def approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.Sen
     )
 
 
-@dg.sensor(job=mirror_stripe, minimum_interval_seconds=60, default_status=_SENSOR)
-def stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+@_sensor(mirror_stripe, every_seconds=60)
+def mirror_stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
     """Mirror Stripe when it tells of something new: a payment, a void invoice, a change made by hand."""
     event = newest_unmirrored_event(home.home, allow_live=Settings.load().stripe_live)
     return dg.RunRequest(run_key=event) if event is not None else dg.SkipReason("Stripe has no news.")
 
 
-@dg.sensor(job=send_alerts, minimum_interval_seconds=15, default_status=_SENSOR)
-def alerts_to_send(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+@_sensor(send_alerts, every_seconds=15)
+def send_waiting_alerts(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
     """Send alerts as they come; what a receiver did not take is tried again each hour."""
     waiting = waiting_alerts(home.home)
     if not waiting:
@@ -147,4 +163,4 @@ def _digest(parts: list[str]) -> str:
 
 
 SCHEDULES = [hourly_build, close_after_grace, daily_export, weekly_audit]
-SENSORS = [inbox, approved, stripe_changes, alerts_to_send, failed_runs]
+SENSORS = [land_from_inbox, publish_approved, mirror_stripe_changes, send_waiting_alerts, alert_on_failure]

@@ -30,6 +30,10 @@ def _is_number(value: Any) -> bool:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, Decimal) and value != round(value, 3):
+        return f"{value:,f}".rstrip("0")  # a quantity: all its digits, and no zeros behind them
+    if isinstance(value, Decimal):
+        return f"{round(value, 3):,f}"
     if _is_number(value):
         return f"{value:,}"
     return " ".join(str(value).split()).replace("|", "\\|")

@@ -1,5 +1,8 @@
 """The month's end, as assets: close, publish, export, one partition a calendar month."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import dagster as dg
 
 from orchestration.figures import markdown_table
@@ -11,10 +14,20 @@ from pipeline.ledger import close_period
 from pipeline.publishing import publish_and_refresh
 from pipeline.settings import Settings
 from pipeline.verify import verify_ledger
+from pipeline.warehouse import BuildFailedError
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
 TALKS_TO_THE_WORLD = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """10, 20 and 40 seconds, give or take. What is asked of Stripe and of receivers is tried again besides, request by request."""
+
+
+@contextmanager
+def no_use_in_trying_again() -> Iterator[None]:
+    """A check that failed fails again: no retry."""
+    try:
+        yield
+    except BuildFailedError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 class CloseConfig(dg.Config):
@@ -84,7 +97,8 @@ def published_invoices(context: dg.AssetExecutionContext, home: BillhouseHome) -
         raise dg.Failure(f"Nothing was published: {sound.problems[0]}", allow_retries=False)
     problems = []
     for month in asked_months(context):
-        published = publish_and_refresh(home.home, month, allow_live=Settings.load().stripe_live)
+        with no_use_in_trying_again():
+            published = publish_and_refresh(home.home, month, allow_live=Settings.load().stripe_live)
         problems += published.problems
         if published.counts["not_approved"]:
             context.log.warning(f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {month}")

@@ -26,8 +26,8 @@ def today() -> str:
 
 
 def asked_partitions(context: dg.AssetExecutionContext) -> list[str]:
-    """The partitions that a run was launched for, in order of time."""
-    return sorted(context.partition_keys)
+    """The partitions that a run was launched for, in order of time; none where only tables that are not cut were chosen."""
+    return sorted(context.partition_keys) if context.run.is_partitioned else []
 
 
 def asked_months(context: dg.AssetExecutionContext) -> list[BillingPeriod]:
@@ -43,9 +43,10 @@ def report_days(
     `facts` tells what to say of a day. Days before the first month are there all the same, and have no partition to show.
     """
     asked = asked_partitions(context)
-    for day in asked:
-        context.add_asset_metadata(facts(day), key, day)
-    yield dg.MaterializeResult(asset_key=key)
+    if key in context.selected_asset_keys:
+        for day in asked:
+            context.add_asset_metadata(facts(day), key, day)
+        yield dg.MaterializeResult(asset_key=key)
     for day in sorted(set(touched) - set(asked)):
         if day >= f"{_FIRST_MONTH}-01":
             context.log_event(dg.AssetMaterialization(key, partition=day, metadata=facts(day)))

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration.figures import markdown_table
-from orchestration.months import TALKS_TO_THE_WORLD, published_invoices
+from orchestration.months import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
 from orchestration.owners import BILLING
 from orchestration.resources import BillhouseHome
 from pipeline.publishing import sync_and_refresh
@@ -21,7 +21,8 @@ from pipeline.settings import Settings
 )
 def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
-    synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
+    with no_use_in_trying_again():
+        synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
     return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
 
 

@@ -25,6 +25,11 @@ run_coordinator:
   class: QueuedRunCoordinator
   config:
     dequeue_interval_seconds: 1
+# A run whose process is gone is failed: it would keep the others waiting.
+run_monitoring:
+  enabled: true
+  max_resume_run_attempts: 0
+  poll_interval_seconds: 30
 event_log_storage:
   module: orchestration.event_storage
   class: PatientSqliteEventLogStorage

@@ -79,6 +79,8 @@ def _told(test: Mapping[str, Any]) -> str:
     sentences = {
         "not_null": "Every row has one.",
         "unique": "No two rows have the same.",
+        "key": "Every row has one, and no two have the same.",
+        "key_on_changed_days": "Every row has one, and no two have the same, on the days that a build has changed.",
         "accepted_values": "No value but those that are known.",
         "relationships": "What it refers to is there.",
     }
@@ -171,7 +173,7 @@ def _checks(context: dg.AssetExecutionContext, steps: Mapping[str, Step], *, all
             continue
         if step is not None and step.status == "skipped":
             continue
-        facts = {} if step is None else {"seconds": round(step.seconds, 3), "dagster_dbt/failed_row_count": step.failures or 0}
+        facts = {} if step is None else {"seconds": round(step.seconds, 3), "rows_found_wrong": step.failures or 0}
         yield dg.AssetCheckResult(
             asset_key=spec.key.asset_key,
             check_name=spec.key.name,

@@ -30,6 +30,10 @@ RUN_ELSEWHERE = {
     ".venv/bin/billhouse invoices": "tests/test_ledger.py",
     ".venv/bin/billhouse --help": "tests/test_documented_commands.py",
     ".venv/bin/pre-commit install": ".pre-commit-config.yaml",
+    "export EVENTS_API_KEY=...": "tests/collecting/test_collect.py",
+    "billhouse collect --url https://api.example.com/v1/events --api-key-env EVENTS_API_KEY": "tests/collecting/test_collect.py",
+    "billhouse collect --export /srv/queue/events": "tests/collecting/test_collect.py",
+    "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/collecting/test_poll_metrics.py",
 }
 """Commands that a page shows and no guide runs, each with where it is run."""
 

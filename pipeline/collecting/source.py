@@ -109,7 +109,7 @@ def open_source(home: Home, name: str, kind: Kind) -> Iterator[Source]:
     except Timeout:
         raise BillhouseError(f"Another command is collecting {name}.", "Wait until it is done.") from None
     try:
-        for leftover in (home.inbox / kind).glob(f".{name}-*.tmp"):
+        for leftover in (home.inbox / kind).glob(f".{name}-{'[0-9]' * 8}.jsonl.*.tmp"):
             leftover.unlink()
         source = Source(home, name, kind)
         try:

@@ -2,101 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
 import pytest
 
+from orchestration.due import invoices_to_publish
+from pipeline.alerts import alert_states
 from pipeline.errors import BillhouseError
-from pipeline.home import HOME_VARIABLE, Home
-from pipeline.kinds import Kind
+from pipeline.home import Home
+from pipeline.ledger_files import closed_periods
+from pipeline.stripe.mirror import newest_unmirrored_event
+from tests.orchestration.jobs import build, in_home
 from tests.support import billhouse, event, query, write_jsonl
-
-
-@pytest.fixture(scope="module")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
-    """The project's definitions, loaded over an empty home of the module's own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("graph")))
-        from orchestration.definitions import definitions
-
-        yield definitions
-
-
-@pytest.fixture(scope="module")
-def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance that forgets."""
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
-
-
-@pytest.fixture(scope="module")
-def pressed(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory, parsed_project: Path
-) -> tuple[Home, dg.ExecuteInProcessResult]:
-    """A home with usage, a plan and a customer in its inbox, and the run that landed and built it."""
-    home = Home.open(tmp_path_factory.mktemp("pressed") / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
-    usage = [
-        event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
-        event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
-        "no json",
-    ]
-    rows: dict[Kind, list[Any]] = {
-        Kind.USAGE: usage,
-        Kind.SUBSCRIPTIONS: [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-08-16T00:00:00Z"}],
-        Kind.CUSTOMERS: [{"customer_id": "paula", "name": "Paula", "created_at": "2026-08-01T00:00:00Z"}],
-    }
-    for kind, records in rows.items():
-        (home.inbox / kind).mkdir(parents=True)
-        write_jsonl(home.inbox / kind / "file.jsonl", records)
-    return home, build(definitions, home, instance)
-
-
-@pytest.fixture
-def stocked(pressed: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
-    """A copy of that home, landed and built."""
-    shutil.copytree(pressed[0].path, tmp_path / "home")
-    return Home.open(tmp_path / "home")
-
-
-def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefinition:
-    """The job, over another home."""
-    from orchestration.resources import BillhouseHome
-
-    moved = dg.Definitions(
-        assets=definitions.assets,
-        asset_checks=definitions.asset_checks,
-        jobs=definitions.jobs,
-        resources={**(definitions.resources or {}), "home": BillhouseHome(path=str(home.path))},
-        executor=dg.in_process_executor,
-    )
-    return moved.resolve_job_def(job)
-
-
-def build(
-    definitions: dg.Definitions,
-    home: Home,
-    instance: dg.DagsterInstance,
-    *,
-    as_of: str | None = "2026-09-05T00:00:00Z",
-    days: tuple[str, str] = ("2026-08-20", "2026-08-20"),
-    chosen: list[dg.AssetKey] | None = None,
-    raise_on_error: bool = True,
-) -> dg.ExecuteInProcessResult:
-    """A run over a range of days, as the UI launches one."""
-    return in_home(definitions, home, "land_and_build").execute_in_process(
-        run_config={"ops": {"build_warehouse": {"config": {"as_of": as_of}}}} if as_of else {},
-        tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]},
-        asset_selection=chosen,
-        instance=instance,
-        raise_on_error=raise_on_error,
-    )
 
 
 def test_every_step_from_landing_to_export_is_an_asset_with_a_group_an_owner_and_a_description(
@@ -152,28 +72,91 @@ def test_a_press_of_the_button_lands_builds_and_shows_every_check(
     assert [row["total_amount"] for row in query(stocked, "from invoices where period = '2026-08'")]
 
 
+def test_a_range_of_days_is_built_by_one_run_with_one_dbt_call(pressed: tuple[Home, dg.ExecuteInProcessResult]) -> None:
+    assert days_made(pressed[1]) == {"2026-08-19", "2026-08-20", "2026-08-21"}
+    made = pressed[1].asset_materializations_for_node("build_warehouse")
+    (day,) = [event for event in made if event.asset_key.path[-1] == "usage_daily" and event.partition == "2026-08-20"]
+    assert day.metadata["dagster/partition_row_count"].value == 3
+    assert "data:image/png" in str(day.metadata["amount_by_day"].value)
+    (invoices,) = [event for event in made if event.asset_key == dg.AssetKey(["billing", "invoices"])]
+    assert invoices.metadata["bytes"].value == (pressed[0].marts / "invoices.parquet").stat().st_size
+    assert "| 2026-08 | draft | USD |" in str(invoices.metadata["by_month"].value)
+    schema = invoices.metadata["dagster/column_schema"].value
+    assert isinstance(schema, dg.TableSchema)
+    assert {column.name: (column.type, bool(column.description)) for column in schema.columns}["total_amount"] == (
+        "decimal(18,3)",
+        True,
+    )
+
+
+def days_made(run: dg.ExecuteInProcessResult, table: str = "usage_daily") -> set[str | None]:
+    """The days of a table that a run says it made."""
+    events = [
+        event.step_materialization_data.materialization
+        for event in run.filter_events(lambda event: event.is_step_materialization)
+    ]
+    return {event.partition for event in events if event.asset_key.path[-1] == table}
+
+
+def test_late_events_open_again_just_the_days_that_they_touch(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    late = [event("start", "2026-08-25T10:00:00Z", sandbox="q"), event("stop", "2026-08-25T11:00:00Z", sandbox="q")]
+    write_jsonl(stocked.inbox / "usage" / "late.jsonl", late)
+    run = build(definitions, stocked, instance, as_of="2026-09-05T12:00:00Z", days=("2026-09-05", "2026-09-05"))
+    assert days_made(run) == days_made(run, "usage_events") == {"2026-09-05", "2026-08-25"}
+    assert [path.name for path in (stocked.inbox / "usage").iterdir()] == [], "what has landed is set aside"
+
+
+def test_a_file_that_cannot_be_read_turns_a_check_red_and_stops_nothing(
+    definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
+) -> None:
+    (stocked.inbox / "usage" / "broken.parquet").write_bytes(b"no parquet")
+    run = in_home(definitions, stocked, "land_and_build").execute_in_process(
+        instance=instance, partition_key="2026-09-05", asset_selection=[dg.AssetKey(["raw", "landed_files"])]
+    )
+    assert run.success
+    assert [check.check_name for check in run.get_asset_check_evaluations() if not check.passed] == ["every_file_landed"]
+    assert (stocked.inbox / "usage" / "broken.parquet").exists()
+    assert [alert["kind"] for alert in alert_states(stocked)] == ["check_failed"]
+
+
 def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000"}')
-    for job in ("close_month", "publish_month"):
-        run = in_home(definitions, stocked, job).execute_in_process(partition_key="2026-08", instance=instance)
-        assert run.success
-    assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"published"}
+    def press(job: str, month: str | None = None) -> dg.ExecuteInProcessResult:
+        return in_home(definitions, stocked, job).execute_in_process(partition_key=month, instance=instance, raise_on_error=False)
+
+    closed = press("close_month", "2026-08")
+    assert closed.success
+    assert [check.check_name for check in closed.get_asset_check_evaluations() if check.passed] == ["ledger_is_as_written"]
     assert (stocked.exports / "2026-08" / "billhouse-2026-08.xlsx").exists()
-    mirrored = in_home(definitions, stocked, "mirror_stripe").execute_in_process(instance=instance)
-    (check,) = mirrored.get_asset_check_evaluations()
+    assert invoices_to_publish(stocked) == {}, "nobody has approved anything"
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000"}')
+    ((month, (invoice,)),) = invoices_to_publish(stocked).items()
+
+    lines = stocked.closes / "2026-08" / "invoice_lines.parquet"
+    written = lines.read_bytes()
+    lines.chmod(0o600)
+    lines.write_bytes(written[:-1])
+    assert not press("publish_month", str(month)).success, "a ledger that was changed publishes nothing"
+    assert invoices_to_publish(stocked) == {month: [invoice]}
+    lines.write_bytes(written)
+
+    assert press("publish_month", str(month)).success
+    assert invoices_to_publish(stocked) == {}
+    assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"published"}
+
+    assert newest_unmirrored_event(stocked) is not None
+    (check,) = press("mirror_stripe").get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("stripe_agrees", True)
+    assert newest_unmirrored_event(stocked) is None
     assert {row["status"] for row in query(stocked, "from invoices where period = '2026-08'")} == {"open"}
     with sqlite3.connect(stocked.stripe_emulator) as stripe:
         stripe.execute("delete from objects where kind = 'invoice'")
-    mirror_everything(stocked)
-    (check,) = in_home(definitions, stocked, "mirror_stripe").execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert billhouse(stocked.path, "sync-stripe", "--full").code == 0
+    (check,) = press("mirror_stripe").get_asset_check_evaluations()
     assert not check.passed
-
-
-def mirror_everything(home: Home) -> None:
-    assert billhouse(home.path, "sync-stripe", "--full").code == 0
 
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
@@ -183,17 +166,43 @@ def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, sto
         job.execute_in_process(partition_key="2026-08", instance=instance)
 
 
-def test_a_build_with_a_failed_check_leaves_the_reports_alone_and_closes_nothing(
+def test_nothing_is_reported_closed_or_published_past_a_failed_check_and_people_are_told(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
     before = stocked.billing.read_bytes()
     _spoil_the_landing_counts(stocked)
     run = build(definitions, stocked, instance, raise_on_error=False)
     assert not run.success
+    assert [check.check_name for check in run.get_asset_check_evaluations() if not check.passed] == ["landed_rows_add_up"]
+    assert run.asset_materializations_for_node("build_warehouse") == [], "what failed is not shown as made"
     assert stocked.billing.read_bytes() == before
-    closed = billhouse(stocked.path, "close", "2026-08")
-    assert closed.code == 1
-    assert "failed" in closed.stderr
+
+    _tell_of_failure(run, instance, stocked)
+    (alert,) = alert_states(stocked)
+    assert (alert["kind"], alert["state"]) == ("check_failed", "kept")
+    assert "landed_rows_add_up" in alert["text"]
+
+    for job in ("close_month", "publish_month"):
+        ended = in_home(definitions, stocked, job).execute_in_process(
+            partition_key="2026-08", instance=instance, raise_on_error=False
+        )
+        assert not ended.success
+        assert "landed_rows_add_up" in str(ended.get_step_failure_events()[0].step_failure_data.error)
+    assert closed_periods(stocked) == []
+
+
+def _tell_of_failure(run: dg.ExecuteInProcessResult, instance: dg.DagsterInstance, home: Home) -> None:
+    """What Dagster's daemon does when a run has failed."""
+    from orchestration.alerts import alert_on_failure
+    from orchestration.resources import BillhouseHome
+
+    context = dg.build_run_status_sensor_context(
+        sensor_name="alert_on_failure",
+        dagster_event=run.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=run.dagster_run,
+    ).for_run_failure()
+    alert_on_failure(context, home=BillhouseHome(path=str(home.path)))
 
 
 def _spoil_the_landing_counts(home: Home) -> None:

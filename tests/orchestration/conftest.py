@@ -1,0 +1,63 @@
+"""A built home, and the jobs to press in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipeline.home import HOME_VARIABLE, Home
+from pipeline.kinds import Kind
+from tests.orchestration.jobs import build
+from tests.support import event, write_jsonl
+
+
+@pytest.fixture(scope="session")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
+    """The project's definitions, loaded over an empty home of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("graph")))
+        from orchestration.definitions import definitions
+
+        yield definitions
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance that forgets."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture(scope="session")
+def pressed(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory, parsed_project: Path
+) -> tuple[Home, dg.ExecuteInProcessResult]:
+    """A home with usage, a plan and a customer in its inbox, and the run that landed and built it."""
+    home = Home.open(tmp_path_factory.mktemp("pressed") / "home")
+    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    usage = [
+        event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
+        event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
+        "no json",
+    ]
+    rows: dict[Kind, list[Any]] = {
+        Kind.USAGE: usage,
+        Kind.SUBSCRIPTIONS: [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-08-16T00:00:00Z"}],
+        Kind.CUSTOMERS: [{"customer_id": "paula", "name": "Paula", "created_at": "2026-08-01T00:00:00Z"}],
+    }
+    for kind, records in rows.items():
+        (home.inbox / kind).mkdir(parents=True)
+        write_jsonl(home.inbox / kind / "file.jsonl", records)
+    return home, build(definitions, home, instance, days=("2026-08-19", "2026-08-21"))
+
+
+@pytest.fixture
+def stocked(pressed: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
+    """A copy of that home, landed and built."""
+    shutil.copytree(pressed[0].path, tmp_path / "home")
+    return Home.open(tmp_path / "home")

@@ -1,0 +1,70 @@
+"""`make parity`: builds the demo, a computing grid's usage and 200 random histories on both engines, and compares every report.
+
+Prints how many rows each report had in each home, and ends with 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from pipeline.spark import build_on_spark, missing_for_spark
+from tests.parity.compare import Comparison, compare_reports
+from tests.parity.homes import Built, demo, grid, random_histories
+
+LEGS: dict[str, Callable[[Path], Built | None]] = {
+    "demo": demo,
+    "grid": grid,
+    "random-1": lambda folder: random_histories(folder, 1, 100),
+    "random-2": lambda folder: random_histories(folder, 2, 100),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
+    parser.add_argument("legs", nargs="*", help=f"of {', '.join(LEGS)}; all where none is named")
+    legs: list[str] = parser.parse_args().legs or list(LEGS)
+    if set(legs) - LEGS.keys():
+        parser.error(f"there are {', '.join(LEGS)}")
+    missing = missing_for_spark()
+    if missing is not None:
+        print(f"Spark cannot run here: {missing}.", file=sys.stderr)
+        return 1
+    found: dict[str, list[Comparison]] = {}
+    with tempfile.TemporaryDirectory(prefix="billhouse-parity-") as scratch:
+        for leg in legs:
+            started = monotonic()
+            built = LEGS[leg](Path(scratch) / leg)
+            if built is None:
+                print(f"{leg}: its data is not at hand, so it was left out", flush=True)
+                continue
+            on_duckdb = monotonic() - started
+            spark = build_on_spark(built.home, built.as_of, project=built.project, is_small=True)
+            assert spark.reports is not None
+            found[leg] = compare_reports(built.home, spark.reports)
+            print(
+                f"{leg}: as of {built.as_of:%Y-%m-%d}; made with DuckDB in {on_duckdb:.0f} s;"
+                f" {spark.steps} steps on Spark, checks included, in {spark.seconds:.0f} s",
+                flush=True,
+            )
+    print(f"\nRows of each report, equal on both engines unless it is told below, at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC:\n")
+    print(f"{'':24}" + "".join(f"{leg:>12}" for leg in found))
+    for row in zip(*found.values(), strict=True):
+        print(f"{row[0].table:24}" + "".join(f"{comparison.rows:>12,}" for comparison in row))
+    differences = [
+        f"{leg}, {comparison.table}: {difference}"
+        for leg, comparisons in found.items()
+        for comparison in comparisons
+        for difference in comparison.differences
+    ]
+    print("", *differences, sep="\n") if differences else print("\nNo difference.")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

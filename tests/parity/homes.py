@@ -1,0 +1,183 @@
+"""Homes to build on both engines: whatever a report can hold, some rows of it are in one of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from pipeline.alerts import OperationalAlert, raise_alert, send_alerts
+from pipeline.alerts.facts import DELIVERIES, record
+from pipeline.approvals import approve
+from pipeline.demo import run_demo
+from pipeline.demo_events import AS_OF
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.kinds import Kind
+from pipeline.landing import land_files
+from pipeline.ledger import close_period
+from pipeline.periods import BillingPeriod
+from pipeline.stripe.client import local_emulator
+from pipeline.stripe.credit_notes import issue_credit_note
+from pipeline.stripe.mirror import sync_stripe
+from pipeline.stripe.publications import read_publications
+from pipeline.stripe.publish import publish_period
+from pipeline.warehouse import build
+from tests.strategies import Batch, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
+from tests.support import query, write_jsonl
+from tests.test_real_grid_usage import DATA, FILES
+
+
+@dataclass(frozen=True)
+class Built:
+    """A home that DuckDB has built, and what Spark needs to build the same."""
+
+    home: Home
+    as_of: datetime
+    project: Path = PROJECT_ROOT
+
+
+def demo(folder: Path) -> Built:
+    """The demo's month and a half, with the life of its invoices in Stripe."""
+    home = Home.open(folder / "home")
+    run_demo(home, as_json=True)
+    live_in_stripe(home, AS_OF, folder)
+    return Built(home, AS_OF)
+
+
+def grid(folder: Path) -> Built | None:
+    """Eleven days of a computing grid, one of two months closed; None where the data is not at hand."""
+    if not DATA.is_dir():
+        return None
+    home, as_of = Home.open(folder / "home"), datetime(2006, 1, 1, tzinfo=UTC)
+    land_files(home, [DATA / name for name in FILES])
+    build(home, as_of)
+    close_period(home, BillingPeriod(2005, 11))
+    _land_samples(home, folder)
+    build(home, as_of)
+    return Built(home, as_of)
+
+
+def random_histories(folder: Path, seed: int, customers: int) -> Built:
+    """Random histories and a random price book; the first month is closed before the last third of the events lands."""
+    batch = random_batch(Random(seed), customers)
+    project = project_of(batch, folder)
+    home = Home.open(folder / "home")
+    parts = to_jsonl_parts(batch, folder / "events", 3)
+    _land_records(home, batch, folder / "records", project)
+    land_files(home, parts[:2], seeds=project / "seeds")
+    build(home, batch.as_of, project=project)
+    for period in _months_over(home, batch.as_of)[:1]:
+        close_period(home, period, force=True, project=project)
+    land_files(home, parts[2:], seeds=project / "seeds")
+    _land_samples(home, folder)
+    build(home, batch.as_of, project=project)
+    return Built(home, batch.as_of, project)
+
+
+def small(home: Home, folder: Path) -> Built:
+    """A few random histories at today's prices, of which some were on Pro in their first month; it is closed, and in Stripe."""
+    batch = random_batch(Random(128), 14, vary_prices=False)
+    _land_records(home, batch, folder / "records", PROJECT_ROOT)
+    land_files(home, to_jsonl_parts(batch, folder / "events", 2))
+    build(home, batch.as_of)
+    for period in _months_over(home, batch.as_of)[:1]:
+        close_period(home, period, force=True)
+        approve(home, period, everything=True, by="parity")
+        with local_emulator(home) as stripe:
+            assert publish_period(home, period, client=stripe).problems == []
+    live_in_stripe(home, batch.as_of, folder)
+    return Built(home, batch.as_of)
+
+
+def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
+    """Invoices are paid, voided, written off, edited and credited; alerts are raised and sent; then all is built again."""
+    fates: tuple[Callable[[Any, str], Any], ...] = (
+        lambda invoices, id: invoices.pay(id),
+        lambda invoices, id: invoices.void_invoice(id),
+        lambda invoices, id: invoices.mark_uncollectible(id),
+        lambda invoices, id: invoices.update(id, {"metadata": {"billhouse_content_hash": "by hand"}}),
+    )
+    *others, largest = sorted(read_publications(home).to_pylist(), key=lambda row: (row["total_amount"], row["invoice_id"]))
+    with local_emulator(home) as stripe:
+        for invoice, fate in zip(others, fates, strict=False):
+            fate(stripe.client.v1.invoices, invoice["stripe_invoice_id"])
+        sync_stripe(home, client=stripe)
+        _put_on_hobby(home, largest["invoice_id"], folder)
+        issue_credit_note(home, largest["invoice_id"], by="parity", memo="It's 100 % ours", client=stripe)
+        sync_stripe(home, client=stripe)
+    _land_samples(home, folder)
+    _alert(home, as_of)
+    build(home, as_of)
+
+
+def _put_on_hobby(home: Home, invoice_id: str, folder: Path) -> None:
+    """It turns out that the customer was on hobby all along: what it was billed for its plan is not due."""
+    rows = query(
+        home,
+        "select customer_id, 'hobby' as plan_id, strftime(starts_at, '%Y-%m-%dT%H:%M:%S.%fZ') as effective_at from subscriptions"
+        " where customer_id in (select customer_id from invoices where invoice_id = ?)",
+        invoice_id,
+    )
+    land_files(home, [write_jsonl(folder / "on-hobby.jsonl", rows)], Kind.SUBSCRIPTIONS)
+
+
+def _alert(home: Home, as_of: datetime) -> None:
+    """Limits that were reached are kept; a failure is told on two channels, one of which took it at the second try."""
+    send_alerts(home, now=as_of)
+    failure = OperationalAlert("publish_failed", "publish 2024-01", 'Stripe said "no" & stayed there.')
+    alert_id = raise_alert(home, failure, ["webhook", "slack"], now=as_of)
+    for channel, outcome, attempts in (("webhook", "failed", 4), ("webhook", "delivered", 1), ("slack", "rejected", 1)):
+        delivery = {"alert_id": alert_id, "channel": channel, "outcome": outcome, "attempts": attempts}
+        record(home, DELIVERIES, [delivery | {"detail": "", "tried_at": as_of}])
+
+
+def _land_samples(home: Home, folder: Path) -> None:
+    """What some sandboxes used in the first minutes of their sessions; some samples twice in a minute, some corrected later."""
+    rows = query(
+        home,
+        """
+        select
+            sandbox_id,
+            strftime(started_at + to_seconds(23 * sample), '%Y-%m-%dT%H:%M:%S.%fZ') as timestamp,
+            cast((number * 7 + sample * 13) % 1000 as varchar) || '.125' as cpu_used_pct,
+            (number + sample * 7919) * 1000003 as mem_bytes
+        from
+            (select *, cast(epoch_us(started_at) // 1000000 % 9973 as bigint) as number from sessions),
+            range(12) as samples(sample)
+        where duration_microseconds > 60000000
+        order by started_at, session_id, sample
+        limit 4000""",
+    )
+    for number, part in enumerate((rows, [row | {"mem_bytes": 5} for row in rows[::5]])):
+        if part:
+            land_files(home, [write_jsonl(folder / f"samples-{number}.jsonl", part)], Kind.METRICS)
+
+
+def project_of(batch: Batch, folder: Path) -> Path:
+    """The dbt project with the batch's own price book."""
+    project = folder / "project"
+    project.mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
+        (project / name).symlink_to(PROJECT_ROOT / name)
+    shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
+    batch.price_book.write(PROJECT_ROOT / "seeds", project / "seeds")
+    return project
+
+
+def _land_records(home: Home, batch: Batch, folder: Path, project: Path) -> None:
+    folder.mkdir(parents=True)
+    _, subscriptions = to_jsonl(batch, folder)
+    customers, grants = records_to_jsonl(batch, folder)
+    for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
+        if path.stat().st_size:
+            land_files(home, [path], kind, seeds=project / "seeds")
+
+
+def _months_over(home: Home, as_of: datetime) -> list[BillingPeriod]:
+    """The months of drafts that have ended, in order."""
+    periods = [BillingPeriod.parse(row["period"]) for row in query(home, "select distinct period from invoices order by period")]
+    return [period for period in periods if period.end <= as_of]

@@ -1,0 +1,28 @@
+"""Spark builds from the same files what DuckDB builds. `make parity` does the same with more, and with all of dbt's checks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.home import Home
+from pipeline.spark import missing_for_spark
+from tests.parity.compare import compare_reports
+from tests.parity.homes import small
+
+MISSING = missing_for_spark()
+
+
+@pytest.mark.skipif(MISSING is not None, reason=f"Spark cannot run here: {MISSING}")
+def test_every_report_is_the_same_on_spark_to_the_last_digit(home: Home, tmp_path: Path) -> None:
+    built = small(home, tmp_path)
+    # In a process of its own, as anyone would, so that no Java outlives the test.
+    words = ["--home", str(home.path), "--as-of", built.as_of.isoformat(), "--small", "--no-checks"]
+    ran = subprocess.run([sys.executable, "-m", "pipeline.spark", *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    comparisons = compare_reports(home, home.path / "spark" / "warehouse" / "billing.db")
+    assert [found for found in comparisons if found.differences] == []
+    assert [found.table for found in comparisons if found.rows == 0] == []  # an empty table would prove nothing
