@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -110,5 +109,5 @@ def collect(
 
 def _name_of(address: str) -> str:
     """https://api.example.com/v1/events?limit=500 -> api.example.com-v1-events."""
-    parts = urlsplit(address)
-    return re.sub(r"[^a-z0-9._]+", "-", f"{parts.netloc}{parts.path}".lower()).strip("-._")[-60:] or "source"
+    place = re.sub(r"^[a-z0-9+]+://|[?#].*$", "", address.lower())
+    return re.sub(r"[^a-z0-9._]+", "-", place.rpartition("@")[2])[-60:].strip("-._") or "source"

@@ -82,25 +82,30 @@ def test_late_and_corrected_samples_change_the_days_they_are_of(home: Home, tmp_
 
 
 sizes = st.sampled_from([Decimal(size) for size in ("0", "0.5", "1", "2", "4", "8", "0.000001", "3.333333")])
-instants = st.integers(0, 6 * 60_000_000).map(lambda microseconds: START + timedelta(microseconds=microseconds))
+END = START + timedelta(minutes=45)
+instants = st.integers(0, 45 * 60_000_000).map(lambda microseconds: START + timedelta(microseconds=microseconds))
 rates = st.sampled_from([None, VCPU_RATE, Decimal("0.000001234567")])
 
 
 @st.composite
 def days_of_sandboxes(draw: st.DrawFn) -> tuple[list[Piece], list[Sample]]:
-    """A few minutes of some sandboxes, resized and stopped as it comes, and samples of them in the order of landing."""
+    """Part of an hour of some sandboxes, resized and stopped as it comes, and samples of them in the order of landing."""
     pieces: list[Piece] = []
     samples: list[Sample] = []
     for number in range(draw(st.integers(1, 4))):
         sandbox = f"box-{number}"
-        cuts = sorted(draw(st.lists(instants, min_size=2, max_size=6, unique=True)))
+        is_watched = draw(st.booleans())  # all along, minute by minute
+        cuts = sorted(draw(st.lists(instants, min_size=2, max_size=6, unique=True)) + [START, END][: 2 * is_watched])
         prices = draw(rates), draw(rates)
         for start, end in itertools.pairwise(cuts):
-            if draw(st.integers(0, 4)):
+            if is_watched or draw(st.integers(0, 4)):
                 pieces.append(Piece(sandbox, f"user-{number}", start, end, draw(sizes), draw(sizes), *prices))
         percents = st.decimals(0, 100, places=6) | st.sampled_from([Decimal(0), Decimal(25), Decimal(100)])
         bytes_used = st.integers(0, 8 * GB) | st.sampled_from([0, 1, GB // 2, GB // 2 + 1, 2**50])
-        samples += draw(st.lists(st.builds(Sample, st.just(sandbox), instants, percents, bytes_used), max_size=25))
+        samples += draw(st.lists(st.builds(Sample, st.just(sandbox), instants, percents, bytes_used), max_size=15))
+        levels = draw(st.lists(st.integers(0, 100).map(Decimal), min_size=21, max_size=45))
+        levels = levels if is_watched else []
+        samples += [Sample(sandbox, START + timedelta(minutes=at), level, GB) for at, level in enumerate(levels)]
     return pieces, draw(st.permutations(samples))
 
 
@@ -155,7 +160,7 @@ def fill(models: duckdb.DuckDBPyConnection, pieces: list[Piece], samples: list[S
 
 
 @settings(max_examples=40, deadline=None)
-@given(days_of_sandboxes(), instants.map(lambda instant: instant + timedelta(minutes=1)))
+@given(days_of_sandboxes(), st.just(END) | instants)
 def test_random_days_are_what_the_page_says(
     models: duckdb.DuckDBPyConnection, drawn: tuple[list[Piece], list[Sample]], as_of: datetime
 ) -> None:

@@ -31,17 +31,33 @@ periods_then as (
 
 changed_lines as (
 
-    (select * from lines_now except select * from lines_then)
+    select * from (
+        select * from lines_now
+        except
+        select * from lines_then
+    ) as come
     union all
-    (select * from lines_then except select * from lines_now)
+    select * from (
+        select * from lines_then
+        except
+        select * from lines_now
+    ) as gone
 
 ),
 
 changed_periods as (
 
-    (select * from periods_now except select * from periods_then)
+    select * from (
+        select * from periods_now
+        except
+        select * from periods_then
+    ) as come
     union all
-    (select * from periods_then except select * from periods_now)
+    select * from (
+        select * from periods_then
+        except
+        select * from periods_now
+    ) as gone
 
 ),
 

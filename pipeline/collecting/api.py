@@ -47,7 +47,7 @@ class Access:
     def shown(self) -> str:
         """The address for people, without what may be secret in it."""
         parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class Api:
@@ -162,9 +162,13 @@ class NotFoundError(BillhouseError):
 
 
 def _check_address(access: Access) -> None:
-    parts = urlsplit(access.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise WrongUsageError(f"'{access.shown}' is no address of an API.", "Write it with https://.")
+    try:
+        parts = urlsplit(access.url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        is_address = False
+    if not is_address:
+        raise WrongUsageError("What --url names is no address of an API.", "Write it as https://host/path.")
     if parts.username or parts.password:
         raise WrongUsageError(
             "The address holds a name or a password.", "Put the key into a variable, and name that with --api-key-env."
@@ -173,9 +177,9 @@ def _check_address(access: Access) -> None:
         raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(host: str | None) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
 

@@ -206,6 +206,8 @@ def test_no_key_goes_where_others_could_read_it(home: Home, api: FakeApi, monkey
     in_address = billhouse(home.path, "collect", "--url", f"https://{KEY}:@events.invalid/v1")
     assert (unencrypted.code, in_address.code) == (2, 2)
     assert KEY not in unencrypted.stderr + in_address.stderr
+    for address in ("events.invalid/v1", "ftp://events.invalid", "https://[::1", "https://events.invalid:port", "https://"):
+        assert billhouse(home.path, "collect", "--url", address).code == 2, address
 
     with serving() as elsewhere:
         link = {"Link": f'<{elsewhere.url}/steal>; rel="next"'}
