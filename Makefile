@@ -7,13 +7,14 @@ PYTHON ?= $(or $(shell for it in python3.13 python3.12 python3.11 python3 python
 HOME_FOLDER ?= var
 SOAK ?= 3000
 SCHEDULES ?= 300
+RUNS ?= 200
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test parity soak soak-publish bench-publish check format ui docs dictionary bench bench-landing \
-	bench-billion lock clean
+.PHONY: help setup setup-spark demo test parity soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
+	bench-landing bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -52,6 +53,9 @@ soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
 
 soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps (300); each invoice must be in Stripe once
 	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
+
+soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must succeed, one at a time, and nothing be lost
+	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest tests/orchestration/test_many_runs.py
 
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish

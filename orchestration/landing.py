@@ -15,11 +15,12 @@ from orchestration.partitions import report_days, usage_days
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.health import write_health
-from pipeline.home import Home
+from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inbox import set_aside, waiting_files
 from pipeline.kinds import Kind
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.collections import SCHEMAS
+from pipeline.landing.specification import specification
 from pipeline.verify_events import event_problems
 
 QUARANTINE_ALARM = 0.01
@@ -27,7 +28,8 @@ QUARANTINE_ALARM = 0.01
 
 _FILES_SHOWN = 50
 
-_COLLECTIONS = {kind: {Kind.USAGE: "usage_events", Kind.METRICS: "sandbox_metrics"}.get(kind, str(kind)) for kind in Kind}
+_SPECIFICATIONS = {kind: specification(kind, PROJECT_ROOT / "seeds") for kind in Kind}
+_CUT_BY_DAY = {spec.collection for spec in _SPECIFICATIONS.values() if spec.partition is not None}
 RAW_KEYS = {collection: dg.AssetKey(["raw", collection]) for collection in SCHEMAS}
 """The raw collections: of each kind of record, of what was not accepted, and of the files that landed."""
 
@@ -52,7 +54,7 @@ def _spec(collection: str) -> dg.AssetSpec:
         kinds={"parquet"},
         owners=[PLATFORM],
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
-        partitions_def=usage_days if collection == "usage_events" else None,
+        partitions_def=usage_days if collection in _CUT_BY_DAY else None,
     )
 
 
@@ -86,16 +88,17 @@ def land_inbox(
     opened = home.home
     landed = LandingSummary()
     results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
-    for kind in sorted(Kind, key=lambda kind: kind in (Kind.USAGE, Kind.METRICS)):  # customers are known before their events
+    # Customers are known before what grows with use.
+    for kind, spec in sorted(_SPECIFICATIONS.items(), key=lambda item: item[1].collection in _CUT_BY_DAY):
         started = monotonic()
         summary = _land(opened, kind)
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
         facts = _counts(summary) | {"seconds": round(monotonic() - started, 2)}
-        if kind is Kind.USAGE:
-            results += _usage(context, opened, summary, facts)
+        if spec.collection in _CUT_BY_DAY:
+            results += _by_day(context, opened, spec.collection, summary, facts)
         else:
-            results.append(dg.MaterializeResult(asset_key=RAW_KEYS[_COLLECTIONS[kind]], metadata=facts))
+            results.append(dg.MaterializeResult(asset_key=RAW_KEYS[spec.collection], metadata=facts))
     write_health(opened)
     results += [*_quarantine(landed), *_files(landed)]
     for problem in landed.problems:
@@ -113,20 +116,20 @@ def _land(home: Home, kind: Kind) -> LandingSummary:
     return summary
 
 
-def _usage(
-    context: dg.AssetExecutionContext, home: Home, summary: LandingSummary, facts: Mapping[str, Any]
+def _by_day(
+    context: dg.AssetExecutionContext, home: Home, collection: str, summary: LandingSummary, facts: Mapping[str, Any]
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """The days that new files have events of, each with its own rows."""
-    days = _days_of(home, {file.file_id for file in summary.files if not file.is_already_landed})
-    yield from report_days(context, RAW_KEYS["usage_events"], days, lambda day: {**facts, **days.get(day, {})})
+    """The days that new files have rows of, each with its own."""
+    days = _days_of(home, collection, {file.file_id for file in summary.files if not file.is_already_landed})
+    yield from report_days(context, RAW_KEYS[collection], days, lambda day: {**facts, **days.get(day, {})})
 
 
-def _days_of(home: Home, file_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """By day: the events of these files, as they lie in raw/usage_events/event_date=.../<file>.parquet."""
+def _days_of(home: Home, collection: str, file_ids: set[str]) -> dict[str, dict[str, Any]]:
+    """By day: the rows of these files, as they lie in raw/usage_events/event_date=.../<file>.parquet."""
     rows, sizes = Counter[str](), Counter[str]()
-    for path in (home.raw / "usage_events").glob("event_date=*/*.parquet"):
+    for path in (home.raw / collection).glob("*=*/*.parquet"):
         if path.stem in file_ids:
-            day = path.parent.name.removeprefix("event_date=")
+            day = path.parent.name.partition("=")[2]
             rows[day] += pq.read_metadata(path).num_rows
             sizes[day] += path.stat().st_size
     return {day: {"new_rows": rows[day], "new_bytes": sizes[day]} for day in rows}
@@ -190,6 +193,8 @@ def _chosen(
 def raw_events_are_what_landed(home: BillhouseHome) -> dg.AssetCheckResult:
     """Reads all raw events, which a build does not."""
     problems = list(event_problems(home.home))
+    if problems:
+        keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(
         passed=not problems, metadata={"problems": markdown_table(["problem"], [[problem] for problem in problems])}
     )

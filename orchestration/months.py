@@ -9,6 +9,7 @@ from orchestration.figures import markdown_table
 from orchestration.owners import BILLING, FINANCE
 from orchestration.partitions import asked_months, billing_months
 from orchestration.resources import BillhouseHome
+from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.exports import export_period
 from pipeline.ledger import close_period
 from pipeline.publishing import publish_and_refresh
@@ -66,6 +67,9 @@ def closed_invoices(context: dg.AssetExecutionContext, config: CloseConfig, home
 def ledger_is_as_written(home: BillhouseHome) -> dg.AssetCheckResult:
     """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
     result = verify_ledger(home.home, with_events=False)
+    if result.problems:
+        told = f"It is not as it was written. {result.problems[0]}"
+        keep_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
     return dg.AssetCheckResult(
         passed=not result.problems,
         metadata={

@@ -6,6 +6,7 @@ from orchestration.figures import markdown_table
 from orchestration.months import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
 from orchestration.owners import BILLING
 from orchestration.resources import BillhouseHome
+from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.publishing import sync_and_refresh
 from pipeline.reports import reconciliation
 from pipeline.settings import Settings
@@ -37,6 +38,9 @@ def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
         for row in result["sums"]
         for name in ("total", "paid", "open", "overdue")
     }
+    if result["differences"]:
+        told = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
+        keep_alert(home.home, OperationalAlert("drift", "Stripe", told))
     return dg.AssetCheckResult(
         passed=not result["differences"],
         metadata={"differences": len(result["differences"]), "table": markdown_table(columns, rows), **sums},

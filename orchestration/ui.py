@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from pipeline.errors import BillhouseError
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
@@ -45,9 +46,7 @@ nux:
 def serve(home: Home, port: int = 3000) -> None:
     """Serve the UI and its daemon on the loopback address until interrupted. Raises BillhouseError where the port is taken."""
     _refuse_taken(port)
-    instance = home.path / ".dagster"
-    instance.mkdir(mode=0o700, exist_ok=True)
-    (instance / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(instance / "history" / "runs"))))
+    instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
     command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", LOOPBACK, "-p", str(port)]
     command += ["--log-level", "warning"]
@@ -56,6 +55,21 @@ def serve(home: Home, port: int = 3000) -> None:
         subprocess.run(command, cwd=PROJECT_ROOT, env=variables, check=False)  # noqa: S603 - our own words only
     except KeyboardInterrupt:
         print("stopped")
+
+
+def prepare_instance(home: Home) -> Path:
+    """Make ready what Dagster keeps in a home; returns the folder."""
+    from dagster import DagsterInstance  # it takes a second to import
+
+    folder = home.path / ".dagster"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
+    # A pool that nobody has set a limit for gets the default one at the daemon's second look at the queue: the first would launch
+    # whatever waits.
+    with DagsterInstance.from_config(str(folder)) as instance:
+        instance.event_log_storage.set_concurrency_slots("warehouse", 1)
+        instance.event_log_storage.set_concurrency_slots("alerts", 1)
+    return folder
 
 
 def _refuse_taken(port: int) -> None:

@@ -126,14 +126,13 @@ def build_warehouse(context: dg.AssetExecutionContext, config: BuildConfig, home
 
 def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[Step]:
     """The steps that had to run: none where the standing build has all that this run was launched for."""
+    now = datetime.now(UTC)
     standing = last_build(home)
-    if config.as_of is not None:
-        as_of = parse_instant(config.as_of)
-    elif standing is not None and _launched_at(context) <= standing.as_of and is_current(home, standing.as_of):
+    is_later = config.as_of is None and standing is not None and _launched_at(context) <= standing.as_of <= now
+    if is_later and standing is not None and is_current(home, standing.as_of):
         context.log.info(f"Built already, as of {standing.as_of:%Y-%m-%d %H:%M:%S} UTC, after this run was launched.")
         return []
-    else:
-        as_of = datetime.now(UTC)
+    as_of = parse_instant(config.as_of) if config.as_of is not None else now
     told = monotonic()
 
     def follow(step: str, done: int, total: int) -> None:
@@ -155,10 +154,9 @@ def _launched_at(context: dg.AssetExecutionContext) -> datetime:
 
 
 def _days_landed_since_the_last_build(home: Home) -> set[str]:
-    """Days of usage that files landed for since the reports were last replaced. Landing and building never overlap."""
+    """Days that files landed for since the reports were last replaced. Landing and building never overlap."""
     since = home.billing.stat().st_mtime if home.billing.exists() else 0.0
-    files = (home.raw / "usage_events").glob("event_date=*/*.parquet")
-    return {path.parent.name.removeprefix("event_date=") for path in files if path.stat().st_mtime > since}
+    return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 
 def _unique_id(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:
@@ -228,8 +226,10 @@ class _Facts:
         columns = [dg.TableColumn(name, type_, described.get(name)) for name, type_ in self._columns.get((schema, table), [])]
         facts["dagster/column_schema"] = dg.TableSchema(columns)
         if _layer(node) == "reports":
-            file = self._home.marts / f"{table}.parquet"
-            facts |= {"bytes": file.stat().st_size, "file": dg.MetadataValue.path(str(file))}
+            parts = self._home.marts / table  # a report that grows with time is a folder
+            files = list(parts.rglob("*.parquet")) if parts.is_dir() else [self._home.marts / f"{table}.parquet"]
+            place = parts if parts.is_dir() else files[0]
+            facts |= {"bytes": sum(file.stat().st_size for file in files), "files": dg.MetadataValue.path(str(place))}
             facts |= highlights(self._warehouse, table)
         return facts
 

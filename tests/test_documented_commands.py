@@ -21,12 +21,21 @@ GUIDES = [*sorted((DOCS / "how-to").glob("*.md")), DOCS / "stripe.md", DOCS / "q
 PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+OPERATIONS = "tests/orchestration/test_operations.py"
 RUN_ELSEWHERE = {
     "make demo": "tests/test_demo.py",
     "make test": ".ci/run",
     "make check": ".ci/run",
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/test_against_reference.py",
+    'flock "$BILLHOUSE_HOME/.lock" tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox': OPERATIONS,
+    "mkdir -m 700 restored": OPERATIONS,
+    "tar -C restored -xpf backup.tar": OPERATIONS,
+    "billhouse --home restored verify": OPERATIONS,
+    "billhouse --home restored build --as-of 2026-09-05": OPERATIONS,
+    "make setup-spark": ".ci/run",
+    "make parity": "tests/parity/test_parity.py",
+    ".venv/bin/python -m pipeline.spark --home var": "tests/parity/test_parity.py",
     ".venv/bin/billhouse invoices": "tests/test_ledger.py",
     ".venv/bin/billhouse --help": "tests/test_documented_commands.py",
     ".venv/bin/pre-commit install": ".pre-commit-config.yaml",

@@ -157,6 +157,7 @@ def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
     assert billhouse(stocked.path, "sync-stripe", "--full").code == 0
     (check,) = press("mirror_stripe").get_asset_check_evaluations()
     assert not check.passed
+    assert alert_states(stocked)[0]["kind"] == "drift"
 
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:

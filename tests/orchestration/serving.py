@@ -1,0 +1,53 @@
+"""`billhouse ui`, as a person starts and stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from pipeline.home import PROJECT_ROOT, Home
+
+SECONDS_TO_SERVE = 180
+"""Far longer than it takes, for machines that are busy with other tests."""
+
+
+@contextmanager
+def served(home: Home) -> Iterator[str]:
+    """The address at which `billhouse ui` serves a home, with its daemon."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "ui", "--port", str(port)]
+    log = home.path.parent / "ui.log"
+    with log.open("wb") as output:
+        serving = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=output, stderr=output, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_it_answers(serving, f"{address}/server_info", log)
+        yield address
+    finally:
+        os.killpg(serving.pid, signal.SIGINT)
+        serving.wait(timeout=60)
+
+
+def _wait_until_it_answers(serving: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_SERVE
+    while time.monotonic() < deadline:
+        assert serving.poll() is None, log.read_text()
+        try:
+            with urlopen(address, timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.5)
+    pytest.fail(f"nothing served after {SECONDS_TO_SERVE} seconds:\n{log.read_text()}")

@@ -1,0 +1,91 @@
+"""What docs/operations.md and deploy/ say holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from dagster._core.instance.ref import InstanceRef
+
+from pipeline.home import PROJECT_ROOT, Home
+from tests.support import billhouse
+
+DEPLOY = PROJECT_ROOT / "deploy"
+PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the_byte(stocked: Home, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "billhouse").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.cli "$@"\n')
+    (tools / "billhouse").chmod(0o755)
+    commands = "".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+    known = {"PATH": os.pathsep.join([str(tools), os.environ["PATH"]]), "PYTHONPATH": str(PROJECT_ROOT)}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=tmp_path,
+        env=os.environ | known | {"BILLHOUSE_HOME": str(stocked.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert digests(tmp_path / "restored" / "marts") == digests(stocked.marts)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_instance_of_a_real_installation_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://dagster@127.0.0.1/dagster")
+    instance = InstanceRef.from_dir(str(DEPLOY))
+    assert instance.storage_data is not None
+    assert instance.storage_data.class_name == "DagsterPostgresStorage"
+    assert dict(instance.settings)["concurrency"] == {"pools": {"granularity": "run", "default_limit": 1}}
+
+
+def test_the_ui_of_this_machine_has_an_instance_that_loads(tmp_path: Path) -> None:
+    from orchestration.ui import prepare_instance
+
+    folder = prepare_instance(Home.open(tmp_path / "it's a home"))
+    instance = InstanceRef.from_dir(str(folder))
+    assert instance.event_storage_data is not None
+    assert instance.event_storage_data.class_name == "PatientSqliteEventLogStorage"
+    assert dict(instance.settings)["concurrency"] == {"pools": {"granularity": "run", "default_limit": 1}}
+
+
+def test_only_the_proxy_of_the_compose_file_can_be_reached_and_no_secret_is_in_it() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert set(services) == {"code", "daemon", "web", "proxy", "postgres"}
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    assert [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])] == ["code"]
+    for service in services.values():
+        given = {name: value for name, value in service["environment"].items() if "KEY" in name or "PASSWORD" in name}
+        assert [name for name, value in given.items() if not value.startswith("${")] == []
+    workspace = yaml.safe_load((DEPLOY / "workspace.yaml").read_text(encoding="utf-8"))
+    assert [it["grpc_server"]["host"] for it in workspace["load_from"]] == ["code"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
+@pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.stem)
+def test_the_systemd_units_are_sound(unit: Path, tmp_path: Path) -> None:
+    copy = tmp_path / unit.name
+    copy.write_text(re.sub(r"/opt/billhouse/.venv/bin/[\w-]+", shutil.which("true") or "", unit.read_text(encoding="utf-8")))
+    verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
+    assert [line for line in verified.stderr.splitlines() if unit.name in line] == []
+
+
+def test_every_figure_of_health_is_listed(tmp_path: Path) -> None:
+    printed = billhouse(tmp_path, "health").stdout
+    source = (PROJECT_ROOT / "pipeline" / "health.py").read_text(encoding="utf-8")
+    figures = set(re.findall(r"billhouse_\w+", source)) | set(re.findall(r"^# HELP (\w+)", printed, re.MULTILINE))
+    assert sorted(figure for figure in figures if f"`{figure}`" not in PAGE) == []
