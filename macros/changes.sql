@@ -12,15 +12,15 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Whether all of it has to be worked out anew, as `changed_timelines` has decided for this build. Engines that do not build on the last
-   build always do. #}
+{# Whether all of it has to be worked out anew, as `changed_timelines` has decided for this build; between builds, whether the last one
+   did, which is what the standing tables of changes hold. Engines that do not build on the last build always do. #}
 {% macro rates_from_scratch() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
     {%- set known = known_states() -%}
     {%- if 'rating_plan' in known -%}
         {{ return(run_query('select starts_anew from build_state.rating_plan').rows[0][0]) }}
     {%- endif -%}
-    {{ return(not has_rated(known)) }}
+    {{ return(not has_rated(known) or run_query('select started_anew from build_state.rated_state').rows[0][0]) }}
 {%- endmacro %}
 
 {# The decision: nothing can be taken over where the last build did not finish, where the fold has started anew since, or where the price
@@ -83,7 +83,12 @@
             create or replace table build_state.known_lines as select * from rating.due_lines;
             create or replace table build_state.known_price_periods as select * from rating.customer_price_periods;
             create or replace table build_state.rated_state as
-            select as_of, current_period, price_version, (select build_number from build_state.fold_state) as build_number
+            select
+                as_of,
+                current_period,
+                price_version,
+                (select build_number from build_state.fold_state) as build_number,
+                (select starts_anew from build_state.rating_plan) as started_anew
             from staging.stg_build_inputs;
             drop table if exists build_state.rating_plan
         {%- endif -%}

@@ -11,8 +11,12 @@
 {# Spark passes over files whose names begin with `_`, but for `_common_metadata`, which it takes the columns from. So it looks at
    that file, written before a build, and at the collection itself, in its folder or in folders by day. #}
 {% macro spark__landed(collection) -%}
-    {%- set home = env_var('BILLHOUSE_HOME', './var') -%}
-    parquet.`{{ home }}/{spark/columns/{{ collection }}/_common_metadata,{{ collection }}/*.parquet,{{ collection }}/*/*.parquet}`
+    parquet.`{{ spark_home() }}/{spark/columns/{{ collection }}/_common_metadata,{{ collection }}/*.parquet,{{ collection }}/*/*.parquet}`
+{%- endmacro %}
+
+{# The home as Spark's workers see it: the same path, or where it is kept for them in object storage. #}
+{% macro spark_home() -%}
+    {{ env_var('BILLHOUSE_SPARK_HOME', env_var('BILLHOUSE_HOME', './var')) }}
 {%- endmacro %}
 
 {# What a build is given. An engine has its own, so that it can build as of another instant than the other. #}
@@ -25,7 +29,7 @@
 {%- endmacro %}
 
 {% macro spark__build_inputs() -%}
-    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/spark/build/inputs.parquet`
+    parquet.`{{ spark_home() }}/spark/build/inputs.parquet`
 {%- endmacro %}
 
 {# One table of every close in the ledger: ledger/closes/<period>/<table>.parquet. The folder `_schema` holds zero-row files, so the
@@ -39,7 +43,7 @@
 {%- endmacro %}
 
 {% macro spark__ledger_table(table) -%}
-    parquet.`{{ env_var('BILLHOUSE_HOME', './var') }}/ledger/closes/*/{{ table }}.parquet`
+    parquet.`{{ spark_home() }}/ledger/closes/*/{{ table }}.parquet`
 {%- endmacro %}
 
 {# How many rows each raw file of usage has, by the file's id: from the files' footers where the engine can read them alone. #}

@@ -68,6 +68,9 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             connection.execute(
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
             )
+            connection.execute(
+                "comment on table written.parts is 'Which build wrote a part of a report last; for the next build.'"
+            )
             connection.execute("detach warehouse")
             connection.execute("checkpoint")
             _write_balances(connection, home.marts / "customer_balances.json")

@@ -30,3 +30,4 @@ from {{ ref('sandbox_sessions') }} as sessions
 {{ of_changed_timelines('sessions') }}
 inner join {{ ref('customer_accounts') }} as accounts on sessions.customer_id = accounts.customer_id
 left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id
+where {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}

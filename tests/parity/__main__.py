@@ -50,20 +50,17 @@ def main() -> int:
             print(
                 f"{leg}: as of {built.as_of:%Y-%m-%d}; made with DuckDB in {on_duckdb:.0f} s;"
                 f" {spark.steps} steps on Spark, checks included, in {spark.seconds:.0f} s",
+                *(f"  {one.table}: {difference}" for one in found[leg] for difference in one.differences),
+                sep="\n",
                 flush=True,
             )
-    print(f"\nRows of each report, equal on both engines unless it is told below, at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC:\n")
+    print(f"\nRows of each report, at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC:\n")
     print(f"{'':24}" + "".join(f"{leg:>12}" for leg in found))
     for row in zip(*found.values(), strict=True):
         print(f"{row[0].table:24}" + "".join(f"{comparison.rows:>12,}" for comparison in row))
-    differences = [
-        f"{leg}, {comparison.table}: {difference}"
-        for leg, comparisons in found.items()
-        for comparison in comparisons
-        for difference in comparison.differences
-    ]
-    print("", *differences, sep="\n") if differences else print("\nNo difference.")
-    return 1 if differences else 0
+    differs = any(one.differences for comparisons in found.values() for one in comparisons)
+    print("\nThe engines differ." if differs else "\nNo difference.")
+    return 1 if differs else 0
 
 
 if __name__ == "__main__":

@@ -101,13 +101,19 @@ def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
         lambda invoices, id: invoices.mark_uncollectible(id),
         lambda invoices, id: invoices.update(id, {"metadata": {"billhouse_content_hash": "by hand"}}),
     )
-    *others, largest = sorted(read_publications(home).to_pylist(), key=lambda row: (row["total_amount"], row["invoice_id"]))
+    published = sorted(read_publications(home).to_pylist(), key=lambda row: (row["total_amount"], row["invoice_id"]))
+    lines = (
+        "from invoice_lines inner join fees on rate_id = fee_id where line_type = 'fee' and contract_id is null and amount > 0"
+    )
+    on_a_plan_with_a_fee = {row["invoice_id"] for row in query(home, f"select distinct invoice_id {lines}")}
+    credited = [row for row in published if row["invoice_id"] in on_a_plan_with_a_fee][-1]["invoice_id"]
+    others = [row["stripe_invoice_id"] for row in published if row["invoice_id"] != credited]
     with local_emulator(home) as stripe:
-        for invoice, fate in zip(others, fates, strict=False):
-            fate(stripe.client.v1.invoices, invoice["stripe_invoice_id"])
+        for stripe_invoice_id, fate in zip(others, fates, strict=False):
+            fate(stripe.client.v1.invoices, stripe_invoice_id)
         sync_stripe(home, client=stripe)
-        _put_on_hobby(home, largest["invoice_id"], folder)
-        issue_credit_note(home, largest["invoice_id"], by="parity", memo="It's 100 % ours", client=stripe)
+        _put_on_hobby(home, credited, folder)
+        issue_credit_note(home, credited, by="parity", memo="It's 100 % ours", client=stripe)
         sync_stripe(home, client=stripe)
     _land_samples(home, folder)
     _alert(home, as_of)

@@ -8,12 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import BillhouseError
 from pipeline.home import Home
-from pipeline.spark import missing_for_spark
+from pipeline.spark import build_on_spark, missing_for_spark
 from tests.parity.compare import compare_reports
 from tests.parity.homes import small
 
 MISSING = missing_for_spark()
+
+
+def test_where_java_or_pyspark_is_missing_it_says_what_to_do(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    with pytest.raises(BillhouseError, match=r"install a JRE|make setup-spark"):
+        build_on_spark(home)
+
+
+@pytest.mark.skipif(MISSING is not None, reason=f"Spark cannot run here: {MISSING}")
+def test_a_home_whose_path_reads_as_a_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BillhouseError, match="as a pattern"):
+        build_on_spark(Home.open(tmp_path / "2026*"))
 
 
 @pytest.mark.skipif(MISSING is not None, reason=f"Spark cannot run here: {MISSING}")

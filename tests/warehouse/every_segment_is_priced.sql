@@ -47,6 +47,7 @@ priced_by_session as (
         sum(priced.quantity) as quantity
     from {{ ref('priced_segments') }} as priced
     {{ of_changed_timelines('priced') }}
+    where {{ may_touch_changed_days('priced.started_at', 'priced.ended_at') }}
     group by priced.session_id, priced.meter_id
 
 )

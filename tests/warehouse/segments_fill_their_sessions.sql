@@ -18,4 +18,6 @@ select
 from {{ ref('sandbox_sessions') }} as sessions
 {{ of_changed_timelines('sessions') }}
 left join segment_sums on sessions.session_id = segment_sums.session_id
-where sessions.duration_microseconds <> coalesce(segment_sums.duration_microseconds, 0)
+where
+    sessions.duration_microseconds <> coalesce(segment_sums.duration_microseconds, 0)
+    and {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}

@@ -15,6 +15,7 @@ in_order as (
         ) as previous_ended_at
     from {{ ref('sandbox_sessions') }} as sessions
     {{ of_changed_timelines('sessions') }}
+    where {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
 
 )
 
