@@ -161,10 +161,8 @@ def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
 
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
-    build(definitions, stocked, instance, as_of="2026-08-25T00:00:00Z")
-    job = in_home(definitions, stocked, "close_month")
-    with pytest.raises(BillhouseError, match="was not over"):
-        job.execute_in_process(partition_key="2026-08", instance=instance)
+    with pytest.raises(BillhouseError, match="2026-09 was not over at 2026-09-05"):
+        in_home(definitions, stocked, "close_month").execute_in_process(partition_key="2026-09", instance=instance)
 
 
 def test_nothing_is_reported_closed_or_published_past_a_failed_check_and_people_are_told(
