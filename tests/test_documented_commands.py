@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {
     "make check": ".ci/run",
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/test_against_reference.py",
+    "umask 077": OPERATIONS,
     'flock "$BILLHOUSE_HOME/.lock" tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox': OPERATIONS,
     "mkdir -m 700 restored": OPERATIONS,
     "tar -C restored -xpf backup.tar": OPERATIONS,
