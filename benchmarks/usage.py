@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -61,7 +62,7 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder / f"{arguments.shape}-{arguments.rows}-{arguments.days}"
     if arguments.step:
-        print(_STEPS[arguments.step](folder))
+        print(STEPS[arguments.step](folder))
         return
     missing = [peer for peer in arguments.peers if importlib.util.find_spec(peer) is None]
     if missing:
@@ -273,7 +274,7 @@ _TITLES = {
     "day_build": "one more day: build",
 }
 
-_STEPS = {
+STEPS: dict[str, Callable[[Path], str]] = {
     "scan": _scan,
     "scan_last_day": _scan_last_day,
     "build": _build,

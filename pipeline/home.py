@@ -7,7 +7,7 @@ ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/
                  alerts/, alert_deliveries/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
-marts/           the same report tables as Parquet
+marts/           the same report tables as Parquet; those that grow with time in folders, a file a day or month
 collecting/      how far each source has been collected: a file a source
 health/          figures for monitoring
 docs/            dbt's pages on the models

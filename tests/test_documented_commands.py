@@ -22,6 +22,7 @@ PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" /
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 OPERATIONS = "tests/orchestration/test_operations.py"
+BENCHMARKS = "tests/test_benchmarks.py"
 RUN_ELSEWHERE = {
     "make demo": "tests/test_demo.py",
     "make test": ".ci/run",
@@ -29,6 +30,10 @@ RUN_ELSEWHERE = {
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/test_against_reference.py",
     "umask 077": OPERATIONS,
+    "make bench-billion": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --more-days 3 --peers polars": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 100000000 --days 300 --peers": BENCHMARKS,
     'flock "$BILLHOUSE_HOME/.lock" tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox': OPERATIONS,
     "mkdir -m 700 restored": OPERATIONS,
     "tar -C restored -xpf backup.tar": OPERATIONS,

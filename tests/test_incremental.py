@@ -18,9 +18,9 @@ import pytest
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.landing import land_files
-from pipeline.warehouse import build
+from pipeline.warehouse import BuildFailedError, build
 from tests.strategies import Batch, random_batch, to_jsonl_parts
-from tests.support import query, write_jsonl
+from tests.support import event, query, write_jsonl
 from tests.test_against_reference import land_records
 
 MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
@@ -101,27 +101,60 @@ def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, tmp_path
     assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
 
 
+def test_a_build_that_fails_leaves_nothing_of_its_price_book_to_the_next(home: Home, tmp_path: Path) -> None:
+    start = event("start", "2026-09-01T10:00:00Z", vcpu_count=2, memory_gb=4)
+    assert land_files(home, [write_jsonl(tmp_path / "start.jsonl", [start])]).problems == []
+    as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
+    build(home, as_of)
+    before = reports(home)
+
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("models", "macros", "dbt_project.yml", "profiles.yml"):
+        (project / name).symlink_to(PROJECT_ROOT / name)
+    shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
+    plans = project / "seeds" / "plans.csv"
+    plans.write_text(plans.read_text().replace("Hobby,none,3600", "Hobby,none,7200"))
+    (project / "tests" / "warehouse").mkdir(parents=True)
+    (project / "tests" / "warehouse" / "nothing_is_good_enough.sql").write_text(
+        "select 1 as wrong from {{ ref('journal') }} limit 1"
+    )
+    with pytest.raises(BuildFailedError, match="nothing_is_good_enough"):
+        build(home, as_of, project=project)
+    assert reports(home) == before
+    build(home, as_of)
+    assert reports(home) == before
+
+
 def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_path: Path) -> None:
     def land(name: str, *events: str) -> None:
         (tmp_path / name).write_text("\n".join(events))
         assert land_files(home, [tmp_path / name]).problems == []
 
-    def event(number: int, day: int, what: str, sandbox: str = "box") -> str:
+    def written() -> dict[str, int]:
+        """When each day's file of sessions was written."""
+        return {path.stem: path.stat().st_mtime_ns for path in (home.marts / "sessions").iterdir()}
+
+    def told(number: int, day: int, what: str, sandbox: str = "box") -> str:
         return (
             f'{{"event_id": "e{number}", "sandbox_id": "{sandbox}", "user_id": "ada", '
             f'"timestamp": "2026-09-{day:02d}T10:00:00Z", "event_type": "{what}", "vcpu_count": 2, "memory_gb": 4}}'
         )
 
     as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
-    land("first.jsonl", event(1, 1, "sandbox_started"), event(2, 3, "resources_updated"), event(3, 5, "sandbox_stopped"))
+    land("first.jsonl", told(1, 1, "sandbox_started"), told(2, 3, "resources_updated"), told(3, 5, "sandbox_stopped"))
     build(home, as_of)
     assert days_read(home) == {"2026-09-01", "2026-09-03", "2026-09-05"}
 
-    land("second.jsonl", event(4, 6, "sandbox_started", "crate"))
+    first = written()
+    land("second.jsonl", told(4, 6, "sandbox_started", "crate"))
     build(home, as_of)
     assert days_read(home) == {"2026-09-06"}
 
-    land("late.jsonl", event(5, 3, "sandbox_stopped", "crate"))
+    assert written().keys() == {"2026-09-01", "2026-09-06"}
+    assert written()["2026-09-01"] == first["2026-09-01"]
+
+    land("late.jsonl", told(5, 3, "sandbox_stopped", "crate"))
     build(home, as_of)
     assert days_read(home) == {"2026-09-03"}
 

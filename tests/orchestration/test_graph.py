@@ -126,6 +126,13 @@ def test_a_file_that_cannot_be_read_turns_a_check_red_and_stops_nothing(
     assert [alert["kind"] for alert in alert_states(stocked)] == ["check_failed"]
 
 
+def test_a_name_in_a_table_is_no_link_no_picture_and_no_column_more() -> None:
+    from orchestration.figures import markdown_table
+
+    table = markdown_table(["file"], [["![a](http://b) \\| <i> `c`"]]).value
+    assert str(table).splitlines()[-1] == r"| !\[a\](http://b) \\\| \<i> \`c\` |"
+
+
 def test_only_the_version_that_landed_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestration import landing
 
@@ -189,10 +196,8 @@ def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
 
 
 def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance) -> None:
-    build(definitions, stocked, instance, as_of="2026-08-25T00:00:00Z")
-    job = in_home(definitions, stocked, "close_month")
-    with pytest.raises(BillhouseError, match="was not over"):
-        job.execute_in_process(partition_key="2026-08", instance=instance)
+    with pytest.raises(BillhouseError, match="2026-09 was not over at 2026-09-05"):
+        in_home(definitions, stocked, "close_month").execute_in_process(partition_key="2026-09", instance=instance)
 
 
 def test_nothing_is_reported_closed_or_published_past_a_failed_check_and_people_are_told(

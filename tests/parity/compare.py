@@ -22,24 +22,28 @@ class Comparison:
 
 
 def compare_reports(home: Home, on_spark: Path) -> list[Comparison]:
-    """DuckDB's marts of a home, and the reports that Spark built from it."""
+    """Every report that DuckDB built in a home, and what Spark built from it."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        return [_compare(connection, mart, on_spark / mart.stem) for mart in sorted(home.marts.glob("*.parquet"))]
+        connection.execute(f"attach '{home.billing}' as ours (read_only)")
+        tables = connection.execute(
+            "select table_name from duckdb_tables() where database_name = 'ours' and schema_name = 'billing' order by table_name"
+        ).fetchall()
+        return [_compare(connection, table, on_spark / table) for (table,) in tables]
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, mart: Path, other: Path) -> Comparison:
-    ours, theirs = f"'{mart}'", f"'{other}/*.parquet'"
+def _compare(connection: duckdb.DuckDBPyConnection, table: str, other: Path) -> Comparison:
+    ours, theirs = f"ours.billing.{table}", f"'{other}/*.parquet'"
     counted = connection.execute(f"select count(*) from {ours}").fetchone()
     assert counted is not None
-    columns = [connection.execute(f"describe from {table}").fetchall() for table in (ours, theirs)]
+    columns = [connection.execute(f"describe from {one}").fetchall() for one in (ours, theirs)]
     typed = [[(column[0], column[1]) for column in described] for described in columns]
     if typed[0] != typed[1]:
-        return Comparison(mart.stem, counted[0], (f"columns: {typed[0]} and {typed[1]}",))
+        return Comparison(table, counted[0], (f"columns: {typed[0]} and {typed[1]}",))
     # As text, so that 1.0 and 1.00, or two instants that print alike, are what they are.
     as_text = ", ".join(f'cast("{name}" as varchar) as "{name}"' for name, _ in typed[0])
     differences = []
     for engine, one, another in (("DuckDB", ours, theirs), ("Spark", theirs, ours)):
         alone = connection.execute(f"select {as_text} from {one} except all select {as_text} from {another} order by all limit 3")
         differences += [f"{engine} alone has {row}" for row in alone.fetchall()]
-    return Comparison(mart.stem, counted[0], tuple(differences))
+    return Comparison(table, counted[0], tuple(differences))

@@ -149,7 +149,7 @@ def _land_samples(home: Home, folder: Path) -> None:
         select
             sandbox_id,
             strftime(started_at + to_seconds(23 * sample), '%Y-%m-%dT%H:%M:%S.%fZ') as timestamp,
-            cast((number * 7 + sample * 13) % 1000 as varchar) || '.125' as cpu_used_pct,
+            cast((number * 7 + sample * 13) % 100 as varchar) || '.125' as cpu_used_pct,
             (number + sample * 7919) * 1000003 as mem_bytes
         from
             (select *, cast(epoch_us(started_at) // 1000000 % 9973 as bigint) as number from sessions),
