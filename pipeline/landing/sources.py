@@ -34,6 +34,9 @@ from pipeline.sql import quoted
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
+_LONG_ROW = 1 << 20
+_MOST_COMMAS = 1 << 20
+"""A row of CSV with more, in cells or between them, is no row."""
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 
@@ -330,6 +333,8 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
             select
                 file_row,
                 case
+                    -- A long row of nothing but commas would take gigabytes to split.
+                    when strlen(row) > {_LONG_ROW} and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS} then null
                     when not contains(row, '"') then string_split(row, ',')
                     when regexp_full_match(row || ',', '({cell})*') then list_transform(
                         regexp_extract_all(row || ',', '{cell}', 1),

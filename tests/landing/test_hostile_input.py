@@ -461,6 +461,13 @@ def test_a_column_that_nobody_asked_for_and_that_cannot_be_read_stops_no_other_f
     assert [file.accepted for file in summary.files] == [1]
 
 
+def test_a_row_of_csv_that_is_nothing_but_commas_is_one_bad_row(home: Home, tmp_path: Path) -> None:
+    columns = "sandbox_id,user_id,timestamp,event_type"
+    good = "box,ada,2026-01-01T10:00:00Z,sandbox_started"
+    told = land(home, write_lines(tmp_path / "commas.csv", [columns, "," * (60 << 20), good]))
+    assert (told.accepted, told.by_reason) == (1, {"unreadable": 1})
+
+
 def test_a_file_that_grows_while_it_is_read_does_not_land(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_lines(tmp_path / "growing.jsonl", [GOOD])
 
