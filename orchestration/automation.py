@@ -78,8 +78,11 @@ def _sensor(job: Any, *, every_seconds: int) -> Callable[[Callable[..., Any]], d
 
 
 def _is_waiting(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, job: str) -> bool:
-    """Whether a run of the job waits for its turn already: it will find what there is then."""
-    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
+    """Whether a run of the job waits for its turn already: it will find what there is then.
+
+    One that was never put into the queue, since whoever made it was killed, would wait for ever and does not count.
+    """
+    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
     return context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=waiting)) > 0
 
 
@@ -144,9 +147,11 @@ def publish_approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -
 
 @_sensor(mirror_stripe, every_seconds=60)
 def mirror_stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
-    """Mirror Stripe when it tells of something new: a payment, a void invoice, a change made by hand."""
+    """Mirror Stripe when it tells of something new: a payment, a void invoice, a change made by hand. Tried again each hour."""
     event = newest_unmirrored_event(home.home, allow_live=Settings.load().stripe_live)
-    return dg.RunRequest(run_key=event) if event is not None else dg.SkipReason("Stripe has no news.")
+    if event is None:
+        return dg.SkipReason("Stripe has no news.")
+    return dg.RunRequest(run_key=f"{event} {_hour(datetime.now(UTC))}")
 
 
 @_sensor(send_alerts, every_seconds=15)

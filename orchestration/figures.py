@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -36,7 +37,8 @@ def _cell(value: Any) -> str:
         return f"{round(value, 3):,f}"
     if _is_number(value):
         return f"{value:,}"
-    return " ".join(str(value).split()).replace("|", "\\|")
+    # Names and reasons come from files that others send: none of them is a link, a picture or HTML in the UI.
+    return re.sub(r"[\\|<\[\]`]", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def bars_by_day(title: str, amounts: Mapping[str, Mapping[str, Decimal]]) -> dg.MarkdownMetadataValue:

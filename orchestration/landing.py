@@ -16,7 +16,7 @@ from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.health import write_health
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.inbox import set_aside, waiting_files
+from pipeline.inbox import set_aside, version, waiting_files
 from pipeline.kinds import Kind
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.collections import SCHEMAS
@@ -109,10 +109,9 @@ def land_inbox(
 
 def _land(home: Home, kind: Kind) -> LandingSummary:
     """Land what waits of a kind, and set it aside; what cannot be read stays."""
-    waiting = waiting_files(home, kind)
-    summary = land_files(home, waiting, kind)
-    unreadable = {problem.file for problem in summary.problems}
-    set_aside(home, [path for path in waiting if str(path) not in unreadable])
+    waiting = {path: version(path) for path in waiting_files(home, kind)}
+    summary = land_files(home, list(waiting), kind)
+    set_aside(home, {path: waiting[path] for path in summary.landed_paths})
     return summary
 
 

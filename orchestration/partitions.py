@@ -12,7 +12,7 @@ import dagster as dg
 from pipeline.periods import BillingPeriod
 
 FIRST_MONTH_VARIABLE = "BILLHOUSE_FIRST_MONTH"
-_FIRST_MONTH = BillingPeriod.parse(os.environ.get(FIRST_MONTH_VARIABLE, "2026-01"))
+_FIRST_MONTH = BillingPeriod.parse(os.environ.get(FIRST_MONTH_VARIABLE) or "2026-01")
 
 usage_days = dg.DailyPartitionsDefinition(start_date=_FIRST_MONTH.start, timezone="UTC", end_offset=1)
 """Days of usage, the one that is running included."""

@@ -96,7 +96,7 @@ def build_result(home: Home, result: BuildResult) -> None:
     for name, rows in result.tables.items():
         table.add_row(f"billing.{name}", f"{rows:,}")
     out.print(table)
-    out.print(f"In {home.billing} and {home.marts}/")
+    out.print(escape(f"In {home.billing} and {home.marts}/"))
 
 
 def invoice_table(invoices: list[dict[str, Any]]) -> None:
@@ -110,7 +110,7 @@ def invoice_table(invoices: list[dict[str, Any]]) -> None:
         table.add_row(
             row["invoice_id"],
             row["period"],
-            row["customer_name"] or row["customer_id"],
+            escape(row["customer_name"] or row["customer_id"]),
             row["plan_id"],
             row["status"],
             money(row["subtotal_amount"], currency),
@@ -199,7 +199,7 @@ def reconciliation(result: dict[str, Any]) -> None:
                 money(row[name], row["currency"]) if row[name] is not None else "-"
                 for name in ("total_amount", "stripe_total_amount")
             )
-            shown = (row[name] or "-" for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
+            shown = (escape(row[name] or "-") for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
             table.add_row(f"[red]{row['difference']}[/]", *shown, ours, theirs)
         out.print(table)
         if len(result["differences"]) > _SHOWN:
@@ -216,7 +216,7 @@ def reconciliation(result: dict[str, Any]) -> None:
 
 def export_result(result: ExportResult) -> None:
     """Where the files are."""
-    out.print(f"Exported to [bold]{result.folder}[/]:")
+    out.print(f"Exported to [bold]{escape(str(result.folder))}[/]:")
     for file in result.files:
         out.print(f"  {file.name}")
     out.print(f"  statements/  {result.statements:,} pages, one an invoice")
@@ -258,7 +258,7 @@ def month_table(months: list[dict[str, Any]]) -> Table:
 def status_report(report: dict[str, Any]) -> None:
     """The state of the house on one screen."""
     landed = report["landed"]
-    out.print(f"Home      {report['home']}")
+    out.print(escape(f"Home      {report['home']}"))
     out.print(
         f"Landed    {landed['files']:,} files: {landed['received']:,} rows = {landed['accepted']:,} accepted"
         f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine"
@@ -274,7 +274,8 @@ def explanation(explained: InvoiceExplanation) -> None:
     """The invoice from its total to its lines and days; of a single line also sessions and events."""
     currency = explained.currency
     out.print(
-        f"[bold]{explained.invoice_id}[/], {explained.customer_id}, {explained.period}, {explained.status}", highlight=False
+        f"[bold]{explained.invoice_id}[/], {escape(explained.customer_id)}, {explained.period}, {explained.status}",
+        highlight=False,
     )
     parts = [f"{money(explained.subtotal_amount, currency)} of lines"]
     if explained.credits_applied_amount:

@@ -15,6 +15,7 @@ from prometheus_client.exposition import generate_latest
 from pipeline.alerts.facts import count_unsent
 from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.landing.checks import parquet_files
 from pipeline.reports import open_reports
 from pipeline.warehouse import last_build
 
@@ -57,13 +58,12 @@ def _landing(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection,
     if not any(folder.glob("*.parquet")):
         return
     accepted, duplicates, quarantined, received, count, last = connection.execute(
-        """
+        f"""
         select
             coalesce(sum(accepted_rows) filter (kind = 'usage'), 0), coalesce(sum(duplicate_rows) filter (kind = 'usage'), 0),
             coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0), coalesce(sum(received_rows) filter (kind = 'usage'), 0),
             count(*), max(landed_at)
-        from read_parquet($files)""",
-        {"files": f"{folder}/*.parquet"},
+        from {parquet_files(folder, "*.parquet")}"""
     ).fetchall()[0]
     for outcome, number in (("accepted", accepted), ("duplicate", duplicates), ("quarantined", quarantined)):
         rows.labels(outcome).set(number)

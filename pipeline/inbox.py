@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.home import Home
@@ -21,7 +21,16 @@ _LANDED = ".landed"
 def waiting_files(home: Home, kind: Kind) -> list[Path]:
     """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written."""
     found = (path for path in (home.inbox / kind).rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in found if path.name.endswith(_ENDINGS))
+    return sorted(path for path in found if path.name.lower().endswith(_ENDINGS))
+
+
+def version(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from another of its name, and from itself once more is written to it; None where it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def inbox_digest(home: Home) -> str:
@@ -29,14 +38,19 @@ def inbox_digest(home: Home) -> str:
     digest = hashlib.sha256()
     waiting = [path for kind in Kind for path in waiting_files(home, kind)]
     for path in waiting:
-        found = path.stat()
-        digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+        digest.update(os.fsencode(path) + f"\0{version(path)}\0".encode())
     return digest.hexdigest() if waiting else ""
 
 
-def set_aside(home: Home, paths: Sequence[Path]) -> None:
-    """Move files that have landed out of the way, so that no later landing reads them again. Nothing is overwritten."""
-    for path in paths:
+def set_aside(home: Home, landed: Mapping[Path, tuple[int, ...] | None]) -> None:
+    """Move files that have landed out of the way, so that no later landing reads them again. Nothing is overwritten.
+
+    Of each the version is given that has landed: what was put in its place since then, or written to it, waits for the next
+    landing.
+    """
+    for path, of_landing in landed.items():
+        if version(path) != of_landing:
+            continue
         target = home.inbox / _LANDED / path.relative_to(home.inbox)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = 1

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from pipeline.home import Home
+from pipeline.landing.checks import parquet_files
 from pipeline.settings import Settings
 
 READERS: Mapping[str, tuple[str, ...]] = {
@@ -73,13 +74,13 @@ def _names(home: Home, folder: str) -> str:
 def _is_live(home: Home) -> bool:
     """What `stg_stripe_mode` says: whether anything was ever published to, or mirrored from, Stripe's live mode."""
     folders = [home.publications, home.raw / "stripe" / "syncs"]
-    patterns = [f"{folder}/**/*.parquet" for folder in folders if any(folder.rglob("*.parquet"))]
-    if not patterns:
+    modes = [
+        f"select livemode from {parquet_files(folder, '**', '*.parquet')}" for folder in folders if any(folder.rglob("*.parquet"))
+    ]
+    if not modes:
         return False
     with duckdb.connect() as connection:
-        found = connection.execute(
-            "select coalesce(bool_or(livemode), false) from read_parquet($1, union_by_name = true)", [patterns]
-        )
+        found = connection.execute(f"select coalesce(bool_or(livemode), false) from ({' union all '.join(modes)})")
         return bool(found.fetchall()[0][0])
 
 

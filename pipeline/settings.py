@@ -9,15 +9,15 @@ from datetime import timedelta
 from decimal import Decimal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pipeline.errors import BillhouseError
 
 
 class Settings(BaseSettings):
-    """Settings with their defaults; each is read from BILLHOUSE_<NAME>."""
+    """Settings with their defaults; each is read from BILLHOUSE_<NAME>. An empty one is as one that is not set."""
 
-    model_config = SettingsConfigDict(env_prefix="BILLHOUSE_")
+    model_config = SettingsConfigDict(env_prefix="BILLHOUSE_", env_ignore_empty=True)
 
     close_grace_hours: int = Field(default=48, ge=0)
     """How long after a month's end it may be closed: late events have until then. Billing rules, section 7."""
@@ -61,3 +61,7 @@ class Settings(BaseSettings):
             first = error.errors()[0]
             name = "BILLHOUSE_" + str(first["loc"][0]).upper()
             raise BillhouseError(f"The setting {name} is wrong: {first['msg']}.", "Correct or unset it.") from None
+        except SettingsError:
+            raise BillhouseError(
+                "The setting BILLHOUSE_AUTO_APPROVE_UNDER is no JSON.", """Write amounts by currency, as {"USD": "500"}."""
+            ) from None

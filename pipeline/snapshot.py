@@ -21,6 +21,7 @@ import duckdb
 
 from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.sql import quoted
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             connection.execute("set TimeZone = 'UTC'")
             # Else whether a column of a file may be null hangs on what DuckDB knows of all that its table ever held.
             connection.execute("set disabled_optimizers = 'statistics_propagation'")
-            connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
+            connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
             connection.execute("create schema if not exists billing")
             connection.execute("create schema if not exists written")
             connection.execute("create table if not exists written.parts (report varchar, part date, written_by varchar)")
@@ -106,9 +107,8 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, report: Report) -> None:
     ).fetchall()
     for column, comment in described:
         if comment is not None:
-            quoted = comment.replace("'", "''")
             target = f"table billing.{report.name}" if column is None else f'column billing.{report.name}."{column}"'
-            connection.execute(f"comment on {target} is '{quoted}'")
+            connection.execute(f"comment on {target} is {quoted(comment)}")
 
 
 def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, folder: Path) -> None:
@@ -138,7 +138,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: Report) ->
 
 def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
     with replace_atomically(target, durably=False) as path:
-        connection.execute(f"copy {rows} to '{path}' (format parquet, compression zstd)")
+        connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
 def _count(connection: duckdb.DuckDBPyConnection, report: Report) -> int:

@@ -8,6 +8,7 @@ import duckdb
 
 from pipeline.errors import Problem
 from pipeline.home import Home
+from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import EVENT_TYPES
 from pipeline.sql import quoted
 
@@ -23,12 +24,12 @@ def event_problems(home: Home) -> Iterator[Problem]:
     folder = home.raw / "usage_events"
     if not any(folder.rglob("*.parquet")) or not any((home.raw / "landed_files").glob("*.parquet")):
         return
-    events = f"read_parquet('{folder}/**/*.parquet', hive_partitioning = false, union_by_name = true)"
+    events = parquet_files(folder, "**", "*.parquet")
     try:
         with duckdb.connect() as connection:
             connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
             connection.execute(f"set temp_directory = {quoted(home.path / '.tmp' / 'spill')}")
-            landed = f"(select * from read_parquet('{home.raw}/landed_files/*.parquet') where kind = 'usage')"
+            landed = f"(select * from {parquet_files(home.raw / 'landed_files', '*.parquet')} where kind = 'usage')"
             lost = connection.execute(
                 f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"
                 f" left join (select file_id, count(*) as rows from {events} group by file_id) as found"

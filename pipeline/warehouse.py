@@ -29,6 +29,7 @@ from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.settings import Settings
 from pipeline.snapshot import publish_snapshot
+from pipeline.sql import quoted
 from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
@@ -168,7 +169,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
         connection.execute(
             "copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds,"
             " ?::varchar as code_version, ?::varchar as price_version)"
-            f" to '{path}' (format parquet)",
+            f" to {quoted(path)} (format parquet)",
             [as_of, Settings.load().heartbeat_timeout_seconds, *versions],
         )
 
@@ -199,7 +200,7 @@ def open_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(str(home.warehouse), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         # The staging views name files relative to the home.
-        connection.execute("set file_search_path = '" + str(home.path).replace("'", "''") + "'")
+        connection.execute(f"set file_search_path = {quoted(home.path)}")
         yield connection
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import console
 from pipeline.errors import PriceBookError
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.price_book import SEEDS, check_price_book
@@ -243,3 +245,10 @@ def test_credit_finer_than_its_currency_is_quarantined(home: Home, run: Callable
     ]
     landed = run("land", "--kind", "credit_grants", write_jsonl(tmp_path / "grants.jsonl", rows), "--json").json
     assert (landed["accepted"], landed["by_reason"]) == (2, {"bad_number": 2})
+
+
+def test_a_name_that_looks_like_markup_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    amounts = dict.fromkeys(("subtotal_amount", "credits_applied_amount", "total_amount"), Decimal(1))
+    invoice = {"invoice_id": "INV", "period": "2026-09", "customer_name": None, "customer_id": "[/x] [bold]y", "plan_id": "pro"}
+    console.invoice_table([invoice | amounts | {"status": "draft", "currency": "USD"}])
+    assert "[/x] [bold]y" in capsys.readouterr().out

@@ -29,6 +29,7 @@ RUN_ELSEWHERE = {
     "make check": ".ci/run",
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/test_against_reference.py",
+    "umask 077": OPERATIONS,
     "make bench-billion": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --more-days 3 --peers polars": BENCHMARKS,

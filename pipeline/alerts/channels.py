@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import smtplib
 import ssl
 from abc import ABC, abstractmethod
@@ -22,6 +23,9 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT_SECONDS = 10
 _TRY_AGAIN = (408, 425, 429)
 """Answers of the 4xx that say: later."""
+
+# Each request is logged there with its address, which for Slack is the secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class RefusedError(Exception):
@@ -128,6 +132,17 @@ class EmailChannel(Channel):
         return server
 
 
+def channel_names(settings: Settings | None = None) -> list[str]:
+    """The channels that the environment sets, whether or not they are set right."""
+    settings = settings or Settings.load()
+    given = {
+        "webhook": settings.alert_webhook_url,
+        "slack": settings.alert_slack_url is not None,
+        "email": settings.alert_smtp_url is not None,
+    }
+    return [name for name, is_given in given.items() if is_given]
+
+
 def configured_channels(settings: Settings | None = None) -> list[Channel]:
     """The channels that the environment configures. Raises BillhouseError that names the variable that is wrong."""
     settings = settings or Settings.load()
@@ -150,7 +165,7 @@ def configured_channels(settings: Settings | None = None) -> list[Channel]:
         channels.append(SlackChannel(_safe_url(settings.alert_slack_url.get_secret_value(), "BILLHOUSE_ALERT_SLACK_URL")))
     if settings.alert_smtp_url is not None:
         server = settings.alert_smtp_url.get_secret_value()
-        if urlsplit(server).scheme not in ("smtp", "smtps") or not urlsplit(server).hostname:
+        if not _is_mail_server(server):
             raise BillhouseError("BILLHOUSE_ALERT_SMTP_URL is no address of a mail server.", "As smtp://user:password@host:587")
         recipients = tuple(one.strip() for one in settings.alert_email_to.split(",") if one.strip())
         if not recipients or any("\n" in one or "@" not in one for one in (*recipients, settings.alert_email_from)):
@@ -171,10 +186,22 @@ def payload(alert: dict[str, Any]) -> dict[str, Any]:
 
 
 def _safe_url(url: str, variable: str) -> str:
-    parts = urlsplit(url)
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+    try:
+        parts = httpx.URL(url)
+        is_safe = bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and parts.host in _LOOPBACK))
+    except httpx.InvalidURL:
+        is_safe = False
+    if not is_safe:
         raise BillhouseError(f"{variable} must begin with https:// (http:// only on this machine).", "Correct or unset it.")
     return url
+
+
+def _is_mail_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the part of a password behind a slash is no port; it is not shown, either
+        return False
 
 
 def _escaped(text: str) -> str:

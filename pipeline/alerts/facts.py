@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.landing.checks import parquet_files
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 ALERTS = pa.schema(
@@ -83,13 +85,26 @@ def ensure_alerts(home: Home) -> None:
 
 
 @contextmanager
-def holding_alerts(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
-    """One sender at a time; a lock of its own, since a build must not wait for a slow receiver."""
-    lock = FileLock(home.path / ".alerts.lock", is_singleton=True, mode=0o600)
+def sending(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
+    """One sender at a time."""
+    with _holding(home, ".alerts.lock", timeout_seconds):
+        yield
+
+
+@contextmanager
+def _raising(home: Home) -> Iterator[None]:
+    """One at a time looks whether an alert is kept, and keeps it. Nobody who does so waits for a sender and a slow receiver."""
+    with _holding(home, ".raising.lock", timeout_seconds=60):
+        yield
+
+
+@contextmanager
+def _holding(home: Home, name: str, timeout_seconds: float) -> Iterator[None]:
+    lock = FileLock(home.path / name, is_singleton=True, mode=0o600)
     try:
         lock.acquire(timeout=timeout_seconds)
     except Timeout:
-        raise BillhouseError("Another command has been sending alerts for minutes.", "Wait until it is done.") from None
+        raise BillhouseError("Another command has been at the alerts for minutes.", "Wait until it is done.") from None
     try:
         yield
     finally:
@@ -97,13 +112,17 @@ def holding_alerts(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
 
 
 def raise_alert(home: Home, alert: OperationalAlert, channels: Sequence[str], *, now: datetime | None = None) -> str:
-    """Keep an alert, to be sent at the next call of `send_alerts`; returns its id. The same failure on one day is one alert."""
+    """Keep an alert, to be sent at the next call of `send_alerts`; returns its id. The same failure on one day is one alert.
+
+    One that was kept where no channel was configured goes out after all if it is raised again where one is.
+    """
     now = now or datetime.now(UTC)
     digest = hashlib.sha256("\x1f".join([alert.kind, alert.subject, f"{now:%Y-%m-%d}"]).encode()).hexdigest()
     alert_id = f"ALT-{digest[:16].upper()}"
-    with holding_alerts(home):
+    with _raising(home):
         ensure_alerts(home)
-        if not _is_known(home, alert_id):
+        known = _known_channels(home, alert_id)
+        if not (known - {""} if channels else known):
             facts = {"kind": alert.kind, "customer_id": None, "subject": alert.subject, "text": alert.text, "reached_at": now}
             record(home, ALERTS, [
                 {"alert_id": alert_id, "channel": channel, "raised_at": now, "is_suppressed": False, **facts}
@@ -112,13 +131,14 @@ def raise_alert(home: Home, alert: OperationalAlert, channels: Sequence[str], *,
     return alert_id
 
 
-def _is_known(home: Home, alert_id: str) -> bool:
+def _known_channels(home: Home, alert_id: str) -> set[str]:
     with duckdb.connect() as connection:
-        found = connection.execute(
-            "select 1 from read_parquet($alerts) where alert_id = $alert_id limit 1",
-            {"alerts": f"{home.alerts}/*.parquet", "alert_id": alert_id},
-        )
-        return found.fetchone() is not None
+        found = connection.execute(f"select channel from {_all(home.alerts)} where alert_id = $alert_id", {"alert_id": alert_id})
+        return {channel for (channel,) in found.fetchall()}
+
+
+def _all(folder: Path) -> str:
+    return parquet_files(folder, "*.parquet")
 
 
 def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, now: datetime) -> int:
@@ -157,12 +177,11 @@ def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
     with duckdb.connect(str(home.billing), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
         result = reports.execute(
-            """
+            f"""
             select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
             from billing.billing.usage_alerts
-            where alert_id not in (select alert_id from read_parquet($known))
-            order by reached_at, alert_id""",
-            {"known": f"{home.alerts}/*.parquet"},
+            where alert_id not in (select alert_id from {_all(home.alerts)})
+            order by reached_at, alert_id"""
         )
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -173,20 +192,16 @@ def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         result = connection.execute(
-            """
-            select * exclude (is_suppressed) from read_parquet($alerts) as alerts
+            f"""
+            select * exclude (is_suppressed) from {_all(home.alerts)} as alerts
             where
                 not is_suppressed
                 and list_contains($channels, channel)
                 and (alert_id, channel) not in (
-                    select (alert_id, channel) from read_parquet($deliveries) where outcome in ('delivered', 'rejected')
+                    select (alert_id, channel) from {_all(home.alert_deliveries)} where outcome in ('delivered', 'rejected')
                 )
             order by raised_at, reached_at, alert_id, channel""",
-            {
-                "alerts": f"{home.alerts}/*.parquet",
-                "deliveries": f"{home.alert_deliveries}/*.parquet",
-                "channels": list(channels),
-            },
+            {"channels": list(channels)},
         )
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -198,10 +213,10 @@ def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         result = connection.execute(
-            """
+            f"""
             with latest as (
                 select alert_id, channel, arg_max(outcome, (outcome <> 'failed', tried_at)) as outcome
-                from read_parquet($deliveries)
+                from {_all(home.alert_deliveries)}
                 group by alert_id, channel
             )
             select
@@ -211,9 +226,9 @@ def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
                     when alerts.channel = '' then 'kept'
                     else coalesce(outcome, 'pending')
                 end as state
-            from read_parquet($alerts) as alerts left join latest using (alert_id, channel)
+            from {_all(home.alerts)} as alerts left join latest using (alert_id, channel)
             order by raised_at desc, reached_at desc, alert_id, channel limit $limit""",
-            {"alerts": f"{home.alerts}/*.parquet", "deliveries": f"{home.alert_deliveries}/*.parquet", "limit": limit},
+            {"limit": limit},
         )
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
@@ -223,15 +238,14 @@ def count_unsent(home: Home, connection: duckdb.DuckDBPyConnection) -> int:
     """How many alerts wait for a channel: never sent to it, or not yet with success."""
     ensure_alerts(home)
     counted = connection.execute(
-        """
-        select count(*) from read_parquet($alerts) as alerts
+        f"""
+        select count(*) from {_all(home.alerts)} as alerts
         where
             not is_suppressed
             and channel <> ''
             and (alert_id, channel) not in (
-                select (alert_id, channel) from read_parquet($deliveries) where outcome in ('delivered', 'rejected')
-            )""",
-        {"alerts": f"{home.alerts}/*.parquet", "deliveries": f"{home.alert_deliveries}/*.parquet"},
+                select (alert_id, channel) from {_all(home.alert_deliveries)} where outcome in ('delivered', 'rejected')
+            )"""
     ).fetchone()
     assert counted is not None
     return int(counted[0])

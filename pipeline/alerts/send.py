@@ -11,18 +11,18 @@ from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, configured_channels
+from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, channel_names, configured_channels
 from pipeline.alerts.facts import (
     DELIVERIES,
     OperationalAlert,
     Outcome,
     due_alerts,
     ensure_alerts,
-    holding_alerts,
     new_limit_alerts,
     raise_alert,
     raise_limit_alerts,
     record,
+    sending,
 )
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
@@ -57,7 +57,7 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
     settings = Settings.load()
     channels = {channel.name: channel for channel in configured_channels(settings)}
     result = SendResult(list(channels))
-    with holding_alerts(home):
+    with sending(home):
         max_age = timedelta(days=settings.alert_max_age_days)
         result.raised = raise_limit_alerts(home, list(channels), max_age, now or datetime.now(UTC))
         down: set[str] = set()
@@ -89,11 +89,14 @@ def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
 
 
 def keep_alert(home: Home, alert: OperationalAlert) -> str:
-    """Keep an alert, to be sent by the channels that are configured now; returns its id."""
+    """Keep an alert, to be sent by the channels that are configured now; returns its id.
+
+    One that is set wrongly counts: what is wrong is told by the call that sends, and once it is corrected the alert goes out.
+    """
     try:
-        channels = [channel.name for channel in configured_channels()]
+        channels = channel_names()
     except BillhouseError:
-        channels = []  # what is wrong with them is told by the call that sends
+        channels = []
     return raise_alert(home, alert, channels)
 
 

@@ -13,6 +13,9 @@ from pipeline.collecting.source import Collected, open_source
 from pipeline.home import Home
 from pipeline.kinds import Kind
 
+_EMPTY_PAGES = 100
+"""So many pages without a row, one after the other, end a run: an API may name a next one for ever. The next run goes on."""
+
 
 class Paging(Protocol):
     """How an API's pages follow one another."""
@@ -35,7 +38,7 @@ class CursorPaging:
     parameter: str = "cursor"
 
     def paginator(self) -> BasePaginator:
-        return JSONResponseCursorPaginator(cursor_path=self.next_at, cursor_param=self.parameter, stop_after_empty_page=True)
+        return JSONResponseCursorPaginator(cursor_path=self.next_at, cursor_param=self.parameter)
 
     def first(self, access: Access, position: str | None) -> tuple[str, dict[str, Any]]:
         return access.url, {} if position is None else {self.parameter: position}
@@ -69,13 +72,15 @@ def collect_events(
     """
     paging = paging or CursorPaging()
     api = Api(access)
-    with open_source(home, name, kind) as source:
+    with open_source(home, name, kind, access.url, access.key_variable or "") as source:
         position: str | None = source.position
         address, params = paging.first(access, position)
+        empty = 0
         for page in api.pages(address, rows_at, paging.paginator(), params):
             if page.paginator.has_next_page:
                 following = paging.next_position(page)
-                is_last, position = following == position, following
+                empty = 0 if page else empty + 1
+                is_last, position = following == position or empty == _EMPTY_PAGES, following
             else:
                 is_last = True
             source.add(map(as_line, page), position)

@@ -40,7 +40,7 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
     """
     api = Api(access)
     until = int((now or datetime.now(UTC)).timestamp())
-    with open_source(home, name, Kind.METRICS) as source:
+    with open_source(home, name, Kind.METRICS, access.url, access.key_variable or "") as source:
         known: dict[str, int] = source.position or {}
         listed = dict(_sandboxes(api, until - _FIRST_LOOK_BACK_SECONDS))
         for sandbox_id in sorted(known.keys() | listed.keys()):

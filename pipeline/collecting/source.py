@@ -1,6 +1,6 @@
 """A source that is being collected: its position, and the files that come of it.
 
-    <home>/collecting/<name>.json           where the next run goes on: {"files": 12, "position": ...}
+    <home>/collecting/<name>.json           where the next run goes on: {"files": 12, "position": ..., "of": ...}
     <home>/inbox/<kind>/<name>-00000012.jsonl
 
 A file is renamed into the inbox first and the position after it. A kill between the two leaves a file that the next run writes
@@ -9,6 +9,7 @@ anew, under the same name, with at least the same rows.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -53,8 +54,9 @@ class Collected:
 class Source:
     """One source, held by one run at a time (`open_source`)."""
 
-    def __init__(self, home: Home, name: str, kind: Kind) -> None:
+    def __init__(self, home: Home, name: str, kind: Kind, *place: str) -> None:
         self._record = home.collecting / f"{name}.json"
+        self._of = hashlib.sha256("\0".join([kind, *place]).encode()).hexdigest()
         self._inbox = home.inbox / kind
         self._lines: list[bytes] = []
         self._files, self.position = self._read()
@@ -78,26 +80,34 @@ class Source:
             self.collected.rows += len(self._lines)
             self._lines = []
         with replace_atomically(self._record) as path:
-            path.write_text(json.dumps({"files": self._files, "position": self.position}) + "\n", encoding="utf-8")
+            record = {"files": self._files, "position": self.position, "of": self._of}
+            path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def _read(self) -> tuple[int, Any]:
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
-            return int(record["files"]), record["position"]
+            files, position, of = int(record["files"]), record["position"], record.get("of", self._of)
         except FileNotFoundError:
             return 0, None
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BillhouseError(
                 f"The position in {self._record} cannot be read.",
                 "Restore it from a back-up, or remove it to collect everything again: landing knows what has landed.",
             ) from error
+        if of != self._of:
+            raise WrongUsageError(
+                f"{self._record.stem} is the name of another source: its position says nothing of this one.",
+                f"Give this one a name of its own with --name, or remove {self._record} to collect everything anew.",
+            )
+        return files, position
 
 
 @contextmanager
-def open_source(home: Home, name: str, kind: Kind) -> Iterator[Source]:
+def open_source(home: Home, name: str, kind: Kind, *place: str) -> Iterator[Source]:
     """Hold a source for this run; what was added is kept at its end, also where it fails.
 
-    Raises BillhouseError where another run holds it.
+    `place` tells it from others that might be called the same: an address with its parameters, whose key. A hash is kept.
+    Raises BillhouseError where another run holds it, and WrongUsageError where the position of that name is of another place.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise WrongUsageError(f"'{name}' cannot name a source.", "Use small letters, digits, dots, dashes and underscores.")
@@ -111,7 +121,7 @@ def open_source(home: Home, name: str, kind: Kind) -> Iterator[Source]:
     try:
         for leftover in (home.inbox / kind).glob(f".{name}-{'[0-9]' * 8}.jsonl.*.tmp"):
             leftover.unlink()
-        source = Source(home, name, kind)
+        source = Source(home, name, kind, *place)
         try:
             yield source
         except BillhouseError:

@@ -35,7 +35,7 @@ from pipeline.landing.collections import (
     scratch_folder,
 )
 from pipeline.landing.duplicates import judge
-from pipeline.landing.sources import Source, examine, raw_rows, rows_of
+from pipeline.landing.sources import Source, check_unchanged, examine, raw_rows, rows_of
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.sql import quoted
@@ -69,6 +69,7 @@ def land_files(
             try:
                 with _writing_to(home, f"{path} did not land"):
                     summary.files.append(_land(home, path, spec, landed_at or datetime.now(UTC)))
+                    summary.landed_paths.append(path)
             except InputFileError as error:
                 summary.problems.append(error.problem)
     return summary
@@ -115,6 +116,7 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
             *_write_accepted(connection, folder, source, spec),
             *_write_quarantine(connection, folder, source, spec),
         ]
+        check_unchanged(source)
         for written, place in moves:
             _move(written, home.raw / place)
         _commit(home, connection, source, spec, landed, landed_at, len(before) + 1)

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputFileError
+from pipeline.inbox import version
 from pipeline.kinds import Kind
 from pipeline.landing.checks import Rows, parquet_files
 from pipeline.landing.specification import DECIMALS, Field, Specification, Type
@@ -33,6 +34,9 @@ from pipeline.sql import quoted
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
+_LONG_ROW = 1 << 20
+_MOST_COMMAS = 1 << 20
+"""A row of CSV with more, in cells or between them, is no row."""
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 
@@ -47,6 +51,8 @@ class Source:
     file_bytes: int
     format: str
     """jsonl, csv or parquet; the text formats with `.gz` where compressed."""
+    version: tuple[int, ...] | None
+    """Which file it was when its bytes were hashed, and of which time."""
 
 
 def examine(path: Path, kind: Kind) -> Source:
@@ -65,6 +71,7 @@ def examine(path: Path, kind: Kind) -> Source:
     format = _SUFFIXES.get(suffixes[-2] if is_compressed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
     if format is None or (is_compressed and format == "parquet"):
         raise InputFileError(path, "is of no known format by its name.", "Name it .jsonl or .csv (also .gz), or .parquet.")
+    seen = version(path)
     try:
         with path.open("rb") as stream:
             prefix = b"" if kind is Kind.USAGE else f"{kind}\n".encode()
@@ -74,7 +81,17 @@ def examine(path: Path, kind: Kind) -> Source:
         raise InputFileError(path, f"cannot be read: {error.strerror}.", "Check its permissions.") from error
     if size == 0:
         raise InputFileError(path, "is empty: 0 bytes.", "Check that it was written to its end, and land it again.")
-    return Source(path, file_id, size, format + (".gz" if is_compressed else ""))
+    return Source(path, file_id, size, format + (".gz" if is_compressed else ""), seen)
+
+
+def check_unchanged(source: Source) -> None:
+    """Raise InputFileError where somebody wrote to the file while it was read: what was read is not what was hashed."""
+    if version(source.path) != source.version:
+        raise InputFileError(
+            source.path,
+            "was written to while it was read; nothing of it landed.",
+            "Write it under a name that begins with a dot, rename it when it is whole, and land it again.",
+        )
 
 
 def _check_is_file(path: Path) -> None:
@@ -91,16 +108,8 @@ def rows_of(connection: duckdb.DuckDBPyConnection, source: Source, specification
     """The file's rows, to be read by one query inside the block. Raises InputFileError where it cannot be read as a whole."""
     if source.format == "parquet":
         rows = _parquet_rows(source, specification)
-        try:
+        with _reading_parquet(source):
             yield rows
-        except duckdb.OutOfMemoryException:
-            raise
-        except duckdb.Error as error:
-            raise InputFileError(
-                source.path,
-                f"is no Parquet file that can be read to its end ({str(error).splitlines()[0]}).",
-                "Copy it again from where it comes from, and land it again.",
-            ) from error
     elif source.format.startswith("jsonl"):
         with _lines(connection, source):
             yield Rows(_jsonl_query(specification))
@@ -111,13 +120,31 @@ def rows_of(connection: duckdb.DuckDBPyConnection, source: Source, specification
 
 
 @contextmanager
+def _reading_parquet(source: Source) -> Iterator[None]:
+    """Tell plainly of a file that cannot be read to its end, whichever of its columns it is."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) and str(source.path) not in str(error):
+            raise  # it is the home's disk that failed
+        raise InputFileError(
+            source.path,
+            f"is no Parquet file that can be read to its end ({str(error).splitlines()[0]}).",
+            "Copy it again from where it comes from, and land it again.",
+        ) from error
+
+
+@contextmanager
 def raw_rows(connection: duckdb.DuckDBPyConnection, source: Source) -> Iterator[str]:
     """A query for (file_row, raw_row), the rows as they came, to be read once inside the block: for the quarantine."""
     if source.format == "parquet":
         columns = ", ".join(f"{name} := {name}" for name in map(_name, pq.read_schema(source.path).names))
-        yield f"""
-            select file_row_number + 1 as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row
-            from {parquet_files(source.path)}"""
+        with _reading_parquet(source):
+            yield f"""
+                select file_row_number + 1 as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row
+                from {parquet_files(source.path)}"""
         return
     with _lines(connection, source):
         yield f"select file_row, coalesce({_WITHOUT_CARRIAGE_RETURN}, cast(no_text as varchar)) as raw_row from lines"
@@ -306,6 +333,8 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
             select
                 file_row,
                 case
+                    -- A long row of nothing but commas would take gigabytes to split.
+                    when strlen(row) > {_LONG_ROW} and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS} then null
                     when not contains(row, '"') then string_split(row, ',')
                     when regexp_full_match(row || ',', '({cell})*') then list_transform(
                         regexp_extract_all(row || ',', '{cell}', 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import Problem
@@ -28,6 +29,8 @@ class LandingSummary:
     """One call's files."""
 
     files: list[LandedFile] = field(default_factory=list)
+    landed_paths: list[Path] = field(default_factory=list)
+    """Where these files were, in the same order."""
     problems: list[Problem] = field(default_factory=list)
     """Files of which nothing landed."""
 

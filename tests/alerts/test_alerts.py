@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import smtplib
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,10 +20,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from standardwebhooks.webhooks import Webhook
 
-from pipeline.alerts import OperationalAlert, alert_states, alerting, raise_alert, send_alerts
+from pipeline.alerts import OperationalAlert, alert_states, alerting, keep_alert, raise_alert, send_alerts
 from pipeline.alerts import send as sending
+from pipeline.alerts.channels import configured_channels
 from pipeline.errors import BillhouseError
+from pipeline.health import write_health
 from pipeline.home import Home
+from pipeline.settings import Settings
 from tests.support import billhouse
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -184,6 +189,35 @@ def test_the_same_failure_on_one_day_is_one_alert(home: Home) -> None:
     assert len(alert_states(home)) == 2
 
 
+def test_a_failure_that_was_kept_where_no_channel_is_configured_goes_out_when_it_is_raised_where_one_is(
+    home: Home, webhook: Receiver
+) -> None:
+    for channels in ([], ["webhook"], ["webhook", "slack"]):
+        raise_alert(home, FAILED, channels, now=NOW)
+    assert send(home).delivered == 2, "this one and that of a limit"
+    assert raise_alert(home, FAILED, [], now=NOW) in {headers["webhook-id"] for headers, _ in webhook.got}
+
+
+def test_a_failure_that_comes_while_a_channel_is_set_wrongly_goes_out_once_it_is_set_right(
+    home: Home, webhook: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", "not yet")
+        kept = keep_alert(home, FAILED)
+    send(home)
+    assert states(home)[kept] == "delivered"
+
+
+def test_nobody_who_has_to_tell_something_waits_for_a_slow_receiver(home: Home, webhook: Receiver) -> None:
+    def pause(_: float) -> None:
+        with ThreadPoolExecutor(1) as other:
+            other.submit(raise_alert, home, FAILED, ["webhook"]).result(timeout=20)
+
+    webhook.answers = [500]
+    assert send_alerts(home, now=NOW, pause=pause).delivered == 1
+    assert len(alert_states(home)) == 3
+
+
 def test_a_failing_step_leaves_an_alert_and_fails_all_the_same(home: Home) -> None:
     with pytest.raises(BillhouseError), alerting(home, "check_failed", "The build"):
         raise BillhouseError("1 of 2 steps failed.", "Look at the log.")
@@ -251,6 +285,9 @@ def test_a_password_is_not_sent_in_the_clear(home: Home, monkeypatch: pytest.Mon
         ("BILLHOUSE_ALERT_WEBHOOK_URL", "https://example.com/hook"),
         ("BILLHOUSE_ALERT_SMTP_URL", "mail.example.com"),
         ("BILLHOUSE_ALERT_SMTP_URL", "smtps://ops:secret-part@mail.example.com"),
+        ("BILLHOUSE_ALERT_SMTP_URL", "smtps://ops:secret-part/2@mail.example.com"),
+        ("BILLHOUSE_ALERT_SLACK_URL", "https://hooks.example.com\x7f/secret-part"),
+        ("BILLHOUSE_ALERT_SLACK_URL", "https://[::1/secret-part"),
     ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
@@ -261,6 +298,29 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
     assert outcome.code == 1
     assert "BILLHOUSE_ALERT_" in outcome.stderr
     assert "secret-part" not in outcome.stderr + outcome.stdout
+
+
+def test_an_empty_setting_is_as_one_that_is_not_set_and_one_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_ALERT_SLACK_URL", "")
+    assert configured_channels() == []
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", "{USD: 500}")
+    with pytest.raises(BillhouseError, match="BILLHOUSE_AUTO_APPROVE_UNDER"):
+        Settings.load()
+
+
+def test_the_address_of_a_channel_is_not_logged(
+    home: Home, webhook: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert send(home).delivered == 1
+    assert webhook.url not in caplog.text
+
+
+def test_a_home_may_have_any_name(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "[prod] it's" / "channel=a*")
+    raise_alert(home, FAILED, ["webhook"])
+    assert [row["channel"] for row in alert_states(home)] == ["webhook"]
+    assert "billhouse_unsent_alerts 1.0" in write_health(home).read_text()
 
 
 def test_the_command_sends_lists_and_tests(home: Home, webhook: Receiver) -> None:

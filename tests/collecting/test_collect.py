@@ -105,6 +105,26 @@ def test_an_api_whose_cursor_never_ends_is_asked_until_it_has_nothing_new(home: 
     assert [query["cursor"] for query in api.queries()] == ["2"]
 
 
+def test_pages_without_a_row_are_no_end(home: Home, api: FakeApi) -> None:
+    pages: list[list[Any]] = [[], [row(1)], [], [], [row(2)], []]
+    api.answers = by_cursor(pages)
+    with patch("pipeline.collecting.events._EMPTY_PAGES", 2):
+        assert collect(home, api).json["rows"] == 1
+        assert collect(home, api).json["rows"] == 1
+    assert [query.get("cursor") for query in api.queries()] == [None, "1", "2", "3", "4", "5"]
+
+
+def test_a_name_keeps_the_position_of_one_source_alone(home: Home, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTHER_KEY", "another")
+    api.answers = by_cursor([[row(1)]])
+    assert collect(home, api).code == 0
+    for words in (["--url", f"{api.url}/v1/events?tenant=2"], ["--api-key-env", "OTHER_KEY"]):
+        refused = collect(home, api, *words)
+        assert refused.code == 2
+        assert "--name" in refused.stderr
+        assert collect(home, api, *words, "--name", f"other-{len(words[1])}").json["rows"] == 1
+
+
 def test_pages_that_name_the_next_by_a_link_are_followed(home: Home, api: FakeApi) -> None:
     def answer(asked: Asked) -> Answer:
         page = int(asked.query.get("page", 1))

@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.home import Home
 from pipeline.landing import land_files
+from pipeline.landing.duplicates import judge
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
 
@@ -451,3 +452,32 @@ def test_many_days_in_one_file_land_each_in_its_own(home: Home, tmp_path: Path) 
     assert land(home, write_lines(tmp_path / "days.jsonl", lines)).accepted == 120
     assert len(list(home.raw.glob("usage_events/event_date=*/*.parquet"))) == 120
     assert len(rows_of(home)) == 120
+
+
+def test_a_column_that_nobody_asked_for_and_that_cannot_be_read_stops_no_other_file(home: Home, tmp_path: Path) -> None:
+    bad = _parquet(tmp_path / "bad.parquet", vcpu_count=pa.array([-1]), seen=pa.array([2**60], pa.timestamp("ms")))
+    summary = land_files(home, [bad, _parquet(tmp_path / "good.parquet")])
+    assert [problem.file for problem in summary.problems] == [str(bad)]
+    assert [file.accepted for file in summary.files] == [1]
+
+
+def test_a_row_of_csv_that_is_nothing_but_commas_is_one_bad_row(home: Home, tmp_path: Path) -> None:
+    columns = "sandbox_id,user_id,timestamp,event_type"
+    good = "box,ada,2026-01-01T10:00:00Z,sandbox_started"
+    told = land(home, write_lines(tmp_path / "commas.csv", [columns, "," * (60 << 20), good]))
+    assert (told.accepted, told.by_reason) == (1, {"unreadable": 1})
+
+
+def test_a_file_that_grows_while_it_is_read_does_not_land(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lines(tmp_path / "growing.jsonl", [GOOD])
+
+    def judge_late(*args: Any) -> None:
+        write_lines(path, [GOOD, event_line("more")])
+        judge(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.landing.land.judge", judge_late)
+        (problem,) = land_files(home, [path]).problems
+    assert "was written to while it was read" in problem.reason
+    assert landed_files(home) == []
+    assert land(home, path).accepted == 2

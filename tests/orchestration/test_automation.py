@@ -72,6 +72,21 @@ def test_an_alert_that_waits_asks_for_one_run_an_hour_until_it_is_sent(
     assert [request.run_key for request in first] == [request.run_key for request in second]
 
 
+def test_news_of_stripe_that_could_not_be_mirrored_are_asked_for_again_in_another_hour(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration import automation
+
+    sensor = definitions.get_repository_def().get_sensor_def("mirror_stripe_changes")
+    monkeypatch.setattr(automation, "newest_unmirrored_event", lambda *_, **__: "evt_1")
+    keys = []
+    for hour in ("08", "08", "09"):
+        monkeypatch.setattr(automation, "_hour", lambda _, hour=hour: hour)
+        (request,) = asked(sensor, Home.open(tmp_path / "home"), instance).run_requests or ()
+        keys.append(request.run_key)
+    assert keys == ["evt_1 08", "evt_1 08", "evt_1 09"]
+
+
 def test_what_talks_to_the_world_is_tried_again_with_growing_pauses(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     for key in (["published_invoices"], ["stripe_mirror"], ["ledger", "alert_deliveries"]):

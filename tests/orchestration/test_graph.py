@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -13,6 +15,9 @@ from orchestration.due import invoices_to_publish
 from pipeline.alerts import alert_states
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.inbox import inbox_digest
+from pipeline.kinds import Kind
+from pipeline.landing import LandingSummary, land_files
 from pipeline.ledger_files import closed_periods
 from pipeline.stripe.mirror import newest_unmirrored_event
 from tests.orchestration.jobs import build, in_home
@@ -119,6 +124,36 @@ def test_a_file_that_cannot_be_read_turns_a_check_red_and_stops_nothing(
     assert [check.check_name for check in run.get_asset_check_evaluations() if not check.passed] == ["every_file_landed"]
     assert (stocked.inbox / "usage" / "broken.parquet").exists()
     assert [alert["kind"] for alert in alert_states(stocked)] == ["check_failed"]
+
+
+def test_a_name_in_a_table_is_no_link_no_picture_and_no_column_more() -> None:
+    from orchestration.figures import markdown_table
+
+    table = markdown_table(["file"], [["![a](http://b) \\| <i> `c`"]]).value
+    assert str(table).splitlines()[-1] == r"| !\[a\](http://b) \\\| \<i> \`c\` |"
+
+
+def test_only_the_version_that_landed_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration import landing
+
+    home = Home.open(tmp_path / "home")
+    folder = home.inbox / "usage"
+    folder.mkdir()
+    unnamed = Path(os.fsdecode(bytes(folder) + b"/caf\xe9.jsonl"))
+    for number, path in enumerate([folder / "landed.jsonl", folder / "REPLACED.JSONL", unnamed]):
+        write_jsonl(path, [event("start", "2026-08-20T10:00:00Z", sandbox=f"s{number}")])
+    assert inbox_digest(home)
+
+    def land(*args: Any) -> LandingSummary:
+        summary = land_files(*args)
+        write_jsonl(folder / ".new", [event("stop", "2026-08-20T11:00:00Z")]).rename(folder / "REPLACED.JSONL")
+        return summary
+
+    monkeypatch.setattr(landing, "land_files", land)
+    summary = landing._land(home, Kind.USAGE)
+    assert len(summary.files) == 2
+    assert "not UTF-8" in summary.problems[0].reason
+    assert sorted(folder.iterdir()) == sorted([unnamed, folder / "REPLACED.JSONL"]), "neither has landed"
 
 
 def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(

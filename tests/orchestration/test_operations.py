@@ -15,6 +15,7 @@ import yaml
 from dagster._core.instance.ref import InstanceRef
 
 from pipeline.home import PROJECT_ROOT, Home
+from pipeline.settings import Settings
 from tests.support import billhouse
 
 DEPLOY = PROJECT_ROOT / "deploy"
@@ -38,6 +39,7 @@ def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the
     )
     assert ran.returncode == 0, ran.stderr
     assert digests(tmp_path / "restored" / "marts") == digests(stocked.marts)
+    assert (tmp_path / "backup.tar").stat().st_mode & 0o077 == 0, "what holds money is its owner's alone"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -73,6 +75,16 @@ def test_only_the_proxy_of_the_compose_file_can_be_reached_and_no_secret_is_in_i
         assert [name for name, value in given.items() if not value.startswith("${")] == []
     workspace = yaml.safe_load((DEPLOY / "workspace.yaml").read_text(encoding="utf-8"))
     assert [it["grpc_server"]["host"] for it in workspace["load_from"]] == ["code"]
+
+
+def test_every_setting_reaches_the_runs_in_their_container_and_no_secret_the_image() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    settings = {f"BILLHOUSE_{name.upper()}" for name in Settings.model_fields}
+    assert settings <= set(services["code"]["environment"])
+    for name in (".gitignore", ".dockerignore"):
+        left_out = (PROJECT_ROOT / name).read_text(encoding="utf-8").split()
+        assert {".env", "**/.env"} & set(left_out), name
+        assert {"var/", "var*"} & set(left_out), name
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
