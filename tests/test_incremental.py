@@ -46,6 +46,12 @@ def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
     ]
 
 
+def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dict[str, object]]:
+    """An hour of ticks, which is a session's limit on Hobby, and then none: as of this instant it is not silent for too long yet."""
+    instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
+    return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
+
+
 def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
     """The same truth, copied to a new home and built there once."""
     other = Home.open(folder / "from-scratch")
@@ -79,6 +85,9 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
             land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
         # Also as of an instant before much of what landed, and before that of the last build.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
+        if heartbeat is not None:
+            edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
+            land_files(home, [write_jsonl(tmp_path / f"edge-{number}.jsonl", edge)])
         build(home, as_of)
     build(home, batch.as_of)
     assert query(home, "from utilisation_daily")
