@@ -22,7 +22,7 @@ from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from pipeline.inputs import input_digests, models_to_refresh, project_digest
+from pipeline.inputs import code_version, input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
 from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
@@ -161,8 +161,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / folder / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # What a build may take over from the last one hangs on these.
-    versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
+    # What a build may take over from the last one hangs on these. Another DuckDB may write other bytes of the same rows.
+    versions = code_version(project), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(

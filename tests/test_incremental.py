@@ -47,7 +47,7 @@ def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
 
 
 def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dict[str, object]]:
-    """An hour of ticks, which is a session's limit on Hobby, and then none: as of this instant it is not silent for too long yet."""
+    """An hour of ticks, as long as Hobby lets a session be, and then none: at as_of it has not been silent for too long yet."""
     instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
     return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
 
