@@ -171,3 +171,11 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
     assert days_read(home) == set()
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
         assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
+
+    # A back-up is put back that knows nothing of the last two files.
+    for number in (2, 3):
+        (landed,) = (home.raw / "landed_files").glob(f"*{number}-*.parquet")
+        landed.unlink()
+    build(home, as_of)
+    assert written().keys() == first.keys()
+    assert {row["sandbox_id"] for row in query(home, "from sessions")} == {"box"}
