@@ -53,6 +53,8 @@ def publish_snapshot(home: Home) -> dict[str, int]:
             shutil.copyfile(home.billing, scratch)
         with duckdb.connect(str(scratch)) as connection:
             connection.execute("set TimeZone = 'UTC'")
+            # Else whether a column of a file may be null hangs on what DuckDB knows of all that its table ever held.
+            connection.execute("set disabled_optimizers = 'statistics_propagation'")
             connection.execute(f"attach '{home.warehouse}' as warehouse (read_only)")
             connection.execute("create schema if not exists billing")
             connection.execute("create schema if not exists written")
