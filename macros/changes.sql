@@ -76,8 +76,10 @@
             {%- if node.unique_id not in done and node.config.get('starts_anew') not in ['folds_from_scratch', 'samples_start_anew'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
+            {# Also what its limit ended at as_of itself: only a later build can tell that it fell silent at that instant. #}
             create or replace table build_state.open_timelines as
-            select distinct sandbox_id, execution_id from usage.sandbox_sessions where end_reason = 'open';
+            select distinct sandbox_id, execution_id from usage.sandbox_sessions
+            where ended_at >= (select as_of from staging.stg_build_inputs);
             create or replace table build_state.known_terms as select * from usage.customer_terms;
             create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
             create or replace table build_state.known_lines as select * from rating.due_lines;

@@ -40,6 +40,7 @@ def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
         "as_of": _sha256(as_of.isoformat()),
         "settings": _sha256(Settings.load().model_dump_json()),
         "project": project_digest(project, "seeds", "models", "macros", "tests/warehouse"),
+        "engine": _sha256(duckdb.__version__),
         "raw/landed_files": _names(home, "raw/landed_files"),
         "stripe_mode": _sha256(str(_is_live(home))),
         **{part: _names(home, part) for part in READERS if part != "stripe_mode"},
@@ -57,6 +58,11 @@ def project_digest(project: Path, *folders: str) -> str:
     for path in (path for folder in folders for path in sorted((project / folder).rglob("*")) if path.is_file()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def code_version(project: Path) -> str:
+    """SHA-256 over what turns the same inputs into the same bytes: models, macros and the engine's version."""
+    return _sha256(project_digest(project, "models", "macros"), duckdb.__version__)
 
 
 def models_to_refresh(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...] | None:

@@ -22,8 +22,9 @@ from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from pipeline.inputs import input_digests, models_to_refresh, project_digest
+from pipeline.inputs import code_version, input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
+from pipeline.landing.collections import file_id_of, landed_files
 from pipeline.ledger_files import ensure_ledger
 from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
@@ -115,6 +116,7 @@ def build(
     as_of = as_of or started_at
     with home.writing():
         standing = last_build(home)
+        from_scratch = from_scratch or _has_lost_files(home)
         record = begin_build(home, as_of, project)
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
         only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
@@ -162,8 +164,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
     inputs = home.path / folder / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # What a build may take over from the last one hangs on these.
-    versions = project_digest(project, "models", "macros"), project_digest(project, "seeds")
+    # What a build may take over from the last one hangs on these. Another DuckDB may write other bytes of the same rows.
+    versions = code_version(project), project_digest(project, "seeds")
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
@@ -218,6 +220,21 @@ def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> boo
     """Whether a build as of this instant would only repeat the standing one."""
     record = last_build(home)
     return record is not None and record.inputs == input_digests(home, as_of, project)
+
+
+def _has_lost_files(home: Home) -> bool:
+    """Whether the warehouse holds rows of files that have not landed any more: raw/ was put back to what it once was."""
+    landed = [file_id_of(row) for row in landed_files(home)]
+    try:
+        with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+            lost = connection.execute(
+                "select count(*) from (from build_state.folded_files union all by name from sample_state.folded_samples)"
+                " where file_id not in (select unnest($1::varchar[]))",
+                [landed],
+            ).fetchall()
+    except (duckdb.IOException, duckdb.CatalogException):  # nothing was built yet
+        return False
+    return bool(lost[0][0])
 
 
 def _record_build(home: Home, record: BuildRecord) -> None:

@@ -46,6 +46,12 @@ def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
     ]
 
 
+def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dict[str, object]]:
+    """An hour of ticks, as long as Hobby lets a session be, and then none: at as_of it has not been silent for too long yet."""
+    instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
+    return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
+
+
 def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
     """The same truth, copied to a new home and built there once."""
     other = Home.open(folder / "from-scratch")
@@ -79,6 +85,9 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
             land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
         # Also as of an instant before much of what landed, and before that of the last build.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
+        if heartbeat is not None:
+            edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
+            land_files(home, [write_jsonl(tmp_path / f"edge-{number}.jsonl", edge)])
         build(home, as_of)
     build(home, batch.as_of)
     assert query(home, "from utilisation_daily")
@@ -162,3 +171,11 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
     assert days_read(home) == set()
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
         assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
+
+    # A back-up is put back that knows nothing of the last two files.
+    for number in (2, 3):
+        (landed,) = (home.raw / "landed_files").glob(f"*{number}-*.parquet")
+        landed.unlink()
+    build(home, as_of)
+    assert written().keys() == first.keys()
+    assert {row["sandbox_id"] for row in query(home, "from sessions")} == {"box"}

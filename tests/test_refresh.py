@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.inputs import READERS, models_to_refresh
+from pipeline.inputs import READERS, code_version, input_digests, models_to_refresh
 from pipeline.kinds import Kind
 from pipeline.warehouse import build, last_build
 from tests.support import billhouse, event, prepare, query
@@ -75,6 +76,15 @@ def test_a_part_that_every_model_may_hang_on_has_everything_built() -> None:
     assert models_to_refresh(before, before | {"ledger/approvals": "x", "as_of": "y"}) is None
     assert models_to_refresh({}, before) is None
     assert models_to_refresh(before, before) is None
+
+
+def test_another_version_of_the_engine_takes_nothing_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_of = datetime(2026, 9, 5, tzinfo=UTC)
+    before, version = input_digests(home, as_of, PROJECT_ROOT), code_version(PROJECT_ROOT)
+    assert before == input_digests(home, as_of, PROJECT_ROOT)
+    monkeypatch.setattr("duckdb.__version__", "another")
+    assert code_version(PROJECT_ROOT) != version
+    assert models_to_refresh(before | {"ledger/approvals": "x"}, input_digests(home, as_of, PROJECT_ROOT)) is None
 
 
 def test_every_staging_model_that_reads_the_ledger_is_known_to_read_it() -> None:
