@@ -122,7 +122,7 @@
 {# Events of some raw files, named by path. #}
 {% macro usage_events_in(files) -%}
     read_parquet(
-        {%- if files %}['{{ files | join("', '") }}']{% else %}'raw/usage_events/_schema.parquet'{% endif -%}
+        {%- if files %}{{ listed_files(files) }}{% else %}'raw/usage_events/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
     )
 {%- endmacro %}

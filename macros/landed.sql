@@ -69,3 +69,12 @@
         group by file_id
     )
 {%- endmacro %}
+
+{# A list of files for DuckDB to read, by their paths as they are: a home may be called `it's [mine]`, and is no pattern. #}
+{% macro listed_files(paths) -%}
+    {%- set literals = [] -%}
+    {%- for path in paths -%}
+        {%- do literals.append("'" ~ modules.re.sub('[*?[]', '[\\g<0>]', path).replace("'", "''") ~ "'") -%}
+    {%- endfor -%}
+    [{{ literals | join(', ') }}]
+{%- endmacro %}
