@@ -21,7 +21,8 @@ def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
     if not home.billing.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
     # A table that is missing shall be said to be missing, not be looked for among Python's variables.
-    connection = duckdb.connect(str(home.billing), read_only=True, config={"python_enable_replacements": False})
+    connection = duckdb.connect(str(home.billing), read_only=True)
+    connection.execute("set python_enable_replacements = false")
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("use billing.billing")
     return connection
