@@ -34,7 +34,11 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
     connection.execute(
         f"""
         create or replace temp table shared_keys as
-        select {keys} from checked where reason is null group by {keys} having count(*) > 1
+        -- A hash is sooner counted than what it is of; of two keys with the same hash none is new for certain.
+        select {keys} from checked
+        where
+            reason is null
+            and hash({keys}) in (select hash({keys}) from checked where reason is null group by hash({keys}) having count(*) > 1)
         union
         select {keys} from {beside} where ({keys}) in (select ({keys}) from checked where reason is null)""",
         bounds,

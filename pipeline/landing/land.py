@@ -165,8 +165,15 @@ def _write_accepted(
     Yields (written, its place in raw/).
     """
     name = f"{source.file_id}.parquet"
-    # What is the same in every row comes after the sort, which then has less to carry.
-    columns = ", ".join([*spec.columns, f"{quoted(source.file_id)} as file_id", "file_row"])
+    # What is the same in every row, or in none, comes after the sort, which then has less to carry.
+    carried = _filled_columns(connection, spec)
+    columns = ", ".join(
+        [
+            *(column if column in carried else f"cast(null as {type}) as {column}" for column, type in _types(connection, spec)),
+            f"{quoted(source.file_id)} as file_id",
+            "file_row",
+        ]
+    )
     if spec.partition is None:
         if _one(connection, "select count(*) from accepted"):
             written = folder / name
@@ -179,6 +186,7 @@ def _write_accepted(
         rows = f"""
             select {columns}
             from (
+                select {", ".join(carried)}, file_row
                 from accepted
                 where
                     {spec.instant} >= timestamptz '{day} 00:00:00+00'
@@ -187,6 +195,19 @@ def _write_accepted(
             )"""
         _copy(connection, rows, written)
         yield written, Path(spec.collection) / f"{spec.partition}={day}" / name
+
+
+def _filled_columns(connection: duckdb.DuckDBPyConnection, spec: Specification) -> list[str]:
+    """The columns that any row has a value in."""
+    counted = ", ".join(f"count({column})" for column in spec.columns)
+    (counts,) = connection.execute(f"select {counted} from checked").fetchall()
+    return [column for column, count in zip(spec.columns, counts, strict=True) if count] or spec.columns
+
+
+def _types(connection: duckdb.DuckDBPyConnection, spec: Specification) -> list[tuple[str, str]]:
+    """Each column with its type in SQL."""
+    types = dict(connection.execute("select column_name, column_type from (describe checked)").fetchall())
+    return [(column, types[column]) for column in spec.columns]
 
 
 def _write_quarantine(
