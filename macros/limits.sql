@@ -8,3 +8,8 @@
         select 100
     )
 {%- endmacro %}
+
+{# Whether what was observed has come to such a share of what is allowed. #}
+{% macro has_reached(observed, allowed, percent) -%}
+    {{ observed }} * cast(100 as decimal(3, 0)) >= {{ allowed }} * cast({{ percent }} as decimal(3, 0))
+{%- endmacro %}

@@ -78,6 +78,15 @@
     )
 {%- endmacro %}
 
+{# What a quantity comes to at list rates, unrounded. A meter with an allowance, tiers or packages has no price for a session or a sandbox alone. #}
+{% macro list_price(quantity, rate) -%}
+    case
+        when {{ rate }}.allowance_level = 0 and {{ rate }}.charge_model = 'per_unit'
+            then {{ exact_product(quantity, rate ~ '.unit_amount') }}
+        else cast(0 as decimal(38, 24))
+    end
+{%- endmacro %}
+
 {# A decimal as a person writes it: 0.000014 and not 0.000014000000. #}
 {% macro plain_number(number) -%}
     trim(trailing '.' from trim(trailing '0' from cast({{ number }} as string)))

@@ -124,15 +124,6 @@
     ) }}
 {%- endmacro %}
 
-{# What a quantity comes to at list rates, unrounded. A meter with an allowance, tiers or packages has no price for one sandbox alone. #}
-{% macro list_price(quantity, rate) -%}
-    case
-        when {{ rate }}.allowance_level = 0 and {{ rate }}.charge_model = 'per_unit'
-            then {{ exact_product(quantity, rate ~ '.unit_amount') }}
-        else cast(0 as decimal(38, 24))
-    end
-{%- endmacro %}
-
 {# A share of a whole, in percent, rounded half away from zero to two decimals; both are whole numbers, the whole positive. #}
 {% macro to_percent(part, whole) -%}
     cast(

@@ -28,7 +28,7 @@ reached as (
         readings.observed_at as reached_at
     from {{ ref('spend_readings') }} as readings
     inner join {{ alert_thresholds() }} as thresholds
-        on readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
+        on {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
 
     union all
 
@@ -45,11 +45,10 @@ reached as (
     from {{ ref('credit_readings') }} as readings
     inner join {{ alert_thresholds() }} as thresholds
         on
-            readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
+            {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
             and (
                 readings.observed_before is null
-                or readings.observed_before * cast(100 as decimal(3, 0))
-                < readings.allowed_before * cast(thresholds.threshold_percent as decimal(3, 0))
+                or not {{ has_reached('readings.observed_before', 'readings.allowed_before', 'thresholds.threshold_percent') }}
             )
     where readings.observed > 0
 

@@ -63,7 +63,7 @@ reached as (
     from readings
     {{ of_changed_days('readings') }}
     inner join {{ alert_thresholds() }} as thresholds
-        on readings.observed * cast(100 as decimal(3, 0)) >= readings.allowed * cast(thresholds.threshold_percent as decimal(3, 0))
+        on {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
 
 ),
 

@@ -11,11 +11,7 @@ priced as (
         segments.currency,
         segments.meter_id,
         segments.quantity,
-        case
-            when rates.allowance_level = 0 and rates.charge_model = 'per_unit'
-                then {{ exact_product('segments.quantity', 'rates.unit_amount') }}
-            else cast(0 as decimal(38, 24))
-        end as list_amount
+        {{ list_price('segments.quantity', 'rates') }} as list_amount
     from {{ ref('priced_segments') }} as segments
     {{ of_changed_timelines('segments') }}
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id
