@@ -112,41 +112,26 @@ def build(
     book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
     PriceBookError, or BuildFailedError that names each model or check that failed.
     """
+    from pipeline.health import write_health  # it reads what is recorded here
+
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
+        require_sound_price_book(project / "seeds")
+        require_unedited_prices(home, project / "seeds")
         standing = last_build(home)
         from_scratch = from_scratch or _has_lost_files(home)
-        record = begin_build(home, as_of, project)
+        if standing is not None:  # from here on the warehouse is not what the last build left
+            _record_build(home, BuildRecord(standing.as_of, {}))
+        prepare_build(home, as_of, project)
+        record = BuildRecord(as_of, input_digests(home, as_of, project))
         changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
         only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
         ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
-        tables = finish_build(home, record)
+        tables = publish_snapshot(home)
+        _record_build(home, record)
+        write_health(home)
     return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
-
-
-def begin_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> BuildRecord:
-    """Make ready for dbt, which may be run by whoever holds the home for writing; returns what the build will be of.
-
-    From here until `finish_build` the warehouse is not what the last build left. Raises PriceBookError.
-    """
-    require_sound_price_book(project / "seeds")
-    require_unedited_prices(home, project / "seeds")
-    standing = last_build(home)
-    if standing is not None:
-        _record_build(home, BuildRecord(standing.as_of, {}))
-    prepare_build(home, as_of, project)
-    return BuildRecord(as_of, input_digests(home, as_of, project))
-
-
-def finish_build(home: Home, record: BuildRecord) -> dict[str, int]:
-    """After dbt built everything and every check passed: give analysts their copy. Returns the rows of each table."""
-    from pipeline.health import write_health  # it reads what is recorded here
-
-    tables = publish_snapshot(home)
-    _record_build(home, record)
-    write_health(home)
-    return tables
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
