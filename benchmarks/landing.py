@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import duckdb
 
+from benchmarks.apart import run_apart
 from pipeline.home import Home
 from pipeline.landing import land_files
 
@@ -93,14 +93,10 @@ def generate(file: Path, rows: int, day: int) -> None:
 def _land(home: Path, file: Path) -> tuple[float, float]:
     """Seconds, and peak gigabytes, of a landing in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.landing", "--land", str(home), str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:  # noqa: S603 - this module itself
-        assert running.stdout is not None
-        said = running.stdout.read()
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode:
+    ran = run_apart(command)
+    if ran.exit_code:
         sys.exit(f"{file} did not land")
-    return float(said.split()[0]), used.ru_maxrss / 1e6
+    return float(ran.said.split()[0]), ran.peak_gigabytes
 
 
 if __name__ == "__main__":

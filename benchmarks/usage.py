@@ -3,8 +3,8 @@
 python -m benchmarks.usage [--shape heartbeat] [--rows 10000000] [--days 30] [--more-days 1] [--peers polars pandas]
 
 Every measurement is a process of its own, on the same raw files. What came out is kept in benchmarks/results/, and
-`python -m benchmarks.plot` draws it. Raw events are made at about 300,000 a second (a billion in an hour on two cores, most of it
-compression) and stay in the folder for the next call.
+`python -m benchmarks.plot` draws it. Raw events are made at one to two million a second on two idle
+cores, most of it compression, and stay in the folder for the next call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import importlib.util
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.apart import run_apart
 from benchmarks.peers import usage_in_pandas, usage_in_polars
 from pipeline.home import Home
 from pipeline.landing.collections import SCHEMAS, ensure_collections
@@ -217,17 +217,13 @@ def _run(folder: Path, step: str, *, may_die: bool = False) -> Measured:
     command = [sys.executable, "-m", "benchmarks.usage", "--folder", str(folder.parent), "--shape", shape, "--rows", rows]
     command += ["--days", days, "--step", step if folder.name != "empty" else f"{step}_empty"]
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:  # noqa: S603 - this module itself
-        assert running.stdout is not None
-        said = running.stdout.read()
-        _, status, used = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    if running.returncode and may_die:
-        return Measured(0, used.ru_maxrss / 1e6, died=True)
-    if running.returncode:
+    ran = run_apart(command)
+    if ran.exit_code and may_die:
+        return Measured(0, ran.peak_gigabytes, died=True)
+    if ran.exit_code:
         sys.exit(f"{step} failed")
-    seconds, _, rest = said.strip().partition(" ")
-    return Measured(float(seconds) if seconds else time.perf_counter() - started, used.ru_maxrss / 1e6, rest)
+    seconds, _, rest = ran.said.strip().partition(" ")
+    return Measured(float(seconds) if seconds else time.perf_counter() - started, ran.peak_gigabytes, rest)
 
 
 def _timed(seconds: float, said: str = "") -> str:

@@ -35,7 +35,7 @@ SOAK_BATCH = 250
 
 def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = None) -> list[str]:
     """What differs between the warehouse's reports and the reference engine's results for a batch, in words."""
-    project = _project(batch, folder)
+    project = project_of(batch, folder)
     usage = to_jsonl_parts(batch, folder, 3)
     accepted = accept(batch.events)
     summary = land_files(home, usage, seeds=project / "seeds")
@@ -52,7 +52,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
 
 def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
     """Land everything of a batch but its events."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     _, subscriptions = to_jsonl(batch, folder)
     customers, grants = records_to_jsonl(batch, folder)
     for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
@@ -75,10 +75,10 @@ def drafts_differ(home: Home, expected: Result) -> list[str]:
     )
 
 
-def _project(batch: Batch, folder: Path) -> Path:
+def project_of(batch: Batch, folder: Path) -> Path:
     """The dbt project with the batch's own price book."""
     project = folder / "project"
-    project.mkdir()
+    project.mkdir(parents=True)
     for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
         (project / name).symlink_to(PROJECT_ROOT / name)
     shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
@@ -111,7 +111,7 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     """
     random = Random(seed)
     batch = random_batch(random, customers)
-    project = _project(batch, folder)
+    project = project_of(batch, folder)
     months = [month for month in _months_of(batch) if month.end <= batch.as_of]
     stages = [month.end + random.choice((timedelta(0), timedelta(hours=49), timedelta(days=20))) for month in months[:-1]]
     as_ofs = [*sorted(as_of for as_of in stages if as_of < batch.as_of), batch.as_of]

@@ -19,7 +19,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.warehouse import build
 from tests.strategies import random_batch, to_jsonl_parts
 from tests.support import query
-from tests.test_against_reference import _project, land_records
+from tests.test_against_reference import land_records, project_of
 
 
 def billed(home: Home) -> dict[tuple[str, str], Decimal]:
@@ -35,7 +35,7 @@ def test_closing_two_months_around_a_late_file_bills_what_one_invoice_would_have
     seed: int, make_home: Callable[[str], Home], tmp_path: Path
 ) -> None:
     batch = random_batch(Random(seed), 60)
-    project = _project(batch, tmp_path)
+    project = project_of(batch, tmp_path)
     month = BillingPeriod.containing(batch.as_of).previous()
     on_time, late = to_jsonl_parts(batch, tmp_path, 2)
     homes = {"late": make_home("late"), "on-time": make_home("on-time")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +25,9 @@ from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publications import read_publications
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse import build
-from tests.strategies import Batch, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
+from tests.strategies import random_batch, to_jsonl_parts
 from tests.support import query, write_jsonl
+from tests.test_against_reference import land_records, project_of
 from tests.test_real_grid_usage import DATA, FILES
 
 
@@ -67,7 +67,7 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
     project = project_of(batch, folder)
     home = Home.open(folder / "home")
     parts = to_jsonl_parts(batch, folder / "events", 3)
-    _land_records(home, batch, folder / "records", project)
+    land_records(batch, home, folder / "records", project)
     land_files(home, parts[:2], seeds=project / "seeds")
     build(home, batch.as_of, project=project)
     for period in _months_over(home, batch.as_of)[:1]:
@@ -81,7 +81,7 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
 def small(home: Home, folder: Path) -> Built:
     """A few random histories at today's prices, of which some were on Pro in their first month; it is closed, and in Stripe."""
     batch = random_batch(Random(128), 14, vary_prices=False)
-    _land_records(home, batch, folder / "records", PROJECT_ROOT)
+    land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
     build(home, batch.as_of)
     for period in _months_over(home, batch.as_of)[:1]:
@@ -161,26 +161,6 @@ def _land_samples(home: Home, folder: Path) -> None:
     for number, part in enumerate((rows, [row | {"mem_bytes": 5} for row in rows[::5]])):
         if part:
             land_files(home, [write_jsonl(folder / f"samples-{number}.jsonl", part)], Kind.METRICS)
-
-
-def project_of(batch: Batch, folder: Path) -> Path:
-    """The dbt project with the batch's own price book."""
-    project = folder / "project"
-    project.mkdir(parents=True)
-    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
-        (project / name).symlink_to(PROJECT_ROOT / name)
-    shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
-    batch.price_book.write(PROJECT_ROOT / "seeds", project / "seeds")
-    return project
-
-
-def _land_records(home: Home, batch: Batch, folder: Path, project: Path) -> None:
-    folder.mkdir(parents=True)
-    _, subscriptions = to_jsonl(batch, folder)
-    customers, grants = records_to_jsonl(batch, folder)
-    for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
-        if path.stat().st_size:
-            land_files(home, [path], kind, seeds=project / "seeds")
 
 
 def _months_over(home: Home, as_of: datetime) -> list[BillingPeriod]:
