@@ -70,7 +70,7 @@ bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of
 bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a second, peak memory
 	@.venv/bin/python -m benchmarks.landing
 
-bench-billion: $(READY) ## The same for a billion heartbeats over 300 days; takes two hours or so, and 20 GB of disk
+bench-billion: $(READY) ## The same for a billion heartbeats over 300 days; takes a quarter of an hour, and 20 GB of disk
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers
 
 check: $(READY) ## Check style and types
