@@ -1,62 +1,183 @@
-"""The same job in Polars and in pandas, as a good engineer would write it for these events.
+"""The same job in Polars and in pandas, as a good engineer would write it for one product and one price list.
 
-These events have no late ones among them, no lost stops, and no session over midnight. Each peer reads the raw files, makes
-pieces of sessions from them, and sums vCPU and memory by customer and day, in whole unit-microseconds. That is less than
-Billhouse does: no limits, no prices, no invoices, no checks.
+Raw events to invoices by the billing rules, sections 3 to 7, as far as these events and customers go: all on the hobby plan in US
+dollars, ids once each, no two events of a sandbox on one instant, whole resources that every start names, no heartbeat timeout.
+Sessions start, change, stop, run into each other, or end at the plan's limit; usage is split at midnight; months are priced,
+rounded and credited in order. Left out are limits, reports, corrections, and all checks.
+
+Both look once at every row, in order, and go on with those that change something.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-_COLUMNS = ["sandbox_id", "user_id", "event_at", "event_type", "vcpu_count", "memory_gb"]
+_COLUMNS = ["sandbox_id", "user_id", "event_at", "event_type", "vcpu_count", "memory_gb", "storage_gb"]
+_HELD = _COLUMNS[4:]
+_SECOND = 1_000_000
+_DAY = 86_400 * _SECOND
+_LONGEST = 3600 * _SECOND
+_PRICES = {"vcpu_count": Decimal("0.000014"), "memory_gb": Decimal("0.0000045"), "storage_gb": Decimal("0.00000003")}
+_FREE_STORAGE_GB = 10
+_CREDIT = Decimal(100)
+_CENT = Decimal("0.01")
 
 
-def usage_in_polars(folder: Path) -> tuple[float, str]:
-    """Seconds, and the sums of each meter in unit-microseconds, as JSON."""
+def invoices_in_polars(folder: Path, as_of: datetime) -> tuple[float, str]:
+    """Seconds, and what the invoices come to, as JSON."""
     import polars as pl
 
     started = time.perf_counter()
-    events = pl.scan_parquet(str(folder / "raw" / "usage_events" / "event_date=*" / "*.parquet"), hive_partitioning=False)
-    by_day = (
-        events.select(_COLUMNS)
-        .with_columns(
+    same_sandbox = pl.col("sandbox_id") == pl.col("sandbox_id").shift(1)
+    is_start, is_stop = pl.col("event_type") == "sandbox_started", pl.col("event_type") == "sandbox_stopped"
+    changes = (
+        pl.scan_parquet(str(folder / "raw" / "usage_events" / "event_date=*" / "*.parquet"), hive_partitioning=False)
+        .select(
+            "sandbox_id",
+            "user_id",
             pl.col("event_at").dt.epoch("us").alias("at"),
-            pl.col("vcpu_count").cast(pl.Int64).alias("vcpu"),
-            pl.col("memory_gb").cast(pl.Int64).alias("memory"),
+            is_start.alias("is_start"),
+            is_stop.alias("is_stop"),
+            *(pl.col(held).cast(pl.Int64) for held in _HELD),
         )
         .sort("sandbox_id", "at")
-        .with_columns((pl.col("at").shift(-1).over("sandbox_id") - pl.col("at")).alias("lasts"))
-        .filter(pl.col("event_type") != "sandbox_stopped")
-        .group_by("user_id", (pl.col("at") // 86_400_000_000).alias("day"))
-        .agg((pl.col("vcpu") * pl.col("lasts")).sum(), (pl.col("memory") * pl.col("lasts")).sum())
+        .filter(
+            pl.col("is_start")
+            | pl.col("is_stop")
+            | same_sandbox.fill_null(value=False).not_()
+            | (pl.col("sandbox_id") != pl.col("sandbox_id").shift(-1)).fill_null(value=True)
+            | pl.any_horizontal(pl.col(held).ne_missing(pl.col(held).shift(1)) for held in _HELD)
+        )
         .collect(engine="streaming")
+        .lazy()
     )
-    sums = {"vcpu": int(by_day["vcpu"].sum()), "memory": int(by_day["memory"].sum())}
-    return time.perf_counter() - started, json.dumps(sums, sort_keys=True)
+    sessions = (
+        changes.with_columns((pl.col("is_start") | same_sandbox.fill_null(value=False).not_()).alias("opens"))
+        .with_columns(
+            pl.col("opens").cum_sum().alias("session"), pl.col("is_stop").shift(1).cum_sum().fill_null(0).alias("stops")
+        )
+        # After a stop only a start opens another session: what lies between belongs to none.
+        .filter(pl.col("stops") == pl.col("stops").first().over("session"))
+    )
+    pieces = (
+        sessions.with_columns(
+            *(pl.col(held).forward_fill() for held in _HELD),
+            pl.col("at").shift(-1).over("session").alias("next_at"),
+            (pl.col("at").first().over("session") + _LONGEST).alias("limit_at"),
+            pl.when(same_sandbox.shift(-1)).then(pl.col("at").shift(-1)).alias("next_start_at"),
+        )
+        .filter(~pl.col("is_stop"))
+        .with_columns(
+            pl.coalesce(
+                "next_at",
+                pl.min_horizontal("next_start_at", pl.max_horizontal("limit_at", "at"), pl.lit(_microseconds(as_of))),
+            ).alias("until")
+        )
+    )
+    by_day = (
+        pieces.with_columns(pl.int_ranges(pl.col("at") // _DAY, (pl.col("until") - 1) // _DAY + 1).alias("day"))
+        .filter(pl.col("until") > pl.col("at"))
+        .explode("day")
+        .with_columns(
+            (pl.min_horizontal("until", (pl.col("day") + 1) * _DAY) - pl.max_horizontal("at", pl.col("day") * _DAY)).alias(
+                "lasts"
+            )
+        )
+        .group_by("user_id", "day")
+        .agg(*((pl.col(held) * pl.col("lasts")).sum() for held in _HELD), pl.col("at").min())
+        .collect()
+    )
+    said = _invoiced(by_day.select("user_id", "day", "at", *_HELD).iter_rows(), as_of)
+    return time.perf_counter() - started, said
 
 
-def usage_in_pandas(folder: Path) -> tuple[float, str]:
-    """Seconds, and the sums of each meter in unit-microseconds, as JSON."""
+def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
+    """Seconds, and what the invoices come to, as JSON."""
+    import numpy as np
     import pandas as pd
 
     started = time.perf_counter()
     files = sorted((folder / "raw" / "usage_events").glob("event_date=*/*.parquet"))
     events = pd.concat([pd.read_parquet(file, columns=_COLUMNS, dtype_backend="pyarrow") for file in files], ignore_index=True)
     events = events.sort_values(["sandbox_id", "event_at"], ignore_index=True)
-    at = events["event_at"].astype("int64[pyarrow]")
-    lasts = at.groupby(events["sandbox_id"]).shift(-1) - at
-    running = events["event_type"] != "sandbox_stopped"
-    used = pd.DataFrame(
-        {
-            "customer": events["user_id"],
-            "day": at // 86_400_000_000,
-            "vcpu": events["vcpu_count"].astype("int64[pyarrow]") * lasts,
-            "memory": events["memory_gb"].astype("int64[pyarrow]") * lasts,
-        }
-    )[running]
-    by_day = used.groupby(["customer", "day"])[["vcpu", "memory"]].sum()
-    sums = {"vcpu": int(by_day["vcpu"].sum()), "memory": int(by_day["memory"].sum())}
-    return time.perf_counter() - started, json.dumps(sums, sort_keys=True)
+    events["is_start"] = (events["event_type"] == "sandbox_started").to_numpy(bool)
+    events["is_stop"] = (events["event_type"] == "sandbox_stopped").to_numpy(bool)
+    sandbox = events["sandbox_id"]
+    is_first = (sandbox != sandbox.shift(1)).fillna(value=True).to_numpy(bool)
+    is_told = events["is_start"].to_numpy() | events["is_stop"].to_numpy() | is_first | np.append(is_first[1:], True)
+    for held in _HELD:
+        # By way of Arrow: pandas alone would make a Python object of each decimal.
+        value = events[held].astype("double[pyarrow]").to_numpy("float64", na_value=np.nan)
+        events[held] = value
+        is_told[1:] |= (value[1:] != value[:-1]) & ~(np.isnan(value[1:]) & np.isnan(value[:-1]))
+    changes = events[is_told].reset_index(drop=True)
+    del events
+    sandbox = changes["sandbox_id"]
+    is_first = (sandbox != sandbox.shift(1)).fillna(value=True).to_numpy(bool)
+    changes["at"] = changes["event_at"].astype("int64[pyarrow]").astype("int64")
+    changes["opens"] = changes["is_start"] | is_first
+    changes["session"] = changes["opens"].cumsum()
+    stops = changes["is_stop"].cumsum() - changes["is_stop"]
+    # After a stop only a start opens another session: what lies between belongs to none.
+    changes = changes[stops == stops.groupby(changes["session"]).transform("first")].reset_index(drop=True)
+    changes[_HELD] = changes[_HELD].ffill().astype("int64")
+    same_session = (changes["session"] == changes["session"].shift(-1)).to_numpy(bool)
+    same_sandbox = (changes["sandbox_id"] == changes["sandbox_id"].shift(-1)).fillna(value=False).to_numpy(bool)
+    at = changes["at"].to_numpy()
+    next_at = np.append(at[1:], 0)
+    forever = np.iinfo(np.int64).max
+    limit_at = changes["at"].groupby(changes["session"]).transform("first").to_numpy() + _LONGEST
+    inferred = np.minimum(np.where(same_sandbox, next_at, forever), np.minimum(np.maximum(limit_at, at), _microseconds(as_of)))
+    changes["until"] = np.where(same_session, next_at, inferred)
+    pieces = changes[~changes["is_stop"] & (changes["until"] > changes["at"])]
+    days = ((pieces["until"] - 1) // _DAY - pieces["at"] // _DAY + 1).to_numpy()
+    split = pieces.loc[pieces.index.repeat(days), ["user_id", "at", "until", *_HELD]]
+    split["day"] = split["at"] // _DAY + split.groupby(level=0).cumcount()
+    lasts = np.minimum(split["until"], (split["day"] + 1) * _DAY) - np.maximum(split["at"], split["day"] * _DAY)
+    for held in _HELD:
+        split[held] = split[held] * lasts
+    by_day = split.groupby(["user_id", "day"], as_index=False).agg({"at": "min"} | dict.fromkeys(_HELD, "sum"))
+    said = _invoiced(by_day[["user_id", "day", "at", *_HELD]].itertuples(index=False, name=None), as_of)
+    return time.perf_counter() - started, said
+
+
+def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]], as_of: datetime) -> str:
+    """What the months of all customers come to: rows of (customer, day, its first instant, a sum for each resource)."""
+    used: dict[str, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    first_at: dict[str, int] = {}
+    for customer, day, at, *sums in days:
+        on = datetime.fromtimestamp(day * 86_400, UTC)
+        month = used[customer][on.year, on.month]
+        for place, microseconds in enumerate(sums):
+            month[place] += microseconds
+        first_at[customer] = min(at, first_at.get(customer, at))
+    subtotal = credited = Decimal(0)
+    for customer, months in used.items():
+        credit = _CREDIT
+        for (year, number), microseconds in sorted(months.items()):
+            starts_at = _microseconds(datetime(year, number, 1, tzinfo=UTC))
+            ends_at = _microseconds(datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC))
+            free = _FREE_STORAGE_GB * (ends_at - max(starts_at, first_at[customer]))
+            billable = [*microseconds[:2], max(microseconds[2] - free, 0)]
+            due = sum(
+                (
+                    (Decimal(quantity) / _SECOND * price).quantize(_CENT, ROUND_HALF_UP)
+                    for quantity, price in zip(billable, _PRICES.values(), strict=True)
+                ),
+                Decimal(0),
+            )
+            applied = min(credit, due)
+            credit -= applied
+            subtotal += due
+            credited += applied
+    return json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credited:.2f}", "total": f"{subtotal - credited:.2f}"})
+
+
+def _microseconds(instant: datetime) -> int:
+    return int(instant.timestamp()) * _SECOND

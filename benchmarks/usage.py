@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.apart import run_apart
-from benchmarks.peers import usage_in_pandas, usage_in_polars
+from benchmarks.peers import invoices_in_pandas, invoices_in_polars
 from pipeline.home import Home
 from pipeline.landing.collections import SCHEMAS, ensure_collections
 from pipeline.warehouse import build
@@ -76,7 +76,7 @@ def main() -> None:
     print(f"{arguments.rows:,} rows, {arguments.shape}, {arguments.days} days, {os.cpu_count()} cores", flush=True)
     _run(empty, "build")
     measured = {"startup": _run(empty, "build"), "scan": _run(folder, "scan"), "full_build": _run(folder, "rebuild")}
-    ours = _run(folder, "billhouse_usage").said
+    ours = _run(folder, "invoiced").said
     for peer in arguments.peers:
         found = _run(folder, peer, may_die=True)
         assert found.died or found.said == ours, f"{peer} came to {found.said}, and Billhouse to {ours}"
@@ -250,13 +250,12 @@ def _build(folder: Path, *, from_scratch: bool = False) -> str:
     return _timed(time.perf_counter() - started)
 
 
-def _billhouse_usage(folder: Path) -> str:
+def _invoiced(folder: Path) -> str:
     with duckdb.connect(str(folder / "billing.duckdb"), read_only=True) as reports:
-        sums = reports.execute(
-            "select meter_id, cast(sum(quantity) * 1000000 as hugeint) from billing.billing.usage_daily"
-            " where meter_id in ('vcpu', 'memory') group by all order by all"
+        ((subtotal, credits, total),) = reports.execute(
+            "select sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount) from billing.billing.invoices"
         ).fetchall()
-    return _timed(0, json.dumps({meter: int(quantity) for meter, quantity in sums}, sort_keys=True))
+    return _timed(0, json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credits:.2f}", "total": f"{total:.2f}"}))
 
 
 _TITLES = {
@@ -264,7 +263,7 @@ _TITLES = {
     "startup_after": "the same, after all the rest",
     "scan": "bare scan, every column hashed",
     "full_build": "full build to invoices",
-    "polars": "Polars: sessions and usage by customer and day, no invoices",
+    "polars": "Polars: the same events to invoices, no reports or checks",
     "pandas": "pandas: the same",
     "day_scan": "one more day: its bare scan",
     "day_build": "one more day: build",
@@ -276,9 +275,9 @@ STEPS: dict[str, Callable[[Path], str]] = {
     "build": _build,
     "rebuild": lambda folder: _build(folder, from_scratch=True),
     "build_empty": lambda folder: _build(folder.parent / "empty"),
-    "billhouse_usage": _billhouse_usage,
-    "polars": lambda folder: _timed(*usage_in_polars(folder)),
-    "pandas": lambda folder: _timed(*usage_in_pandas(folder)),
+    "invoiced": _invoiced,
+    "polars": lambda folder: _timed(*invoices_in_polars(folder, AS_OF)),
+    "pandas": lambda folder: _timed(*invoices_in_pandas(folder, AS_OF)),
 }
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import duckdb
 import pytest
 
 from benchmarks import usage
+from pipeline.home import Home
+from pipeline.landing import land_files
+from tests.support import event, write_jsonl
 
 
 @pytest.mark.parametrize("shape", ["lifecycle", "heartbeat"])
@@ -31,12 +38,42 @@ def test_days_are_copies_with_ids_and_sandboxes_of_their_own(shape: str, tmp_pat
     assert (events, sandboxes) == (27000, 27000 // usage.EVENTS_PER_SESSION[shape])
 
 
-def test_the_same_sums_come_out_with_pandas(tmp_path: Path, parsed_project: Path) -> None:
-    folder = tmp_path / "lifecycle-3000-2"
+@pytest.mark.parametrize("peer", usage.PEERS)
+def test_a_peer_comes_to_the_same_invoices(peer: str, built: Path) -> None:
+    pytest.importorskip(peer)
+    ours = usage.STEPS["invoiced"](built).partition(" ")[2]
+    assert float(json.loads(ours)["total"]) > 0
+    assert usage.STEPS[peer](built).partition(" ")[2] == ours
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
+    """Two days as the benchmark makes them, and sandboxes whose sessions have no order in them."""
+    folder = tmp_path_factory.mktemp("benchmark") / "lifecycle-3000-2"
     shutil.copytree(parsed_project, folder / ".dbt" / "target")
     for day in range(2):
         usage.generate_day(folder, "lifecycle", day, 1500)
+    land_files(Home.open(folder), [write_jsonl(folder / "disorder.jsonl", disorder())], landed_at=usage.AS_OF)
     for step in ("scan", "build", "scan_last_day"):
         assert float(usage.STEPS[step](folder).split()[0]) > 0
-    ours = usage.STEPS["billhouse_usage"](folder).partition(" ")[2]
-    assert usage.STEPS["pandas"](folder).partition(" ")[2] == ours
+    return folder
+
+
+def disorder() -> list[dict[str, Any]]:
+    """Starts, updates and stops in any order, over midnight and the end of a month; an update names some resources."""
+    random = Random(5)
+    rows = []
+    for box in range(300):
+        seconds = sorted(random.sample(range(40 * 86_400), random.randint(1, 12)))
+        for place, second in enumerate(seconds):
+            kind = random.choice(["start", "update", "update", "stop"])
+            names = {
+                "vcpu_count": random.randint(1, 8),
+                "memory_gb": random.randint(1, 16),
+                "storage_gb": random.randint(1, 5000),
+            }
+            if kind == "update" and place > 0:
+                names = {name: value for name, value in names.items() if random.random() < 0.6}
+            at = (datetime(2026, 1, 20) + timedelta(seconds=second // 30 if box % 2 else second)).isoformat() + "Z"
+            rows.append(event(kind, at, sandbox=f"box-{box}", user=f"customer-{box % 20}", **({} if kind == "stop" else names)))
+    return rows
