@@ -101,10 +101,14 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     """Seconds, and what the invoices come to, as JSON."""
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     started = time.perf_counter()
     files = sorted((folder / "raw" / "usage_events").glob("event_date=*/*.parquet"))
     events = pd.concat([pd.read_parquet(file, columns=_COLUMNS, dtype_backend="pyarrow") for file in files], ignore_index=True)
+    # More text than 32-bit offsets can count, from some 50 million rows on.
+    text = ["sandbox_id", "user_id"]
+    events[text] = events[text].astype(pd.ArrowDtype(pa.large_string()))
     events = events.sort_values(["sandbox_id", "event_at"], ignore_index=True)
     events["is_start"] = (events["event_type"] == "sandbox_started").to_numpy(bool)
     events["is_stop"] = (events["event_type"] == "sandbox_stopped").to_numpy(bool)
