@@ -93,7 +93,7 @@ def invoices_in_polars(folder: Path, as_of: datetime) -> tuple[float, str]:
         .agg(*((pl.col(held) * pl.col("lasts")).sum() for held in _HELD), pl.col("at").min())
         .collect()
     )
-    said = _invoiced(by_day.select("user_id", "day", "at", *_HELD).iter_rows(), as_of)
+    said = _invoiced(by_day.select("user_id", "day", "at", *_HELD).iter_rows())
     return time.perf_counter() - started, said
 
 
@@ -147,11 +147,11 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     for held in _HELD:
         split[held] = split[held] * lasts
     by_day = split.groupby(["user_id", "day"], as_index=False).agg({"at": "min"} | dict.fromkeys(_HELD, "sum"))
-    said = _invoiced(by_day[["user_id", "day", "at", *_HELD]].itertuples(index=False, name=None), as_of)
+    said = _invoiced(by_day[["user_id", "day", "at", *_HELD]].itertuples(index=False, name=None))
     return time.perf_counter() - started, said
 
 
-def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]], as_of: datetime) -> str:
+def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]]) -> str:
     """What the months of all customers come to: rows of (customer, day, its first instant, a sum for each resource)."""
     used: dict[str, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     first_at: dict[str, int] = {}
