@@ -180,7 +180,12 @@ def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]]) -> str:
             credit -= applied
             subtotal += due
             credited += applied
-    return json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credited:.2f}", "total": f"{subtotal - credited:.2f}"})
+    return told(subtotal, credited, subtotal - credited)
+
+
+def told(subtotal: Decimal, credits: Decimal, total: Decimal) -> str:
+    """What all invoices come to, in dollars, in the words that ours and the peers' are compared in."""
+    return json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credits:.2f}", "total": f"{total:.2f}"})
 
 
 def _microseconds(instant: datetime) -> int:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.apart import run_apart
-from benchmarks.peers import invoices_in_pandas, invoices_in_polars
+from benchmarks.peers import invoices_in_pandas, invoices_in_polars, told
 from pipeline.home import Home
 from pipeline.landing.collections import SCHEMAS, ensure_collections
 from pipeline.warehouse import build
@@ -252,10 +252,10 @@ def _build(folder: Path, *, from_scratch: bool = False) -> str:
 
 def _invoiced(folder: Path) -> str:
     with duckdb.connect(str(folder / "billing.duckdb"), read_only=True) as reports:
-        ((subtotal, credits, total),) = reports.execute(
+        (sums,) = reports.execute(
             "select sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount) from billing.billing.invoices"
         ).fetchall()
-    return _timed(0, json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credits:.2f}", "total": f"{total:.2f}"}))
+    return _timed(0, told(*sums))
 
 
 _TITLES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,7 +43,7 @@ def test_days_are_copies_with_ids_and_sandboxes_of_their_own(shape: str, tmp_pat
 def test_a_peer_comes_to_the_same_invoices(peer: str, built: Path) -> None:
     pytest.importorskip(peer)
     ours = usage.STEPS["invoiced"](built).partition(" ")[2]
-    assert float(json.loads(ours)["total"]) > 0
+    assert Decimal(json.loads(ours)["total"]) > 0
     assert usage.STEPS[peer](built).partition(" ")[2] == ours
 
 
@@ -64,7 +65,8 @@ def disorder() -> list[dict[str, Any]]:
     random = Random(5)
     rows = []
     for box in range(300):
-        seconds = sorted(random.sample(range(40 * 86_400), random.randint(1, 12)))
+        days = 40 if box % 2 else 1.5
+        seconds = sorted(random.sample(range(int(days * 86_400)), random.randint(1, 12)))  # no two alike
         for place, second in enumerate(seconds):
             kind = random.choice(["start", "update", "update", "stop"])
             names = {
@@ -74,6 +76,6 @@ def disorder() -> list[dict[str, Any]]:
             }
             if kind == "update" and place > 0:
                 names = {name: value for name, value in names.items() if random.random() < 0.6}
-            at = (datetime(2026, 1, 20) + timedelta(seconds=second // 30 if box % 2 else second)).isoformat() + "Z"
+            at = (datetime(2026, 1, 20) + timedelta(seconds=second)).isoformat() + "Z"
             rows.append(event(kind, at, sandbox=f"box-{box}", user=f"customer-{box % 20}", **({} if kind == "stop" else names)))
     return rows
