@@ -1,14 +1,20 @@
 {# What a build takes over of the sessions and prices that the last one worked out. The rows of a kept table are those that a build from
    scratch would make: those of what changed go, and come anew. What changed is data: `changed_timelines` and `changed_days`.
 
-   `build_state.rated_state` says what the standing tables were worked out from. It goes when a build begins to change them, and comes back
+   `build_state.rated_state` says what the standing tables were worked out from. Its row goes when a build begins to change them, and comes back
    when every step of it went well: a build that fails or is killed leaves nothing to take over but the folded events. #}
 
 {# Before a build: where its state is kept. Once, since models that run beside one another cannot both make it. #}
 {% macro prepare_state() -%}
     {%- if execute and target.type == 'duckdb' -%}
         create schema if not exists build_state;
-        create table if not exists build_state.report_parts (report varchar, part date, written_by varchar)
+        create table if not exists build_state.report_parts (report varchar, part date, written_by varchar);
+        create table if not exists build_state.known_closes (period varchar);
+        -- Of these two, one row: while a build changes the standing tables what it has decided, else what they were worked out from.
+        create table if not exists build_state.rating_plan (starts_anew boolean, as_of timestamp, current_period varchar);
+        create table if not exists build_state.rated_state (
+            as_of timestamp, current_period varchar, price_version varchar, build_number bigint, started_anew boolean
+        )
     {%- endif -%}
 {%- endmacro %}
 
@@ -16,52 +22,41 @@
    did, which is what the standing tables of changes hold. Engines that do not build on the last build always do. #}
 {% macro rates_from_scratch() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
-    {%- set known = known_states() -%}
-    {%- if 'rating_plan' in known -%}
-        {{ return(run_query('select starts_anew from build_state.rating_plan').rows[0][0]) }}
-    {%- endif -%}
-    {{ return(not has_rated(known) or run_query('select started_anew from build_state.rated_state').rows[0][0]) }}
+    {%- set decided = run_query(
+        "select coalesce((select starts_anew from build_state.rating_plan), (select started_anew from build_state.rated_state), true)"
+    ) -%}
+    {{ return(decided.rows[0][0]) }}
 {%- endmacro %}
 
 {# The decision: nothing can be taken over where the last build did not finish, where the fold has started anew since, or where the price
    book is another. #}
 {% macro must_rate_from_scratch() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
-    {%- set known = known_states() -%}
-    {{ return('rating_plan' in known or not has_rated(known)) }}
-{%- endmacro %}
-
-{% macro known_states() -%}
-    {%- set found = run_query(
-        "select table_name from duckdb_tables() where schema_name = 'build_state' and database_name = current_database()"
-    ) -%}
-    {{ return(found.columns[0].values() | list) }}
-{%- endmacro %}
-
-{% macro has_rated(known) -%}
-    {%- if 'rated_state' not in known -%}{{ return(false) }}{%- endif -%}
-    {%- set same = run_query(
+    {%- set standing = run_query(
         "select count(*) from build_state.rated_state as state cross join staging.stg_build_inputs as build"
-        ~ " where state.price_version = build.price_version"
+        ~ " where state.price_version = build.price_version and not exists (select 1 from build_state.rating_plan)"
     ) -%}
-    {{ return(same.rows[0][0] == 1) }}
+    {{ return(standing.rows[0][0] != 1) }}
 {%- endmacro %}
 
 {# With `changed_timelines`, in its transaction: from here on the standing tables are not what the last build left. #}
 {% macro begin_rating() -%}
     {%- if execute and target.type == 'duckdb' -%}
-        {% if must_rate_from_scratch() %}
-        create or replace table build_state.rating_plan as select true as starts_anew, cast(null as timestamp) as as_of, cast(null as varchar) as current_period;
-        {% else %}
-        create or replace table build_state.rating_plan as select false as starts_anew, as_of, current_period from build_state.rated_state;
-        {% endif %}
-        drop table if exists build_state.rated_state
+        {%- set starts_anew = must_rate_from_scratch() -%}
+        delete from build_state.rating_plan;
+        insert into build_state.rating_plan
+        {% if starts_anew %}select true, null, null{% else %}select false, as_of, current_period from build_state.rated_state{% endif %};
+        delete from build_state.rated_state
     {%- endif -%}
 {%- endmacro %}
 
 {# What the last build was as of: `as_of` or `current_period`. #}
 {% macro last_rated(column) -%}
-    (select {{ column }} from build_state.{{ 'rating_plan' if 'rating_plan' in known_states() else 'rated_state' }})
+    (
+        select {{ column }} from build_state.rating_plan
+        union all
+        select {{ column }} from build_state.rated_state
+    )
 {%- endmacro %}
 
 {# After a build: where it worked out every kept table, and every step went well, what the next one compares with. #}
@@ -84,7 +79,8 @@
             create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
             create or replace table build_state.known_lines as select * from rating.due_lines;
             create or replace table build_state.known_price_periods as select * from rating.customer_price_periods;
-            create or replace table build_state.rated_state as
+            delete from build_state.rated_state;
+            insert into build_state.rated_state
             select
                 as_of,
                 current_period,
@@ -92,7 +88,7 @@
                 (select build_number from build_state.fold_state) as build_number,
                 (select starts_anew from build_state.rating_plan) as started_anew
             from staging.stg_build_inputs;
-            drop table if exists build_state.rating_plan
+            delete from build_state.rating_plan
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -173,7 +169,7 @@
 
 {# Whether `billed_usage_daily` cannot take over its rows: nothing can be, or other months are closed than it last knew. #}
 {% macro billed_days_start_anew() -%}
-    {%- if rates_from_scratch() or 'known_closes' not in known_states() -%}{{ return(true) }}{%- endif -%}
+    {%- if rates_from_scratch() -%}{{ return(true) }}{%- endif -%}
     {%- set differing = run_query(
         "select count(*) from staging.stg_closes as closes full join build_state.known_closes as known on closes.period = known.period"
         ~ " where closes.period is null or known.period is null"

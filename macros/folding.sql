@@ -101,8 +101,8 @@
 {% macro forget_folds() -%}
     {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
         create or replace table {{ folded_files() }} (file_id varchar);
-        drop table if exists build_state.rated_state;
-        drop table if exists build_state.rating_plan;
+        delete from build_state.rated_state;
+        delete from build_state.rating_plan;
         drop table if exists {{ fold_state() }};
     {%- endif -%}
 {%- endmacro %}

@@ -23,7 +23,6 @@
             {{ get_create_table_as_sql(False, target_relation, sql) }}
         {%- endif -%}
     {%- endcall %}
-    {% do persist_docs(target_relation, model) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT
+from pipeline.report_tables import ReportTable, report_tables
 
 TARGET = PROJECT_ROOT / "docs" / "data-dictionary.md"
-_REPORTS = PROJECT_ROOT / "models" / "reports" / "_reports.yml"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),
@@ -41,25 +38,24 @@ that each build enforces. Made from `models/reports/_reports.yml` by `make dicti
 """
 
 
-def data_dictionary(reports: Path = _REPORTS) -> str:
+def data_dictionary(project: Path = PROJECT_ROOT) -> str:
     """The page, as Markdown. Raises KeyError where a table is in no chapter, or a chapter names one that is not there."""
-    models: list[dict[str, Any]] = yaml.safe_load(reports.read_text(encoding="utf-8"))["models"]
-    tables = {model["name"].removeprefix("billing_"): model for model in models}
+    tables = dict(report_tables(project))
     parts = [_HEAD]
     for chapter, names in _CHAPTERS.items():
         parts.append(f"## {chapter}\n")
-        parts.extend(_table(name, tables.pop(name)) for name in names)
+        parts.extend(_table(tables.pop(name)) for name in names)
     if tables:
         raise KeyError(f"in no chapter of the data dictionary: {', '.join(sorted(tables))}")
     return "\n".join(parts)
 
 
-def _table(name: str, model: dict[str, Any]) -> str:
-    lines = [f"### {name}\n", model["description"].strip() + "\n", f"Order: {model['config']['meta']['order_by']}.\n"]
+def _table(table: ReportTable) -> str:
+    lines = [f"### {table.name}\n", table.description + "\n", f"Order: {table.order_by}.\n"]
     lines += ["| column | type | meaning |", "| --- | --- | --- |"]
-    for column in model["columns"]:
-        meaning = " ".join(column["description"].split()).replace("|", "\\|")
-        lines.append(f"| `{column['name']}` | {column['data_type']} | {meaning} |")
+    for column in table.columns:
+        meaning = column.description.replace("|", "\\|")
+        lines.append(f"| `{column.name}` | {column.data_type} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

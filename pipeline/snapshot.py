@@ -1,7 +1,7 @@
 """The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
 
 Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
-parts, by day or by month (config.meta.parts in models/reports). Its model notes down in the warehouse which build wrote a part
+parts, by day or by month (pipeline.report_tables). Its model notes down in the warehouse which build wrote a part
 last (`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
 """
 
@@ -12,43 +12,22 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from pipeline.files import replace_atomically
-from pipeline.home import Home
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.report_tables import ReportTable, report_tables
 from pipeline.sql import quoted
 
 
-@dataclass(frozen=True)
-class Report:
-    """A report table, and how it is written."""
-
-    name: str
-    order_by: str
-    """A total order of its rows, so that the same rows give the same bytes."""
-    part: str | None
-    """The column whose day or month says which part a row is in; None: the report is written whole."""
-    unit: str
-    """What a part is: day or month."""
-
-    def rows_of(self, part: date) -> str:
-        """SQL that chooses a part's rows."""
-        return f"where {self.part} >= date '{part}' and {self.part} < date '{part}' + interval 1 {self.unit}"
-
-    def file_of(self, part: date) -> str:
-        """The name of a part's file, which says its day or month."""
-        return f"{part.isoformat()[: 10 if self.unit == 'day' else 7]}.parquet"
-
-
-def publish_snapshot(home: Home) -> dict[str, int]:
+def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
     """Bring billing.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
     scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
-    reports = _reports(home)
+    tables = report_tables(project)
+    reports = [tables[name] for name in sorted(tables)]
     try:
         if _can_be_kept(home):
             shutil.copyfile(home.billing, scratch)
@@ -95,23 +74,17 @@ def _can_be_kept(home: Home) -> bool:
     return True
 
 
-def _copy_table(connection: duckdb.DuckDBPyConnection, report: Report) -> None:
+def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
     rows = f"select * from warehouse.billing.{report.name} order by {report.order_by}"
     connection.execute(f"create or replace table billing.{report.name} as {rows}")
-    described = connection.execute(
-        "select null as column_name, comment from duckdb_tables()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table"
-        " union all select column_name, comment from duckdb_columns()"
-        " where database_name = 'warehouse' and schema_name = 'billing' and table_name = $table",
-        {"table": report.name},
-    ).fetchall()
-    for column, comment in described:
-        if comment is not None:
-            target = f"table billing.{report.name}" if column is None else f'column billing.{report.name}."{column}"'
-            connection.execute(f"comment on {target} is {quoted(comment)}")
+    comments = [f"comment on table billing.{report.name} is {quoted(report.description)}"]
+    comments += [
+        f'comment on column billing.{report.name}."{column.name}" is {quoted(column.description)}' for column in report.columns
+    ]
+    connection.execute("; ".join(comments))
 
 
-def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, folder: Path) -> None:
+def _copy_parts(connection: duckdb.DuckDBPyConnection, report: ReportTable, folder: Path) -> None:
     """The parts that are not as they were: in the table, and as files. All of them where none is."""
     standing = _notes(connection, "written.parts", report)
     found = _notes(connection, "warehouse.build_state.report_parts", report)
@@ -131,7 +104,7 @@ def _copy_parts(connection: duckdb.DuckDBPyConnection, report: Report, folder: P
             _write(connection, f"({rows})", file)
 
 
-def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: Report) -> Mapping[date, str]:
+def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:
     """Who wrote each part of a report last."""
     return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
 
@@ -141,7 +114,7 @@ def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> No
         connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
-def _count(connection: duckdb.DuckDBPyConnection, report: Report) -> int:
+def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
     return int(connection.execute(f"select count(*) from billing.{report.name}").fetchall()[0][0])
 
 
@@ -155,7 +128,7 @@ def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None
         path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 
-def _remove_leftovers(home: Home, reports: list[Report]) -> None:
+def _remove_leftovers(home: Home, reports: list[ReportTable]) -> None:
     """Files of reports, or of parts, that are no more."""
     wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
     with duckdb.connect(str(home.billing), read_only=True) as connection:
@@ -167,15 +140,3 @@ def _remove_leftovers(home: Home, reports: list[Report]) -> None:
     for file in home.marts.rglob("*.parquet"):
         if file not in wanted:
             file.unlink()
-
-
-def _reports(home: Home) -> list[Report]:
-    """The report tables by name, as config.meta in models/reports describes them."""
-    manifest = json.loads((home.path / ".dbt" / "target" / "manifest.json").read_text())
-    found = []
-    for node in manifest["nodes"].values():
-        if node["resource_type"] == "model" and node["schema"] == "billing":
-            meta: dict[str, Any] = node["config"]["meta"]
-            parts: dict[str, str] = meta.get("parts", {})
-            found.append(Report(node["alias"], meta["order_by"], parts.get("by"), parts.get("unit", "")))
-    return sorted(found, key=lambda report: report.name)

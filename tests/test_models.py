@@ -12,7 +12,9 @@ import duckdb
 import pytest
 from dbt.cli.main import dbtRunner
 
-from pipeline.home import Home
+from orchestration.manifest import ready_manifest
+from pipeline.home import HOME_VARIABLE, Home
+from pipeline.report_tables import report_tables
 from pipeline.warehouse import dbt_arguments, dbt_environment, let_go_of_the_warehouse
 from tests.support import billhouse, event, write_jsonl
 
@@ -37,6 +39,15 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     return home
 
 
+@pytest.fixture(scope="module")
+def nodes(built: Home) -> list[dict[str, Any]]:
+    """What dbt knows of every seed, model and check."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(built.path))
+        found: dict[str, dict[str, Any]] = json.loads(ready_manifest().read_text())["nodes"]
+    return list(found.values())
+
+
 def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     """(name, status) of each node that a dbt command ran, hooks aside."""
     before = dict(os.environ)
@@ -58,11 +69,16 @@ def test_the_models_own_unit_tests_pass(built: Home) -> None:
     assert {status for _, status in results} == {"pass"}
 
 
-def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(built: Home) -> None:
-    manifest = json.loads((built.path / ".dbt" / "target" / "manifest.json").read_text())
+def test_every_report_is_under_an_enforced_contract(nodes: list[dict[str, Any]]) -> None:
+    reports = [node for node in nodes if node["resource_type"] == "model" and node["schema"] == "billing"]
+    assert {node["alias"] for node in reports} == report_tables().keys()
+    assert [node["name"] for node in reports if not node["config"]["contract"]["enforced"]] == []
+
+
+def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(built: Home, nodes: list[dict[str, Any]]) -> None:
     described = {
         (node["schema"], node["alias"], column["name"])
-        for node in manifest["nodes"].values()
+        for node in nodes
         if node["resource_type"] in ("model", "seed") and node["description"]
         for column in node["columns"].values()
         if column["description"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,7 +66,9 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
 
 
 def steps_of_the_last_build(home: Home) -> int:
-    return len(json.loads((home.path / ".dbt" / "target" / "run_results.json").read_text())["results"])
+    record = last_build(home)
+    assert record is not None
+    return record.steps
 
 
 def test_a_part_that_every_model_may_hang_on_has_everything_built() -> None:

@@ -17,10 +17,12 @@ from tests.support import event, write_jsonl
 
 
 @pytest.fixture(scope="session")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
+def definitions(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Iterator[dg.Definitions]:
     """The project's definitions, loaded over an empty home of their own."""
+    home = Home.open(tmp_path_factory.mktemp("graph") / "home")
+    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("graph")))
+        patch.setenv(HOME_VARIABLE, str(home.path))
         from orchestration.definitions import definitions
 
         yield definitions
