@@ -43,7 +43,7 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
         select {keys} from {beside} where ({keys}) in (select ({keys}) from checked where reason is null)""",
         bounds,
     )
-    is_suspect = f"({keys}) in (select ({keys}) from shared_keys)"
+    is_suspect, shared = f"({keys}) in (select ({keys}) from shared_keys)", ["shared_keys"]
     if specification.kind is Kind.USAGE:
         connection.execute(f"""
             create or replace temp table shared_sandboxes as
@@ -61,7 +61,15 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             from owners left join owners_before on owners.sandbox_id = owners_before.sandbox_id
             where owners.least <> owners.greatest or owners_before.user_id <> owners.least""")
         is_suspect += " or sandbox_id in (select sandbox_id from shared_sandboxes)"
-    connection.execute(f"create or replace temp table suspects as select * from checked where reason is null and ({is_suspect})")
+        shared.append("shared_sandboxes")
+    # Where nothing is shared, as is usual, not even a look at all rows is needed.
+    is_any = any(_is_filled(connection, table) for table in shared)
+    chosen = f"reason is null and ({is_suspect})" if is_any else "false"
+    connection.execute(f"create or replace temp table suspects as select * from checked where {chosen}")
+
+
+def _is_filled(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    return connection.execute(f"select 1 from {table} limit 1").fetchone() is not None
 
 
 def _history(home: Home, specification: Specification) -> str:

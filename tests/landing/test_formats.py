@@ -256,6 +256,28 @@ def test_raw_rows_have_the_types_that_the_models_count_on_and_lie_by_day(tmp_pat
     assert sorted(days) == [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)]
 
 
+def test_a_day_lies_in_order_of_sandbox_and_instant_also_where_few_sandboxes_say_much(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    boxes = ["ß", "Z", "a", "it's", "a b"]
+    told = [
+        (boxes[place % 5], f"2026-01-01T{place * 7 % 24:02}:00:00Z", json.dumps({"note": "'"}) if place % 3 else None)
+        for place in range(100)
+    ]
+    lines = [
+        event_line(f"evt-{place}", sandbox_id=box, timestamp=at, metadata=note) for place, (box, at, note) in enumerate(told)
+    ]
+    land(home, write_lines(tmp_path / "rows.jsonl", lines))
+    (file,) = home.raw.glob("usage_events/event_date=2026-01-01/*.parquet")
+    table = pq.read_table(file, partitioning=None)
+    assert table.schema.field("sandbox_id").type == pa.string()
+    rows = [(row["sandbox_id"], row["event_at"], row["file_row"], row["metadata"]) for row in table.to_pylist()]
+    assert [row[:3] for row in rows] == sorted(row[:3] for row in rows)
+    expected = [
+        (box, datetime.fromisoformat(at), place, note and '{"note":"\'"}') for place, (box, at, note) in enumerate(told, start=1)
+    ]
+    assert sorted(rows, key=lambda row: row[2]) == expected
+
+
 LINES = [event_line(f"evt-{place}", timestamp=f"2026-01-01T10:00:0{place}Z", vcpu_count=place) for place in range(4)]
 
 
