@@ -73,6 +73,11 @@ def models_to_refresh(before: Mapping[str, str], now: Mapping[str, str]) -> tupl
     return tuple(model for part in sorted(changed) for model in READERS[part])
 
 
+def definitions_stand(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether price book and views are as they would be made again: they hang on the project and the engine alone."""
+    return all(part in before and before[part] == now[part] for part in ("project", "engine"))
+
+
 def _names(home: Home, folder: str) -> str:
     return _sha256(*sorted(str(path.relative_to(home.path)) for path in (home.path / folder).rglob("*.parquet")))
 

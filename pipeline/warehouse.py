@@ -22,7 +22,7 @@ from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
-from pipeline.inputs import code_version, input_digests, models_to_refresh, project_digest
+from pipeline.inputs import code_version, definitions_stand, input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
 from pipeline.landing.collections import file_id_of, landed_files
 from pipeline.ledger_files import ensure_ledger
@@ -127,13 +127,23 @@ def build(
             _record_build(home, BuildRecord(standing.as_of, {}))
         prepare_build(home, as_of, project)
         record = BuildRecord(as_of, input_digests(home, as_of, project))
-        changed = None if from_scratch or standing is None else models_to_refresh(standing.inputs, record.inputs)
-        only = [] if changed is None else ["--select", *(f"{model}+" for model in changed)]
-        ran = run_dbt(home, project, on_progress, *only, *(["--full-refresh"] if from_scratch else []))
+        before = {} if standing is None or from_scratch else standing.inputs
+        ran = run_dbt(
+            home, project, on_progress, *_selection(before, record.inputs), *(["--full-refresh"] if from_scratch else [])
+        )
         tables = publish_snapshot(home, project)
         _record_build(home, replace(record, steps=len(ran)))
         write_health(home)
     return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
+
+
+def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    """What dbt is to build, where the last build was of these inputs: no more than what something new could change."""
+    if (changed := models_to_refresh(before, now)) is not None:
+        return ["--select", *(f"{model}+" for model in changed)]
+    if definitions_stand(before, now):
+        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"]
+    return []
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -56,13 +56,21 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
     statuses = {(row["period"], row["status"]) for row in query(built, "from invoices where customer_id = 'paula'")}
     assert statuses == {("2026-07", "open"), ("2026-08", "closed"), ("2026-09", "draft")}
     refreshed = marts(built)
-    build(built, record.as_of, from_scratch=True)
+    scratch = build(built, record.as_of, from_scratch=True)
     assert marts(built) == refreshed
     assert steps_of_the_last_build(built) == everything
     assert steps["approve"] < everything / 10
     assert steps["publish"] < everything / 4
     assert steps["close"] < everything / 2
     assert steps["sync-stripe"] < everything
+    later = build(built, record.as_of + timedelta(hours=1))
+    kinds = {
+        kind: {step.unique_id for step in later.ran if step.unique_id.startswith(kind)} for kind in ("seed", "model", "test")
+    }
+    assert kinds["seed"] == set(), "the price book is what it was"
+    assert kinds["test"] == {step.unique_id for step in scratch.ran if step.unique_id.startswith("test")}
+    assert "model.billhouse.invoices" in kinds["model"]
+    assert "model.billhouse.stg_usage_events" not in kinds["model"]
 
 
 def steps_of_the_last_build(home: Home) -> int:
