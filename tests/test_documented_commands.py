@@ -60,7 +60,7 @@ def workshop(tmp_path: Path, parsed_project: Path) -> Path:
     folder.mkdir()
     for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests", "orchestration"):
         (folder / name).symlink_to(PROJECT_ROOT / name)
-    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # compiled as it is
     shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
     for home in ("var", "var-mine"):
         shutil.copytree(parsed_project, folder / home / ".dbt" / "target")
