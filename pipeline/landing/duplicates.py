@@ -21,7 +21,10 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
     landings must be gone before.
     """
     _find_suspects(connection, home, specification)
-    if specification.latest_stands:
+    if not _is_filled(connection, "suspects"):
+        # What landed need not be opened again.
+        connection.execute("create or replace temp table judged (file_row bigint, verdict varchar, detail varchar)")
+    elif specification.latest_stands:
         _latest_stands(connection, home, specification)
     else:
         _first_stands(connection, home, specification)
@@ -138,7 +141,7 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         bounds,
     )
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
-    if specification.kind is Kind.USAGE:
+    if specification.kind is Kind.USAGE and _is_filled(connection, "shared_sandboxes"):
         _find_strangers(connection, _history(home, specification))
     connection.execute(f"""
         create or replace temp table firsts as
