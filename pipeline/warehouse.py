@@ -257,9 +257,8 @@ def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: st
 
     log = home.path / folder / "logs" / "dbt.log"
     arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
-    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats"]
-    # Nor its pages of JSON on all that it knows: nobody reads them, and they are a sixth of a small build's time.
-    quiet.append("--no-write-json")
+    # No pages of JSON on all that dbt knows: nobody reads them, and they are a sixth of a small build's time.
+    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json"]
     with environment(dbt_environment(home)):
         try:
             outcome = dbtRunner(callbacks=[follow]).invoke([*arguments, *quiet])
