@@ -46,6 +46,8 @@ class Rows:
     query: str
     typed: frozenset[str] = frozenset()
     """The fields whose column is not text, but of the field's own type."""
+    can_be_read_again: bool = False
+    """Whether the query may run more than once, and outside of the block that gave it."""
 
 
 def checked_query(specification: Specification, rows: Rows, landed_at: datetime) -> str:

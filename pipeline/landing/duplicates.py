@@ -14,7 +14,7 @@ from pipeline.landing.specification import Specification
 
 
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """Table `checked` -> table `judged(file_row, verdict, detail)` for its rows without a fault that are not plainly new.
+    """Table `sound` -> table `judged(file_row, verdict, detail)` for its rows that are not plainly new.
 
     Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, and whose sandbox no two
     users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
@@ -31,19 +31,17 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
 
 
 def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """Table `suspects`: rows of `checked` without a fault that have to be looked at beside others, and all of those others."""
+    """Table `suspects`: rows of `sound` that have to be looked at beside others, and all of those others."""
     keys = ", ".join(specification.key)
-    beside, bounds = _history_beside(connection, home, specification, "(from checked where reason is null)")
+    beside, bounds = _history_beside(connection, home, specification, "sound")
     connection.execute(
         f"""
         create or replace temp table shared_keys as
         -- A hash is sooner counted than what it is of; of two keys with the same hash none is new for certain.
-        select {keys} from checked
-        where
-            reason is null
-            and hash({keys}) in (select hash({keys}) from checked where reason is null group by hash({keys}) having count(*) > 1)
+        select {keys} from sound
+        where hash({keys}) in (select hash({keys}) from sound group by hash({keys}) having count(*) > 1)
         union
-        select {keys} from {beside} where ({keys}) in (select ({keys}) from checked where reason is null)""",
+        select {keys} from {beside} where ({keys}) in (select ({keys}) from sound)""",
         bounds,
     )
     is_suspect, shared = f"({keys}) in (select ({keys}) from shared_keys)", ["shared_keys"]
@@ -52,7 +50,7 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             create or replace temp table shared_sandboxes as
             with owners as (
                 select sandbox_id, min(user_id) as least, max(user_id) as greatest
-                from checked where reason is null group by sandbox_id
+                from sound group by sandbox_id
             ),
             owners_before as (
                 select sandbox_id, min(user_id) as user_id
@@ -67,8 +65,7 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
         shared.append("shared_sandboxes")
     # Where nothing is shared, as is usual, not even a look at all rows is needed.
     is_any = any(_is_filled(connection, table) for table in shared)
-    chosen = f"reason is null and ({is_suspect})" if is_any else "false"
-    connection.execute(f"create or replace temp table suspects as select * from checked where {chosen}")
+    connection.execute(f"create or replace temp table suspects as select * from sound where {is_suspect if is_any else 'false'}")
 
 
 def _is_filled(connection: duckdb.DuckDBPyConnection, table: str) -> bool:

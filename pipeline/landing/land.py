@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,8 +34,9 @@ from pipeline.landing.collections import (
     remove_unfinished,
     scratch_folder,
 )
+from pipeline.landing.contents import Contents, look_through
 from pipeline.landing.duplicates import judge
-from pipeline.landing.sources import Source, check_unchanged, examine, raw_rows, rows_of
+from pipeline.landing.sources import Source, examine, raw_rows, rows_of, while_unchanged
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.sql import quoted
@@ -43,8 +44,8 @@ from pipeline.sql import quoted
 MEMORY_LIMIT = "1200MB"
 _DAY = 86_400_000_000
 """In microseconds."""
-_FEW_TEXTS = 100_000
-"""As many different texts of a column are kept in memory at most, as a sort's numbers for them."""
+_FEW_DAYS = 2
+"""Each day is written by a query of its own. For no more, to read a file again is sooner done than to keep its rows aside."""
 
 
 def land_files(
@@ -98,34 +99,53 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
         received = pq.read_table(before[source.file_id], columns=["received_rows"])["received_rows"][0].as_py()
         return LandedFile(path.name, source.file_id, received, 0, received, 0, {}, is_already_landed=True)
     with _scratch(home) as (connection, folder):
-        with rows_of(connection, source, spec) as rows:
-            connection.execute(f"create temp table checked as {_with_derived_ids(spec, checked_query(spec, rows, landed_at))}")
-        judge(connection, home, spec)
-        connection.execute("""
-            create temp table refused as
-            select file_row, reason as verdict, detail from checked where reason is not null
-            union all
-            select file_row, verdict, detail from judged where verdict <> 'accepted'""")
-        counts = Counter(dict(connection.execute("select verdict, count(*) from refused group by 1").fetchall()))
-        connection.execute("""
-            create temp view accepted as
-            select * from checked
-            where not exists (select 1 from refused where refused.file_row = checked.file_row)""")
-        received, accepted = _one(connection, "select count(*) from checked"), _one(connection, "select count(*) from accepted")
+        contents = _check(connection, source, spec, landed_at)
+        with while_unchanged(source):
+            judge(connection, home, spec)
+            connection.execute("""
+                create temp table refused as
+                select file_row, reason as verdict, detail from faulty
+                union all
+                select file_row, verdict, detail from judged where verdict <> 'accepted'""")
+            _create_view_without(connection, "accepted", "refused")
+            counts = Counter(dict(connection.execute("select verdict, count(*) from refused group by 1").fetchall()))
+            received, accepted = contents.received, _one(connection, "select count(*) from accepted")
+            moves = [
+                *_write_accepted(connection, folder, source, spec, contents),
+                *_write_quarantine(connection, folder, source, spec),
+            ]
         duplicates = counts.pop("duplicate", 0)
         assert received == accepted + duplicates + counts.total(), "every row received is accepted, a duplicate or quarantined"
         landed = LandedFile(
             path.name, source.file_id, received, accepted, duplicates, counts.total(), dict(sorted(counts.items()))
         )
-        moves = [
-            *_write_accepted(connection, folder, source, spec),
-            *_write_quarantine(connection, folder, source, spec),
-        ]
-        check_unchanged(source)
         for written, place in moves:
             _move(written, home.raw / place)
         _commit(home, connection, source, spec, landed, landed_at, len(before) + 1)
     return landed
+
+
+def _check(connection: duckdb.DuckDBPyConnection, source: Source, spec: Specification, landed_at: datetime) -> Contents:
+    """The file's rows, their types read, as `checked`; those with a fault and what it is as `faulty`; the others as `sound`."""
+    with rows_of(connection, source, spec) as rows:
+        query = _with_derived_ids(spec, checked_query(spec, rows, landed_at))
+        connection.execute(f"create temp {'view' if rows.can_be_read_again else 'table'} checked as {query}")
+        contents = look_through(connection, spec)
+        if rows.can_be_read_again and spec.partition is not None and contents.days > _FEW_DAYS:
+            connection.execute("create temp table kept as from checked")
+            connection.execute("create or replace temp view checked as from kept")
+        # Where no row has a fault, as is usual, none is checked a second time.
+        chosen = "reason is not null" if contents.faulty else "false"
+        connection.execute(f"create temp table faulty as select file_row, reason, detail from checked where {chosen}")
+    _create_view_without(connection, "sound", "faulty")
+    return contents
+
+
+def _create_view_without(connection: duckdb.DuckDBPyConnection, name: str, left_out: str) -> None:
+    """The rows of `checked` but for those of a table."""
+    is_in = f"where not exists (select 1 from {left_out} where {left_out}.file_row = checked.file_row)"
+    is_any = _one(connection, f"select count(*) from {left_out}") > 0
+    connection.execute(f"create temp view {name} as select * from checked {is_in if is_any else ''}")
 
 
 def _with_derived_ids(spec: Specification, checked: str) -> str:
@@ -140,7 +160,7 @@ def _with_derived_ids(spec: Specification, checked: str) -> str:
             derived += f" || coalesce(chr(31) || '{field.name}=' || {field.name}::varchar, '')"
     derived += ")"
     return f"""
-        select * replace (case when reason is null then coalesce(event_id, {derived}) else event_id end as event_id)
+        select * replace (coalesce(event_id, case when reason is null then {derived} end) as event_id)
         from ({checked})"""
 
 
@@ -163,37 +183,36 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
 
 
 def _write_accepted(
-    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
+    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification, contents: Contents
 ) -> Iterator[tuple[Path, Path]]:
     """Accepted rows as Parquet; events and samples one file a day, sorted for the queries that follow.
 
     Yields (written, its place in raw/).
     """
     name = f"{source.file_id}.parquet"
-    types = _types(connection, spec)
+    connection.execute(f"create type this_file as enum ({quoted(source.file_id)})")
     if spec.partition is None:
-        columns = ", ".join(_columns(spec, source, spec.columns, types))
         if _one(connection, "select count(*) from accepted"):
             written = folder / name
-            _copy(connection, f"select {columns} from accepted order by file_row", written)
+            _copy(connection, f"select {_columns(source, contents, spec.columns)} from accepted order by file_row", written)
             yield written, Path(spec.collection) / name
         return
     # So that the sort has less to carry, which halves its time: what no row has comes after it, and a column of few texts is
     # numbers meanwhile, in the order of the texts.
-    carried, words = _filled_columns(connection, spec, types)
-    for column in words:
+    for column in contents.words:
         connection.execute(
             f"create type words_of_{column} as enum ("
             f"select distinct {column} from checked where {column} is not null order by {column})"
         )
-    columns = ", ".join(_columns(spec, source, carried, types))
-    sorted_as = ", ".join(f"{column}::words_of_{column} as {column}" if column in words else column for column in carried)
+    sorted_as = ", ".join(
+        f"{column}::words_of_{column} as {column}" if column in contents.words else column for column in contents.filled
+    )
     days = connection.execute(f"select distinct epoch_us({spec.instant}) // {_DAY} as day from accepted order by day").fetchall()
     for (number,) in days:
         day = date(1970, 1, 1) + timedelta(days=number)
         written = folder / f"{day}-{name}"
         rows = f"""
-            select {columns}
+            select {_columns(source, contents, contents.filled)}
             from (
                 select {sorted_as}, file_row
                 from accepted
@@ -206,30 +225,14 @@ def _write_accepted(
         yield written, Path(spec.collection) / f"{spec.partition}={day}" / name
 
 
-def _columns(spec: Specification, source: Source, carried: Sequence[str], types: Mapping[str, str]) -> Iterator[str]:
+def _columns(source: Source, contents: Contents, carried: Sequence[str]) -> str:
     """Each column of a raw file, as SQL over the columns that are carried to it."""
-    for column in spec.columns:
-        yield f"cast({column if column in carried else 'null'} as {types[column]}) as {column}"
-    yield f"{quoted(source.file_id)} as file_id"
-    yield "file_row"
-
-
-def _filled_columns(
-    connection: duckdb.DuckDBPyConnection, spec: Specification, types: Mapping[str, str]
-) -> tuple[Sequence[str], Sequence[str]]:
-    """The columns that any row has a value in; and those among them whose values are few texts, for many rows each."""
-    texts = [column for column in spec.columns if types[column] == "VARCHAR" and [column] != list(spec.key)]
-    counted = [*(f"count({column})" for column in spec.columns), *(f"approx_count_distinct({column})" for column in texts)]
-    (found,) = connection.execute(f"select {', '.join(counted)} from checked").fetchall()
-    counts, distinct = dict(zip(spec.columns, found, strict=False)), dict(zip(texts, found[len(spec.columns) :], strict=True))
-    filled = [column for column in spec.columns if counts[column]] or spec.columns
-    return filled, [column for column in texts if 0 < distinct[column] <= min(counts[column] / 10, _FEW_TEXTS)]
-
-
-def _types(connection: duckdb.DuckDBPyConnection, spec: Specification) -> Mapping[str, str]:
-    """The type in SQL of each column."""
-    types = dict(connection.execute("select column_name, column_type from (describe checked)").fetchall())
-    return {column: types[column] for column in spec.columns}
+    columns = [
+        f"cast({column if column in carried else 'null'} as {type}) as {column}" for column, type in contents.types.items()
+    ]
+    # A text of a type that has no other is written as it is, and not looked up for every row.
+    columns.append(f"{quoted(source.file_id)}::this_file as file_id")
+    return ", ".join([*columns, "file_row"])
 
 
 def _write_quarantine(

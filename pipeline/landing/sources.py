@@ -11,6 +11,7 @@ import codecs
 import csv
 import gzip
 import hashlib
+import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -84,8 +85,18 @@ def examine(path: Path, kind: Kind) -> Source:
     return Source(path, file_id, size, format + (".gz" if is_compressed else ""), seen)
 
 
-def check_unchanged(source: Source) -> None:
-    """Raise InputFileError where somebody wrote to the file while it was read: what was read is not what was hashed."""
+@contextmanager
+def while_unchanged(source: Source) -> Iterator[None]:
+    """Raise InputFileError where somebody wrote to the file before the block's end: what was read is not what was hashed."""
+    try:
+        yield
+    except duckdb.Error:
+        _check_unchanged(source)  # which may be why the query failed
+        raise
+    _check_unchanged(source)
+
+
+def _check_unchanged(source: Source) -> None:
     if version(source.path) != source.version:
         raise InputFileError(
             source.path,
@@ -105,7 +116,10 @@ def _check_is_file(path: Path) -> None:
 
 @contextmanager
 def rows_of(connection: duckdb.DuckDBPyConnection, source: Source, specification: Specification) -> Iterator[Rows]:
-    """The file's rows, to be read by one query inside the block. Raises InputFileError where it cannot be read as a whole."""
+    """The file's rows, to be read by one query inside the block, unless they say that they can be read again.
+
+    Raises InputFileError where the file cannot be read as a whole.
+    """
     if source.format == "parquet":
         rows = _parquet_rows(source, specification)
         with _reading_parquet(source):
@@ -248,34 +262,40 @@ def _first_of(places: Iterable[str]) -> str:
 
 
 def _jsonl_query(specification: Specification) -> str:
-    """Each document is parsed once, for all of its paths."""
-    paths = [(field.name, path) for field in specification.fields for path in (field.name, *field.paths)]
-    listed = ", ".join(quoted("$." + path) for _, path in paths)
+    """Each document is parsed once, for all of its keys; an object inside it, where it has one, once more."""
+    groups = sorted(specification.groups)
+    paths = {path for field in specification.fields for path in (field.name, *field.paths)}
+    keys = {path: "VARCHAR" for path in sorted(paths) if "." not in path} | dict.fromkeys(groups, "JSON")
+    inside = {
+        group: {path.removeprefix(f"{group}."): "VARCHAR" for path in sorted(paths) if path.startswith(f"{group}.")}
+        for group in groups
+    }
+    objects = "".join(f", from_json(found.{_name(group)}, {_shape(inside[group])}) as {_name(group)}" for group in groups)
+    wrong = "".join(f" or not coalesce(starts_with(found.{_name(group)}, '{{'), true)" for group in groups)
     columns = []
     for field in specification.fields:
-        found = [f"found[{place}]" for place, (name, _) in enumerate(paths, start=1) if name == field.name]
-        columns.append(f"{_first_of(found)} as {_name(field.name)}")
-    # A key may be written with escapes; to parse each document once more only for the groups it may have is far less.
-    wrong = "".join(
-        f" when (contains(row, {quoted(group)}) or contains(row, '\\u'))"
-        f" and json_type(row, {quoted('$.' + group)}) not in ('OBJECT', 'NULL') then true"
-        for group in sorted(specification.groups)
-    )
+        places = [".".join(map(_name, path.split("."))) for path in (field.name, *field.paths)]
+        columns.append(f"{_first_of(p if '.' in p else f'found.{p}' for p in places)} as {_name(field.name)}")
     return f"""
         with {_STRIPPED},
         parsed as (
             select
                 file_row,
-                row,
                 -- Null where the line is no JSON at all.
-                case when starts_with(ltrim(row, ' ' || chr(9)), '{{') then try(json_extract_string(row, [{listed}])) end as found
+                case when starts_with(ltrim(row, ' ' || chr(9)), '{{') then try(from_json(row, {_shape(keys)})) end as found
             from stripped
-        )
+        ),
+        opened as (select file_row, found{objects} from parsed)
         select
             file_row,
-            case when found is null then true {wrong} else false end as is_unreadable,
+            found is null{wrong} as is_unreadable,
             {", ".join(columns)}
-        from parsed"""
+        from opened"""
+
+
+def _shape(keys: dict[str, str]) -> str:
+    """An object's keys and their types, as `from_json` wants them."""
+    return quoted(json.dumps(keys))
 
 
 def _csv_header(source: Source, specification: Specification) -> list[str]:
@@ -390,7 +410,7 @@ def _parquet_rows(source: Source, specification: Specification) -> Rows:
     query = (
         f"select file_row_number + 1 as file_row, false as is_unreadable, {', '.join(columns)} from {parquet_files(source.path)}"
     )
-    return Rows(query, frozenset(typed))
+    return Rows(query, frozenset(typed), can_be_read_again=True)
 
 
 @dataclass(frozen=True)

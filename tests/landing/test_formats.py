@@ -224,6 +224,18 @@ def test_the_same_rows_land_the_same_from_every_format(name: str, is_camel_case:
     )
 
 
+def test_a_parquet_file_lands_the_same_read_again_as_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _parquet(tmp_path / "rows", [dict(zip(COLUMNS, row, strict=True)) for row in ROWS])
+    left = {}
+    for few_days in (0, 10):
+        monkeypatch.setattr("pipeline.landing.land._FEW_DAYS", few_days)
+        home = Home.open(tmp_path / f"home-{few_days}")
+        land(home, path)
+        left[few_days] = rows_of(home), quarantined(home)
+    assert left[0] == left[10]
+    assert [len(rows) for rows in left[0]] == [6, 5]
+
+
 def test_the_same_rows_in_another_format_are_all_duplicates(tmp_path: Path) -> None:
     """A derived id, too, comes from what a row says, and not from how it says it."""
     home = Home.open(tmp_path / "home")

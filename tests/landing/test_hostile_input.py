@@ -468,8 +468,12 @@ def test_a_row_of_csv_that_is_nothing_but_commas_is_one_bad_row(home: Home, tmp_
     assert (told.accepted, told.by_reason) == (1, {"unreadable": 1})
 
 
-def test_a_file_that_grows_while_it_is_read_does_not_land(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_lines(tmp_path / "growing.jsonl", [GOOD])
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_a_file_that_is_written_to_while_it_is_read_does_not_land(
+    home: Home, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = write_lines(tmp_path / "growing.jsonl", [GOOD])
+    path = lines if format == "jsonl" else _parquet(tmp_path / "growing.parquet")
 
     def judge_late(*args: Any) -> None:
         write_lines(path, [GOOD, event_line("more")])
@@ -480,4 +484,6 @@ def test_a_file_that_grows_while_it_is_read_does_not_land(home: Home, tmp_path: 
         (problem,) = land_files(home, [path]).problems
     assert "was written to while it was read" in problem.reason
     assert landed_files(home) == []
-    assert land(home, path).accepted == 2
+    assert [path for path in home.raw.rglob("*.parquet") if path.name != "_schema.parquet"] == []
+    if path is lines:
+        assert land(home, path).accepted == 2
