@@ -199,11 +199,11 @@ def _line_batches(source: Source, failure: list[InputFileError]) -> Iterator[pa.
                         raise InputFileError(source.path, "has a line of over 64 MB.", "Write one row on each line.", line=row)
                     continue
                 carried = block[end + 1 :]
-                batch = _numbered(block[:end], row)
+                batch = _numbered(block, end, row)
                 row += batch.num_rows
                 yield batch
             if carried:
-                yield _numbered(carried, row)
+                yield _numbered(carried, len(carried), row)
     except InputFileError as error:
         failure.append(error)
         raise
@@ -222,8 +222,11 @@ def _unread(source: Source, error: Exception, row: int) -> InputFileError:
     )
 
 
-def _numbered(block: bytes, first_row: int) -> pa.RecordBatch:
-    lines = pc.split_pattern(pa.array([block], pa.binary()), b"\n").flatten()
+def _numbered(block: bytes, end: int, first_row: int) -> pa.RecordBatch:
+    """The lines of a block up to `end`. That the block is not copied to be split is felt."""
+    bounds = np.array([0, end], dtype=np.int32)
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(bounds), pa.py_buffer(block)])
+    lines = pc.split_pattern(whole, b"\n").flatten()
     rows = pa.array(np.arange(first_row, first_row + len(lines), dtype=np.int64))
     try:
         text, no_text = lines.cast(pa.string()), pa.nulls(len(lines), pa.binary())
@@ -282,7 +285,10 @@ def _jsonl_query(specification: Specification) -> str:
             select
                 file_row,
                 -- Null where the line is no JSON at all.
-                case when starts_with(ltrim(row, ' ' || chr(9)), '{{') then try(from_json(row, {_shape(keys)})) end as found
+                case
+                    when ascii(row) = ascii('{{') or starts_with(ltrim(row, ' ' || chr(9)), '{{')
+                        then try(from_json(row, {_shape(keys)}))
+                end as found
             from stripped
         ),
         opened as (select file_row, found{objects} from parsed)
