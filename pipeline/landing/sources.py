@@ -90,8 +90,8 @@ def while_unchanged(source: Source) -> Iterator[None]:
     """Raise InputFileError where somebody wrote to the file before the block's end: what was read is not what was hashed."""
     try:
         yield
-    except duckdb.Error:
-        _check_unchanged(source)  # which may be why the query failed
+    except (duckdb.Error, pa.ArrowException, OSError):
+        _check_unchanged(source)  # which may be why it could not be read
         raise
     _check_unchanged(source)
 
