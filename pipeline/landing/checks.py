@@ -22,7 +22,9 @@ from pipeline.sql import quoted
 
 _ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
 _PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
-_TOO_EXACT = r"\.\d{18}\d*[1-9]"
+_NOT_ZERO = "^[^eE]*[1-9]"
+_DECIMALS_WRITTEN = r"\.(\d*?)0*([eE]|\s*$)"
+_EXPONENT = r"[eE]([-+]?\d+)"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _UNREADABLE = "The row is not whole or not of its format. Correct it and land it in a new file."
@@ -111,7 +113,9 @@ def _typed(field: Field) -> str:
             case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
                 exact, plain = f"try_cast({text} as decimal(38, 18))", f"try_cast({text} as decimal(18, {DECIMALS}))"
                 # The cast to `exact` rounds what it cannot hold: -1e-30 to 0, and what differs in the 19th decimal.
-                is_whole = f"({exact} <> 0 or try_cast({text} as double) = 0) and not regexp_matches({text}, '{_TOO_EXACT}')"
+                exponent = f"try_cast(coalesce(nullif(regexp_extract({text}, '{_EXPONENT}', 1), ''), '0') as integer)"
+                decimals = f"strlen(regexp_extract({text}, '{_DECIMALS_WRITTEN}', 1)) - {exponent}"
+                is_whole = f"(not regexp_matches({text}, '{_NOT_ZERO}') or {decimals} <= 18)"
                 # Most numbers are plain, and need a look and a cast; the others take ten times as long.
                 known = f"case when {_is_within_bounds(plain, field)} then {plain} end"
                 value = (
