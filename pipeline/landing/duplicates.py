@@ -21,7 +21,7 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
     landings must be gone before.
     """
     _find_suspects(connection, home, specification)
-    if not _is_filled(connection, "suspects"):
+    if not is_filled(connection, "suspects"):
         # What landed need not be opened again.
         connection.execute("create or replace temp table judged (file_row bigint, verdict varchar, detail varchar)")
     elif specification.latest_stands:
@@ -64,11 +64,12 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
         is_suspect += " or sandbox_id in (select sandbox_id from shared_sandboxes)"
         shared.append("shared_sandboxes")
     # Where nothing is shared, as is usual, not even a look at all rows is needed.
-    is_any = any(_is_filled(connection, table) for table in shared)
+    is_any = any(is_filled(connection, table) for table in shared)
     connection.execute(f"create or replace temp table suspects as select * from sound where {is_suspect if is_any else 'false'}")
 
 
-def _is_filled(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+def is_filled(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether a table has any row."""
     return connection.execute(f"select 1 from {table} limit 1").fetchone() is not None
 
 
@@ -138,7 +139,7 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         bounds,
     )
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
-    if specification.kind is Kind.USAGE and _is_filled(connection, "shared_sandboxes"):
+    if specification.kind is Kind.USAGE and is_filled(connection, "shared_sandboxes"):
         _find_strangers(connection, _history(home, specification))
     connection.execute(f"""
         create or replace temp table firsts as

@@ -35,7 +35,7 @@ from pipeline.landing.collections import (
     scratch_folder,
 )
 from pipeline.landing.contents import Contents, look_through
-from pipeline.landing.duplicates import judge
+from pipeline.landing.duplicates import is_filled, judge
 from pipeline.landing.sources import Source, examine, raw_rows, rows_of, while_unchanged
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
@@ -109,19 +109,22 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
                 select file_row, verdict, detail from judged where verdict <> 'accepted'""")
             _create_view_without(connection, "accepted", "refused")
             counts = Counter(dict(connection.execute("select verdict, count(*) from refused group by 1").fetchall()))
-            received, accepted = contents.received, _one(connection, "select count(*) from accepted")
+            duplicates = counts.pop("duplicate", 0)
+            ((accepted, first_at, last_at),) = connection.execute(
+                f"select count(*), min({spec.instant}), max({spec.instant}) from accepted"
+            ).fetchall()
             moves = [
-                *_write_accepted(connection, folder, source, spec, contents),
-                *_write_quarantine(connection, folder, source, spec),
+                *(_write_accepted(connection, folder, source, spec, contents) if accepted else ()),
+                *(_write_quarantine(connection, folder, source, spec) if counts else ()),
             ]
-        duplicates = counts.pop("duplicate", 0)
+        received = contents.received
         assert received == accepted + duplicates + counts.total(), "every row received is accepted, a duplicate or quarantined"
         landed = LandedFile(
             path.name, source.file_id, received, accepted, duplicates, counts.total(), dict(sorted(counts.items()))
         )
         for written, place in moves:
             _move(written, home.raw / place)
-        _commit(home, connection, source, spec, landed, landed_at, len(before) + 1)
+        _commit(home, source, spec, landed, landed_at, len(before) + 1, (first_at, last_at))
     return landed
 
 
@@ -144,8 +147,8 @@ def _check(connection: duckdb.DuckDBPyConnection, source: Source, spec: Specific
 def _create_view_without(connection: duckdb.DuckDBPyConnection, name: str, left_out: str) -> None:
     """The rows of `checked` but for those of a table."""
     is_in = f"where not exists (select 1 from {left_out} where {left_out}.file_row = checked.file_row)"
-    is_any = _one(connection, f"select count(*) from {left_out}") > 0
-    connection.execute(f"create temp view {name} as select * from checked {is_in if is_any else ''}")
+    chosen = is_in if is_filled(connection, left_out) else ""
+    connection.execute(f"create temp view {name} as select * from checked {chosen}")
 
 
 def _with_derived_ids(spec: Specification, checked: str) -> str:
@@ -192,10 +195,9 @@ def _write_accepted(
     name = f"{source.file_id}.parquet"
     connection.execute(f"create type this_file as enum ({quoted(source.file_id)})")
     if spec.partition is None:
-        if _one(connection, "select count(*) from accepted"):
-            written = folder / name
-            _copy(connection, f"select {_columns(source, contents, spec.columns)} from accepted order by file_row", written)
-            yield written, Path(spec.collection) / name
+        written = folder / name
+        _copy(connection, f"select {_columns(source, contents, spec.columns)} from accepted order by file_row", written)
+        yield written, Path(spec.collection) / name
         return
     # So that the sort has less to carry, which halves its time: what no row has comes after it, and a column of few texts is
     # numbers meanwhile, in the order of the texts.
@@ -238,8 +240,6 @@ def _columns(source: Source, contents: Contents, carried: Sequence[str]) -> str:
 def _write_quarantine(
     connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
 ) -> Iterator[tuple[Path, Path]]:
-    if not _one(connection, "select count(*) from refused where verdict <> 'duplicate'"):
-        return
     event_id = "checked.event_id" if spec.kind is Kind.USAGE else "null"
     written = folder / f"quarantine-{source.file_id}.parquet"
     with raw_rows(connection, source) as raw:
@@ -261,18 +261,15 @@ def _write_quarantine(
 
 def _commit(
     home: Home,
-    connection: duckdb.DuckDBPyConnection,
     source: Source,
     spec: Specification,
     landed: LandedFile,
     landed_at: datetime,
     sequence: int,
+    first_and_last: tuple[datetime | None, datetime | None],
 ) -> None:
     """Write the file's row in landed_files: from here on it has landed."""
-    first_at, last_at = connection.execute(f"select min({spec.instant}), max({spec.instant}) from accepted").fetchone() or (
-        None,
-        None,
-    )
+    first_at, last_at = first_and_last
     row = {
         "landed_sequence": sequence,
         "file_id": source.file_id,
@@ -307,8 +304,3 @@ def _move(written: Path, target: Path) -> None:
     sync_folder(target.parent)
     if is_first:  # else a power cut may take the folder with all that is in it
         sync_folder(target.parent.parent)
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    ((value,),) = connection.execute(sql).fetchall()
-    return int(value)

@@ -19,6 +19,7 @@ import pytest
 from pipeline.home import Home
 from pipeline.landing import land_files
 from pipeline.landing.duplicates import judge
+from pipeline.landing.land import _move
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
 
@@ -490,3 +491,18 @@ def test_a_file_that_is_written_to_while_it_is_read_does_not_land(
     assert [path for path in home.raw.rglob("*.parquet") if path.name != "_schema.parquet"] == []
     if path is lines:
         assert land(home, path).accepted == 2
+
+
+def test_a_file_that_is_gone_once_its_rows_are_written_lands_with_its_first_and_last_instant(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _parquet(tmp_path / "gone.parquet")
+
+    def move_late(written: Path, target: Path) -> None:
+        path.unlink(missing_ok=True)
+        _move(written, target)
+
+    monkeypatch.setattr("pipeline.landing.land._move", move_late)
+    assert land(home, path).accepted == 1
+    (file,), (event,) = landed_files(home), events(home)
+    assert file["first_at"] == file["last_at"] == event["event_at"]
