@@ -77,36 +77,62 @@ groups as (
 
 ),
 
+-- Most slices hold one group, and need no order.
+several as (
+
+    select
+        sandbox_id,
+        execution_id,
+        slice
+    from groups
+    group by sandbox_id, execution_id, slice
+    having count(*) > 1
+
+),
+
 in_order as (
 
     select
-        *,
-        max(last_at) over (
-            partition by sandbox_id, execution_id, slice order by first_at, last_at
-            rows between unbounded preceding and 1 preceding
-        ) as previous_last_at
+        groups.sandbox_id,
+        groups.execution_id,
+        groups.slice,
+        groups.first_at,
+        max(groups.last_at) over earlier as previous_last_at
     from groups
+    inner join several
+        on
+            groups.sandbox_id = several.sandbox_id
+            and groups.execution_id = several.execution_id
+            and groups.slice = several.slice
+    window earlier as (
+        partition by groups.sandbox_id, groups.execution_id, groups.slice order by groups.first_at, groups.last_at
+        rows between unbounded preceding and 1 preceding
+    )
 
 ),
 
 -- Where groups of one slice overlap, or carry what counts event by event, its events are taken one by one.
 tangled_slices as (
 
-    select distinct
+    select
         sandbox_id,
         execution_id,
         slice
     from in_order
+    where previous_last_at >= first_at
+    union
+    select
+        sandbox_id,
+        execution_id,
+        slice
+    from groups
     where
-        previous_last_at >= first_at
-        or (
-            event_count > 1
-            and (
-                event_type <> 'resources_updated'
-                {%- for quantity in quantity_columns() %}
-                or {{ quantity }} > 0
-                {%- endfor %}
-            )
+        event_count > 1
+        and (
+            event_type <> 'resources_updated'
+            {%- for quantity in quantity_columns() %}
+            or {{ quantity }} > 0
+            {%- endfor %}
         )
 
 ),
@@ -191,7 +217,7 @@ words as (
 
 ),
 
-heartbeats as (
+dated_words as (
 
     select
         words.*,
@@ -204,17 +230,38 @@ heartbeats as (
 
 ),
 
+-- Two heartbeats on a day are the least that can follow one another; days with fewer stand as they are.
+days_to_fold as (
+
+    select
+        sandbox_id,
+        execution_id,
+        event_date
+    from dated_words
+    where is_heartbeat
+    group by sandbox_id, execution_id, event_date
+    having count(*) > 1
+
+),
+
 with_previous as (
 
     select
-        *,
-        coalesce(lag(is_heartbeat) over in_time, false) as previous_is_heartbeat,
-        lag(last_at) over in_time as previous_last_at,
+        dated_words.*,
+        coalesce(lag(dated_words.is_heartbeat) over in_time, false) as previous_is_heartbeat,
+        lag(dated_words.last_at) over in_time as previous_last_at,
         {%- for resource in resource_columns() %}
-        lag({{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
+        lag(dated_words.{{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from heartbeats
-    window in_time as (partition by sandbox_id, execution_id, event_date order by first_at)
+    from dated_words
+    inner join days_to_fold
+        on
+            dated_words.sandbox_id = days_to_fold.sandbox_id
+            and dated_words.execution_id = days_to_fold.execution_id
+            and dated_words.event_date = days_to_fold.event_date
+    window in_time as (
+        partition by dated_words.sandbox_id, dated_words.execution_id, dated_words.event_date order by dated_words.first_at
+    )
 
 ),
 
@@ -242,6 +289,52 @@ numbered as (
         ) as word_number
     from with_previous
 
+),
+
+folded as (
+
+    select
+        event_date,
+        sandbox_id,
+        execution_id,
+        min(customer_id) as customer_id,
+        min(first_at) as first_at,
+        max(last_at) as last_at,
+        max(case when has_start then 1 else 0 end) = 1 as has_start,
+        max(case when has_stop then 1 else 0 end) = 1 as has_stop,
+        max(case when has_update then 1 else 0 end) = 1 as has_update,
+        {%- for resource in resource_columns() %}
+        max({{ resource }}) as {{ resource }},
+        {%- endfor %}
+        {%- for quantity in quantity_columns() %}
+        cast(sum({{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from numbered
+    group by event_date, sandbox_id, execution_id, word_number
+
+    union all
+
+    select
+        dated_words.event_date,
+        dated_words.sandbox_id,
+        dated_words.execution_id,
+        dated_words.customer_id,
+        dated_words.first_at,
+        dated_words.last_at,
+        dated_words.has_start,
+        dated_words.has_stop,
+        dated_words.has_update,
+        {%- for column in resource_columns() + quantity_columns() %}
+        dated_words.{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from dated_words
+    left join days_to_fold
+        on
+            dated_words.sandbox_id = days_to_fold.sandbox_id
+            and dated_words.execution_id = days_to_fold.execution_id
+            and dated_words.event_date = days_to_fold.event_date
+    where days_to_fold.event_date is null
+
 )
 
 select
@@ -249,17 +342,13 @@ select
     sandbox_id,
     execution_id,
     cast({{ plan.build_number | default(1) }} as bigint) as build_number,
-    min(customer_id) as customer_id,
-    min(first_at) as first_at,
-    max(last_at) as last_at,
-    max(case when has_start then 1 else 0 end) = 1 as has_start,
-    max(case when has_stop then 1 else 0 end) = 1 as has_stop,
-    max(case when has_update then 1 else 0 end) = 1 as has_update,
-    {%- for resource in resource_columns() %}
-    max({{ resource }}) as {{ resource }},
+    customer_id,
+    first_at,
+    last_at,
+    has_start,
+    has_stop,
+    has_update,
+    {%- for column in resource_columns() + quantity_columns() %}
+    {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
-    {%- for quantity in quantity_columns() %}
-    cast(sum({{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
-    {%- endfor %}
-from numbered
-group by event_date, sandbox_id, execution_id, word_number
+from folded

@@ -6,18 +6,6 @@
 -- Billing rules, section 4: when each session of a sandbox started and ended, and how it ended.
 with
 
-numbered_instants as (
-
-    select
-        *,
-        sum(case when opens_a_session then 1 else 0 end) over (
-            partition by sandbox_id, execution_id order by event_at
-            rows between unbounded preceding and current row
-        ) as session_number
-    from {{ ref('sandbox_states') }}
-
-),
-
 -- What is ignored before the first session opens belongs to none.
 outlines as (
 
@@ -35,7 +23,7 @@ outlines as (
         max(case when is_running_after then last_at end) as last_event_at,
         max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent,
         max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start
-    from numbered_instants
+    from {{ ref('sandbox_states') }}
     where session_number > 0
     group by sandbox_id, execution_id, session_number
 

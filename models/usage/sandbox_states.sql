@@ -58,7 +58,11 @@ states as (
         {{ last_known('decides_running') }} over (
             partition by sandbox_id, execution_id order by event_at
             rows between unbounded preceding and current row
-        ) as is_running_after
+        ) as is_running_after,
+        {{ last_known('decides_running') }} over (
+            partition by sandbox_id, execution_id order by event_at
+            rows between unbounded preceding and 1 preceding
+        ) as ran_before
     from decided
 
 ),
@@ -67,9 +71,19 @@ with_state_before as (
 
     select
         *,
-        coalesce(lag(is_running_after) over (partition by sandbox_id, execution_id order by event_at), false)
-        and not follows_a_silence as is_running_before
+        coalesce(ran_before, false) and not follows_a_silence as is_running_before
     from states
+
+),
+
+openings as (
+
+    select
+        *,
+        -- A start always opens a session (with a stop on the same instant and nothing running: one of zero length);
+        -- an update opens one where it is the sandbox's first word, or its first after a silence.
+        has_start or (not has_stop and is_running_after and not is_running_before) as opens_a_session
+    from with_state_before
 
 )
 
@@ -89,8 +103,10 @@ select
     is_running_after,
     precedes_a_silence,
     precedes_a_start,
-    -- A start always opens a session (with a stop on the same instant and nothing running: one of zero length);
-    -- an update opens one where it is the sandbox's first word, or its first after a silence.
-    has_start or (not has_stop and is_running_after and not is_running_before) as opens_a_session,
-    has_stop and is_running_before as stops_a_session
-from with_state_before
+    opens_a_session,
+    has_stop and is_running_before as stops_a_session,
+    sum(case when opens_a_session then 1 else 0 end) over (
+        partition by sandbox_id, execution_id order by event_at
+        rows between unbounded preceding and current row
+    ) as session_number
+from openings

@@ -1,18 +1,6 @@
 -- Billing rules, section 4: what a session held, from when until when. Events that change nothing make no piece.
 with
 
-numbered_instants as (
-
-    select
-        *,
-        sum(case when opens_a_session then 1 else 0 end) over (
-            partition by sandbox_id, execution_id order by event_at
-            rows between unbounded preceding and current row
-        ) as session_number
-    from {{ ref('sandbox_states') }}
-
-),
-
 -- A value that the opening of a session does not name is the plan's default sandbox's; one that a later update does not name
 -- stays what it was.
 effective_instants as (
@@ -30,7 +18,7 @@ effective_instants as (
             when instants.opens_a_session then sessions.default_{{ resource }}
         end as named_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from numbered_instants as instants
+    from {{ ref('sandbox_states') }} as instants
     inner join {{ ref('sandbox_sessions') }} as sessions
         on
             instants.sandbox_id = sessions.sandbox_id
@@ -53,30 +41,20 @@ resources_in_force as (
         event_at,
         {%- for resource in resource_columns() %}
         {{ last_known('named_' ~ resource) }} over (
-            partition by sandbox_id, execution_id order by event_at
-            rows between unbounded preceding and current row
-        ) as {{ resource }}{{ ',' if not loop.last }}
+            partition by session_id order by event_at rows between unbounded preceding and current row
+        ) as {{ resource }},
+        {{ last_known('named_' ~ resource) }} over (
+            partition by session_id order by event_at rows between unbounded preceding and 1 preceding
+        ) as previous_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from effective_instants
-
-),
-
-compared as (
-
-    select
-        *,
-        {%- for resource in resource_columns() %}
-        lag({{ resource }}) over session_order as previous_{{ resource }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from resources_in_force
-    window session_order as (partition by session_id order by event_at)
 
 ),
 
 changes as (
 
     select *
-    from compared
+    from resources_in_force
     where
         {%- for resource in resource_columns() %}
         {{ 'or ' if not loop.first }}previous_{{ resource }} is null

@@ -1,19 +1,5 @@
 -- Billing rules, section 4: quantities that a session's events carried (tokens), at the instants that carried them. What is ignored
 -- (a lone stop, an update after a stop) belongs to no session, and is not billed.
-with
-
-numbered_instants as (
-
-    select
-        *,
-        sum(case when opens_a_session then 1 else 0 end) over (
-            partition by sandbox_id, execution_id order by event_at
-            rows between unbounded preceding and current row
-        ) as session_number
-    from {{ ref('sandbox_states') }}
-
-)
-
 select
     sessions.session_id,
     sessions.sandbox_id,
@@ -25,7 +11,7 @@ select
     {%- for quantity in quantity_columns() %}
     instants.{{ quantity }}{{ ',' if not loop.last }}
     {%- endfor %}
-from numbered_instants as instants
+from {{ ref('sandbox_states') }} as instants
 inner join {{ ref('sandbox_sessions') }} as sessions
     on
         instants.sandbox_id = sessions.sandbox_id
