@@ -60,7 +60,7 @@ events as {{ anew }}(
 ),
 
 -- Grouped rather than sorted: a heartbeat a second is sixty rows to one before anything has to be put in order.
-groups as (
+slice_groups as (
 
     select
         {{ same_words | join(',\n        ') }},
@@ -84,7 +84,7 @@ several as (
         sandbox_id,
         execution_id,
         slice
-    from groups
+    from slice_groups
     group by sandbox_id, execution_id, slice
     having count(*) > 1
 
@@ -93,19 +93,19 @@ several as (
 in_order as (
 
     select
-        groups.sandbox_id,
-        groups.execution_id,
-        groups.slice,
-        groups.first_at,
-        max(groups.last_at) over earlier as previous_last_at
-    from groups
+        slice_groups.sandbox_id,
+        slice_groups.execution_id,
+        slice_groups.slice,
+        slice_groups.first_at,
+        max(slice_groups.last_at) over earlier as previous_last_at
+    from slice_groups
     inner join several
         on
-            groups.sandbox_id = several.sandbox_id
-            and groups.execution_id = several.execution_id
-            and groups.slice = several.slice
+            slice_groups.sandbox_id = several.sandbox_id
+            and slice_groups.execution_id = several.execution_id
+            and slice_groups.slice = several.slice
     window earlier as (
-        partition by groups.sandbox_id, groups.execution_id, groups.slice order by groups.first_at, groups.last_at
+        partition by slice_groups.sandbox_id, slice_groups.execution_id, slice_groups.slice order by slice_groups.first_at, slice_groups.last_at
         rows between unbounded preceding and 1 preceding
     )
 
@@ -125,7 +125,7 @@ tangled_slices as (
         sandbox_id,
         execution_id,
         slice
-    from groups
+    from slice_groups
     where
         event_count > 1
         and (
@@ -140,26 +140,26 @@ tangled_slices as (
 untangled as (
 
     select
-        groups.sandbox_id,
-        groups.execution_id,
-        groups.customer_id,
-        groups.first_at,
-        groups.last_at,
-        groups.event_type = 'sandbox_started' as has_start,
-        groups.event_type = 'sandbox_stopped' as has_stop,
-        groups.event_type = 'resources_updated' as has_update,
+        slice_groups.sandbox_id,
+        slice_groups.execution_id,
+        slice_groups.customer_id,
+        slice_groups.first_at,
+        slice_groups.last_at,
+        slice_groups.event_type = 'sandbox_started' as has_start,
+        slice_groups.event_type = 'sandbox_stopped' as has_stop,
+        slice_groups.event_type = 'resources_updated' as has_update,
         {%- for resource in resource_columns() %}
-        case when groups.event_type <> 'sandbox_stopped' then groups.{{ resource }} end as {{ resource }},
+        case when slice_groups.event_type <> 'sandbox_stopped' then slice_groups.{{ resource }} end as {{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
-        groups.{{ quantity }}{{ ',' if not loop.last }}
+        slice_groups.{{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from groups
+    from slice_groups
     left join tangled_slices
         on
-            groups.sandbox_id = tangled_slices.sandbox_id
-            and groups.execution_id = tangled_slices.execution_id
-            and groups.slice = tangled_slices.slice
+            slice_groups.sandbox_id = tangled_slices.sandbox_id
+            and slice_groups.execution_id = tangled_slices.execution_id
+            and slice_groups.slice = tangled_slices.slice
     where tangled_slices.slice is null
 
 ),
