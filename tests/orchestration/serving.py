@@ -18,6 +18,13 @@ import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
 
+# Where the tests run in the background of a script, an interrupt is ignored, also by what they start.
+_BY_HAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from pipeline.cli import main
+main()
+"""
 SECONDS_TO_SERVE = 180
 """Far longer than it takes, for machines that are busy with other tests."""
 
@@ -28,7 +35,7 @@ def served(home: Home) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "ui", "--port", str(port)]
+    command = [sys.executable, "-c", _BY_HAND, "--home", str(home.path), "ui", "--port", str(port)]
     log = home.path.parent / "ui.log"
     with log.open("wb") as output:
         serving = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=output, stderr=output, start_new_session=True)
