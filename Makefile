@@ -13,7 +13,7 @@ SPARK_READY = .venv/.ready-spark
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test parity soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
+.PHONY: help setup setup-spark demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
 	bench-landing bench-billion lock clean
 
 help: ## List these targets
@@ -46,6 +46,9 @@ test: $(READY) ## Run the whole test suite
 
 parity: $(SPARK_READY) ## Build demo, grid and 200 random histories on DuckDB and on Spark, and compare every report to the last digit
 	@.venv/bin/python -m tests.parity
+
+parity-servers: $(SPARK_READY) ## The same, smaller, by way of a Thrift and of a Spark Connect server that it starts
+	@.venv/bin/python -m tests.parity.servers
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
 	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \

@@ -74,13 +74,14 @@
         'spark.sql.decimalOperations.allowPrecisionLoss': 'false',
         'spark.sql.session.timeZone': 'UTC',
         'spark.sql.timestampType': 'TIMESTAMP_NTZ',
+        'spark.sql.parquet.outputTimestampType': 'TIMESTAMP_MICROS',
     } -%}
     {%- for setting, value in needed.items() -%}
         {%- set found = run_query('set ' ~ setting).rows[0][1] -%}
         {%- if found != value -%}
             {{ exceptions.raise_compiler_error(
                 'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and amounts are exact with ' ~ value
-                ~ ' alone. Build with `python -m pipeline.spark`, which sees to it.'
+                ~ ' alone. Build with `python -m pipeline.spark`, which sees to it; start a server with it (docs/spark.md).'
             ) }}
         {%- endif -%}
     {%- endfor -%}

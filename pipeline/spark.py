@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,12 +94,14 @@ def build_on_spark(
     *,
     project: Path = PROJECT_ROOT,
     checks: bool = True,
+    unit_tests: bool = False,
     is_small: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SparkBuild:
     """Build every model and, unless told otherwise, run every check, from scratch.
 
-    `as_of`: events after this instant are not seen; now where none is given. `is_small`: the data is of some megabytes.
+    `as_of`: events after this instant are not seen; now where none is given. `unit_tests`: run the models' own too, which
+    no data changes; of use with checks alone. `is_small`: the data is of some megabytes.
     Raises PriceBookError, or BillhouseError that names what is missing or each step that failed.
     """
     missing = missing_for_spark()
@@ -116,7 +119,8 @@ def build_on_spark(
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
         with _exact_decimals(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
-            ran = run_dbt(home, project, on_progress, "--target", "spark", *only, folder=f"{FOLDER}/dbt")
+            words = ["--target", "spark", *only]
+            ran = run_dbt(home, project, on_progress, *words, folder=f"{FOLDER}/dbt", unit_tests=unit_tests)
     return SparkBuild(as_of, len(ran), (datetime.now(UTC) - started_at).total_seconds(), reports)
 
 
@@ -153,7 +157,12 @@ def _exact_decimals() -> Iterator[None]:
 def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
     """The session that dbt's queries run in, and where its report tables are afterwards; None where a cluster has both."""
     if os.environ.get("BILLHOUSE_SPARK_METHOD", "session") != "session" or os.environ.get("SPARK_REMOTE"):
-        yield None
+        with warnings.catch_warnings():
+            # dbt-spark asks for Hive's catalog with every query, and a Connect server says every time that it has its own;
+            # its client says of pandas, which no query here goes by, that it is too new.
+            warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
+            warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
+            yield None
         return
     from pyspark.sql import SparkSession
 
@@ -183,13 +192,20 @@ def main() -> None:
         "--as-of", type=datetime.fromisoformat, help="see no event after this instant (UTC); now where none is given"
     )
     parser.add_argument("--no-checks", action="store_true", help="build the models alone")
+    parser.add_argument("--unit-tests", action="store_true", help="run the models' own unit tests too")
     parser.add_argument(
         "--small", action="store_true", help="for data of some megabytes: interpret queries rather than compile them"
     )
     arguments = parser.parse_args()
     as_of = arguments.as_of and (arguments.as_of if arguments.as_of.tzinfo else arguments.as_of.replace(tzinfo=UTC))
     try:
-        result = build_on_spark(Home.open(arguments.home), as_of, checks=not arguments.no_checks, is_small=arguments.small)
+        result = build_on_spark(
+            Home.open(arguments.home),
+            as_of,
+            checks=not arguments.no_checks,
+            unit_tests=arguments.unit_tests,
+            is_small=arguments.small,
+        )
     except BillhouseError as error:
         parser.exit(1, f"{error}\n")
     print(json.dumps(result.as_dict()))

@@ -240,10 +240,12 @@ def _record_build(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.steps}))
 
 
-def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt") -> list[Step]:
+def run_dbt(
+    home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt", unit_tests: bool = False
+) -> list[Step]:
     """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
-    `folder`: under the home, for dbt's own files.
+    `folder`: under the home, for dbt's own files. `unit_tests`: hold the models against their examples too.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -256,7 +258,8 @@ def run_dbt(home: Home, project: Path, on_progress: OnProgress | None, *more: st
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
     log = home.path / folder / "logs" / "dbt.log"
-    arguments = ["build", *dbt_arguments(home, project, folder), "--exclude-resource-type", "unit_test", *more]
+    without = [] if unit_tests else ["--exclude-resource-type", "unit_test"]
+    arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
     # No pages of JSON on all that dbt knows: nobody reads them, and they are a sixth of a small build's time.
     quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json"]
     with environment(dbt_environment(home)):

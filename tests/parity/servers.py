@@ -1,0 +1,170 @@
+"""`make parity-servers`: the same build by way of a Thrift and of a Spark Connect server, which it starts on this machine.
+
+Each is started with the settings of docs/spark.md, and builds a small home with every check and unit test, twice. Started with
+another setting, Thrift must refuse; by Spark Connect the session sets it right. Ends with 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.spark import missing_for_spark
+from tests.parity.compare import compare_reports
+from tests.parity.homes import Built, small
+
+SECONDS_TO_START = 120
+_OF_THIS_MACHINE = {
+    "spark.master": "local[2]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "4g",
+    "spark.connect.grpc.binding.address": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.codegen.wholeStage": "false",
+}
+"""Where it runs, and that its data is small: nothing that a number depends on."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A way to a Spark that stands already."""
+
+    name: str
+    main_class: str
+    port_setting: str
+
+    def environment(self, port: int) -> dict[str, str]:
+        """What docs/spark.md tells to set before a build."""
+        if self is CONNECT:
+            return {"SPARK_REMOTE": f"sc://127.0.0.1:{port}"}
+        return {"BILLHOUSE_SPARK_METHOD": "thrift", "BILLHOUSE_SPARK_HOST": "127.0.0.1", "BILLHOUSE_SPARK_PORT": str(port)}
+
+
+THRIFT = Server("thrift", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark.hive.server2.thrift.port")
+CONNECT = Server("connect", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark.connect.grpc.binding.port")
+SERVERS = {server.name: server for server in (THRIFT, CONNECT)}
+
+
+def documented_settings() -> dict[str, str]:
+    """The settings that docs/spark.md tells to start a server with."""
+    block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "spark.md").read_text(), re.DOTALL)
+    assert block is not None
+    return dict(line.split(maxsplit=1) for line in block[1].splitlines())
+
+
+@contextmanager
+def standing(server: Server, folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
+    """The port at which a server stands, its catalog in this folder, until the block is left."""
+    import pyspark
+
+    folder.mkdir(parents=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    properties = folder / "spark.conf"
+    every = {**_OF_THIS_MACHINE, **settings, server.port_setting: port}
+    properties.write_text("".join(f"{name} {value}\n" for name, value in every.items()))
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            [
+                str(Path(pyspark.__file__).parent / "bin" / "spark-submit"),
+                *("--properties-file", str(properties), "--class", server.main_class, "spark-internal"),
+            ],
+            cwd=folder,
+            env={**os.environ, "HIVE_SERVER2_THRIFT_BIND_HOST": "127.0.0.1"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not _answers(port):
+            if running.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The {server.name} server did not start:\n{log.read_text()}")
+            time.sleep(0.5)
+        yield port
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait(timeout=60)
+
+
+def build_by(server: Server, port: int, built: Built) -> subprocess.CompletedProcess[str]:
+    """Build a home by way of a server, in a process of its own, as anyone would."""
+    words = ["--home", str(built.home.path), "--as-of", built.as_of.isoformat(), "--unit-tests"]
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.spark", *words],
+        env={**os.environ, **server.environment(port)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def problems_of(server: Server, built: Built, folder: Path) -> list[str]:
+    """What went wrong by way of one server, in words; nothing where all is as on DuckDB."""
+    settings = documented_settings()
+    found = _problems_with(server, built, folder / "documented", settings, builds=2)  # the second replaces what the first made
+    other = _problems_with(server, built, folder / "other", {**settings, "spark.sql.session.timeZone": "Asia/Tokyo"})
+    if server is CONNECT:
+        return found + other
+    was_refused = len(other) == 1 and "docs/spark.md" in other[0]
+    return found if was_refused else [*found, "it built in another time zone", *other]
+
+
+def _problems_with(server: Server, built: Built, folder: Path, settings: Mapping[str, str], builds: int = 1) -> list[str]:
+    with standing(server, folder, settings) as port:
+        for _ in range(builds):
+            ran = build_by(server, port, built)
+            if ran.returncode != 0 or ran.stderr:
+                return [ran.stderr]
+            print(f"{server.name}: {ran.stdout.strip()}", flush=True)
+    found = []
+    for one in compare_reports(built.home, folder / "spark-warehouse" / "billing.db"):
+        found += [f"{one.table}: {difference}" for difference in one.differences]
+        found += [f"{one.table} has no rows, which proves nothing"] * (one.rows == 0)
+    return found
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.parity.servers", description=__doc__)
+    parser.add_argument("servers", nargs="*", help=f"of {', '.join(SERVERS)}; both where none is named")
+    names: list[str] = parser.parse_args().servers or list(SERVERS)
+    if set(names) - SERVERS.keys():
+        parser.error(f"there are {', '.join(SERVERS)}")
+    missing = missing_for_spark()
+    if missing is not None:
+        print(f"Spark cannot run here: {missing}.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="billhouse-servers-") as scratch:
+        folder = Path(scratch)
+        built = small(Home.open(folder / "home"), folder)
+        problems = {name: problems_of(SERVERS[name], built, folder / name) for name in names}
+    for name, found in problems.items():
+        print("\n  ".join([f"{name}: {'no difference' if not found else 'differs'}", *found]))
+    return 1 if any(problems.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
