@@ -5,19 +5,27 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import sys
+from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 from unittest.mock import patch
 
 import duckdb
+from dbt.artifacts.resources.base import FileHash
+from dbt.config.runtime import load_profile
+from dbt.flags import set_from_args
+from dbt_common.context import set_invocation_context
 
 from pipeline.cli import main
-from pipeline.home import Home
+from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
+from pipeline.warehouse import dbt_environment, environment
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,38 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
     return path
 
 
+def copy_home(source: Path, target: Path) -> Home:
+    """A copy of a home, or of the folder with dbt's parse alone, that builds as readily as the first."""
+    shutil.copytree(source, target)
+    adopt_parse(target, source)
+    return Home.open(target)
+
+
+def adopt_parse(home: Path, source: Path) -> None:
+    """Have dbt take what was parsed in one home for its own in another.
+
+    It keeps a digest of the connection with what it parsed, which names the home, and parses for seconds where that is another.
+    """
+    parsed = home / ".dbt" / "target" / "partial_parse.msgpack"
+    contents, digest = parsed.read_bytes(), digest_of_connection(source)
+    assert contents.count(digest) == 1, "dbt would parse the project anew"
+    parsed.write_bytes(contents.replace(digest, digest_of_connection(home)))
+
+
+def digest_of_connection(home: Path) -> bytes:
+    """As dbt keeps it with what it parsed in a home."""
+    with environment(dbt_environment(Home(home))):
+        set_invocation_context(os.environ)
+        set_from_args(Namespace(project_dir=str(PROJECT_ROOT), profiles_dir=str(PROJECT_ROOT)), None)
+        credentials = load_profile(str(PROJECT_ROOT), {}).credentials
+    return str(FileHash.from_contents(pformat(sorted(credentials.connection_info()))).checksum).encode()
+
+
 def prepare(
     home: Path, parsed_project: Path, records: Mapping[Kind, Iterable[Mapping[str, Any] | str]], *commands: Iterable[object]
 ) -> Path:
     """A home that builds quickly, with these records landed, each kind from a file of its own, and these commands run."""
-    shutil.copytree(parsed_project, home / ".dbt" / "target")
+    copy_home(parsed_project, home)
     for kind, rows in records.items():
         landed = billhouse(home, "land", "--kind", kind, write_jsonl(home.parent / f"{kind}.jsonl", rows))
         assert landed.code == 0, landed.stderr

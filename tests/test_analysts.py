@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +15,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
 from pipeline.periods import parse_instant
 from pipeline.warehouse import build
-from tests.support import billhouse, event, query, write_jsonl
+from tests.support import billhouse, copy_home, event, query, write_jsonl
 
 QUESTIONS = dict(
     re.findall(r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "questions.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -27,8 +26,7 @@ QUESTIONS = dict(
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """Two customers, one of them on Pro; a closed month, an event that came late for it, a row in quarantine."""
     folder = tmp_path_factory.mktemp("analysts")
-    home = Home.open(folder / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, folder / "home")
 
     def run(*words: str | Path) -> None:
         outcome = billhouse(home.path, *words)
@@ -93,8 +91,7 @@ def test_every_table_is_in_the_dictionary_as_it_is(home: Home) -> None:
 
 
 def test_readers_and_builds_do_not_disturb_each_other(home: Home, tmp_path: Path) -> None:
-    copy = Home.open(tmp_path / "home")
-    shutil.copytree(home.path, copy.path, dirs_exist_ok=True)
+    copy = copy_home(home.path, tmp_path / "home")
     as_of = parse_instant("2026-09-05T00:00:00Z")
     lines = "select count(*) from billing.billing.invoice_lines"
     before = query(copy, lines)[0]["count_star()"]

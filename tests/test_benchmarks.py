@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from benchmarks import usage
 from pipeline.home import Home
 from pipeline.landing import land_files
-from tests.support import event, write_jsonl
+from tests.support import copy_home, event, write_jsonl
 
 
 @pytest.mark.parametrize("shape", ["lifecycle", "heartbeat"])
@@ -51,7 +50,7 @@ def test_a_peer_comes_to_the_same_invoices(peer: str, built: Path) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
     """Two days as the benchmark makes them, and sandboxes whose sessions have no order in them."""
     folder = tmp_path_factory.mktemp("benchmark") / "lifecycle-3000-2"
-    shutil.copytree(parsed_project, folder / ".dbt" / "target")
+    copy_home(parsed_project, folder)
     for day in range(2):
         usage.generate_day(folder, "lifecycle", day, 1500)
     land_files(Home.open(folder), [write_jsonl(folder / "disorder.jsonl", disorder())], landed_at=usage.AS_OF)

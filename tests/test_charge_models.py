@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.home import PROJECT_ROOT
 from pipeline.landing import land_files
 from pipeline.warehouse import build
-from tests.support import event, query, write_jsonl
+from tests.support import copy_home, event, query, write_jsonl
 
 GRADUATED = [("0", "10", "10", "2"), ("10", "20", "5", "3"), ("20", "", "5", "3")]
 VOLUME = [("0", "10", "10", "2"), ("10", "20", "5", "3"), ("20", "", "1", "0")]
@@ -94,8 +94,7 @@ def amounts(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> d
     for name, rows in (("contracts", contracts), ("rates", rates), ("rate_tiers", tiers)):
         with (project / "seeds" / f"{name}.csv").open("a") as lines:
             lines.write("\n".join(rows) + "\n")
-    home = Home.open(folder / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, folder / "home")
     summary = land_files(home, [write_jsonl(folder / "usage.jsonl", usage)], seeds=project / "seeds")
     assert summary.quarantined == 0
     build(home, project=project)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.home import PROJECT_ROOT
+from tests.support import copy_home
 
 DOCS = PROJECT_ROOT / "docs"
 README = PROJECT_ROOT / "README.md"
@@ -63,7 +64,7 @@ def workshop(tmp_path: Path, parsed_project: Path) -> Path:
     shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # compiled as it is
     shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
     for home in ("var", "var-mine"):
-        shutil.copytree(parsed_project, folder / home / ".dbt" / "target")
+        copy_home(parsed_project, folder / home)
     tools = folder / ".venv" / "bin"
     tools.mkdir(parents=True)
     for name, words in (("billhouse", "-m pipeline.cli"), ("python", "")):

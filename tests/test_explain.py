@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -19,7 +18,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.simulation import simulate
 from pipeline.warehouse import build
 from tests.strategies import random_batch, to_jsonl_parts
-from tests.support import billhouse, event, query, write_jsonl
+from tests.support import billhouse, copy_home, event, query, write_jsonl
 from tests.test_against_reference import land_records
 
 
@@ -27,8 +26,7 @@ from tests.test_against_reference import land_records
 def troubled(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """Histories of all kinds under the project's own prices, one month closed before the rest of the events landed."""
     folder = tmp_path_factory.mktemp("explain")
-    home = Home.open(folder / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, folder / "home")
     batch = random_batch(Random(33), 40, vary_prices=False)
     first, second = to_jsonl_parts(batch, folder, 2)
     land_records(batch, home, folder, PROJECT_ROOT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeline.alerts import OperationalAlert, raise_alert
 from pipeline.home import Home
 from pipeline.kinds import Kind
-from tests.support import billhouse, event, prepare, query
+from tests.support import billhouse, copy_home, event, prepare, query
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def test_the_figures_are_for_their_owner_alone(built: Home) -> None:
 
 
 def test_an_alert_that_waits_is_counted_and_the_command_prints_what_it_writes(built: Home, tmp_path: Path) -> None:
-    home = Home.open(shutil.copytree(built.path, tmp_path / "home"))
+    home = copy_home(built.path, tmp_path / "home")
     raise_alert(home, OperationalAlert("publish_failed", "publish 2026-08", "No answer."), ["webhook"])
     printed = billhouse(home.path, "health")
     assert printed.code == 0

@@ -20,7 +20,7 @@ from pipeline.kinds import Kind
 from pipeline.landing import land_files
 from pipeline.warehouse import BuildFailedError, build
 from tests.strategies import Batch, random_batch, to_jsonl_parts
-from tests.support import event, query, write_jsonl
+from tests.support import adopt_parse, event, query, write_jsonl
 from tests.test_against_reference import land_records
 
 MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
@@ -55,8 +55,9 @@ def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dic
 def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
     """The same truth, copied to a new home and built there once."""
     other = Home.open(folder / "from-scratch")
-    for kept in ("raw", "ledger"):
+    for kept in ("raw", "ledger", ".dbt"):
         shutil.copytree(home.path / kept, other.path / kept, dirs_exist_ok=True)
+    adopt_parse(other.path, home.path)
     build(other, as_of)
     return other
 

@@ -23,7 +23,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_changes import edited_prices
 from pipeline.price_check import check_prices
 from pipeline.verify import verify_ledger
-from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
+from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
 
 AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
 
@@ -50,8 +50,7 @@ def two_months(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -
 @pytest.fixture
 def home(two_months: Path, tmp_path: Path) -> Home:
     """A copy of that home."""
-    shutil.copytree(two_months, tmp_path / "home")
-    return Home.open(tmp_path / "home")
+    return copy_home(two_months, tmp_path / "home")
 
 
 @pytest.fixture
@@ -261,17 +260,16 @@ main()
 def test_a_close_that_is_killed_anywhere_leaves_no_month_or_the_whole_month(home: Home, tmp_path: Path) -> None:
     outcomes = set()
     for limit in (0, 2, 5, 9, 12, 14):
-        copy = tmp_path / f"killed-{limit}"
-        shutil.copytree(home.path, copy)
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(copy)], capture_output=True, check=False)
-        there = close_folder(Home(copy), SEPTEMBER)
+        copy = copy_home(home.path, tmp_path / f"killed-{limit}")
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(copy.path)], capture_output=True, check=False)
+        there = close_folder(copy, SEPTEMBER)
         outcomes.add((killed.returncode, there.exists()))
         if there.exists():
             assert {path.name for path in there.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
         if limit in (2, 9):
-            assert billhouse(copy, "close", "2026-09").code == 0
-            assert billhouse(copy, "verify").code == 0
-            assert len(query(Home(copy), "from invoices where period = '2026-09' and status = 'closed'")) == 20
+            assert billhouse(copy.path, "close", "2026-09").code == 0
+            assert billhouse(copy.path, "verify").code == 0
+            assert len(query(copy, "from invoices where period = '2026-09' and status = 'closed'")) == 20
     assert (9, False) in outcomes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from orchestration.manifest import ready_manifest
 from pipeline.home import HOME_VARIABLE, Home
 from pipeline.report_tables import report_tables
 from pipeline.warehouse import dbt_arguments, dbt_environment, let_go_of_the_warehouse
-from tests.support import billhouse, event, write_jsonl
+from tests.support import billhouse, copy_home, event, write_jsonl
 
 LAYERS = ("price_book", "staging", "usage", "rating", "invoicing", "monitoring", "billing")
 
@@ -25,8 +24,7 @@ LAYERS = ("price_book", "staging", "usage", "rating", "invoicing", "monitoring",
 def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """A home with a closed month and an open one."""
     folder = tmp_path_factory.mktemp("models")
-    home = Home.open(folder / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, folder / "home")
     usage = []
     for day in ("08-10", "09-10"):
         usage.append(event("start", f"2026-{day}T10:00:00Z", sandbox=f"box-{day}", vcpu_count=8, tokens=5))
@@ -126,9 +124,7 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     ],
 )
 def test_an_invariant_fails_when_it_is_broken(broken: str, invariant: str, built: Home, tmp_path: Path) -> None:
-    copy = tmp_path / "home"
-    shutil.copytree(built.path, copy)
-    home = Home(copy)
+    home = copy_home(built.path, tmp_path / "home")
     assert dbt(home, "test", "--select", invariant) == [(invariant, "pass")]
     with duckdb.connect(str(home.warehouse)) as warehouse:
         warehouse.execute(broken)

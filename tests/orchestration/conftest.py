@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ import pytest
 from pipeline.home import HOME_VARIABLE, Home
 from pipeline.kinds import Kind
 from tests.orchestration.jobs import build
-from tests.support import event, write_jsonl
+from tests.support import copy_home, event, write_jsonl
 
 
 @pytest.fixture(scope="session")
 def definitions(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Iterator[dg.Definitions]:
     """The project's definitions, loaded over an empty home of their own."""
-    home = Home.open(tmp_path_factory.mktemp("graph") / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, tmp_path_factory.mktemp("graph") / "home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(home.path))
         from orchestration.definitions import definitions
@@ -40,8 +38,7 @@ def pressed(
     definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory, parsed_project: Path
 ) -> tuple[Home, dg.ExecuteInProcessResult]:
     """A home with usage, a plan and a customer in its inbox, and the run that landed and built it."""
-    home = Home.open(tmp_path_factory.mktemp("pressed") / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, tmp_path_factory.mktemp("pressed") / "home")
     usage = [
         event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
         event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
@@ -61,5 +58,4 @@ def pressed(
 @pytest.fixture
 def stocked(pressed: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
     """A copy of that home, landed and built."""
-    shutil.copytree(pressed[0].path, tmp_path / "home")
-    return Home.open(tmp_path / "home")
+    return copy_home(pressed[0].path, tmp_path / "home")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from datetime import date, timedelta
 from itertools import pairwise
@@ -14,7 +13,7 @@ import httpx
 
 from pipeline.home import Home
 from tests.orchestration.serving import served
-from tests.support import event, query, write_jsonl
+from tests.support import copy_home, event, query, write_jsonl
 
 RUNS = int(os.environ.get("BILLHOUSE_SOAK_RUNS", "4"))
 """`make soak-runs` takes 200."""
@@ -37,8 +36,7 @@ query { assetNodeOrError(assetKey: {path: ["billing", "usage_daily"]}) {
 
 
 def test_all_that_is_launched_at_once_succeeds_one_at_a_time_and_nothing_is_lost(tmp_path: Path, parsed_project: Path) -> None:
-    home = Home.open(tmp_path / "home")
-    shutil.copytree(parsed_project, home.path / ".dbt" / "target")
+    home = copy_home(parsed_project, tmp_path / "home")
     (home.inbox / "usage").mkdir()
     days = [str(FIRST_DAY + timedelta(days=number)) for number in range(RUNS)]
     batches = [days[number::BATCHES] for number in range(BATCHES)]

@@ -23,7 +23,7 @@ from pipeline.stripe.credit_notes import issue_credit_note
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.warehouse import build
-from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
+from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
 
 AS_OF = "2026-10-05T00:00:00Z"
 CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil", "hal")
@@ -52,8 +52,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) ->
 
 @pytest.fixture
 def home(published: Path, tmp_path: Path) -> Home:
-    shutil.copytree(published, tmp_path / "home")
-    return Home.open(tmp_path / "home")
+    return copy_home(published, tmp_path / "home")
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.publish import publish_period
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
-from tests.support import Outcome, billhouse, event, prepare, query
+from tests.support import Outcome, billhouse, copy_home, event, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = ("ada", "bob", "cyd", "dan")
@@ -64,8 +64,7 @@ def september_closed(tmp_path_factory: pytest.TempPathFactory, parsed_project: P
 @pytest.fixture
 def home(september_closed: Path, tmp_path: Path) -> Home:
     """A copy of that home."""
-    shutil.copytree(september_closed, tmp_path / "home")
-    return Home.open(tmp_path / "home")
+    return copy_home(september_closed, tmp_path / "home")
 
 
 @pytest.fixture
