@@ -12,7 +12,28 @@ from filelock import FileLock
 from pipeline.home import Home
 from tests.support import Outcome, adopt_parse, billhouse, copy_home
 
+_TAKE_MINUTES = (
+    "test_documented_commands.py",
+    "test_incremental.py",
+    "test_parity.py",
+    "test_mirror.py",
+    "test_ledger.py",
+    "test_browser.py",
+    "test_faults.py",
+    "test_real_grid_usage.py",
+    "test_many_runs.py",
+    "test_months.py",
+    "test_against_reference.py",
+    "test_graph.py",
+    "test_explain.py",
+    "test_demo.py",
+)
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest come first, so that no worker begins one of them while the others have nothing left."""
+    items.sort(key=lambda item: _TAKE_MINUTES.index(item.path.name) if item.path.name in _TAKE_MINUTES else len(_TAKE_MINUTES))
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ RUN_ELSEWHERE = {
     "billhouse --home restored build --as-of 2026-09-05": OPERATIONS,
     "make setup-spark": ".ci/run",
     "make parity": "tests/parity/test_parity.py",
+    "make parity-servers": "tests/parity/servers.py",
     ".venv/bin/python -m pipeline.spark --home var": "tests/parity/test_parity.py",
     ".venv/bin/billhouse invoices": "tests/test_ledger.py",
     ".venv/bin/billhouse --help": "tests/test_documented_commands.py",

@@ -54,9 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
         Kind.USAGE: events,
         Kind.CUSTOMERS: [{"customer_id": "rich", "monthly_spend_limit": "100.80", "created_at": "2026-09-01T00:00:00Z"}],
     }
-    folder = tmp_path_factory.mktemp("limits") / "home"
-    folder.mkdir()
-    return Home(prepare(folder, parsed_project, records, ["build", "--as-of", AS_OF]))
+    return Home(prepare(tmp_path_factory.mktemp("limits") / "home", parsed_project, records, ["build", "--as-of", AS_OF]))
 
 
 def test_too_many_sandboxes_at_once_are_one_breach_for_as_long_as_they_run(home: Home) -> None:
