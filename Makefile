@@ -12,10 +12,11 @@ RUNS ?= 200
 WORKERS ?= 3
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
+BENCH_READY = .venv/.ready-bench
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
+.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
 	bench-landing bench-billion lock clean
 
 help: ## List these targets
@@ -36,9 +37,11 @@ $(READY): requirements.lock pyproject.toml
 
 setup-spark: $(SPARK_READY) ## Add what Spark needs to it, but for Java; half a gigabyte
 
-$(SPARK_READY): $(READY) requirements-spark.lock
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-spark.lock
-	@touch $(SPARK_READY)
+setup-bench: $(BENCH_READY) ## Add what builds are measured against: Polars
+
+.venv/.ready-%: requirements-%.lock $(READY)
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@
 
 demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the local Stripe emulator, export
 	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
@@ -65,8 +68,7 @@ soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must suc
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish
 
-bench: $(READY) ## Time builds of 1 and 10 million events against a bare scan of the same files, Polars and pandas, with peak memory
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[bench]'
+bench: $(BENCH_READY) ## Time builds of 1 and 10 million events against a bare scan of the same files, Polars and pandas, with peak memory
 	@.venv/bin/python -m benchmarks.usage --rows 1000000
 	@.venv/bin/python -m benchmarks.usage --rows 10000000
 	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle
@@ -101,10 +103,12 @@ dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' ym
 lock: $(READY) ## Resolve the dependencies anew
 	@.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
-	@# What Spark needs on top of that, and nothing else.
-	@.venv/bin/uv pip compile pyproject.toml --extra spark --constraint requirements.lock --universal --python-version 3.11 \
-		--generate-hashes $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-spark.lock
+	@# What Spark and the benchmarks need on top of that, and nothing else.
+	@for extra in spark bench; do \
+		.venv/bin/uv pip compile pyproject.toml --extra $$extra --constraint requirements.lock --universal --python-version 3.11 \
+			--generate-hashes $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade \
+			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-$$extra.lock; \
+	done
 
 clean: ## Remove what set-up and builds made; the home folder stays
 	@rm -rf .venv target logs .pytest_cache .mypy_cache .ruff_cache
