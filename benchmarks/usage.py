@@ -66,7 +66,7 @@ def main() -> None:
         return
     missing = [peer for peer in arguments.peers if importlib.util.find_spec(peer) is None]
     if missing:
-        sys.exit(f"{' and '.join(missing)} is not installed: pip install -e '.[bench]', or choose with --peers.")
+        sys.exit(f"{' and '.join(missing)} is not installed: make setup-bench, or choose with --peers.")
     per_day = arguments.rows // arguments.days
     empty = arguments.folder / "empty"
     ensure_collections(Home.open(empty))
