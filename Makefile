@@ -18,7 +18,7 @@ SQL = models tests/warehouse
 	bench-landing bench-billion lock clean
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the environment in .venv (the other targets do so themselves)
 
@@ -38,7 +38,7 @@ setup-spark: $(SPARK_READY) ## Add what Spark needs to it, but for Java; half a 
 setup-bench: $(BENCH_READY) ## Add what builds are measured against: Polars
 
 .venv/.ready-%: requirements-%.lock $(READY)
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r $<
 	@touch $@
 
 demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the local Stripe emulator, export
@@ -105,7 +105,7 @@ lock: $(READY) ## Resolve the dependencies anew
 	@for extra in spark bench; do \
 		.venv/bin/uv pip compile pyproject.toml --extra $$extra --constraint requirements.lock --universal --python-version 3.11 \
 			--generate-hashes $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade \
-			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-$$extra.lock; \
+			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-$$extra.lock || exit 1; \
 	done
 
 clean: ## Remove what set-up and builds made; the home folder stays

@@ -80,7 +80,7 @@
         {%- set found = run_query('set ' ~ setting).rows[0][1] -%}
         {%- if found != value -%}
             {{ exceptions.raise_compiler_error(
-                'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and amounts are exact with ' ~ value
+                'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and reports are the same with ' ~ value
                 ~ ' alone. Build with `python -m pipeline.spark`, which sees to it; start a server with it (docs/spark.md).'
             ) }}
         {%- endif -%}

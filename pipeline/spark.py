@@ -100,8 +100,8 @@ def build_on_spark(
 ) -> SparkBuild:
     """Build every model and, unless told otherwise, run every check, from scratch.
 
-    `as_of`: events after this instant are not seen; now where none is given. `unit_tests`: run the models' own too, which
-    no data changes; of use with checks alone. `is_small`: the data is of some megabytes.
+    `as_of`: events after this instant are not seen; now where none is given. `unit_tests`: run the models' own too, whose
+    examples need no data; without `checks` they do not run either. `is_small`: the data is of some megabytes.
     Raises PriceBookError, or BillhouseError that names what is missing or each step that failed.
     """
     missing = missing_for_spark()
@@ -118,7 +118,7 @@ def build_on_spark(
         prepare_build(home, as_of, project, folder=f"{FOLDER}/build")
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
-        with _exact_decimals(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
+        with _exact_decimals(), _without_false_alarms(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
             words = ["--target", "spark", *only]
             ran = run_dbt(home, project, on_progress, *words, folder=f"{FOLDER}/dbt", unit_tests=unit_tests)
     return SparkBuild(as_of, len(ran), (datetime.now(UTC) - started_at).total_seconds(), reports)
@@ -154,15 +154,19 @@ def _exact_decimals() -> Iterator[None]:
 
 
 @contextmanager
+def _without_false_alarms() -> Iterator[None]:
+    """No word of pandas, which no query here goes by, being too new; nor, with each query, of a server having its own catalog."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
+        warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
+        yield
+
+
+@contextmanager
 def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
     """The session that dbt's queries run in, and where its report tables are afterwards; None where a cluster has both."""
     if os.environ.get("BILLHOUSE_SPARK_METHOD", "session") != "session" or os.environ.get("SPARK_REMOTE"):
-        with warnings.catch_warnings():
-            # dbt-spark asks for Hive's catalog with every query, and a Connect server says every time that it has its own;
-            # its client says of pandas, which no query here goes by, that it is too new.
-            warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
-            warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
-            yield None
+        yield None
         return
     from pyspark.sql import SparkSession
 
@@ -197,6 +201,8 @@ def main() -> None:
         "--small", action="store_true", help="for data of some megabytes: interpret queries rather than compile them"
     )
     arguments = parser.parse_args()
+    if arguments.unit_tests and arguments.no_checks:
+        parser.error("--unit-tests are checks too: leave one of the two out")
     as_of = arguments.as_of and (arguments.as_of if arguments.as_of.tzinfo else arguments.as_of.replace(tzinfo=UTC))
     try:
         result = build_on_spark(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "BILLHOUSE_HOME",
         "BILLHOUSE_CLOSE_GRACE_HOURS",
         "BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS",
+        "BILLHOUSE_MEMORY_LIMIT",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -51,7 +53,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with dbt's parse of the project and nothing else, made once for all workers: a copy of it builds seconds sooner."""
-    shared = tmp_path_factory.getbasetemp().parent / "parsed-project"
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed-project"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
             first = Home.open(tmp_path_factory.mktemp("parsing"))

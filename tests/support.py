@@ -17,10 +17,6 @@ from typing import Any
 from unittest.mock import patch
 
 import duckdb
-from dbt.artifacts.resources.base import FileHash
-from dbt.config.runtime import load_profile
-from dbt.flags import set_from_args
-from dbt_common.context import set_invocation_context
 
 from pipeline.cli import main
 from pipeline.home import PROJECT_ROOT, Home
@@ -81,6 +77,11 @@ def adopt_parse(home: Path, source: Path) -> None:
 
 def digest_of_connection(home: Path) -> bytes:
     """As dbt keeps it with what it parsed in a home."""
+    from dbt.artifacts.resources.base import FileHash  # dbt takes seconds to import
+    from dbt.config.runtime import load_profile
+    from dbt.flags import set_from_args
+    from dbt_common.context import set_invocation_context
+
     with environment(dbt_environment(Home(home))):
         set_invocation_context(os.environ)
         set_from_args(Namespace(project_dir=str(PROJECT_ROOT), profiles_dir=str(PROJECT_ROOT)), None)

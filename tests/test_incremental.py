@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -20,7 +21,7 @@ from pipeline.kinds import Kind
 from pipeline.landing import land_files
 from pipeline.warehouse import BuildFailedError, build
 from tests.strategies import Batch, random_batch, to_jsonl_parts
-from tests.support import adopt_parse, event, query, write_jsonl
+from tests.support import event, query, write_jsonl
 from tests.test_against_reference import land_records
 
 MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
@@ -52,12 +53,10 @@ def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dic
     return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
 
 
-def built_from_scratch(home: Home, folder: Path, as_of: datetime) -> Home:
+def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
     """The same truth, copied to a new home and built there once."""
-    other = Home.open(folder / "from-scratch")
-    for kept in ("raw", "ledger", ".dbt"):
+    for kept in ("raw", "ledger"):
         shutil.copytree(home.path / kept, other.path / kept, dirs_exist_ok=True)
-    adopt_parse(other.path, home.path)
     build(other, as_of)
     return other
 
@@ -70,7 +69,12 @@ def days_read(home: Home) -> set[str]:
 
 @pytest.mark.parametrize(("seed", "heartbeat"), [(2, 60), *MORE])
 def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
-    seed: int, heartbeat: int | None, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int,
+    heartbeat: int | None,
+    home: Home,
+    make_home: Callable[[str], Home],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if heartbeat is not None:
         monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", str(heartbeat))
@@ -92,23 +96,34 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
         build(home, as_of)
     build(home, batch.as_of)
     assert query(home, "from utilisation_daily")
-    assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
 
 
-def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, tmp_path: Path) -> None:
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.home import Home
+from pipeline.warehouse import build
+
+def die(step, done, total):
+    if step == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+build(Home(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2]), on_progress=die)
+"""
+
+
+def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, make_home: Callable[[str], Home], tmp_path: Path) -> None:
     batch = random_batch(Random(5), 40, vary_prices=False)
     parts = to_jsonl_parts(batch, tmp_path, 3)
-    for number, part in enumerate(parts):
+    for part, step in zip(parts, ("sandbox_sessions", "priced_segments", "invoice_lines"), strict=True):
         land_files(home, [part])
-        command = [sys.executable, "-m", "pipeline.cli", "--home", str(home.path), "build", "--as-of", batch.as_of.isoformat()]
-        building = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            building.wait(timeout=4.0 + number)
-        except subprocess.TimeoutExpired:
-            building.send_signal(signal.SIGKILL)
-            building.wait()
+        command = [sys.executable, "-c", KILLED, str(home.path), batch.as_of.isoformat(), step]
+        assert subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode == -signal.SIGKILL
     build(home, batch.as_of)
-    assert reports(home) == reports(built_from_scratch(home, tmp_path, batch.as_of))
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
 
 
 def test_a_build_that_fails_leaves_nothing_of_its_price_book_to_the_next(home: Home, tmp_path: Path) -> None:

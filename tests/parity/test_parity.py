@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.errors import BillhouseError
-from pipeline.home import Home
+from pipeline.home import PROJECT_ROOT, Home
 from pipeline.spark import build_on_spark, missing_for_spark
 from tests.parity.compare import compare_reports
 from tests.parity.homes import small
+from tests.parity.servers import documented_settings
 
 MISSING = missing_for_spark()
 
@@ -22,6 +25,13 @@ def test_where_java_or_pyspark_is_missing_it_says_what_to_do(home: Home, monkeyp
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(BillhouseError, match=r"install a JRE|make setup-spark"):
         build_on_spark(home)
+
+
+def test_what_a_server_is_started_with_is_what_a_build_asks_for() -> None:
+    asked_for = dict(re.findall(r"'(spark\.[\w.]+)': '(\w+)'", (PROJECT_ROOT / "macros" / "engine.sql").read_text()))
+    profile = yaml.safe_load((PROJECT_ROOT / "profiles.yml").read_text())["billhouse"]["outputs"]["spark"]
+    assert documented_settings() == asked_for
+    assert profile["server_side_parameters"] == {k: v for k, v in asked_for.items() if k != "spark.sql.ansi.enabled"}
 
 
 @pytest.mark.skipif(MISSING is not None, reason=f"Spark cannot run here: {MISSING}")
