@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -16,6 +18,18 @@ class Ran:
     said: str
     """Its standard output."""
     peak_gigabytes: float
+
+
+def make_apart(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function in a process of its own, so that what it takes is not counted as the peak of what is run later.
+
+    Linux counts for a process also what the one that started it held by then.
+    """
+    making = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    making.start()
+    making.join()
+    if making.exitcode:
+        sys.exit(f"{function.__name__} failed")
 
 
 def run_apart(command: Sequence[str]) -> Ran:

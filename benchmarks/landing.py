@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.apart import run_apart
+from benchmarks.apart import make_apart, run_apart
 from pipeline.home import Home
 from pipeline.landing import land_files
 
@@ -45,7 +45,7 @@ def main() -> None:
     shutil.rmtree(home, ignore_errors=True)
     for day in range(1, arguments.history + 1):
         file = arguments.folder / "history.parquet"
-        generate(file, 1_000_000, day)
+        make_apart(generate, file, 1_000_000, day)
         _land(home, file)
     measured = []
     print(
@@ -54,7 +54,7 @@ def main() -> None:
     for rows in arguments.rows:
         for format in FORMATS:
             file = arguments.folder / f"heartbeats-{rows}.{format}"
-            generate(file, rows, 0)
+            make_apart(generate, file, rows, 0)
             one_home = arguments.folder / f"home-{format}"
             shutil.rmtree(one_home, ignore_errors=True)
             if home.exists():

@@ -25,7 +25,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.apart import run_apart
+from benchmarks.apart import make_apart, run_apart
 from benchmarks.peers import invoices_in_pandas, invoices_in_polars, told
 from pipeline.home import Home
 from pipeline.landing.collections import SCHEMAS, ensure_collections
@@ -70,8 +70,7 @@ def main() -> None:
     per_day = arguments.rows // arguments.days
     empty = arguments.folder / "empty"
     ensure_collections(Home.open(empty))
-    for day in range(arguments.days):
-        generate_day(folder, arguments.shape, day, per_day)
+    make_apart(generate_days, folder, arguments.shape, range(arguments.days), per_day)
     _forget_days_after(Home.open(folder), arguments.days)
     print(f"{arguments.rows:,} rows, {arguments.shape}, {arguments.days} days, {os.cpu_count()} cores", flush=True)
     _run(empty, "build")
@@ -83,7 +82,7 @@ def main() -> None:
         measured[peer] = found
     more: list[dict[str, Measured]] = []
     for day in range(arguments.days, arguments.days + arguments.more_days):
-        generate_day(folder, arguments.shape, day, per_day)
+        make_apart(generate_days, folder, arguments.shape, range(day, day + 1), per_day)
         more.append({"day_scan": _run(folder, "scan_last_day"), "day_build": _run(folder, "build")})
     for what in more[0] if more else ():
         measured[what] = sorted((days[what] for days in more), key=lambda one: one.seconds)[len(more) // 2]
@@ -126,6 +125,12 @@ def _forget_days_after(home: Home, days: int) -> None:
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
+
+
+def generate_days(folder: Path, shape: str, days: range, rows: int) -> None:
+    """Write some days, each with so many events."""
+    for day in days:
+        generate_day(folder, shape, day, rows)
 
 
 def generate_day(folder: Path, shape: str, day: int, rows: int) -> None:
