@@ -14,8 +14,8 @@ BENCH_READY = .venv/.ready-bench
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs dictionary bench \
-	bench-landing bench-billion lock clean
+.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs \
+	dictionary bench bench-landing bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'

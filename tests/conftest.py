@@ -45,7 +45,6 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "BILLHOUSE_HOME",
         "BILLHOUSE_CLOSE_GRACE_HOURS",
         "BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS",
-        "BILLHOUSE_MEMORY_LIMIT",
     ):
         monkeypatch.delenv(name, raising=False)
 
