@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
@@ -55,6 +56,14 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
     """JSON lines; a row that is text is written as it is (for rows that are no JSON)."""
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def free_port() -> int:
+    """A port of this machine's own address that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def copy_home(source: Path, target: Path) -> Home:

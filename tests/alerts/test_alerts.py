@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import smtplib
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ from pipeline.errors import BillhouseError
 from pipeline.health import write_health
 from pipeline.home import Home
 from pipeline.settings import Settings
-from tests.support import billhouse
+from tests.support import billhouse, free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NOW = datetime(2026, 9, 11, tzinfo=UTC)
@@ -241,9 +240,7 @@ def test_mail_goes_out_with_the_id_as_message_id_and_no_header_can_be_slipped_in
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox = Inbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Controller(inbox, hostname="127.0.0.1", port=port)
     server.start()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
+from tests.support import free_port
 
 # Where the tests run in the background of a script, an interrupt is ignored, also by what they start.
 _BY_HAND = """
@@ -32,9 +32,7 @@ SECONDS_TO_SERVE = 180
 @contextmanager
 def served(home: Home) -> Iterator[str]:
     """The address at which `billhouse ui` serves a home, with its daemon."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", _BY_HAND, "--home", str(home.path), "ui", "--port", str(port)]
     log = home.path.parent / "ui.log"
     with log.open("wb") as output:

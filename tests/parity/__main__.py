@@ -5,7 +5,6 @@ Prints how many rows each report had in each home, and ends with 1 where anythin
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from pipeline.spark import build_on_spark, missing_for_spark
+from pipeline.spark import build_on_spark
+from tests.parity.command import chosen
 from tests.parity.compare import Comparison, compare_reports
 from tests.parity.homes import Built, demo, grid, random_histories
 
@@ -26,15 +26,7 @@ LEGS: dict[str, Callable[[Path], Built | None]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
-    parser.add_argument("legs", nargs="*", help=f"of {', '.join(LEGS)}; all where none is named")
-    legs: list[str] = parser.parse_args().legs or list(LEGS)
-    if set(legs) - LEGS.keys():
-        parser.error(f"there are {', '.join(LEGS)}")
-    missing = missing_for_spark()
-    if missing is not None:
-        print(f"Spark cannot run here: {missing}.", file=sys.stderr)
-        return 1
+    legs = chosen("tests.parity", __doc__, LEGS)
     found: dict[str, list[Comparison]] = {}
     with tempfile.TemporaryDirectory(prefix="billhouse-parity-") as scratch:
         for leg in legs:

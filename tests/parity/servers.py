@@ -6,7 +6,6 @@ another setting, Thrift must refuse; by Spark Connect the session sets it right.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import signal
@@ -21,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.spark import missing_for_spark
+from tests.parity.command import chosen
 from tests.parity.compare import compare_reports
 from tests.parity.homes import Built, small
+from tests.support import free_port
 
 SECONDS_TO_START = 120
 _OF_THIS_MACHINE = {
@@ -72,9 +72,7 @@ def standing(server: Server, folder: Path, settings: Mapping[str, str]) -> Itera
     import pyspark
 
     folder.mkdir(parents=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     properties = folder / "spark.conf"
     every = {**_OF_THIS_MACHINE, **settings, server.port_setting: port}
     properties.write_text("".join(f"{name} {value}\n" for name, value in every.items()))
@@ -154,15 +152,7 @@ def _answers(port: int) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.parity.servers", description=__doc__)
-    parser.add_argument("servers", nargs="*", help=f"of {', '.join(SERVERS)}; both where none is named")
-    names: list[str] = parser.parse_args().servers or list(SERVERS)
-    if set(names) - SERVERS.keys():
-        parser.error(f"there are {', '.join(SERVERS)}")
-    missing = missing_for_spark()
-    if missing is not None:
-        print(f"Spark cannot run here: {missing}.", file=sys.stderr)
-        return 1
+    names = chosen("tests.parity.servers", __doc__, SERVERS)
     with tempfile.TemporaryDirectory(prefix="billhouse-servers-") as scratch:
         folder = Path(scratch)
         built = small(Home.open(folder / "home"), folder)

@@ -1,0 +1,21 @@
+"""What `make parity` and `make parity-servers` ask before they begin."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+
+from pipeline.spark import missing_for_spark
+
+
+def chosen(program: str, description: str | None, known: Collection[str]) -> list[str]:
+    """The names on the command line, all known ones where none is. Ends the program where one is unknown, or Spark cannot run here."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(known)}; all where none is named")
+    names: list[str] = parser.parse_args().names or list(known)
+    if set(names) - set(known):
+        parser.error(f"there are {', '.join(known)}")
+    missing = missing_for_spark()
+    if missing is not None:
+        parser.exit(1, f"Spark cannot run here: {missing}.\n")
+    return names
