@@ -9,7 +9,7 @@ from pipeline.spark import missing_for_spark
 
 
 def chosen(program: str, description: str | None, known: Collection[str]) -> list[str]:
-    """The names on the command line, all known ones where none is. Ends the program where one is unknown, or Spark cannot run here."""
+    """The names on the command line, all known ones where none is. Ends the program where one is unknown or Spark cannot run."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)}; all where none is named")
     names: list[str] = parser.parse_args().names or list(known)
