@@ -39,6 +39,7 @@ _DESCRIPTIONS = {
     "subscriptions": "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
     "customers": "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
     "credit_grants": "Credits given to customers: amount, scope, expiry. Append-only.",
+    "voids": "Usage events and credit grants that are taken back, each by its id. Append-only.",
     "sandbox_metrics": "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
     "quarantine": "Rows that were not accepted, each with file, line and reason.",
     "landed_files": "One row per file that landed: its hash, and what became of its rows.",

@@ -1,7 +1,7 @@
 """The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
 
 inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/,
-                 metrics/
+                 voids/, metrics/
 raw/             landed truth, append-only Parquet: a folder a collection
 ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
                  alerts/, alert_deliveries/

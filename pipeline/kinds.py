@@ -12,5 +12,7 @@ class Kind(StrEnum):
     SUBSCRIPTIONS = "subscriptions"
     CUSTOMERS = "customers"
     CREDIT_GRANTS = "credit_grants"
+    VOIDS = "voids"
+    """Usage events and credit grants that are taken back. docs/how-to/correct-a-mistake.md."""
     METRICS = "metrics"
     """Samples of what sandboxes really used. docs/utilisation.md."""

@@ -58,6 +58,7 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
     read = ",\n".join(f"{_read(field, field.name in rows.typed)} as {field.stored_as}" for field in fields)
     faults = [("unreadable", "is_unreadable", quoted(_UNREADABLE))]
     faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
+    faults += _one_of_faults(specification.one_of)
     found = " ".join(f"when {condition} then {number}" for number, (_, condition, _) in enumerate(faults))
     reasons = " ".join(f"when {number} then {quoted(reason)}" for number, (reason, _, _) in enumerate(faults))
     details = "\n".join(f"when fault = {number} then {detail}" for number, (_, _, detail) in enumerate(faults))
@@ -183,6 +184,18 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[st
                 faults += [(reason, f"{value} <> case currency {rounded} end", f"{told} || {help}")]
             return faults
     return []
+
+
+def _one_of_faults(names: Sequence[str]) -> Sequence[tuple[str, str, str]]:
+    """Faults of a row that names none of several fields, or more than one of them."""
+    if not names:
+        return []
+    count = " + ".join(f'("value of {name}" is not null)::integer' for name in names)
+    listed = " or ".join(names)
+    return [
+        ("missing_field", f"{count} = 0", quoted(f"Neither {' nor '.join(names)} is there. Give every row {listed}.")),
+        ("bad_value", f"{count} > 1", quoted(f"{' and '.join(names)} are both there. Write a row for each.")),
+    ]
 
 
 def _choice_help(field: Field, known: str) -> str:

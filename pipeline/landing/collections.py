@@ -60,6 +60,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             **_WHERE_FROM,
         }
     ),
+    "voids": pa.schema(
+        {
+            "event_id": pa.string(),
+            "grant_id": pa.string(),
+            "voided_at": _INSTANT,
+            "void_reason": pa.string(),
+            "voided_id": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
     "sandbox_metrics": pa.schema(
         {"sandbox_id": pa.string(), "sampled_at": _INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_WHERE_FROM}
     ),

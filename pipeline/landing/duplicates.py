@@ -13,13 +13,18 @@ from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import Specification
 
 
+VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}
+"""The kinds of record that voids take back, and the column of raw/voids that holds their id."""
+
+
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """Table `sound` -> table `judged(file_row, verdict, detail)` for its rows that are not plainly new.
 
-    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, and whose sandbox no two
-    users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
+    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, whose id is not voided, and
+    whose sandbox no two users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
     landings must be gone before.
     """
+    _find_voided(connection, home, specification)
     _find_suspects(connection, home, specification)
     if not is_filled(connection, "suspects"):
         # What landed need not be opened again.
@@ -28,6 +33,18 @@ def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Spec
         _latest_stands(connection, home, specification)
     else:
         _first_stands(connection, home, specification)
+
+
+def _find_voided(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
+    """Table `voided(id, voided_at)`: the ids of this kind of record that landed voids take back."""
+    column = VOIDED_BY.get(specification.kind)
+    voids = parquet_files(home.raw / "voids", "**", "*.parquet")
+    chosen = (
+        f"select {column} as id, voided_at from {voids} where {column} is not null"
+        if column is not None
+        else "select null::varchar as id, null::timestamptz as voided_at where false"
+    )
+    connection.execute(f"create or replace temp table voided as {chosen}")
 
 
 def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
@@ -44,6 +61,9 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
         select {keys} from {beside} where ({keys}) in (select ({keys}) from sound)""",
         bounds,
     )
+    if is_filled(connection, "voided"):
+        key = specification.key[0]
+        connection.execute(f"insert into shared_keys select {key} from sound where {key} in (select id from voided)")
     is_suspect, shared = f"({keys}) in (select ({keys}) from shared_keys)", ["shared_keys"]
     if specification.kind is Kind.USAGE:
         connection.execute(f"""
@@ -55,7 +75,7 @@ def _find_suspects(connection: duckdb.DuckDBPyConnection, home: Home, specificat
             owners_before as (
                 select sandbox_id, min(user_id) as user_id
                 from {_history(home, specification)}
-                where sandbox_id in (select sandbox_id from owners)
+                where sandbox_id in (select sandbox_id from owners) and event_id not in (select id from voided)
                 group by sandbox_id
             )
             select owners.sandbox_id
@@ -127,7 +147,7 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
 
 
 def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """The first row of a key stands; the same again is a duplicate, anything else contradicts it."""
+    """The first row of a key stands; the same again is a duplicate, anything else contradicts it. A voided id is not used again."""
     (key,) = specification.key
     history, bounds = _history_beside(connection, home, specification, "suspects")
     connection.execute(
@@ -138,6 +158,13 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         where {key} in (select {key} from suspects)""",
         bounds,
     )
+    connection.execute(f"""
+        create or replace temp table refused_voided as
+        select suspects.file_row, voided.voided_at
+        from suspects
+        inner join voided on suspects.{key} = voided.id
+        left join standing_before as before on suspects.{key} = before.key
+        where before.key is null or {_content(specification, "suspects")} is distinct from before.content""")
     connection.execute("create or replace temp table strangers (file_row bigint, detail varchar)")
     if specification.kind is Kind.USAGE and is_filled(connection, "shared_sandboxes"):
         _find_strangers(connection, _history(home, specification))
@@ -148,12 +175,14 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
         where
             {key} not in (select key from standing_before)
             and file_row not in (select file_row from strangers)
+            and file_row not in (select file_row from refused_voided)
         group by {key}""")
     connection.execute(f"""
         create or replace temp table judged as
         select
             suspects.file_row,
             case
+                when refused_voided.file_row is not null then 'voided_id'
                 when strangers.file_row is not null then 'user_mismatch'
                 when firsts.file_row = suspects.file_row then 'accepted'
                 when {_content(specification, "suspects")} is not distinct from coalesce(before.content, first_rows.content)
@@ -161,6 +190,10 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
                 else 'conflicting_duplicate'
             end as verdict,
             case
+                when refused_voided.file_row is not null then
+                    '{key} ''' || left(suspects.{key}, 200) || ''' was voided at '
+                    || strftime(refused_voided.voided_at, '%Y-%m-%dT%H:%M:%SZ')
+                    || '. A voided id is not used again: send the row under another id.'
                 when strangers.file_row is not null then strangers.detail
                 when firsts.file_row is distinct from suspects.file_row then
                     '{key} ''' || left(suspects.{key}, 200) || ''' has landed before with other content ('
@@ -168,6 +201,7 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
                     || '): the first stands. If this one is right, send it under an id of its own.'
             end as detail
         from suspects
+        left join refused_voided on suspects.file_row = refused_voided.file_row
         left join strangers on suspects.file_row = strangers.file_row
         left join firsts on suspects.{key} = firsts.key
         left join standing_before as before on suspects.{key} = before.key
@@ -187,12 +221,14 @@ def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None
         create or replace temp table newcomers as
         select file_row, event_id, sandbox_id, user_id
         from suspects
-        where event_id not in (select key from standing_before)""")
+        where
+            event_id not in (select key from standing_before)
+            and file_row not in (select file_row from refused_voided)""")
     connection.execute(f"""
         create or replace temp table owners_before as
         select sandbox_id, min(user_id) as user_id
         from {history}
-        where sandbox_id in (select sandbox_id from newcomers)
+        where sandbox_id in (select sandbox_id from newcomers) and event_id not in (select id from voided)
         group by sandbox_id""")
     contested = connection.execute("""
         with contested as (

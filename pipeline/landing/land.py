@@ -153,6 +153,8 @@ def _create_view_without(connection: duckdb.DuckDBPyConnection, name: str, left_
 
 def _with_derived_ids(spec: Specification, checked: str) -> str:
     """An event without an id gets one from its content, so that an exact repeat is the same event. Rules, section 3."""
+    if spec.derived:
+        return f"select *, {', '.join(f'{sql} as {name}' for name, sql in spec.derived)} from ({checked})"
     if spec.kind is not Kind.USAGE:
         return checked
     parts = ["sandbox_id", "user_id", "epoch_us(event_at)::varchar", "event_type"]
@@ -240,7 +242,7 @@ def _columns(source: Source, contents: Contents, carried: Sequence[str]) -> str:
 def _write_quarantine(
     connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
 ) -> Iterator[tuple[Path, Path]]:
-    event_id = "checked.event_id" if spec.kind is Kind.USAGE else "null"
+    event_id = "checked.event_id" if spec.kind in (Kind.USAGE, Kind.VOIDS) else "null"
     written = folder / f"quarantine-{source.file_id}.parquet"
     with raw_rows(connection, source) as raw:
         _copy(

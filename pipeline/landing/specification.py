@@ -79,10 +79,14 @@ class Specification:
     """The column that says when."""
     partition: str | None = None
     """For what grows without end: the folders of its days, as in event_date=2026-11-01/. Files there are sorted by sandbox."""
+    derived: tuple[tuple[str, str], ...] = ()
+    """Columns of the raw collection that no file carries: (name, SQL over the row's other columns)."""
+    one_of: tuple[str, ...] = ()
+    """Fields of which a row names exactly one."""
 
     @property
     def columns(self) -> list[str]:
-        return [field.stored_as for field in self.fields]
+        return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived)]
 
     @property
     def groups(self) -> set[str]:
@@ -168,6 +172,24 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 ),
             )
             return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")
+        case Kind.VOIDS:
+            fields = (
+                Field("event_id"),
+                Field("grant_id"),
+                Field("voided_at", Type.INSTANT, is_required=True, must_be_past=True),
+                Field("reason", is_required=True, column="void_reason"),
+            )
+            voided_id = "coalesce('event ' || event_id, 'grant ' || grant_id)"
+            return Specification(
+                kind,
+                "voids",
+                fields,
+                ("voided_id",),
+                False,
+                "voided_at",
+                derived=(("voided_id", voided_id),),
+                one_of=("event_id", "grant_id"),
+            )
         case Kind.METRICS:
             fields = (
                 Field("sandbox_id", is_required=True, paths=("sandboxID",)),
