@@ -75,6 +75,7 @@
             create or replace table build_state.open_timelines as
             select distinct sandbox_id, execution_id from usage.sandbox_sessions
             where ended_at >= (select as_of from staging.stg_build_inputs);
+            create or replace table build_state.known_voids as select event_id from build_state.applied_voids;
             create or replace table build_state.known_terms as select * from usage.customer_terms;
             create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
             create or replace table build_state.known_lines as select * from rating.due_lines;

@@ -39,16 +39,20 @@
 {%- endmacro %}
 
 {% macro default__fold_plan() -%}
-    {{ return({'reads_all': true, 'files': [], 'new_files': [], 'build_number': 1}) }}
+    {{ return({'reads_all': true, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': true}) }}
 {%- endmacro %}
 
-{# files: the raw files of each day that something new landed for, or that has events which the last build was too early to see;
-   new_files: of those, the ones that say which sandboxes are to be worked out anew. #}
+{# files: the raw files of each day that something new landed for, that has events which the last build was too early to see, or on which
+   an event was voided; new_files: of those, the ones that say which sandboxes to recompute; has_voids: whether any event is voided. #}
 {% macro duckdb__fold_plan() -%}
     {%- if not execute -%}
-        {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1}) }}
+        {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': false}) }}
     {%- endif -%}
     {%- set starts_anew = folds_from_scratch() -%}
+    {%- set has_voids = run_query(
+        "select count(*) from " ~ ref('event_voids') ~ " as voids cross join " ~ ref('stg_build_inputs') ~ " as build"
+        ~ " where voids.sandbox_id is not null and voids.voided_at <= build.as_of"
+    ).rows[0][0] > 0 -%}
     {%- set found = run_query(
         "with files as ("
         ~ "select file as path, parse_filename(file, true) as file_id,"
@@ -64,7 +68,9 @@
         ~ " as is_new from files inner join landed on files.file_id = landed.file_id"
         ~ ("" if starts_anew else " cross join " ~ fold_state() ~ " as state")
         ~ ") select path, is_new from judged"
-        ~ " where event_date in (select event_date from judged where is_new) order by path"
+        ~ " where event_date in (select event_date from judged where is_new)"
+        ~ ("" if starts_anew else " or event_date in (select event_date from " ~ voids_to_apply() ~ " as voids)")
+        ~ " order by path"
     ) -%}
     {%- set files, new_files = [], [] -%}
     {%- for row in found.rows -%}
@@ -72,13 +78,80 @@
         {%- if row[1] -%}{%- do new_files.append(row[0]) -%}{%- endif -%}
     {%- endfor -%}
     {%- set build_number = 1 if starts_anew else run_query('select build_number + 1 from ' ~ fold_state()).rows[0][0] -%}
-    {{ return({'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number}) }}
+    {{ return({
+        'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number, 'has_voids': has_voids
+    }) }}
+{%- endmacro %}
+
+{# The landed events that are voided as of this build and were not as of the last: their days are to be recomputed. #}
+{% macro voids_to_apply() -%}
+    (
+        select
+            voids.event_id,
+            voids.sandbox_id,
+            voids.execution_id,
+            voids.event_date
+        from {{ ref('event_voids') }} as voids
+        cross join {{ ref('stg_build_inputs') }} as build
+        where
+            voids.sandbox_id is not null
+            and voids.voided_at <= build.as_of
+            {%- if execute and target.type == 'duckdb' %}
+            and voids.event_id not in (select event_id from {{ applied_voids() }})
+            {%- endif %}
+    )
+{%- endmacro %}
+
+{# The voided events that the rows of folded_events leave out. #}
+{% macro applied_voids() -%}
+    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='applied_voids', type='table')) }}
+{%- endmacro %}
+
+{# A day of a sandbox of which every event is voided leaves no new row by whose key its old rows would be replaced. #}
+{% macro delete_voided_days() -%}
+    {%- if takes_over() -%}
+        delete from {{ this }} as existing
+        using {{ voids_to_apply() }} as voids
+        where
+            existing.sandbox_id = voids.sandbox_id
+            and existing.execution_id = voids.execution_id
+            and existing.event_date = voids.event_date
+    {%- endif -%}
+{%- endmacro %}
+
+{# What an event is to a session: its type, but for an update that carries quantities and names no resource. That one says that the
+   sandbox still runs, and opens no session. #}
+{% macro event_kind(events) -%}
+    case
+        when
+            {{ events }}.event_type = 'resources_updated'
+            {%- for resource in resource_columns() %}
+            and {{ events }}.{{ resource }} is null
+            {%- endfor %}
+            and (
+                {%- for quantity in quantity_columns() %}
+                {{ 'or ' if not loop.first }}{{ events }}.{{ quantity }} is not null
+                {%- endfor %}
+            )
+            then 'quantities_updated'
+        else {{ events }}.event_type
+    end
+{%- endmacro %}
+
+{# What a row of folded_events counts. Each event is in exactly one of: starts, stops, updates, quantities alone. #}
+{% macro event_counts() -%}
+    {{ return(['event_count', 'stop_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}
 {%- endmacro %}
 
 {# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
    as of a later instant. #}
 {% macro folds_from_scratch() -%}
-    {%- if not is_kept() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
+    {%- if
+        not is_kept()
+        or load_relation(folded_files()) is none
+        or load_relation(fold_state()) is none
+        or load_relation(applied_voids()) is none
+    -%}
         {{ return(true) }}
     {%- endif -%}
     {%- set standing = run_query(
@@ -101,6 +174,7 @@
 {% macro forget_folds() -%}
     {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
         create or replace table {{ folded_files() }} (file_id varchar);
+        create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
         delete from build_state.rated_state;
         delete from build_state.rating_plan;
         drop table if exists {{ fold_state() }};
@@ -113,6 +187,8 @@
         insert into {{ folded_files() }}
         select file_id from {{ ref('stg_landed_files') }}
         where kind = 'usage' and file_id not in (select file_id from {{ folded_files() }});
+        insert into {{ applied_voids() }}
+        select event_id, sandbox_id, execution_id from {{ voids_to_apply() }};
         create or replace table {{ fold_state() }} as
         select as_of, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
         from {{ ref('stg_build_inputs') }}
@@ -124,5 +200,84 @@
     read_parquet(
         {%- if files %}{{ listed_files(files) }}{% else %}'raw/usage_events/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
+    )
+{%- endmacro %}
+
+{# Whether no looked-up void can be reused: none was looked up, or other models did. #}
+{% macro voids_start_anew() -%}
+    {%- if not is_kept() or load_relation(fold_state()) is none -%}{{ return(true) }}{%- endif -%}
+    {{ return(run_query(
+        "select count(*) from " ~ fold_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
+        ~ " where state.code_version = build.code_version"
+    ).rows[0][0] != 1) }}
+{%- endmacro %}
+
+{# The raw events among which `event_voids` looks for those that are voided: none where no void is new, since it is all of history. #}
+{% macro events_to_search_for_voids() -%}
+    {{ adapter.dispatch('events_to_search_for_voids')() }}
+{%- endmacro %}
+
+{% macro default__events_to_search_for_voids() -%}
+    {{ ref('stg_usage_events') }}
+{%- endmacro %}
+
+{% macro duckdb__events_to_search_for_voids() -%}
+    {%- set new_voids = 0 if not execute else run_query(
+        "select count(*) from " ~ ref('stg_voids') ~ " where event_id is not null"
+        ~ (" and event_id not in (select event_id from " ~ this ~ ")" if takes_over() else "")
+    ).rows[0][0] -%}
+    {%- if new_voids > 0 -%}
+    {{ ref('stg_usage_events') }}
+    {%- else -%}
+    (select {{ usage_event_columns() | indent(4) }} from {{ usage_events_in([]) }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# The raw events of the days on which `sandbox_states` has events without effect: few, so that not all of history is read. #}
+{% macro events_of_ignored_days() -%}
+    {{ adapter.dispatch('events_of_ignored_days')() }}
+{%- endmacro %}
+
+{% macro default__events_of_ignored_days() -%}
+    {{ ref('stg_usage_events') }}
+{%- endmacro %}
+
+{% macro duckdb__events_of_ignored_days() -%}
+    {%- set states, landed = ref('sandbox_states'), ref('stg_landed_files') -%}
+    {%- set files = [] -%}
+    {%- if execute -%}
+        {%- set found = run_query(
+            "select file from glob('raw/usage_events/event_date=*/*.parquet')"
+            ~ " where cast(regexp_extract(file, 'event_date=([0-9-]+)', 1) as date)"
+            ~ " in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0)"
+            ~ " and parse_filename(file, true) in (select file_id from " ~ landed ~ ") order by file"
+        ) -%}
+        {%- for row in found.rows -%}{%- do files.append(row[0]) -%}{%- endfor -%}
+    {%- endif -%}
+    (select {{ usage_event_columns() | indent(4) }} from {{ usage_events_in(files) }})
+{%- endmacro %}
+
+{# How many landed events are later than as_of: of the files that have any, since the others say so themselves. #}
+{% macro later_event_count() -%}
+    {{ adapter.dispatch('later_event_count')() }}
+{%- endmacro %}
+
+{% macro default__later_event_count() -%}
+    (select count(*) from {{ ref('stg_usage_events') }} where event_at > (select as_of from {{ ref('stg_build_inputs') }}))
+{%- endmacro %}
+
+{% macro duckdb__later_event_count() -%}
+    {%- set files = [] -%}
+    {%- if execute -%}
+        {%- set found = run_query(
+            "select file from glob('raw/usage_events/event_date=*/*.parquet') where parse_filename(file, true) in ("
+            ~ "select file_id from " ~ ref('stg_landed_files') ~ " cross join " ~ ref('stg_build_inputs') ~ " as build"
+            ~ " where kind = 'usage' and last_at > build.as_of) order by file"
+        ) -%}
+        {%- for row in found.rows -%}{%- do files.append(row[0]) -%}{%- endfor -%}
+    {%- endif -%}
+    (
+        select count(*) from {{ usage_events_in(files) }}
+        where {{ to_utc('event_at') }} > (select as_of from {{ ref('stg_build_inputs') }})
     )
 {%- endmacro %}

@@ -95,7 +95,8 @@ summed as (
         quantities.event_at as started_at,
         quantities.event_at as ended_at,
         cast({{ metered('rate_periods.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
-    from {{ ref('session_quantities') }} as quantities
+    from {{ ref('recorded_quantities') }} as quantities
+    {{ of_changed_timelines('quantities') }}
     inner join rate_periods
         on
             quantities.customer_id = rate_periods.customer_id

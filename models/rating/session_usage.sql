@@ -15,7 +15,9 @@ priced as (
     from {{ ref('priced_segments') }} as segments
     {{ of_changed_timelines('segments') }}
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id
-    where {{ may_touch_changed_days('segments.started_at', 'segments.ended_at') }}
+    where
+        segments.session_id is not null
+        and {{ may_touch_changed_days('segments.started_at', 'segments.ended_at') }}
 
 )
 

@@ -14,6 +14,7 @@ select
     {{ from_utc('sessions.ended_at') }} as ended_at,
     sessions.end_reason,
     sessions.is_start_missing,
+    sessions.has_defaulted_resources,
     sessions.duration_microseconds,
     coalesce(usage.vcpu_seconds, cast(0 as decimal(38, 12))) as vcpu_seconds,
     coalesce(usage.memory_gb_seconds, cast(0 as decimal(38, 12))) as memory_gb_seconds,

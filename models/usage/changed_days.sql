@@ -1,5 +1,5 @@
 -- Of which customers' days this build works out anew what they come to: those on which a session of a changed timeline runs, or ran
--- by the last build. Where nothing can be taken over, none is here: all of them are worked out.
+-- by the last build, and those on which its events carry quantities, or did. Where nothing can be taken over, none is here: all of them are worked out.
 with
 
 sessions as (
@@ -19,6 +19,22 @@ sessions as (
     from {{ ref('sandbox_sessions') }} as sessions
     {{ of_changed_timelines('sessions') }}
     {{ 'where 1 = 0' if rates_from_scratch() }}
+
+    union all
+
+    select
+        events.customer_id,
+        events.first_at as started_at,
+        events.first_at as ended_at
+    from {{ ref('folded_events') }} as events
+    {{ of_changed_timelines('events') }}
+    where
+        {{ 'false and ' if rates_from_scratch() }}(
+            events.quantity_event_count > 0
+            {%- for quantity in quantity_columns() %}
+            or events.{{ quantity }} > 0
+            {%- endfor %}
+        )
 
 ),
 

@@ -3,7 +3,7 @@
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_accounts') }}
 -- Which timelines (runs of a sandbox) this build works out anew: those that something landed for since the last finished build,
--- those that ran until its as_of, and those of customers whose terms or currency are not what it knew. The sessions of all others
+-- those that ran until its as_of, those with newly voided events, and those of customers whose terms or currency are not what it knew. The sessions of all others
 -- stay as they are.
 -- Where nothing can be taken over, no timeline is here: all of them are worked out.
 {% if must_rate_from_scratch() %}
@@ -95,4 +95,11 @@ select
     sandbox_id,
     execution_id
 from build_state.open_timelines
+union
+-- A day of which every event is voided has no newly built row.
+select
+    sandbox_id,
+    execution_id
+from build_state.applied_voids
+where event_id not in (select event_id from build_state.known_voids)
 {% endif %}

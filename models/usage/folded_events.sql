@@ -2,11 +2,12 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
     starts_anew='folds_from_scratch',
-    pre_hook='{{ forget_folds() }}',
+    pre_hook=['{{ forget_folds() }}', '{{ delete_voided_days() }}'],
     post_hook='{{ remember_folds() }}'
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}
 -- depends_on: {{ ref('stg_landed_files') }}
+-- depends_on: {{ ref('event_voids') }}
 -- Billing rules, section 4: what each sandbox was told, day by day, with heartbeats folded: of updates that follow one another and say
 -- the same, only the first and the last instant can matter to a session, since no silence lies between them. A day of a sandbox is
 -- worked out anew from its raw events when something landed for it, and only then.
@@ -15,17 +16,27 @@
 {% set anew = 'not materialized ' if target.type == 'duckdb' else '' %}
 {# Spark works a part of a query out anew for each mention of it, and is better off with one sort more. #}
 {% set folds_some_days = target.type == 'duckdb' %}
-{% set same_words = ['sandbox_id', 'execution_id', 'event_type'] + resource_columns() %}
+{% set same_words = ['sandbox_id', 'execution_id', 'event_kind'] + resource_columns() %}
+{% set reads_some_days_in_part = plan.files | length > plan.new_files | length %}
 with
 
-{% if plan.files | length > plan.new_files | length %}
-told_anew as (
+{% if reads_some_days_in_part %}
+resent_days as (
 
-    select distinct
+    select
         sandbox_id,
         coalesce(execution_id, '') as execution_id,
         cast({{ to_utc('event_at') }} as date) as event_date
     from {{ usage_events_in(plan.new_files) }}
+
+    union
+
+    -- A day of a sandbox on which an event was taken back since the last build.
+    select
+        sandbox_id,
+        execution_id,
+        event_date
+    from {{ voids_to_apply() }} as voids
 
 ),
 
@@ -46,18 +57,75 @@ all_events as {{ anew }}(
 events as {{ anew }}(
 
     select
-        all_events.*,
+        all_events.event_id,
+        all_events.sandbox_id,
+        all_events.execution_id,
+        all_events.customer_id,
+        all_events.event_at,
+        all_events.event_type,
+        {{ event_kind('all_events') }} as event_kind,
+        {%- for column in resource_columns() + quantity_columns() %}
+        all_events.{{ column }},
+        {%- endfor %}
         {{ time_slice('all_events.event_at', 'case when build.heartbeat_timeout_seconds < 60 then 1 else 60 end') }} as slice
     from all_events
     cross join {{ ref('stg_build_inputs') }} as build
-    {% if plan.files | length > plan.new_files | length %}
-    inner join told_anew
+    {% if reads_some_days_in_part %}
+    inner join resent_days
         on
-            all_events.sandbox_id = told_anew.sandbox_id
-            and coalesce(all_events.execution_id, '') = told_anew.execution_id
-            and cast(all_events.event_at as date) = told_anew.event_date
+            all_events.sandbox_id = resent_days.sandbox_id
+            and coalesce(all_events.execution_id, '') = resent_days.execution_id
+            and cast(all_events.event_at as date) = resent_days.event_date
     {% endif %}
-    where all_events.event_at <= build.as_of
+    {% if plan.has_voids %}
+    left join {{ ref('event_voids') }} as voids
+        on
+            all_events.file_id = voids.file_id
+            and all_events.file_row = voids.file_row
+            and voids.voided_at <= build.as_of
+    {% endif %}
+    where
+        all_events.event_at <= build.as_of
+        {%- if plan.has_voids %}
+        and voids.event_id is null
+        {%- endif %}
+
+),
+
+sandbox_events as {{ anew }}(
+
+    select * from events
+    where event_type <> 'usage_recorded'
+
+),
+
+-- Quantities alone: they are billed at their instant, and are no event of a session.
+recorded_usage as (
+
+    select
+        sandbox_id,
+        execution_id,
+        min(customer_id) as customer_id,
+        event_at as first_at,
+        event_at as last_at,
+        false as has_start,
+        false as has_stop,
+        false as has_update,
+        false as has_quantity_update,
+        count(*) as event_count,
+        0 as stop_count,
+        0 as update_count,
+        count(*) as quantity_event_count,
+        0 as superseded_count,
+        {%- for resource in resource_columns() %}
+        cast(null as decimal(18, 6)) as {{ resource }},
+        {%- endfor %}
+        {%- for quantity in quantity_columns() %}
+        cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from events
+    where event_type = 'usage_recorded'
+    group by sandbox_id, execution_id, event_at
 
 ),
 
@@ -74,7 +142,7 @@ slice_groups as (
         {%- for quantity in quantity_columns() %}
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from events
+    from sandbox_events
     group by {{ same_words | join(', ') }}, slice
 
 ),
@@ -134,7 +202,7 @@ tangled_slices as (
     where
         event_count > 1
         and (
-            event_type <> 'resources_updated'
+            event_kind <> 'resources_updated'
             {%- for quantity in quantity_columns() %}
             or {{ quantity }} > 0
             {%- endfor %}
@@ -150,11 +218,17 @@ untangled as (
         slice_groups.customer_id,
         slice_groups.first_at,
         slice_groups.last_at,
-        slice_groups.event_type = 'sandbox_started' as has_start,
-        slice_groups.event_type = 'sandbox_stopped' as has_stop,
-        slice_groups.event_type = 'resources_updated' as has_update,
+        slice_groups.event_kind = 'sandbox_started' as has_start,
+        slice_groups.event_kind = 'sandbox_stopped' as has_stop,
+        slice_groups.event_kind = 'resources_updated' as has_update,
+        slice_groups.event_kind = 'quantities_updated' as has_quantity_update,
+        slice_groups.event_count,
+        case when slice_groups.event_kind = 'sandbox_stopped' then slice_groups.event_count else 0 end as stop_count,
+        case when slice_groups.event_kind = 'resources_updated' then slice_groups.event_count else 0 end as update_count,
+        case when slice_groups.event_kind = 'quantities_updated' then slice_groups.event_count else 0 end as quantity_event_count,
+        0 as superseded_count,
         {%- for resource in resource_columns() %}
-        case when slice_groups.event_type <> 'sandbox_stopped' then slice_groups.{{ resource }} end as {{ resource }},
+        case when slice_groups.event_kind <> 'sandbox_stopped' then slice_groups.{{ resource }} end as {{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
         slice_groups.{{ quantity }}{{ ',' if not loop.last }}
@@ -172,17 +246,22 @@ untangled as (
 tangled_events as (
 
     select
-        events.*,
-        row_number() over (
-            partition by events.sandbox_id, events.execution_id, events.event_at, events.event_type
-            order by events.event_id desc
-        ) as rank_of_kind
-    from events
+        sandbox_events.*,
+        {%- for resource in resource_columns() %}
+        first_value(sandbox_events.{{ resource }}) over of_a_kind as deciding_{{ resource }},
+        {%- endfor %}
+        row_number() over of_a_kind as rank_of_kind
+    from sandbox_events
     inner join tangled_slices
         on
-            events.sandbox_id = tangled_slices.sandbox_id
-            and events.execution_id = tangled_slices.execution_id
-            and events.slice = tangled_slices.slice
+            sandbox_events.sandbox_id = tangled_slices.sandbox_id
+            and sandbox_events.execution_id = tangled_slices.execution_id
+            and sandbox_events.slice = tangled_slices.slice
+    window of_a_kind as (
+        partition by
+            sandbox_events.sandbox_id, sandbox_events.execution_id, sandbox_events.event_at, sandbox_events.event_kind
+        order by sandbox_events.event_id desc
+    )
 
 ),
 
@@ -195,14 +274,33 @@ instants as (
         min(customer_id) as customer_id,
         event_at as first_at,
         event_at as last_at,
-        max(case when event_type = 'sandbox_started' then 1 else 0 end) = 1 as has_start,
-        max(case when event_type = 'sandbox_stopped' then 1 else 0 end) = 1 as has_stop,
-        max(case when event_type = 'resources_updated' then 1 else 0 end) = 1 as has_update,
+        max(case when event_kind = 'sandbox_started' then 1 else 0 end) = 1 as has_start,
+        max(case when event_kind = 'sandbox_stopped' then 1 else 0 end) = 1 as has_stop,
+        max(case when event_kind = 'resources_updated' then 1 else 0 end) = 1 as has_update,
+        max(case when event_kind = 'quantities_updated' then 1 else 0 end) = 1 as has_quantity_update,
+        count(*) as event_count,
+        sum(case when event_kind = 'sandbox_stopped' then 1 else 0 end) as stop_count,
+        sum(case when event_kind = 'resources_updated' then 1 else 0 end) as update_count,
+        sum(case when event_kind = 'quantities_updated' then 1 else 0 end) as quantity_event_count,
+        -- One that names other resources than the deciding event of its kind has no effect.
+        sum(
+            case
+                when
+                    event_kind in ('sandbox_started', 'resources_updated')
+                    and (
+                        {%- for resource in resource_columns() %}
+                        {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}
+                        {%- endfor %}
+                    )
+                    then 1
+                else 0
+            end
+        ) as superseded_count,
         -- The resources named here: the update's, else the start's; null where neither names one. A stop names none.
         {%- for resource in resource_columns() %}
         coalesce(
-            max(case when rank_of_kind = 1 and event_type = 'resources_updated' then {{ resource }} end),
-            max(case when rank_of_kind = 1 and event_type = 'sandbox_started' then {{ resource }} end)
+            max(case when rank_of_kind = 1 and event_kind = 'resources_updated' then {{ resource }} end),
+            max(case when rank_of_kind = 1 and event_kind = 'sandbox_started' then {{ resource }} end)
         ) as {{ resource }},
         {%- endfor %}
         -- A quantity is what each event says on top of all others: all of them count.
@@ -227,7 +325,7 @@ dated_words as (
     select
         words.*,
         cast(words.first_at as date) as event_date,
-        words.has_update and not words.has_start and not words.has_stop
+        words.has_update and not words.has_start and not words.has_stop and not words.has_quantity_update
         {%- for quantity in quantity_columns() %} and words.{{ quantity }} = 0{% endfor %} as is_heartbeat,
         build.heartbeat_timeout_seconds
     from words
@@ -312,6 +410,10 @@ folded as (
         max(case when has_start then 1 else 0 end) = 1 as has_start,
         max(case when has_stop then 1 else 0 end) = 1 as has_stop,
         max(case when has_update then 1 else 0 end) = 1 as has_update,
+        max(case when has_quantity_update then 1 else 0 end) = 1 as has_quantity_update,
+        {%- for count in event_counts() %}
+        sum({{ count }}) as {{ count }},
+        {%- endfor %}
         {%- for resource in resource_columns() %}
         max({{ resource }}) as {{ resource }},
         {%- endfor %}
@@ -334,6 +436,10 @@ folded as (
         dated_words.has_start,
         dated_words.has_stop,
         dated_words.has_update,
+        dated_words.has_quantity_update,
+        {%- for count in event_counts() %}
+        dated_words.{{ count }},
+        {%- endfor %}
         {%- for column in resource_columns() + quantity_columns() %}
         dated_words.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -345,6 +451,27 @@ folded as (
             and dated_words.event_date = days_to_fold.event_date
     where days_to_fold.event_date is null
     {% endif %}
+
+    union all
+
+    select
+        cast(first_at as date) as event_date,
+        sandbox_id,
+        execution_id,
+        customer_id,
+        first_at,
+        last_at,
+        has_start,
+        has_stop,
+        has_update,
+        has_quantity_update,
+        {%- for count in event_counts() %}
+        {{ count }},
+        {%- endfor %}
+        {%- for column in resource_columns() + quantity_columns() %}
+        {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from recorded_usage
 
 )
 
@@ -359,6 +486,10 @@ select
     has_start,
     has_stop,
     has_update,
+    has_quantity_update,
+    {%- for count in event_counts() %}
+    cast({{ count }} as integer) as {{ count }},
+    {%- endfor %}
     {%- for column in resource_columns() + quantity_columns() %}
     {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}

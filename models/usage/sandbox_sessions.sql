@@ -20,9 +20,19 @@ outlines as (
         -- The stop of this session; one that falls on the next session's start is found there.
         min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
         max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
-        max(case when is_running_after then last_at end) as last_event_at,
+        max(case when is_running_after then heard_until end) as last_event_at,
         max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent,
-        max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start
+        max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start,
+        cast(sum(event_count - ignored_event_count) as bigint) as event_count,
+        max(
+            case
+                when
+                    opens_a_session
+                    and ({% for resource in default_resource_columns() %}{{ resource }} is null{{ ' or ' if not loop.last }}{% endfor %})
+                    then 1
+                else 0
+            end
+        ) = 1 as has_defaulted_resources
     from {{ ref('sandbox_states') }}
     where session_number > 0
     group by sandbox_id, execution_id, session_number
@@ -118,6 +128,8 @@ select
     end_reason,
     is_start_missing,
     is_zero_length,
+    event_count,
+    has_defaulted_resources,
     max_session_seconds,
     {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds,
     {%- for resource in resource_columns() %}

@@ -1,6 +1,6 @@
 -- depends_on: {{ ref('changed_timelines') }}
--- Sessions as the last build left them, of the timelines that this one works out anew: what their days came to has to be worked out
--- anew as well.
+-- Sessions and recorded quantities as the last build left them, of the timelines that this build recomputes: the usage of their days
+-- is recomputed as well.
 {% if rates_from_scratch() %}
 select
     customer_id,
@@ -15,4 +15,13 @@ select
     sessions.ended_at
 from usage.sandbox_sessions as sessions
 {{ of_changed_timelines('sessions') }}
+
+union all
+
+select
+    quantities.customer_id,
+    quantities.event_at as started_at,
+    quantities.event_at as ended_at
+from usage.recorded_quantities as quantities
+{{ of_changed_timelines('quantities') }}
 {% endif %}

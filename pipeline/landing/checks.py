@@ -59,6 +59,7 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
     faults = [("unreadable", "is_unreadable", quoted(_UNREADABLE))]
     faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
     faults += _one_of_faults(specification.one_of)
+    faults += [(rule.reason, rule.condition, quoted(rule.detail)) for rule in specification.row_rules]
     found = " ".join(f"when {condition} then {number}" for number, (_, condition, _) in enumerate(faults))
     reasons = " ".join(f"when {number} then {quoted(reason)}" for number, (reason, _, _) in enumerate(faults))
     details = "\n".join(f"when fault = {number} then {detail}" for number, (_, _, detail) in enumerate(faults))

@@ -65,6 +65,17 @@ class Field:
 
 
 @dataclass(frozen=True)
+class RowRule:
+    """A fault of a row as a whole, which no field has alone."""
+
+    reason: str
+    condition: str
+    """SQL over the row's columns as they are stored."""
+    detail: str
+    """What is wrong, and what would be right."""
+
+
+@dataclass(frozen=True)
 class Specification:
     """One kind of record."""
 
@@ -83,6 +94,7 @@ class Specification:
     """Columns of the raw collection that no file carries: (name, SQL over the row's other columns)."""
     one_of: tuple[str, ...] = ()
     """Fields of which a row names exactly one."""
+    row_rules: tuple[RowRule, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -98,8 +110,25 @@ EVENT_TYPES = {
     "sandbox_started": "SandboxStarted",
     "resources_updated": "ResourcesUpdated",
     "sandbox_stopped": "SandboxStopped",
+    "usage_recorded": "UsageRecorded",
 }
 """What an event may be, as it is kept, and as it may also be spelled."""
+RESOURCES = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count")
+QUANTITIES = ("tokens",)
+_USAGE_RECORDED = "event_type = 'usage_recorded'"
+_USAGE_RULES = (
+    RowRule(
+        "missing_field",
+        f"{_USAGE_RECORDED} and {' and '.join(f'{name} is null' for name in QUANTITIES)}",
+        f"usage_recorded carries no quantity. Name one: {', '.join(QUANTITIES)}.",
+    ),
+    RowRule(
+        "bad_value",
+        f"{_USAGE_RECORDED} and ({' or '.join(f'{name} is not null' for name in RESOURCES)})",
+        "usage_recorded names a resource, which only an event of a session can hold. Send a resources_updated for it.",
+    ),
+)
+"""Billing rules, section 3: usage_recorded carries quantities alone."""
 
 
 def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
@@ -135,7 +164,9 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 _resource("gpu_count", came_later=True),
                 _resource("tokens", Type.QUANTITY, came_later=True),
             )
-            return Specification(kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date")
+            return Specification(
+                kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date", row_rules=_USAGE_RULES
+            )
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
             fields = (

@@ -5,6 +5,8 @@ used as (
 
     select
         segments.session_id,
+        segments.sandbox_id,
+        segments.execution_id,
         segments.customer_id,
         meters.meter_id,
         {{ to_unit_seconds(unit_microseconds(
@@ -18,42 +20,51 @@ used as (
 
     select
         quantities.session_id,
+        quantities.sandbox_id,
+        quantities.execution_id,
         quantities.customer_id,
         meters.meter_id,
         cast({{ metered('meters.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
-    from {{ ref('session_quantities') }} as quantities
+    from {{ ref('recorded_quantities') }} as quantities
+    {{ of_changed_timelines('quantities') }}
     cross join {{ ref('meters') }} as meters
     where meters.meter_kind = 'summed'
 
 ),
 
+-- A quantity that no session carries has no session_id.
 used_by_session as (
 
     select
-        session_id,
+        coalesce(session_id, '') as session_id,
+        sandbox_id,
+        execution_id,
         customer_id,
         meter_id,
         sum(quantity) as quantity
     from used
-    group by session_id, customer_id, meter_id
+    group by coalesce(session_id, ''), sandbox_id, execution_id, customer_id, meter_id
 
 ),
 
 priced_by_session as (
 
     select
-        priced.session_id,
+        coalesce(priced.session_id, '') as session_id,
+        priced.sandbox_id,
+        priced.execution_id,
         priced.meter_id,
         sum(priced.quantity) as quantity
     from {{ ref('priced_segments') }} as priced
     {{ of_changed_timelines('priced') }}
     where {{ may_touch_changed_days('priced.started_at', 'priced.ended_at') }}
-    group by priced.session_id, priced.meter_id
+    group by coalesce(priced.session_id, ''), priced.sandbox_id, priced.execution_id, priced.meter_id
 
 )
 
 select
     used_by_session.customer_id,
+    used_by_session.sandbox_id,
     used_by_session.session_id,
     used_by_session.meter_id,
     used_by_session.quantity,
@@ -62,5 +73,7 @@ from used_by_session
 left join priced_by_session
     on
         used_by_session.session_id = priced_by_session.session_id
+        and used_by_session.sandbox_id = priced_by_session.sandbox_id
+        and used_by_session.execution_id = priced_by_session.execution_id
         and used_by_session.meter_id = priced_by_session.meter_id
 where used_by_session.quantity <> coalesce(priced_by_session.quantity, 0)

@@ -1,0 +1,29 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    starts_anew='voids_start_anew'
+) }}
+-- depends_on: {{ ref('stg_usage_events') }}
+-- Billing rules, section 3: events that are taken back, each with where it landed. An event cannot land after its void, so that a
+-- void is looked up once.
+select
+    voids.event_id,
+    voids.voided_at,
+    voids.reason,
+    events.customer_id,
+    events.sandbox_id,
+    events.execution_id,
+    events.event_at,
+    cast(events.event_at as date) as event_date,
+    events.event_type,
+    {%- for column in resource_columns() + quantity_columns() %}
+    events.{{ column }},
+    {%- endfor %}
+    events.file_id,
+    events.file_row
+from {{ ref('stg_voids') }} as voids
+left join {{ events_to_search_for_voids() }} as events on voids.event_id = events.event_id
+where
+    voids.event_id is not null
+    {%- if takes_over() %}
+    and voids.event_id not in (select event_id from {{ this }})
+    {%- endif %}

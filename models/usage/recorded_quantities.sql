@@ -1,0 +1,104 @@
+{{ config(
+    materialized='kept' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ forget_changed_timelines() }}"
+) }}
+-- depends_on: {{ ref('stale_sessions') }}
+-- Billing rules, section 3: quantities that events carried (tokens), at the instants that carried them. They are billed in any case;
+-- the session that runs then, or opens or ends at that instant, is named beside them.
+with
+
+quantities as (
+
+    select
+        events.sandbox_id,
+        events.execution_id,
+        events.first_at as event_at,
+        min(events.customer_id) as customer_id,
+        cast(sum(events.quantity_event_count) as integer) as quantity_event_count,
+        {%- for quantity in quantity_columns() %}
+        cast(sum(events.{{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('folded_events') }} as events
+    {{ of_changed_timelines('events') }}
+    where
+        events.quantity_event_count > 0
+        {%- for quantity in quantity_columns() %}
+        or events.{{ quantity }} > 0
+        {%- endfor %}
+    group by events.sandbox_id, events.execution_id, events.first_at
+
+),
+
+timelines as (
+
+    select distinct
+        sandbox_id,
+        execution_id
+    from quantities
+
+),
+
+instants as (
+
+    select
+        sessions.sandbox_id,
+        sessions.execution_id,
+        sessions.started_at as event_at,
+        0 as place,
+        sessions.session_id,
+        sessions.ended_at as session_ended_at
+    from {{ ref('sandbox_sessions') }} as sessions
+    inner join timelines
+        on
+            sessions.sandbox_id = timelines.sandbox_id
+            and sessions.execution_id = timelines.execution_id
+
+    union all
+
+    select
+        sandbox_id,
+        execution_id,
+        event_at,
+        1 as place,
+        cast(null as string) as session_id,
+        cast(null as timestamp) as session_ended_at
+    from quantities
+
+),
+
+latest_sessions as (
+
+    select
+        sandbox_id,
+        execution_id,
+        event_at,
+        place,
+        {{ last_known('session_id') }} over so_far as session_id,
+        {{ last_known('session_ended_at') }} over so_far as session_ended_at
+    from instants
+    window so_far as (
+        partition by sandbox_id, execution_id order by event_at, place
+        rows between unbounded preceding and current row
+    )
+
+)
+
+select
+    case when quantities.event_at <= latest_sessions.session_ended_at then latest_sessions.session_id end as session_id,
+    quantities.sandbox_id,
+    quantities.execution_id,
+    quantities.customer_id,
+    quantities.event_at,
+    cast(quantities.event_at as date) as usage_date,
+    {{ billing_period('quantities.event_at') }} as period,
+    quantities.quantity_event_count,
+    {%- for quantity in quantity_columns() %}
+    quantities.{{ quantity }}{{ ',' if not loop.last }}
+    {%- endfor %}
+from quantities
+inner join latest_sessions
+    on
+        quantities.sandbox_id = latest_sessions.sandbox_id
+        and quantities.execution_id = latest_sessions.execution_id
+        and quantities.event_at = latest_sessions.event_at
+where latest_sessions.place = 1

@@ -1,0 +1,48 @@
+-- Fails if an event neither acted on a session, nor confirmed one, nor carried a quantity that is billed, nor is in ignored_events with
+-- its reason: it would have vanished without a trace. Over all of history, on every build.
+with
+
+compacted as (
+
+    select
+        coalesce(sum(event_count - quantity_event_count), 0) as event_count,
+        coalesce(sum(quantity_event_count), 0) as quantity_event_count
+    from {{ ref('folded_events') }}
+
+),
+
+in_sessions as (
+
+    select coalesce(sum(event_count), 0) as event_count
+    from {{ ref('sandbox_sessions') }}
+
+),
+
+ignored as (
+
+    select count(*) as event_count
+    from {{ ref('ignored_events') }}
+    where reason <> 'voided'
+
+),
+
+quantities as (
+
+    select coalesce(sum(quantity_event_count), 0) as event_count
+    from {{ ref('recorded_quantities') }}
+
+)
+
+select
+    compacted.event_count as events_of_sandboxes,
+    in_sessions.event_count as events_of_sessions,
+    ignored.event_count as ignored_events,
+    compacted.quantity_event_count as events_with_quantities_alone,
+    quantities.event_count as recorded_quantity_events
+from compacted
+cross join in_sessions
+cross join ignored
+cross join quantities
+where
+    compacted.event_count <> in_sessions.event_count + ignored.event_count
+    or compacted.quantity_event_count <> quantities.event_count

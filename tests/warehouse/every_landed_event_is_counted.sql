@@ -1,0 +1,43 @@
+-- Fails if accepted events are missing from the sessions' input, or are there twice: usage would vanish, or be billed twice.
+-- Over all of history, on every build.
+with
+
+landed as (
+
+    select coalesce(sum(accepted_rows), 0) as event_count
+    from {{ ref('stg_landed_files') }}
+    where kind = 'usage'
+
+),
+
+compacted as (
+
+    select coalesce(sum(event_count), 0) as event_count
+    from {{ ref('folded_events') }}
+
+),
+
+voided as (
+
+    select count(*) as event_count
+    from {{ ref('ignored_events') }}
+    where reason = 'voided'
+
+),
+
+later as (
+
+    select {{ later_event_count() }} as event_count
+
+)
+
+select
+    landed.event_count as landed_events,
+    compacted.event_count as events_of_sandboxes,
+    voided.event_count as voided_events,
+    later.event_count as events_after_as_of
+from landed
+cross join compacted
+cross join voided
+cross join later
+where landed.event_count <> compacted.event_count + voided.event_count + later.event_count

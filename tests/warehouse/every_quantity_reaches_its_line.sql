@@ -1,0 +1,91 @@
+-- Fails if what events carried and sandboxes held is not, meter by meter, what days and lines are billed for: usage would be lost, or
+-- billed twice, between two models. Over all of history, on every build.
+{% set meters = ref('meters') %}
+with
+
+carried as (
+
+    {% for quantity in quantity_columns() %}
+    select
+        '{{ quantity }}' as event_column,
+        cast(coalesce(sum({{ quantity }}), 0) as decimal(38, 12)) as quantity
+    from {{ ref('folded_events') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+),
+
+recorded as (
+
+    {% for quantity in quantity_columns() %}
+    select
+        '{{ quantity }}' as event_column,
+        cast(coalesce(sum({{ quantity }}), 0) as decimal(38, 12)) as quantity
+    from {{ ref('recorded_quantities') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+),
+
+priced as (
+
+    select
+        meter_id,
+        sum(quantity) as quantity
+    from {{ ref('priced_segments') }}
+    group by meter_id
+
+),
+
+by_day as (
+
+    select
+        meter_id,
+        sum(quantity) as quantity
+    from {{ ref('usage_by_day') }}
+    group by meter_id
+
+),
+
+on_lines as (
+
+    select
+        meter_id,
+        sum(quantity) as quantity
+    from {{ ref('due_lines') }}
+    where line_type = 'usage'
+    group by meter_id
+
+),
+
+meters as (
+
+    select
+        meters.meter_id,
+        meters.meter_kind,
+        carried.quantity as carried_quantity,
+        recorded.quantity as recorded_quantity,
+        coalesce(priced.quantity, 0) as priced_quantity,
+        coalesce(by_day.quantity, 0) as days_quantity,
+        coalesce(on_lines.quantity, 0) as lines_quantity
+    from {{ meters }} as meters
+    left join carried on meters.event_column = carried.event_column
+    left join recorded on meters.event_column = recorded.event_column
+    left join priced on meters.meter_id = priced.meter_id
+    left join by_day on meters.meter_id = by_day.meter_id
+    left join on_lines on meters.meter_id = on_lines.meter_id
+
+)
+
+select
+    meter_id,
+    carried_quantity,
+    recorded_quantity,
+    priced_quantity,
+    days_quantity,
+    lines_quantity
+from meters
+where
+    priced_quantity <> days_quantity
+    or days_quantity <> lines_quantity
+    or (meter_kind = 'summed' and (carried_quantity <> recorded_quantity or recorded_quantity <> priced_quantity))
