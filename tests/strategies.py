@@ -18,8 +18,8 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.reference import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord
-from tests.reference.landing_rows import customer_row, event_row, grant_row, subscription_row
+from tests.reference import CreditGrant, CustomerRecord, Event, EventType, EventVoid, SubscriptionRecord
+from tests.reference.landing_rows import customer_row, event_row, event_void_row, grant_row, subscription_row
 from tests.reference.variations import CURRENCIES, PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
@@ -59,6 +59,7 @@ VCPU_COUNTS = tuple(map(Decimal, ("0", "0.5", "1", "2", "4", "64", "0.123457", "
 MEMORY_GB = tuple(map(Decimal, ("0", "0.5", "1", "4", "16", "512", "0.25", "7.654321", "0.000001")))
 GPU_COUNTS = tuple(map(Decimal, ("0", "1", "8", "0.5")))
 TOKENS = tuple(map(Decimal, ("0", "1", "999", "1000000", "0.000001", "123456789.5")))
+_OF_SANDBOXES = (EventType.START, EventType.UPDATE, EventType.STOP)
 STORAGE_GB = tuple(map(Decimal, ("0", "1", "5", "10", "20", "20.000001", "500", "25000", "99999.999999")))
 
 
@@ -95,6 +96,8 @@ class History:
     as_of: datetime
     customer: CustomerRecord | None = None
     grants: tuple[CreditGrant, ...] = ()
+    event_voids: tuple[EventVoid, ...] = ()
+    """They land after the events: an event that is voided may not come again."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,10 @@ class Batch:
     @property
     def grants(self) -> list[CreditGrant]:
         return [grant for history in self.histories for grant in history.grants]
+
+    @property
+    def event_voids(self) -> list[EventVoid]:
+        return [void for history in self.histories for void in history.event_voids]
 
 
 def random_scene(random: Random) -> Scene:
@@ -165,7 +172,8 @@ def random_history(random: Random, customer_id: str = "customer", scene: Scene |
     currency = random.choice(CURRENCIES)
     customer = CustomerRecord(customer_id, currency) if currency != "USD" or random.random() < 0.3 else None
     grants = _random_grants(random, customer_id, currency, scene)
-    return History(customer_id, tuple(rows), tuple(records), scene.as_of, customer, tuple(grants))
+    voids = _random_event_voids(random, rows, scene)
+    return History(customer_id, tuple(rows), tuple(records), scene.as_of, customer, tuple(grants), tuple(voids))
 
 
 def random_batch(random: Random, customers: int, *, vary_prices: bool = True, prefix: str = "customer") -> Batch:
@@ -234,6 +242,18 @@ def _random_grants(random: Random, customer_id: str, currency: str, scene: Scene
         )
         for number in range(random.choice((0, 0, 0, 1, 2, 4)))
     ]
+
+
+def _random_event_voids(random: Random, rows: Sequence[Event], scene: Scene) -> list[EventVoid]:
+    """Of few customers, some events are taken back: before as_of, at it, or later. Never all of a sandbox, which would free it
+    for another user.
+    """
+    if random.random() < 0.7:
+        return []
+    spared = {row.sandbox_id: row.event_id for row in rows}
+    ids = sorted({row.event_id for row in rows if row.event_id is not None} - set(spared.values()))
+    chosen = random.sample(ids, min(len(ids), random.choice((1, 1, 2, 5))))
+    return [EventVoid(event_id, random.choice((scene.instant(random), scene.as_of))) for event_id in chosen]
 
 
 def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
@@ -310,9 +330,12 @@ def _ticks(random: Random, like: Event, scene: Scene) -> list[Event]:
 
 
 def _with_resources(random: Random, event: Event, absent: float = 0.2) -> Event:
-    """With a snapshot of resources, some of which are absent; a stop often names none."""
+    """With a snapshot of resources, some of which are absent; a stop often names none, and recorded usage never any."""
+    nothing = replace(event, vcpu_count=None, memory_gb=None, storage_gb=None, gpu_count=None, tokens=None)
+    if event.event_type is EventType.USAGE or random.random() < 0.06:
+        return replace(nothing, tokens=random.choice(TOKENS))
     if random.random() < (0.5 if event.event_type is EventType.STOP else absent):
-        return replace(event, vcpu_count=None, memory_gb=None, storage_gb=None, gpu_count=None, tokens=None)
+        return nothing
 
     def one_of(values: Sequence[Decimal]) -> Decimal | None:
         return None if random.random() < absent else random.choice(values)
@@ -365,11 +388,13 @@ def _arrive(random: Random, events: list[Event]) -> list[Event]:
 
 
 def _contradiction(random: Random, event: Event) -> Event:
-    """The same event_id with other content; whichever lands first stands."""
+    """The same event_id with other content; the one that lands first counts."""
+    if event.event_type is EventType.USAGE:
+        return replace(event, tokens=(event.tokens or Decimal(0)) + 1)
     changes = (
         replace(event, event_at=event.event_at + random.choice(SPANS)),
         replace(event, vcpu_count=Decimal("13.5") if event.vcpu_count is None else None),
-        replace(event, event_type=random.choice([kind for kind in EventType if kind is not event.event_type])),
+        replace(event, event_type=random.choice([kind for kind in _OF_SANDBOXES if kind is not event.event_type])),
     )
     return random.choice(changes)
 
@@ -398,6 +423,11 @@ def records_to_jsonl(batch: Batch, folder: Path) -> tuple[Path, Path]:
         _write(folder / "customers.jsonl", map(customer_row, batch.customers)),
         _write(folder / "credit_grants.jsonl", map(grant_row, batch.grants)),
     )
+
+
+def event_voids_to_jsonl(voids: Iterable[EventVoid], folder: Path) -> Path:
+    """Voids of events."""
+    return _write(folder / "voids.jsonl", map(event_void_row, voids))
 
 
 def _write(path: Path, rows: Iterable[str]) -> Path:

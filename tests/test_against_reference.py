@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +21,11 @@ from pipeline.landing import Kind, land_files
 from pipeline.ledger import close_period
 from pipeline.periods import BillingPeriod
 from pipeline.warehouse import build
-from tests.reference import Ledger, PriceBook, Result, accept, compute
+from tests.reference import EventVoid, Ledger, PriceBook, Result, accept, compute
 from tests.reference.compare import compare
 from tests.reference.records import SubscriptionRecord
 from tests.reference.variations import PriceBookVariation, correction
-from tests.strategies import Batch, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
+from tests.strategies import Batch, event_voids_to_jsonl, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
 from tests.support import query
 
 BATCH = 60
@@ -44,10 +45,20 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
     assert summary.duplicates == accepted.duplicates
     assert summary.quarantined == len(accepted.quarantined)
     land_records(batch, home, folder, project)
+    land_voids(batch.event_voids, home, folder, project)
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants)
+    records = (batch.customers, batch.grants, None, batch.event_voids)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
+
+
+def land_voids(voids: Sequence[EventVoid], home: Home, folder: Path, project: Path) -> None:
+    """Land voids of events, if there are any."""
+    if voids:
+        path = event_voids_to_jsonl(voids, folder)
+        summary = land_files(home, [path], Kind.VOIDS, seeds=project / "seeds")
+        assert summary.problems == []
+        assert summary.quarantined == 0
 
 
 def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
@@ -72,6 +83,7 @@ def drafts_differ(home: Home, expected: Result) -> list[str]:
         sessions=query(home, "from sessions"),
         usage_daily=query(home, "from usage_daily"),
         credit_applications=query(home, f"from credit_applications {drafts}"),
+        ignored_events=query(home, "from ignored_events"),
     )
 
 
@@ -121,6 +133,7 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     subscriptions = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if not comes_late]
     land_records(_with_subscriptions(batch, subscriptions), home, folder / "first", project)
     ledger = Ledger()
+    voids: list[EventVoid] = []
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
         land_files(home, parts[number : number + 1], seeds=project / "seeds")
@@ -128,10 +141,16 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
             PriceBookVariation(correction(random, project / "seeds", number)).write(project / "seeds", project / "seeds")
             land_records(_with_subscriptions(batch, late), home, folder / "late", project)
             subscriptions += late
+        # Of an event that has not landed yet there is nothing to take back.
+        landed_ids = {event.event_id for event in accept(batch.events[: _rows(parts[: number + 1])]).events}
+        new_voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in voids]
+        if number > 0:
+            land_voids(new_voids, home, folder / f"voids-{number}", project)
+            voids += new_voids
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])])
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
+        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger, voids)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break

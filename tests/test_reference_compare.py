@@ -17,7 +17,7 @@ Tables = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def result() -> Result:
-    return due([start("10:00"), stop("10:30"), start("10:50")], [on("pro", "2024-02-01")], as_of="2024-02-10 11:00")
+    return due([start("10:00"), stop("10:30"), stop("10:40"), start("10:50")], [on("pro", "2024-02-01")], as_of="2024-02-10 11:00")
 
 
 @pytest.fixture
@@ -51,6 +51,15 @@ def tables(result: Result) -> Tables:
         ],
         "usage_daily": [dict(vars(day)) for day in result.usage_daily],
         "credit_applications": [dict(vars(application)) for application in result.credit_applications],
+        "ignored_events": [
+            {
+                **vars(one.event),
+                "customer_id": one.event.user_id,
+                "event_type": one.event.event_type.value,
+                "reason": one.reason.value,
+            }
+            for one in result.ignored
+        ],
     }
 
 
@@ -78,6 +87,7 @@ def test_no_use_on_a_day_a_fees_quantity_and_an_open_sessions_end_do_not_matter(
         ),
         ("invoice_lines", "amount", 0.5, "amount is binary floating point (0.5)"),
         ("sessions", "end_reason", "open", "end_reason should be stopped, is open"),
+        ("ignored_events", "reason", "superseded", "reason should be stop_without_start, is superseded"),
         (
             "sessions",
             "ended_at",

@@ -20,6 +20,7 @@ from tests.reference import (
     EndReason,
     Event,
     EventType,
+    IgnoredBecause,
     LineType,
     PriceBook,
     Result,
@@ -48,19 +49,38 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
     events = accept(batch.events).events
-    return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, batch.customers, batch.grants)
+    records = (batch.customers, batch.grants, None, batch.event_voids)
+    return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
+
+
+def counted_events(batch: Batch) -> list[Event]:
+    """Accepted events that a build as of the batch's instant sees, and that are not taken back."""
+    voided = {void.event_id for void in batch.event_voids if void.voided_at <= batch.as_of}
+    return [e for e in accept(batch.events).events if e.event_at <= batch.as_of and e.event_id not in voided]
+
+
+def carries_quantities_alone(event: Event) -> bool:
+    held = (event.vcpu_count, event.memory_gb, event.storage_gb, event.gpu_count)
+    return event.event_type is EventType.USAGE or (
+        event.event_type is EventType.UPDATE and event.tokens is not None and all(value is None for value in held)
+    )
 
 
 @few
 @given(histories(10), st.sampled_from([None, None, 60, 3600]))
-def test_sessions_lines_and_days_tell_the_same_quantities_and_amounts(batch: Batch, heartbeat: int | None) -> None:
+def test_raw_tokens_and_sessions_lines_and_days_have_the_same_quantities_and_amounts(batch: Batch, heartbeat: int | None) -> None:
     result = result_of(batch, heartbeat)
     of_sessions: Counter[tuple[str, str]] = Counter()
     of_lines: Counter[tuple[str, str]] = Counter()
     of_days: Counter[tuple[str, str]] = Counter()
     amounts: dict[tuple[str, str, str, str, str], Decimal] = defaultdict(Decimal)
+    # Tokens are billed whether or not a session runs: those of the raw events, added by hand.
+    for event in counted_events(batch):
+        of_sessions[event.user_id, "tokens"] += event.tokens or Decimal(0)  # type: ignore[assignment]
     for session in result.sessions:
         for meter_id, quantity in session.quantities.items():
+            if meter_id == "tokens":
+                continue
             of_sessions[session.customer_id, meter_id] += quantity  # type: ignore[assignment]
     for line in result.lines:
         if line.line_type is LineType.USAGE and line.meter_id is not None:
@@ -90,8 +110,8 @@ def test_sessions_of_a_timeline_follow_one_another_and_end_by_as_of(batch: Batch
 @given(histories(10))
 def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update(batch: Batch) -> None:
     kinds: dict[tuple[str, str], dict[datetime, set[EventType]]] = defaultdict(lambda: defaultdict(set))
-    for event in accept(batch.events).events:
-        if event.event_at <= batch.as_of:
+    for event in counted_events(batch):
+        if not carries_quantities_alone(event):
             kinds[event.sandbox_id, event.execution_id or ""][event.event_at].add(event.event_type)
     expected = set()
     for timeline, at_instants in kinds.items():
@@ -169,12 +189,19 @@ def test_the_histories_are_rich_in_trouble() -> None:
         seen["commitment"] += sum(line.line_type is LineType.COMMITMENT for line in result.lines)
         seen["in advance"] += sum(line.period < line.service_period for line in result.lines)
         seen["no USD"] += sum(line.currency != "USD" for line in result.lines)
+        seen.update(f"ignored: {ignored.reason}" for ignored in result.ignored)
+        seen["usage after a session"] += sum(
+            bool(e.tokens)
+            and not any(s.sandbox_id == e.sandbox_id and s.started_at <= e.event_at <= s.ended_at for s in result.sessions)
+            for e in counted_events(batch)
+        )
         seen["tokens"] += sum(line.meter_id == "tokens" for line in result.lines)
         seen["flat fee alone"] += sum(line.meter_id is not None and line.quantity == 0 for line in result.lines)
         seen["used up credit"] += sum(0 < i.credits_applied < i.subtotal for i in result.invoices)
         seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
     rare = {name: count for name, count in seen.items() if count < 20}
     assert rare == {}
+    assert {f"ignored: {reason}" for reason in IgnoredBecause} <= seen.keys()
     assert {reason.value for reason in EndReason} - seen.keys() == {"heartbeat_lost"}
 
 

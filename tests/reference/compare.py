@@ -5,6 +5,7 @@ Rows are dicts by the report's column names. Fee lines are compared without thei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -34,15 +35,35 @@ def compare(
     sessions: Iterable[Row],
     usage_daily: Iterable[Row],
     credit_applications: Iterable[Row],
+    ignored_events: Iterable[Row],
 ) -> list[str]:
     """Differences, first those nearest to the cause (sessions), last the invoices'; empty where all is equal."""
     return [
+        *compare_ignored_events(result, ignored_events),
         *compare_sessions(result, sessions),
         *compare_usage_daily(result, usage_daily),
         *compare_lines(result, invoice_lines),
         *compare_applications(result, credit_applications),
         *compare_invoices(result, invoices),
     ]
+
+
+def compare_ignored_events(result: Result, rows: Iterable[Row]) -> list[str]:
+    """By event. Engine and warehouse derive different ids where an event has none, so that those are known by the rest."""
+
+    def key(event_id: str, row: Mapping[str, Any]) -> Key:
+        is_derived = event_id.startswith("derived-") or re.fullmatch("[0-9a-f]{32}", event_id)
+        return ("" if is_derived else event_id, *(row[name] for name in ("sandbox_id", "execution_id", "event_at", "event_type")))
+
+    expected: list[tuple[Key, Values]] = []
+    for one in result.ignored:
+        values = {"reason": one.reason.value, "customer_id": one.event.user_id, "tokens": one.event.tokens}
+        expected.append((key(str(one.event.event_id), {**vars(one.event), "event_type": one.event.event_type.value}), values))
+
+    def key_of(row: Row) -> Key:
+        return key(row["event_id"], {**row, "event_at": _instant(row["event_at"])})
+
+    return _differences("ignored event", expected, rows, key_of, _columns("reason", "customer_id", "tokens"))
 
 
 def compare_sessions(result: Result, rows: Iterable[Row]) -> list[str]:

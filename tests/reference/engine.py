@@ -13,8 +13,18 @@ from .exact import next_month
 from .invoices import draft_invoices, lines_to_issue
 from .price_book import PriceBook
 from .rating import fee_lines, usage_lines
-from .records import CreditGrant, CustomerRecord, Event, Ledger, Result, SubscriptionRecord
-from .sessions import Run, follow, session_of
+from .records import (
+    CreditGrant,
+    CustomerRecord,
+    Event,
+    EventVoid,
+    IgnoredBecause,
+    IgnoredEvent,
+    Ledger,
+    Result,
+    SubscriptionRecord,
+)
+from .sessions import Carried, Run, follow, session_of
 from .usage import measure
 
 
@@ -27,6 +37,7 @@ def compute(
     customers: Iterable[CustomerRecord] = (),
     grants: Sequence[CreditGrant] = (),
     ledger: Ledger | None = None,
+    event_voids: Iterable[EventVoid] = (),
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
@@ -36,9 +47,15 @@ def compute(
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
     timeout = None if heartbeat_timeout_seconds is None else timedelta(seconds=heartbeat_timeout_seconds)
+    result = Result()
+    voided = {void.event_id for void in event_voids if void.voided_at <= as_of}
     events_of: dict[str, list[Event]] = defaultdict(list)
     for event in events:
-        if event.event_at <= as_of:
+        if event.event_at > as_of:
+            continue
+        if event.event_id in voided:
+            result.ignored.append(IgnoredEvent(event, IgnoredBecause.VOIDED))
+        else:
             events_of[event.user_id].append(event)
     records_of: dict[str, list[SubscriptionRecord]] = defaultdict(list)
     for record in subscriptions:
@@ -47,7 +64,6 @@ def compute(
 
     currency_of = {record.customer_id: record.currency for record in customers}
     ledger = ledger or Ledger()
-    result = Result()
     for customer_id in sorted(events_of.keys() | records_of.keys()):
         own_events, own_records = events_of[customer_id], records_of[customer_id]
         currency = currency_of.get(customer_id) or DEFAULT_CURRENCY
@@ -70,13 +86,16 @@ def _add(
     for event in events:
         timelines[event.sandbox_id, event.execution_id or ""].append(event)
     runs: list[Run] = []
+    carried: list[Carried] = []
     for (sandbox_id, execution_id), timeline in sorted(timelines.items()):
         followed = follow(timeline, customer, heartbeat_timeout)
-        runs += followed
-        result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed]
+        runs += followed.runs
+        carried += followed.carried
+        result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]
+        result.ignored += [IgnoredEvent(event, reason) for event, reason in followed.ignored]
 
     stretches = customer.stretches()
-    groups = measure(runs, stretches, customer.price_book.meters)
+    groups = measure(runs, carried, stretches, customer.price_book.meters)
     due, daily = usage_lines(customer, groups)
     due += fee_lines(customer, customer.stretches(next_month(customer.until)))
     due += contract_lines(customer, due)

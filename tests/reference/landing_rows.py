@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 
-from .records import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord
+from .records import CreditGrant, CustomerRecord, Event, EventType, EventVoid, SubscriptionRecord
 
 CAMEL_CASE = {
     EventType.START: "SandboxStarted",
     EventType.UPDATE: "ResourcesUpdated",
     EventType.STOP: "SandboxStopped",
+    EventType.USAGE: "UsageRecorded",
 }
 INDIA = timezone(timedelta(hours=5, minutes=30))
 
@@ -74,6 +75,13 @@ def grant_row(grant: CreditGrant) -> str:
             "source": grant.source,
         },
         separators=(",", ":"),
+    )
+
+
+def event_void_row(void: EventVoid) -> str:
+    """One line of JSON."""
+    return json.dumps(
+        {"event_id": void.event_id, "voided_at": void.voided_at.isoformat(), "reason": "sent by mistake"}, separators=(",", ":")
     )
 
 

@@ -12,6 +12,16 @@ class EventType(StrEnum):
     START = "sandbox_started"
     UPDATE = "resources_updated"
     STOP = "sandbox_stopped"
+    USAGE = "usage_recorded"
+
+
+class IgnoredBecause(StrEnum):
+    """Why an accepted event has no effect on a session. Billing rules, section 4."""
+
+    STOP_WITHOUT_START = "stop_without_start"
+    UPDATE_AFTER_STOP = "update_after_stop"
+    SUPERSEDED = "superseded"
+    VOIDED = "voided"
 
 
 class EndReason(StrEnum):
@@ -65,6 +75,22 @@ class CustomerRecord:
 
     customer_id: str
     currency: str | None = None
+
+
+@dataclass(frozen=True)
+class EventVoid:
+    """Takes an event back, from `voided_at` on, as if it had never been sent. Billing rules, section 3."""
+
+    event_id: str
+    voided_at: datetime
+
+
+@dataclass(frozen=True)
+class IgnoredEvent:
+    """An accepted event without effect on a session."""
+
+    event: Event
+    reason: IgnoredBecause
 
 
 @dataclass(frozen=True)
@@ -197,3 +223,4 @@ class Result:
     usage_daily: list[DailyUsage] = field(default_factory=list)
     grants: list[CreditGrant] = field(default_factory=list)
     credit_applications: list[CreditApplication] = field(default_factory=list)
+    ignored: list[IgnoredEvent] = field(default_factory=list)

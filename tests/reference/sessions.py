@@ -11,10 +11,12 @@ from itertools import groupby
 from .customers import Customer
 from .exact import seconds, to_decimal
 from .price_book import Meter
-from .records import EndReason, Event, EventType, Session
+from .records import EndReason, Event, EventType, IgnoredBecause, Session
 
 Resources = dict[str, Fraction]
 """By resource column, in units of the resource."""
+Carried = tuple[datetime, dict[str, Fraction]]
+"""Quantities that events of one instant carried, by column. Billing rules, section 3."""
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Run:
     last_event_at: datetime
     steps: list[tuple[datetime, Resources]] = field(default_factory=list)
     """From each instant on, these resources."""
-    carried: list[tuple[datetime, dict[str, Fraction]]] = field(default_factory=list)
-    """The quantities that its events carried, by column, at their instants."""
+    carried: list[Carried] = field(default_factory=list)
+    """The quantities that were carried while it ran."""
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
 
@@ -64,17 +66,40 @@ class Run:
         return totals
 
 
-def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> list[Run]:
-    """The runs of one timeline: one sandbox, and one execution of it where events name executions.
+@dataclass
+class Followed:
+    """What became of one timeline's events."""
+
+    runs: list[Run]
+    carried: list[Carried]
+    """All quantities, whether or not anything ran: each is billed at its instant."""
+    ignored: list[tuple[Event, IgnoredBecause]]
+
+
+def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> Followed:
+    """One timeline: one sandbox, and one execution of it where events name executions.
 
     `events` are accepted ones up to the customer's as_of, in any order.
     """
     timeline = _Timeline(customer, heartbeat_timeout)
     in_order = sorted(events, key=lambda event: event.event_at)
-    for instant, together in groupby(in_order, key=lambda event: event.event_at):
-        timeline.take(instant, list(together))
+    carried: list[Carried] = []
+    for instant, group in groupby(in_order, key=lambda event: event.event_at):
+        together = list(group)
+        timeline.take(instant, together)
+        quantities = {
+            column: sum((Fraction(getattr(event, column) or 0) for event in together), Fraction(0))
+            for column in timeline.summed_columns
+        }
+        if any(quantities.values()):
+            carried.append((instant, quantities))
     timeline.look_back_from(customer.as_of)
-    return timeline.runs
+    for instant, quantities in carried:
+        # The session that began last is named beside them, if it had not ended before.
+        begun = [run for run in timeline.runs if run.started_at <= instant]
+        if begun and begun[-1].ended_at is not None and instant <= begun[-1].ended_at:
+            begun[-1].carried.append((instant, quantities))
+    return Followed(timeline.runs, carried, timeline.ignored)
 
 
 class _Timeline:
@@ -87,23 +112,42 @@ class _Timeline:
         self.runs: list[Run] = []
         self.running: Run | None = None
         self.is_after_a_stop = False
+        self.ignored: list[tuple[Event, IgnoredBecause]] = []
 
     def take(self, instant: datetime, together: list[Event]) -> None:
         """Everything that happens at one instant."""
-        start = _highest(together, EventType.START)
-        stop = _highest(together, EventType.STOP)
-        update = _highest(together, EventType.UPDATE)
+        starts = [event for event in together if event.event_type is EventType.START]
+        stops = [event for event in together if event.event_type is EventType.STOP]
+        updates = [event for event in together if event.event_type is EventType.UPDATE]
+        quantities_alone = [event for event in updates if self._carries_quantities_alone(event)]
+        updates = [event for event in updates if event not in quantities_alone]
+        if starts or stops or updates:
+            self._act(instant, starts, stops, updates)
+        elif quantities_alone and self.running and not self._is_silent_at(instant):
+            # It says that the sandbox still runs, and nothing else.
+            self.running.last_event_at = instant
+
+    def _act(self, instant: datetime, starts: list[Event], stops: list[Event], updates: list[Event]) -> None:
+        start, stop, update = _highest(starts), _highest(stops), _highest(updates)
         self._end_if_silent(instant, is_started_anew=start is not None)
-        running_before, runs_before = self.running, len(self.runs)
+        ran_before = self.running is not None
         self._take_state(instant, start, stop, update)
-        # What the events carry belongs to the session that opens here, else to the one that was running; else it is ignored.
-        run = self.runs[-1] if len(self.runs) > runs_before else running_before
-        if run is not None:
-            quantities = {
-                column: sum((Fraction(getattr(event, column) or 0) for event in together), Fraction(0))
-                for column in self.summed_columns
-            }
-            run.carried.append((instant, quantities))
+        if stop and not start and not ran_before:
+            self.ignored += [(event, IgnoredBecause.STOP_WITHOUT_START) for event in stops]
+        if self.running is None and not start:
+            self.ignored += [(event, IgnoredBecause.UPDATE_AFTER_STOP) for event in updates]
+            updates = []
+        for decides, of_a_kind in ((start, starts), (update, updates)):
+            self.ignored += [
+                (event, IgnoredBecause.SUPERSEDED) for event in of_a_kind if self._named_by(event) != self._named_by(decides)
+            ]
+
+    def _named_by(self, event: Event | None) -> list[Fraction | None]:
+        return [_named(event, column) for column in self.columns]
+
+    def _carries_quantities_alone(self, event: Event) -> bool:
+        carries_any = any(getattr(event, column) is not None for column in self.summed_columns)
+        return carries_any and all(value is None for value in self._named_by(event))
 
     def _take_state(self, instant: datetime, start: Event | None, stop: Event | None, update: Event | None) -> None:
         if start and stop:
@@ -150,7 +194,7 @@ class _Timeline:
         inferred end if that was earlier. A later update may open another.
         """
         run, timeout = self.running, self.heartbeat_timeout
-        if run is None or timeout is None or instant - run.last_event_at <= timeout:
+        if run is None or timeout is None or not self._is_silent_at(instant):
             return
         lost_at = run.last_event_at + timeout
         inferred_end = run.inferred_end
@@ -158,6 +202,12 @@ class _Timeline:
             self._end(inferred_end, EndReason.STOP_MISSING if is_started_anew else EndReason.END_INFERRED)
         else:
             self._end(lost_at, EndReason.HEARTBEAT_LOST)
+
+    def _is_silent_at(self, instant: datetime) -> bool:
+        """Whether nothing was heard of what runs for longer than the heartbeat timeout."""
+        if self.running is None or self.heartbeat_timeout is None:
+            return False
+        return instant - self.running.last_event_at > self.heartbeat_timeout
 
     def _open(self, instant: datetime, start: Event | None, update: Event | None) -> None:
         """A session opens with the update's resources, else the start's, else the plan's default sandbox's."""
@@ -199,10 +249,9 @@ class _Timeline:
         self.running = None
 
 
-def _highest(together: list[Event], event_type: EventType) -> Event | None:
+def _highest(of_a_kind: list[Event]) -> Event | None:
     """Of several of a kind at one instant the highest event_id wins, as a whole."""
-    of_that_type = [event for event in together if event.event_type is event_type]
-    return max(of_that_type, key=lambda event: event.event_id or "", default=None)
+    return max(of_a_kind, key=lambda event: event.event_id or "", default=None)
 
 
 def _named(event: Event | None, column: str) -> Fraction | None:

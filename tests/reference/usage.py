@@ -10,7 +10,7 @@ from fractions import Fraction
 from .customers import Stretch
 from .exact import days_of, month_of, seconds
 from .price_book import Meter, Rate
-from .sessions import Run
+from .sessions import Carried, Run
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Group:
         return sum(self.quantity_by_day.values(), Fraction(0))
 
 
-def measure(runs: Iterable[Run], stretches: list[Stretch], meters: tuple[Meter, ...]) -> dict[GroupKey, Group]:
+def measure(
+    runs: Iterable[Run], carried: Iterable[Carried], stretches: list[Stretch], meters: tuple[Meter, ...]
+) -> dict[GroupKey, Group]:
     """Every rating group of one customer, the ones in which nothing ran too."""
     groups: dict[GroupKey, Group] = {}
     for stretch in stretches:
@@ -53,12 +55,12 @@ def measure(runs: Iterable[Run], stretches: list[Stretch], meters: tuple[Meter, 
                     for meter in meters:
                         if not meter.is_summed:
                             _add(groups, stretch, meter, day, resources[meter.event_column] * seconds(duration))
-        for instant, quantities in run.carried:
-            for stretch in stretches:
-                if stretch.start <= instant < stretch.end:
-                    for meter in meters:
-                        if meter.is_summed:
-                            _add(groups, stretch, meter, instant.date(), quantities[meter.event_column])
+    for instant, quantities in carried:
+        for stretch in stretches:
+            if stretch.start <= instant < stretch.end:
+                for meter in meters:
+                    if meter.is_summed:
+                        _add(groups, stretch, meter, instant.date(), quantities[meter.event_column])
     return groups
 
 
