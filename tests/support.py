@@ -18,11 +18,12 @@ from typing import Any
 from unittest.mock import patch
 
 import duckdb
+from dbt.cli.main import dbtRunner
 
 from pipeline.cli import main
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
-from pipeline.warehouse import dbt_environment, environment
+from pipeline.warehouse import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,26 @@ def prepare(
     return home
 
 
+def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
+    """(name, status) of each node that a dbt command ran, hooks aside."""
+    before = dict(os.environ)
+    os.environ.update(dbt_environment(home))
+    try:
+        outcome = dbtRunner().invoke([*words, *dbt_arguments(home), "--quiet"])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        let_go_of_the_warehouse()
+    assert outcome.exception is None
+    results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
+    return [(result.node.name, str(result.status)) for result in results if result.node.resource_type != "operation"]
+
+
+def run_checks(home: Home, *names: str) -> dict[str, str]:
+    """Checks of the models by name, of the home's warehouse: pass or fail of each."""
+    return dict(dbt(home, "test", "--select", " ".join(names)))
+
+
 def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
     """Rows of the analysts' copy, as dictionaries."""
     with duckdb.connect(str(home.billing), read_only=True) as reports:
@@ -122,7 +143,7 @@ def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-_SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped"}
+_SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped", "usage": "usage_recorded"}
 _counter = iter(range(1, 1_000_000_000))
 
 

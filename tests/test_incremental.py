@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -20,9 +21,10 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.landing import land_files
 from pipeline.warehouse import BuildFailedError, build
+from tests.reference import EventVoid
 from tests.strategies import Batch, random_batch, to_jsonl_parts
 from tests.support import event, query, write_jsonl
-from tests.test_against_reference import land_records
+from tests.test_against_reference import land_records, land_voids
 
 MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
 """Random histories that `make soak` takes besides."""
@@ -83,11 +85,17 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     parts = to_jsonl_parts(batch, tmp_path, 3)
     random.shuffle(parts)
     as_of = batch.as_of
+    landed_voids: list[EventVoid] = []
     for number, part in enumerate(parts):
         land_files(home, [part])
         land_files(home, [write_jsonl(tmp_path / f"samples-{number}.jsonl", samples_of(batch, random))], Kind.METRICS)
         if number == 1:
             land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
+        if number > 0:  # An event that is voided may not come again: voids land after it.
+            landed_ids = {json.loads(line).get("event_id") for landed in parts[: number + 1] for line in landed.open()}
+            voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in landed_voids]
+            land_voids(voids, home, tmp_path / f"voids-{number}", PROJECT_ROOT)
+            landed_voids += voids
         # Also as of an instant before much of what landed, and before that of the last build.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
         if heartbeat is not None:
@@ -96,6 +104,7 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
         build(home, as_of)
     build(home, batch.as_of)
     assert query(home, "from utilisation_daily")
+    assert query(home, "from ignored_events where reason = 'voided'")
     assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from dbt.cli.main import dbtRunner
 
 from orchestration.manifest import ready_manifest
 from pipeline.home import HOME_VARIABLE, Home
 from pipeline.report_tables import report_tables
-from pipeline.warehouse import dbt_arguments, dbt_environment, let_go_of_the_warehouse
-from tests.support import billhouse, copy_home, event, write_jsonl
+from tests.support import billhouse, copy_home, dbt, event, write_jsonl
 
 LAYERS = ("price_book", "staging", "usage", "rating", "invoicing", "monitoring", "billing")
 
@@ -44,21 +41,6 @@ def nodes(built: Home) -> list[dict[str, Any]]:
         patch.setenv(HOME_VARIABLE, str(built.path))
         found: dict[str, dict[str, Any]] = json.loads(ready_manifest().read_text())["nodes"]
     return list(found.values())
-
-
-def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
-    """(name, status) of each node that a dbt command ran, hooks aside."""
-    before = dict(os.environ)
-    os.environ.update(dbt_environment(home))
-    try:
-        outcome = dbtRunner().invoke([*words, *dbt_arguments(home), "--quiet"])
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        let_go_of_the_warehouse()
-    assert outcome.exception is None
-    results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
-    return [(result.node.name, str(result.status)) for result in results if result.node.resource_type != "operation"]
 
 
 def test_the_models_own_unit_tests_pass(built: Home) -> None:

@@ -17,7 +17,9 @@ Tables = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def result() -> Result:
-    return due([start("10:00"), stop("10:30"), stop("10:40"), start("10:50")], [on("pro", "2024-02-01")], as_of="2024-02-10 11:00")
+    return due(
+        [start("10:00"), stop("10:30"), stop("10:40"), start("10:50")], [on("pro", "2024-02-01")], as_of="2024-02-10 11:00"
+    )
 
 
 @pytest.fixture

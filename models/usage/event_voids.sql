@@ -3,6 +3,7 @@
     starts_anew='voids_start_anew'
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}
+-- depends_on: {{ ref('stg_build_inputs') }}
 -- Billing rules, section 3: events that are taken back, each with where it landed. An event cannot land after its void, so that a
 -- void is looked up once.
 select

@@ -12,7 +12,6 @@ from pipeline.kinds import Kind
 from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import Specification
 
-
 VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}
 """The kinds of record that voids take back, and the column of raw/voids that holds their id."""
 
