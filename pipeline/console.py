@@ -96,6 +96,14 @@ def build_result(home: Home, result: BuildResult) -> None:
     for name, rows in result.tables.items():
         table.add_row(f"billing.{name}", f"{rows:,}")
     out.print(table)
+    if result.ignored_events:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.ignored_events.items())
+        out.print(f"Events without effect on a session, in billing.ignored_events: {reasons}.")
+    if result.defaulted_sessions:
+        out.print(
+            "Sessions with a resource from their plan's default sandbox, in billing.sessions (has_defaulted_resources):"
+            f" {result.defaulted_sessions:,}."
+        )
     out.print(escape(f"In {home.billing} and {home.marts}/"))
 
 

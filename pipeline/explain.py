@@ -38,9 +38,10 @@ class LandedEvent:
 
 @dataclass
 class SessionShare:
-    """One session's part of a day of a line."""
+    """One session's part of a day of a line; or a sandbox's quantities at instants at which no session ran."""
 
     session_id: str
+    """'' where no session ran: then the instants are those of the first and the last quantity, and `end_reason` is 'no_session'."""
     sandbox_id: str
     started_at: datetime
     ended_at: datetime
@@ -133,7 +134,9 @@ def explain(
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: object) -> list[dict[str, Any]]:
-    result = connection.execute(sql, list(parameters))
+    """Rows by column name. `parameters`: a value for each `?`, or one dictionary for `$name`s."""
+    named = parameters[0] if len(parameters) == 1 and isinstance(parameters[0], dict) else None
+    result = connection.execute(sql, list(parameters) if named is None else named)
     names = [column[0] for column in result.description]
     return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
@@ -287,7 +290,8 @@ def _add_sessions(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], d
         connection,
         f"""
         with sessions as (
-            select usage_date, session_id, sum(quantity) as quantity
+            select usage_date, coalesce(session_id, '') as session_id, sandbox_id, execution_id,
+                sum(quantity) as quantity, min(started_at) as first_at, max(ended_at) as last_at
             from rating.priced_segments where {condition} group by all
         ),
         days as (
@@ -306,15 +310,19 @@ def _add_sessions(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], d
         ),
         ranked as (
             select *, minor_units - sum(share) over (partition by usage_date) as left_over,
-                row_number() over (partition by usage_date order by minor_units * weight - share * whole desc, session_id) as rank
+                row_number() over (
+                    partition by usage_date
+                    order by minor_units * weight - share * whole desc, session_id, sandbox_id, execution_id
+                ) as rank
             from shares
         )
-        select ranked.usage_date, ranked.session_id, sandbox_id, started_at, ended_at, end_reason, quantity,
+        select ranked.usage_date, ranked.session_id, ranked.sandbox_id, coalesce(started_at, first_at) as started_at,
+            coalesce(ended_at, last_at) as ended_at, coalesce(end_reason, 'no_session') as end_reason, quantity,
             cast(
                 (share + case when rank <= left_over then 1 else 0 end) * step * 0.001::decimal(4, 3) as decimal(18, 3)
             ) as amount
-        from ranked inner join usage.sandbox_sessions using (session_id)
-        order by usage_date, sandbox_id, started_at, session_id""",
+        from ranked left join usage.sandbox_sessions as sessions on ranked.session_id = sessions.session_id
+        order by usage_date, ranked.sandbox_id, started_at, ranked.session_id""",
         *values,
         *values,
         line["currency"],
@@ -324,30 +332,41 @@ def _add_sessions(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], d
 
 
 def _add_events(connection: duckdb.DuckDBPyConnection, days: list[DayShare]) -> None:
-    """The landed events of each session. A session's last event may lie before its end, and an event on its end belongs to it."""
-    shares: dict[str, list[SessionShare]] = {}
+    """The landed events of each session, but for voided ones. A session's last event may lie before its end, and an event on its
+    end belongs to it. Where no session ran: the events that carried a quantity.
+    """
+    shares: dict[tuple[str, str, str], list[SessionShare]] = {}
     for day in days:
         for share in day.sessions:
-            shares.setdefault(share.session_id, []).append(share)
+            key = ("", share.sandbox_id, str(day.usage_date)) if not share.session_id else (share.session_id, "", "")
+            shares.setdefault(key, []).append(share)
     columns = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count", "tokens")
     named = ", ".join(f"'{name} ' || rtrim(rtrim({name}::varchar, '0'), '.')" for name in columns)
     rows = _rows(
         connection,
         f"""
-        select sessions.session_id, events.event_id, events.event_type, events.event_at,
+        with explained as (
+            select session_id, '' as sandbox, '' as day, sandbox_id, execution_id, started_at, ended_at
+            from usage.sandbox_sessions where session_id in (select unnest($sessions))
+            union all
+            select '', sandbox_id, cast(usage_date as varchar), sandbox_id, execution_id, event_at, event_at
+            from usage.recorded_quantities where session_id is null and sandbox_id in (select unnest($sandboxes))
+        )
+        select explained.session_id, sandbox, day, events.event_id, events.event_type, events.event_at,
             concat_ws(', ', {named}) as named, files.file_name, events.file_row
-        from usage.sandbox_sessions as sessions
+        from explained
         inner join staging.stg_usage_events as events
-            on sessions.sandbox_id = events.sandbox_id and sessions.execution_id = events.execution_id
-            and events.event_at >= sessions.started_at and events.event_at <= sessions.ended_at
+            on explained.sandbox_id = events.sandbox_id and explained.execution_id = events.execution_id
+            and events.event_at >= explained.started_at and events.event_at <= explained.ended_at
         inner join staging.stg_landed_files as files on events.file_id = files.file_id
-        where sessions.session_id in (select unnest(?))
+        where events.event_id not in (
+            select event_id from usage.event_voids where voided_at <= (select as_of from staging.stg_build_inputs)
+        )
         order by events.event_at, events.event_id""",
-        list(shares),
+        {"sessions": [key[0] for key in shares], "sandboxes": [key[1] for key in shares]},
     )
     for row in rows:
-        event_of = shares[row.pop("session_id")]
-        for share in event_of:
+        for share in shares.get((row.pop("session_id"), row.pop("sandbox"), row.pop("day")), ()):
             share.events.append(LandedEvent(**row))
 
 

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,10 @@ class BuildResult:
     seconds: float
     tables: dict[str, int]
     """Rows of each report table."""
+    ignored_events: dict[str, int] = field(default_factory=dict)
+    """Accepted events without effect on a session, by reason."""
+    defaulted_sessions: int = 0
+    """Sessions of which the plan's default sandbox supplies a resource."""
 
     @property
     def steps(self) -> int:
@@ -86,6 +90,8 @@ class BuildResult:
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
             "tables": self.tables,
+            "ignored_events": self.ignored_events,
+            "defaulted_sessions": self.defaulted_sessions,
         }
 
 
@@ -134,7 +140,13 @@ def build(
         tables = publish_snapshot(home, project)
         _record_build(home, replace(record, steps=len(ran)))
         write_health(home)
-    return BuildResult(as_of, ran, (datetime.now(UTC) - started_at).total_seconds(), tables)
+        with open_warehouse(home) as warehouse:
+            ignored = dict(
+                warehouse.execute("select reason, count(*) from billing.ignored_events group by all order by all").fetchall()
+            )
+            defaulted = warehouse.execute("select count(*) from usage.sandbox_sessions where has_defaulted_resources").fetchall()
+    seconds = (datetime.now(UTC) - started_at).total_seconds()
+    return BuildResult(as_of, ran, seconds, tables, ignored, defaulted[0][0])
 
 
 def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:

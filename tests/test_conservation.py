@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipeline.explain import explain
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
 from pipeline.warehouse import build
@@ -116,6 +117,18 @@ def test_what_an_ignored_event_names_is_listed_with_its_reason(built: Home) -> N
     ]
     # 4 vCPU for an hour, as the start with the highest event_id says: 4 x 3600 x 0.000014 = 0.2016.
     assert usage_amounts(built, "twice")["vcpu"] == Decimal("0.20")
+
+
+def test_an_invoice_of_tokens_alone_is_explained_down_to_the_event(built: Home) -> None:
+    (invoice,) = query(built, "from invoices where customer_id = 'alone'")
+    (line,) = query(built, "from invoice_lines where customer_id = 'alone'")
+    (explained,) = explain(built, invoice["invoice_id"], line["line_id"]).lines
+    (day,) = explained.days
+    (share,) = day.sessions
+    assert (share.end_reason, share.amount, share.sandbox_id) == ("no_session", Decimal("10.00"), "alone")
+    assert [(event.event_type, event.named, event.file_row) for event in share.events] == [
+        ("sandbox_stopped", "tokens 5000000", 4)
+    ]
 
 
 def test_a_session_whose_opening_names_too_little_says_that_the_default_sandbox_supplied_it(built: Home) -> None:
