@@ -75,16 +75,19 @@
     {{ return({'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number}) }}
 {%- endmacro %}
 
-{# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
-   as of a later instant. #}
+{# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout,
+   with another opening of the books, or as of a later instant. #}
 {% macro folds_from_scratch() -%}
     {%- if not is_kept() or load_relation(folded_files()) is none or load_relation(fold_state()) is none -%}
         {{ return(true) }}
     {%- endif -%}
+    {#- A state that older models wrote has no such column. -#}
+    {%- if 'books_open_at' not in adapter.get_columns_in_relation(fold_state()) | map(attribute='name') -%}{{ return(true) }}{%- endif -%}
     {%- set standing = run_query(
         "select count(*) from " ~ fold_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where state.code_version = build.code_version and state.as_of <= build.as_of"
         ~ " and state.heartbeat_timeout_seconds is not distinct from build.heartbeat_timeout_seconds"
+        ~ " and state.books_open_at = build.books_open_at"
     ) -%}
     {{ return(standing.rows[0][0] != 1) }}
 {%- endmacro %}
@@ -114,7 +117,7 @@
         select file_id from {{ ref('stg_landed_files') }}
         where kind = 'usage' and file_id not in (select file_id from {{ folded_files() }});
         create or replace table {{ fold_state() }} as
-        select as_of, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
+        select as_of, books_open_at, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
         from {{ ref('stg_build_inputs') }}
     {%- endif -%}
 {%- endmacro %}

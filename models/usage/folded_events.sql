@@ -57,7 +57,9 @@ events as {{ anew }}(
             and coalesce(all_events.execution_id, '') = told_anew.execution_id
             and cast(all_events.event_at as date) = told_anew.event_date
     {% endif %}
-    where all_events.event_at <= build.as_of
+    where
+        all_events.event_at <= build.as_of
+        and all_events.event_at >= build.books_open_at
 
 ),
 
