@@ -1,6 +1,7 @@
 """Finds terms that can never apply: prices, credits and contracts that no instant, or no customer, can reach.
 
-Such a row is nearly always a slip (a wrong year, a wrong currency), and what was intended is not billed. Billing rules, section 5.
+Such a row is nearly always a slip (a wrong year, a wrong currency), and the intended price is never
+billed. Billing rules, section 5.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -19,7 +19,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing import Kind, land_files
 from pipeline.ledger import close_period
 from pipeline.periods import BillingPeriod
-from pipeline.warehouse import build
+from pipeline.warehouse import build, environment
 from tests.reference import Ledger, PriceBook, Result, accept, compute
 from tests.reference.compare import compare
 from tests.reference.records import SubscriptionRecord
@@ -35,9 +35,19 @@ SOAK_BATCH = 250
 
 def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = None) -> list[str]:
     """What differs between the warehouse's reports and the reference engine's results for a batch, in words."""
+    with environment(opening_of(batch)):
+        return _differences(batch, home, folder, heartbeat)
+
+
+def opening_of(batch: Batch) -> dict[str, str]:
+    """The setting of the batch's first billing month."""
+    return {"BILLHOUSE_FIRST_BILLING_MONTH": f"{batch.books_open_at:%Y-%m}"}
+
+
+def _differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None) -> list[str]:
     project = project_of(batch, folder)
     usage = to_jsonl_parts(batch, folder, 3)
-    accepted = accept(batch.events)
+    accepted = accept(batch.events, batch.books_open_at)
     summary = land_files(home, usage, seeds=project / "seeds")
     assert summary.problems == []
     assert summary.accepted == len(accepted.events)
@@ -46,7 +56,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
     land_records(batch, home, folder, project)
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants)
+    records = (batch.customers, batch.grants, None, batch.books_open_at)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
 
 
@@ -111,6 +121,11 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     """
     random = Random(seed)
     batch = random_batch(random, customers)
+    with environment(opening_of(batch)):
+        return _months_differ(random, batch, home, folder)
+
+
+def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> list[str]:
     project = project_of(batch, folder)
     months = [month for month in _months_of(batch) if month.end <= batch.as_of]
     stages = [month.end + random.choice((timedelta(0), timedelta(hours=49), timedelta(days=20))) for month in months[:-1]]
@@ -129,9 +144,10 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
             land_records(_with_subscriptions(batch, late), home, folder / "late", project)
             subscriptions += late
         build(home, as_of, project=project)
-        landed = accept(batch.events[: _rows(parts[: number + 1])])
+        landed = accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at)
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
+        records = (batch.customers, batch.grants, ledger, batch.books_open_at)
+        result = compute(landed.events, subscriptions, prices, as_of, None, *records)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break
@@ -153,8 +169,10 @@ def _with_subscriptions(batch: Batch, subscriptions: list[SubscriptionRecord]) -
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:
-    """From the first event's month to as_of's."""
-    month = min((event.event_at for event in batch.events), default=batch.as_of)
+    """From the month of the first event or contract, and not before the books open, to as_of's."""
+    starts = [datetime.fromisoformat(row["starts_at"]) for row in batch.price_book.extra_rows.get("contracts", [])]
+    first = min([*(event.event_at for event in batch.events), *starts], default=batch.as_of)
+    month = max(first, batch.books_open_at)
     months = [BillingPeriod(month.year, month.month)]
     while months[-1].end <= batch.as_of:
         months.append(BillingPeriod(months[-1].end.year, months[-1].end.month))
