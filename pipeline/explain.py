@@ -212,8 +212,7 @@ def _usage_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any
         trial = f" - {plain(group['trial_quantity'])} in the trial" if group["trial_quantity"] else ""
         allowance = f" - {plain(group['allowance_quantity'])} allowance" if group["allowance_quantity"] else ""
         steps.append(
-            f"{plain(group['quantity'])} used{trial}{allowance}"
-            f" = {plain(group['billable_quantity'])} billable (never below 0)"
+            f"{plain(group['quantity'])} used{trial}{allowance} = {plain(group['billable_quantity'])} billable (never below 0)"
         )
     tiers = _rows(connection, f"select * from rating.tier_charges where {condition} order by tier_number", *values)
     for tier in tiers:
@@ -233,7 +232,9 @@ def _usage_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any
 def _fee_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], due: Decimal) -> list[str]:
     month = BillingPeriod.parse(line["service_period"])
     condition, values = _of_key(line)
-    rows = _rows(connection, f"select quantity, billable_quantity, unit_amount from rating.due_fee_lines where {condition}", *values)
+    rows = _rows(
+        connection, f"select quantity, billable_quantity, unit_amount from rating.due_fee_lines where {condition}", *values
+    )
     if not rows:
         return ["Nothing is due any more."]
     seconds = int((month.end - month.start).total_seconds())

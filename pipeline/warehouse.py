@@ -36,6 +36,9 @@ from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
 
+_SHOWN_ROWS = 3
+"""Of what a failed check found."""
+
 OnProgress = Callable[[str, int, int], None]
 """Called with what was built last, how many steps are done, and of how many."""
 
@@ -302,7 +305,7 @@ def run_dbt(
     ]
     failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
-        listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
+        listed = "\n".join(f"  {_told(result)}{_failing_rows(home, result.node)}" for result in failed[:20])
         raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
@@ -328,6 +331,24 @@ def _told(result: Any) -> str:
     message = " ".join(str(result.message or "").split())
     described = f" ({node.description.strip()})" if what == "check" and node.description else ""
     return f"{what} {node.name}{described}: {message}"
+
+
+def _failing_rows(home: Home, node: Any) -> str:
+    """The first rows that a failed check found, each on a line of its own: they name customers, instants and what is missing."""
+    query = getattr(node, "compiled_code", None)
+    if str(node.resource_type) != "test" or not query:
+        return ""
+    try:
+        with open_warehouse(home) as warehouse:
+            found = warehouse.execute(f"select * from ({query}) as found limit {_SHOWN_ROWS}")
+            columns = [column[0] for column in found.description or ()]
+            rows = found.fetchall()
+    except (duckdb.Error, BillhouseError):  # it failed for another reason, or on another engine: the log has it
+        return ""
+    return "".join(
+        "\n    " + ", ".join(f"{column} {value}" for column, value in zip(columns, row, strict=True) if value is not None)
+        for row in rows
+    )
 
 
 @contextmanager

@@ -181,9 +181,7 @@ def random_batch(random: Random, customers: int, *, vary_prices: bool = True, pr
     books_open_at = random.choice(inside) if vary_prices and random.random() < 0.4 else ALWAYS
     price_book = PriceBookVariation()
     if vary_prices:
-        price_book = random_price_book(
-            random, scene.instant, customer_ids, currency_of=currency_of, books_open_at=books_open_at
-        )
+        price_book = random_price_book(random, scene.instant, customer_ids, currency_of=currency_of, books_open_at=books_open_at)
     scene = replace(scene, interesting=scene.interesting + tuple(sorted(price_book.instants())))
     histories = [random_history(random, customer_id, scene, currency_of[customer_id]) for customer_id in customer_ids]
     # Customers of whom nothing is known but their contract.
