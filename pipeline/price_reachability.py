@@ -100,7 +100,7 @@ def _check_spans(rows: Rows, file: str) -> Iterator[Problem]:
                     f"holds from {_text(valid_from)}, but {name} ends at {_text(ends_at)}: it can never apply.",
                     "Correct valid_from or the contract's ends_at, or remove the row.",
                 )
-            elif following is not None and following[0] <= starts_at:
+            elif following is not None and valid_from < following[0] <= starts_at:
                 yield Problem(
                     f"seeds/{file}",
                     line,

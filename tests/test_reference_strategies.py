@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -47,8 +47,9 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
-    events = accept(batch.events).events
-    return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, batch.customers, batch.grants)
+    events = accept(batch.events, batch.books_open_at).events
+    records = (batch.customers, batch.grants, None, batch.books_open_at)
+    return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
 
 
 @few
@@ -90,7 +91,7 @@ def test_sessions_of_a_timeline_follow_one_another_and_end_by_as_of(batch: Batch
 @given(histories(10))
 def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update(batch: Batch) -> None:
     kinds: dict[tuple[str, str], dict[datetime, set[EventType]]] = defaultdict(lambda: defaultdict(set))
-    for event in accept(batch.events).events:
+    for event in accept(batch.events, batch.books_open_at).events:
         if event.event_at <= batch.as_of:
             kinds[event.sandbox_id, event.execution_id or ""][event.event_at].add(event.event_type)
     expected = set()
@@ -105,7 +106,7 @@ def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update
 @few
 @given(small_histories(), st.integers())
 def test_the_order_of_arrival_of_accepted_events_changes_nothing(batch: Batch, seed: int) -> None:
-    events = accept(batch.events).events
+    events = accept(batch.events, batch.books_open_at).events
     shuffled = list(events)
     Random(seed).shuffle(shuffled)
     price_book = price_book_of(batch.price_book)
@@ -148,7 +149,7 @@ def test_the_histories_are_rich_in_trouble() -> None:
     seen: Counter[str] = Counter()
     for seed in range(20):
         batch = random_batch(Random(seed), 40)
-        acceptance = accept(batch.events)
+        acceptance = accept(batch.events, batch.books_open_at)
         result = result_of(batch)
         seen["duplicate"] += acceptance.duplicates
         seen.update(reason for _, reason in acceptance.quarantined)
@@ -172,8 +173,19 @@ def test_the_histories_are_rich_in_trouble() -> None:
         seen["tokens"] += sum(line.meter_id == "tokens" for line in result.lines)
         seen["flat fee alone"] += sum(line.meter_id is not None and line.quantity == 0 for line in result.lines)
         seen["used up credit"] += sum(0 < i.credits_applied < i.subtotal for i in result.invoices)
+        seen["trial"] += sum(record.is_trial for record in batch.subscriptions)
+        seen["trial line"] += sum(line.quantity > 0 == line.billable_quantity == line.amount for line in result.lines)
+        seen["collected"] += sum(invoice.is_collected for invoice in result.invoices)
+        seen["not collected"] += sum(not invoice.is_collected for invoice in result.invoices)
+        seen["a contract alone"] += sum(not (h.events or h.subscriptions) for h in batch.histories)
+        seen["another default plan"] += bool(batch.price_book.default_plan or batch.price_book.new_names)
+        seen["books open inside"] += batch.books_open_at > batch.histories[0].as_of - timedelta(days=200)
         seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
-    rare = {name: count for name, count in seen.items() if count < 20}
+    rare = {
+        name: count
+        for name, count in seen.items()
+        if count < (5 if name in ("another default plan", "books open inside") else 20)
+    }
     assert rare == {}
     assert {reason.value for reason in EndReason} - seen.keys() == {"heartbeat_lost"}
 
@@ -228,5 +240,6 @@ def read_event(row: dict[str, Any]) -> Event:
     )
 
 
-def read_record(row: dict[str, str]) -> SubscriptionRecord:
-    return SubscriptionRecord(row["customer_id"], row["plan_id"], datetime.fromisoformat(row["effective_at"]))
+def read_record(row: dict[str, Any]) -> SubscriptionRecord:
+    effective_at = datetime.fromisoformat(row["effective_at"])
+    return SubscriptionRecord(row["customer_id"], row["plan_id"], effective_at, row.get("is_trial", False))
