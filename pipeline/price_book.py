@@ -263,14 +263,11 @@ def known_ids(file: str, column: str, seeds: Path = SEEDS) -> frozenset[str]:
 
 
 def first_versions(seeds: Path = SEEDS) -> dict[str, datetime]:
-    """From when the price book has each plan: the instant of the plan's first row. Raises PriceBookError for unreadable rows."""
-    problems: list[Problem] = []
+    """From when the price book has each plan: the instant of its first row. Unreadable rows are left to check_price_book."""
     first: dict[str, datetime] = {}
-    for _, plan in _read(seeds / "plans.csv", FILES["plans.csv"], problems):
+    for _, plan in _read(seeds / "plans.csv", FILES["plans.csv"], []):
         if isinstance(plan, Plan):
             first[plan.plan_id] = min(plan.valid_from, first.get(plan.plan_id, plan.valid_from))
-    if problems:
-        raise PriceBookError(problems)
     return first
 
 

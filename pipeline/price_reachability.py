@@ -22,8 +22,6 @@ Price = PlanFee | SignupCredit | MeterRate
 Span = tuple[datetime, datetime]
 """From when (inclusive) until when (exclusive)."""
 
-DEFAULT_CURRENCY = "USD"
-"""Of a customer whose records name none. Billing rules, section 5."""
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _PRICE_FILES = ("rates.csv", "plan_fees.csv", "signup_credits.csv")
 
@@ -111,7 +109,11 @@ def _check_spans(rows: Rows, file: str) -> Iterator[Problem]:
 
 
 def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
-    """Contracts whose currency is not the one that their customer is billed in: they can never apply."""
+    """Contracts whose currency is not the one that their customer's landed records say: they can never apply.
+
+    A customer without such a record is billed in the default currency; whether it is one yet is known only to the build, whose
+    check `contracts_are_in_their_customers_currency` says so.
+    """
     rows = read_rows(seeds)
     contracts = _contracts(rows)
     if not contracts:
@@ -126,7 +128,7 @@ def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
             f"Write the contract and its prices in {currency}, or land a customer record that says currency {contract.currency}.",
         )
         for line, contract in contracts
-        if (currency := currencies.get(contract.customer_id, DEFAULT_CURRENCY)) != contract.currency
+        if (currency := currencies.get(contract.customer_id, contract.currency)) != contract.currency
     ]
 
 

@@ -29,8 +29,8 @@ _TAKE_MINUTES = (
     "test_explain.py",
     "test_demo.py",
 )
-FIRST_BILLING_MONTH = "2000-01"
-"""The histories and grid data of the tests begin long before the default's 2026-01."""
+FIRST_BILLING_MONTH = "1970-01"
+"""The histories, the grid data and the instants of the tests begin long before the default, 2026-01."""
 # Before session fixtures, and for every process that tests start.
 os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = FIRST_BILLING_MONTH
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")

@@ -226,7 +226,7 @@ RATE = "{0},{1},vcpu,{2},{3},per_unit,0.1,,0,\n"
     ("rows", "line", "told"),
     [
         ({"contracts": "nova-2026,nova,Nova,2026-09-01T00:00:00Z,2026-08-01T00:00:00Z,USD,,,,,,,\n"}, 2, "ends before it starts"),
-        ({"contracts": "nova-1999,nova,Nova,1999-01-01T00:00:00Z,2000-01-01T00:00:00Z,USD,,,,,,,\n"}, 2, "before the books open"),
+        ({"contracts": "nova-2025,nova,Nova,2025-01-01T00:00:00Z,2026-01-01T00:00:00Z,USD,,,,,,,\n"}, 2, "before the books open"),
         ({"rates": RATE.format("late", ",nova-2026", "USD", "2027-09-01T00:00:00Z")}, 47, "ends at 2027-09-01T00:00:00Z"),
         ({"rates": RATE.format("euro", ",nova-2026", "EUR", "2026-09-01T00:00:00Z")}, 47, "it can never apply"),
         (
@@ -244,8 +244,9 @@ RATE = "{0},{1},vcpu,{2},{3},per_unit,0.1,,0,\n"
     ],
 )
 def test_terms_that_can_never_apply_are_refused_with_file_and_line(
-    rows: dict[str, str], line: int, told: str, tmp_path: Path
+    rows: dict[str, str], line: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
     seeds = tmp_path / "seeds"
     shutil.copytree(SEEDS, seeds)
     for file, text in ({} if "contracts" in rows else {"contracts": CONTRACT} | rows).items() or rows.items():

@@ -117,12 +117,12 @@ def test_a_trial_owes_nothing_and_takes_nothing_of_the_allowance() -> None:
     events += [start("2024-02-20 00:00", "2", "0", "100"), stop("2024-02-20 10:00")]
     result = due(events, [on("pro", "2024-02-01", is_trial=True), on("pro", "2024-02-15")])
     (vcpu,) = lines_of(result, "vcpu")
-    assert (vcpu.quantity, vcpu.billable_quantity, vcpu.amount) == (144_000, 72_000, Decimal("1.01"))
+    assert columns([vcpu], "quantity", "billable_quantity", "amount") == [(144_000, 72_000, Decimal("1.01"))]
     # The allowance is for 15 days alone: 20 GB x 15 x 86,400 s, far above the 3,600,000 GB-seconds that are not the trial's.
     (storage,) = lines_of(result, "storage")
-    assert (storage.quantity, storage.billable_quantity) == (7_200_000, 0)
+    assert columns([storage], "quantity", "billable_quantity") == [(7_200_000, 0)]
     (fee,) = [line for line in fees_of(result) if line.service_period == "2024-02"]
-    assert (fee.quantity, fee.billable_quantity, fee.amount) == (29 * 86_400, 15 * 86_400, Decimal("77.59"))
+    assert columns([fee], "quantity", "billable_quantity", "amount") == [(29 * 86_400, 15 * 86_400, Decimal("77.59"))]
 
 
 def test_a_contract_is_due_without_an_event_or_a_record(tmp_path: Path) -> None:

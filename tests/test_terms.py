@@ -261,6 +261,14 @@ def test_a_contract_in_another_currency_than_its_customers_is_refused_by_the_che
         build(home, AS_OF, project=project)
 
 
+def test_a_contract_in_euros_for_a_customer_of_whom_no_record_says_so_fails_the_build(home: Home, tmp_path: Path) -> None:
+    """Without a record a customer is billed in USD."""
+    project = own_price_book(tmp_path, contracts="eurco-2026,eurco,Eurco,2026-09-01T00:00:00Z,,EUR,0.10,1000,,,,,\n")
+    assert check_prices(home, seeds=project / "seeds").problems == []
+    with pytest.raises(BuildFailedError, match=r"customer_id eurco, contract_id eurco-2026.*EUR, customer_currency USD"):
+        build(home, AS_OF, project=project)
+
+
 def test_the_books_cannot_open_after_a_closed_month_and_a_month_before_them_cannot_close(
     home: Home, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
