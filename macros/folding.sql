@@ -143,8 +143,8 @@
     {{ return(['event_count', 'stop_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}
 {%- endmacro %}
 
-{# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout, or
-   as of a later instant. #}
+{# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout,
+   with another opening of the books, or as of a later instant. #}
 {% macro folds_from_scratch() -%}
     {%- if
         not is_kept()
@@ -154,10 +154,13 @@
     -%}
         {{ return(true) }}
     {%- endif -%}
+    {#- A state that older models wrote has no such column. -#}
+    {%- if 'books_open_at' not in adapter.get_columns_in_relation(fold_state()) | map(attribute='name') -%}{{ return(true) }}{%- endif -%}
     {%- set standing = run_query(
         "select count(*) from " ~ fold_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where state.code_version = build.code_version and state.as_of <= build.as_of"
         ~ " and state.heartbeat_timeout_seconds is not distinct from build.heartbeat_timeout_seconds"
+        ~ " and state.books_open_at = build.books_open_at"
     ) -%}
     {{ return(standing.rows[0][0] != 1) }}
 {%- endmacro %}
@@ -190,7 +193,7 @@
         insert into {{ applied_voids() }}
         select event_id, sandbox_id, execution_id from {{ voids_to_apply() }};
         create or replace table {{ fold_state() }} as
-        select as_of, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
+        select as_of, books_open_at, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
         from {{ ref('stg_build_inputs') }}
     {%- endif -%}
 {%- endmacro %}

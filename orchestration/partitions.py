@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import dagster as dg
 
 from pipeline.periods import BillingPeriod
+from pipeline.settings import Settings
 
-FIRST_MONTH_VARIABLE = "BILLHOUSE_FIRST_MONTH"
-_FIRST_MONTH = BillingPeriod.parse(os.environ.get(FIRST_MONTH_VARIABLE) or "2026-01")
+_FIRST_MONTH = BillingPeriod.parse(Settings.load().first_billing_month)
 
 usage_days = dg.DailyPartitionsDefinition(start_date=_FIRST_MONTH.start, timezone="UTC", end_offset=1)
 """Days of usage, the one that is running included."""

@@ -36,7 +36,7 @@ class ClosedInvoice:
 
     @property
     def is_collected(self) -> bool:
-        """False on plans that collect nothing (hobby: no card on file)."""
+        """False where all lines are of plans that collect nothing."""
         return bool(self.invoice["collection"] != "none")
 
     @property

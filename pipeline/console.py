@@ -172,7 +172,7 @@ def publish_result(result: PublishResult) -> None:
     if counts["not_approved"]:
         out.print(f"{counts['not_approved']:,} are not approved yet: billhouse approve {result.period} --all")
     if counts["not_collected"]:
-        out.print(f"{counts['not_collected']:,} are on plans that collect nothing (hobby), and stay here.")
+        out.print(f"{counts['not_collected']:,} have only lines of plans that collect nothing, and stay here.")
     for problem in result.problems:
         out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
 

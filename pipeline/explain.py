@@ -211,10 +211,11 @@ def _usage_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any
         return ["Nothing is due any more."]
     (group,) = groups
     steps = []
-    if group["allowance_quantity"]:
+    if group["allowance_quantity"] or group["trial_quantity"]:
+        trial = f" - {plain(group['trial_quantity'])} in the trial" if group["trial_quantity"] else ""
+        allowance = f" - {plain(group['allowance_quantity'])} allowance" if group["allowance_quantity"] else ""
         steps.append(
-            f"{plain(group['quantity'])} used - {plain(group['allowance_quantity'])} allowance"
-            f" = {plain(group['billable_quantity'])} billable (never below 0)"
+            f"{plain(group['quantity'])} used{trial}{allowance} = {plain(group['billable_quantity'])} billable (never below 0)"
         )
     tiers = _rows(connection, f"select * from rating.tier_charges where {condition} order by tier_number", *values)
     for tier in tiers:
@@ -234,12 +235,18 @@ def _usage_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any
 def _fee_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], due: Decimal) -> list[str]:
     month = BillingPeriod.parse(line["service_period"])
     condition, values = _of_key(line)
-    rows = _rows(connection, f"select quantity, unit_amount from rating.due_fee_lines where {condition}", *values)
+    rows = _rows(
+        connection, f"select quantity, billable_quantity, unit_amount from rating.due_fee_lines where {condition}", *values
+    )
     if not rows:
         return ["Nothing is due any more."]
     seconds = int((month.end - month.start).total_seconds())
-    fee, held = plain(rows[0]["unit_amount"]), plain(rows[0]["quantity"])
-    return [f"{fee} a month x {held} of the month's {seconds} seconds, rounded half away from zero: {plain(due)}"]
+    fee, held = plain(rows[0]["unit_amount"]), plain(rows[0]["billable_quantity"])
+    steps = []
+    if rows[0]["quantity"] != rows[0]["billable_quantity"]:
+        trial = plain(rows[0]["quantity"] - rows[0]["billable_quantity"])
+        steps = [f"{plain(rows[0]['quantity'])} seconds on the plan - {trial} in the trial = {held} billable"]
+    return [*steps, f"{fee} a month x {held} of the month's {seconds} seconds, rounded half away from zero: {plain(due)}"]
 
 
 def _contract_arithmetic(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], due: Decimal) -> list[str]:
@@ -291,7 +298,8 @@ def _add_sessions(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], d
         f"""
         with sessions as (
             select usage_date, coalesce(session_id, '') as session_id, sandbox_id, execution_id,
-                sum(quantity) as quantity, min(started_at) as first_at, max(ended_at) as last_at
+                sum(quantity) as quantity, min(started_at) as first_at, max(ended_at) as last_at,
+                sum(case when is_trial then 0 else quantity end) as billed_quantity
             from rating.priced_segments where {condition} group by all
         ),
         days as (
@@ -302,9 +310,12 @@ def _add_sessions(connection: duckdb.DuckDBPyConnection, line: dict[str, Any], d
             select cast(1000 / minor_units_per_unit as integer) as step from rating.currency_units where currency = ?
         ),
         shares as (
-            select sessions.*, days.amount_thousandths // step as minor_units, step,
-                cast(sessions.quantity * 1000000000000::decimal(13, 0) as hugeint) as weight,
-                cast(days.quantity * 1000000000000::decimal(13, 0) as hugeint) as whole,
+            select sessions.*, step,
+                cast(sessions.billed_quantity * 1000000000000::decimal(13, 0) as hugeint) as weight,
+                cast(sum(weight) over (partition by usage_date) as hugeint) as billed_weight,
+                -- What ran in a trial has no share; a flat fee that is shown on a day of a trial is no session's.
+                case when billed_weight = 0 then 0 else days.amount_thousandths // step end as minor_units,
+                greatest(billed_weight, 1) as whole,
                 minor_units * weight // whole as share
             from sessions inner join days using (usage_date) cross join digits
         ),

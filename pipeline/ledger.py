@@ -121,6 +121,7 @@ def _close(
 ) -> None:
     record = last_build(home)
     as_of = record.as_of if record else now
+    _refuse_before_opening(period)
     _refuse_too_early(period, as_of, now, force)
     if not is_current(home, as_of, project):
         build(home, as_of, project=project, on_progress=on_progress)
@@ -133,6 +134,15 @@ def _close(
     tables["landed_files"] = _landed_since(home)
     tables["close"] = _manifest(home, period, as_of, now, project, tables)
     _write(home, period, tables, project / "seeds")
+
+
+def _refuse_before_opening(period: BillingPeriod) -> None:
+    settings = Settings.load()
+    if period.start < settings.books_open_at:
+        raise BillhouseError(
+            f"{period} cannot be closed: the books open with {settings.first_billing_month} (BILLHOUSE_FIRST_BILLING_MONTH).",
+            "Close that month or a later one; or set an earlier first month, land what is due for it, and build.",
+        )
 
 
 def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, force: bool) -> None:

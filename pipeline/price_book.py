@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from pipeline.errors import PriceBookError, Problem
 from pipeline.home import PROJECT_ROOT
+from pipeline.settings import Settings
 
 SEEDS = PROJECT_ROOT / "seeds"
 
@@ -60,6 +62,7 @@ Quantity = Annotated[Decimal, Field(ge=0, max_digits=24, decimal_places=6), _AS_
 OptionalQuantity = Annotated[Annotated[Quantity, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
 Resource = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6), _AS_NUMBER]
 OptionalResource = Annotated[Resource | None, BeforeValidator(_empty_is_none)]
+IsTrue = Annotated[Literal["true"] | None, BeforeValidator(_empty_is_none)]
 OptionalLimit = Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(_empty_is_none)]
 
 
@@ -79,6 +82,8 @@ class Plan(_Row):
     default_vcpu_count: Resource
     default_memory_gb: Resource
     default_storage_gb: Resource
+    is_default: IsTrue = None
+    """'true' in every row of the plan that customers without a plan record are on."""
 
 
 class PlanFee(_Row):
@@ -202,8 +207,11 @@ Rows = dict[str, list[tuple[int, _Row]]]
 """The rows of each file that could be read, each with its line."""
 
 
-def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
-    """Everything wrong with the price book, each with file and line; an empty list where nothing is."""
+def check_price_book(seeds: Path = SEEDS, *, with_reachability: bool = True) -> list[Problem]:
+    """Everything wrong with the price book, each with file and line; an empty list where nothing is.
+
+    `with_reachability`: also terms that can never apply.
+    """
     problems: list[Problem] = []
     rows: Rows = {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
     for check in (
@@ -213,18 +221,29 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
         _check_minor_units,
         _check_owners,
         _check_contracts,
+        _check_default_plan,
         _check_charge_models,
         _check_tiers,
         _check_coverage,
         _check_beginnings,
     ):
         problems += check(rows)
+    if with_reachability:
+        from pipeline.price_reachability import check_reachability  # it reads the rows that are defined here
+
+        problems += check_reachability(rows, Settings.load().books_open_at)
     return problems
 
 
-def require_sound_price_book(seeds: Path = SEEDS) -> None:
+def read_rows(seeds: Path = SEEDS) -> Rows:
+    """The rows of each file that can be read; check_price_book says what is wrong with the others."""
+    problems: list[Problem] = []
+    return {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
+
+
+def require_sound_price_book(seeds: Path = SEEDS, *, with_reachability: bool = True) -> None:
     """Raises PriceBookError with every problem where the price book has one."""
-    problems = check_price_book(seeds)
+    problems = check_price_book(seeds, with_reachability=with_reachability)
     if problems:
         raise PriceBookError(problems)
 
@@ -241,6 +260,26 @@ def known_ids(file: str, column: str, seeds: Path = SEEDS) -> frozenset[str]:
     """The values of one column of one seed file, for example the plans there are."""
     with (seeds / file).open(newline="", encoding="utf-8") as lines:
         return frozenset(row[column] for row in csv.DictReader(lines))
+
+
+def first_versions(seeds: Path = SEEDS) -> dict[str, datetime]:
+    """From when the price book has each plan: the instant of its first row. Unreadable rows are left to check_price_book."""
+    first: dict[str, datetime] = {}
+    for _, plan in _read(seeds / "plans.csv", FILES["plans.csv"], []):
+        if isinstance(plan, Plan):
+            first[plan.plan_id] = min(plan.valid_from, first.get(plan.plan_id, plan.valid_from))
+    return first
+
+
+def default_plan(seeds: Path = SEEDS) -> str:
+    """The plan of a customer without a plan record. Raises PriceBookError where the price book does not say."""
+    problems: list[Problem] = []
+    rows: Rows = {"plans.csv": list(_read(seeds / "plans.csv", FILES["plans.csv"], problems))}
+    problems += _check_default_plan(rows)
+    if problems:
+        raise PriceBookError(problems)
+    (plan_id,) = {plan.plan_id for _, plan in rows["plans.csv"] if isinstance(plan, Plan) and plan.is_default}
+    return plan_id
 
 
 def minor_unit_digits(seeds: Path = SEEDS) -> tuple[tuple[str, int], ...]:
@@ -266,7 +305,8 @@ def _read(path: Path, file: _File, problems: list[Problem]) -> Iterator[tuple[in
         problems.append(Problem(shown, line, "is not UTF-8.", "Save the file as UTF-8."))
         return
     reader = csv.DictReader(io.StringIO(text, newline=""), restkey="more cells than columns")
-    missing = set(file.row.model_fields) - set(reader.fieldnames or ())
+    required = {name for name, field in file.row.model_fields.items() if field.is_required()}
+    missing = required - set(reader.fieldnames or ())
     if missing:
         problems.append(Problem(shown, 1, f"has no column {', '.join(sorted(missing))}.", "Add it to the header."))
         return
@@ -285,7 +325,7 @@ def _check_keys(rows: Rows) -> Iterator[Problem]:
     for name, file in FILES.items():
         for key in filter(None, (file.key, (file.identifier,) if file.identifier else None)):
             first_line: dict[tuple[object, ...], int] = {}
-            replaced = _replaced(rows, name) if key == file.key else frozenset()
+            replaced = replaced_ids(rows, name) if key == file.key else frozenset()
             for line, row in rows[name]:
                 if file.identifier and getattr(row, file.identifier) in replaced:
                     continue
@@ -325,7 +365,7 @@ def _check_references(rows: Rows) -> Iterator[Problem]:
                     )
 
 
-def _replaced(rows: Rows, name: str) -> frozenset[object]:
+def replaced_ids(rows: Rows, name: str) -> frozenset[object]:
     """The ids of the rows of a file that other rows of it correct."""
     column = FILES[name].replaces
     return frozenset(getattr(row, column) for _, row in rows[name]) - {None} if column else frozenset()
@@ -449,7 +489,7 @@ def _check_beginnings(rows: Rows) -> Iterator[Problem]:
     for _, plan in rows["plans.csv"]:
         if isinstance(plan, Plan):
             begun[plan.plan_id] = min(plan.valid_from, begun.get(plan.plan_id, plan.valid_from))
-    replaced = _replaced(rows, "rates.csv")
+    replaced = replaced_ids(rows, "rates.csv")
     first: dict[tuple[str, str, str], tuple[AwareDatetime, int]] = {}
     for line, rate in rows["rates.csv"]:
         if isinstance(rate, MeterRate) and rate.plan_id is not None and rate.rate_id not in replaced:
@@ -472,6 +512,39 @@ def _check_owners(rows: Rows) -> Iterator[Problem]:
             owners = [getattr(row, "plan_id"), getattr(row, "contract_id")]  # noqa: B009 - rows of three kinds
             if owners.count(None) != 1:
                 yield Problem(_shown(name), line, "must name a plan_id or a contract_id, and not both.", "Fill in exactly one.")
+
+
+def _check_default_plan(rows: Rows) -> Iterator[Problem]:
+    """One plan is the default, in all of its rows: a customer without a plan record is on it."""
+    shown = _shown("plans.csv")
+    plans = [(line, plan) for line, plan in rows["plans.csv"] if isinstance(plan, Plan)]
+    defaults = sorted({plan.plan_id for _, plan in plans if plan.is_default})
+    if not plans:
+        return
+    if not defaults:
+        yield Problem(
+            shown,
+            None,
+            "has no default plan: a customer without a plan record would be on none.",
+            "Add is_default as the last column, and write true in every row of the plan that such customers are on.",
+        )
+    for line, plan in plans:
+        if plan.is_default and plan.plan_id != defaults[0]:
+            reason = f"makes {plan.plan_id} a default plan, beside {defaults[0]}."
+            yield Problem(shown, line, reason, "Write true in is_default for the rows of one plan alone.")
+        if not plan.is_default and plan.plan_id in defaults:
+            reason = f"does not say that {plan.plan_id} is the default plan, and another row of it does."
+            yield Problem(shown, line, reason, "Write true in is_default in every row of the default plan.")
+    books_open_at = Settings.load().books_open_at
+    for plan_id in defaults:
+        first, line = min((plan.valid_from, line) for line, plan in plans if plan.plan_id == plan_id)
+        if first > books_open_at:
+            yield Problem(
+                shown,
+                line,
+                f"is the first row of the default plan {plan_id}, and begins after the books open with {books_open_at:%Y-%m}.",
+                "Let it begin by then, or let the books open later: BILLHOUSE_FIRST_BILLING_MONTH.",
+            )
 
 
 def _check_contracts(rows: Rows) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ _TERMS: dict[str, tuple[tuple[str, ...], str | None, tuple[str, ...]]] = {
     "plans.csv": (
         ("plan_id", "valid_from"),
         "valid_from",
-        ("default_vcpu_count", "default_memory_gb", "default_storage_gb"),
+        ("default_vcpu_count", "default_memory_gb", "default_storage_gb", "is_default"),
     ),
     "contracts.csv": (
         ("contract_id",),
@@ -73,15 +73,29 @@ def edited_prices(home: Home, seeds: Path) -> list[Problem]:
     if price_book_hash(before) == price_book_hash(seeds):
         return []
     end = closed[-1].end
-    changed = list(_changed(before, seeds, end))
+    unused = _removed_unused_contracts(home, before, seeds)
+    changed = list(_changed(before, seeds, end, unused))
     uses = _uses(home, {price_id for _, _, price_id, _ in changed}) if changed else {}
     problems = [
         Problem(f"seeds/{file}", line, _reason(price_id, what, uses.get(price_id)), _next_step(_IDENTIFIERS[file]))
         for file, line, price_id, what in changed
     ]
     if not is_accepted(home, seeds):
-        problems += _changed_terms(before, seeds, end)
+        problems += _changed_terms(before, seeds, end, unused)
     return problems
+
+
+def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozenset[str]:
+    """Contracts that were removed and whose customers no close has billed: without them the past is as it was."""
+    remaining = {row["contract_id"] for _, row in _rows(after / "contracts.csv")}
+    removed = [row for _, row in _rows(before / "contracts.csv") if row["contract_id"] not in remaining]
+    if not removed:
+        return frozenset()
+    billed: set[str] = set()
+    for period in closed_periods(home):
+        invoices = pq.read_table(close_folder(home, period) / "invoices.parquet", columns=["customer_id"])
+        billed |= set(invoices["customer_id"].to_pylist())
+    return frozenset(row["contract_id"] for row in removed if row["customer_id"] not in billed)
 
 
 def accept_terms(home: Home, seeds: Path, by: str) -> None:
@@ -96,20 +110,25 @@ def is_accepted(home: Home, seeds: Path) -> bool:
     return (home.accepted_terms / f"{price_book_hash(seeds)}.json").exists()
 
 
-def _changed_terms(before: Path, after: Path, end: datetime) -> Iterator[Problem]:
+def _changed_terms(before: Path, after: Path, end: datetime, unused: frozenset[str]) -> Iterator[Problem]:
     """Plans, contracts, meters and currencies that held in a closed month and are not as they were."""
     for file, (key, since, columns) in _TERMS.items():
         was = {tuple(row[column] for column in key): row for _, row in _rows(before / file)}
         now = {tuple(row[column] for column in key): (line, row) for line, row in _rows(after / file)}
         for id, row in was.items():
-            if since is not None and _instant(row[since]) >= end:
+            if (since is not None and _instant(row[since]) >= end) or row.get("contract_id") in unused:
                 continue
             line, current = now.get(id, (None, None))
             if current is None:
                 told = "was removed"
             else:
+                # A price book of an earlier release does not have every column.
                 differing = [
-                    name for name in columns if row[name] != current[name] and not _is_later_end(name, row, current, end)
+                    name
+                    for name in columns
+                    if name in row
+                    and (row[name] or "") != (current.get(name) or "")
+                    and not _is_later_end(name, row, current, end)
                 ]
                 if not differing:
                     continue
@@ -146,13 +165,13 @@ def _next_step(identifier: str) -> str:
     )
 
 
-def _changed(before: Path, after: Path, end: datetime) -> Iterator[tuple[str, int | None, str, str]]:
+def _changed(before: Path, after: Path, end: datetime, unused: frozenset[str]) -> Iterator[tuple[str, int | None, str, str]]:
     """(file, line, id, what happened to it) of every rate and fee that held before `end` and is not as it was; with its tiers."""
     for file, identifier in _IDENTIFIERS.items():
         was = {row[identifier]: row for _, row in _rows(before / file)}
         now = {row[identifier]: (line, row) for line, row in _rows(after / file)}
         for price_id, row in was.items():
-            if _instant(row["valid_from"]) >= end:
+            if _instant(row["valid_from"]) >= end or row["contract_id"] in unused:
                 continue
             if price_id not in now:
                 yield file, None, price_id, "was removed"

@@ -12,6 +12,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
 from pipeline.price_book import check_price_book
 from pipeline.price_changes import accept_terms, edited_prices
+from pipeline.price_reachability import contracts_in_another_currency
 from pipeline.simulation import COLUMNS, compare_price_books
 from pipeline.warehouse import OnProgress
 
@@ -46,7 +47,7 @@ def check_prices(
     edited, only replaced.
     """
     problems = check_price_book(seeds)
-    if problems:
+    if problems := problems or contracts_in_another_currency(home, seeds):
         return PriceCheck(problems)
     if accept_by is not None:
         accept_terms(home, seeds, accept_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
-from pipeline.price_book import FILES
+from pipeline.price_book import FILES, default_plan
 from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.mirror import COLLECTIONS, ensure_mirror
 from pipeline.warehouse import OnProgress, build
@@ -25,7 +26,7 @@ def what_if(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress
     with _scratch(home) as scratch:
         _see_landed(home, scratch, landed=None)
         _see_stripe(home, scratch, until=None)
-        build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress)
+        build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress, is_reconstruction=True)
         yield scratch
 
 
@@ -45,7 +46,7 @@ def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | No
             if earlier < period:
                 close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
         project = _project(scratch, close_folder(home, period) / PRICE_BOOK)
-        build(scratch, manifest["as_of"], project=project, on_progress=on_progress)
+        build(scratch, manifest["as_of"], project=project, on_progress=on_progress, is_reconstruction=True)
         yield scratch
 
 
@@ -94,4 +95,19 @@ def _project(scratch: Home, seeds: Path) -> Path:
     for name in FILES:
         if (seeds / name).exists():
             shutil.copyfile(seeds / name, project / "seeds" / name)
+    _name_default_plan(project / "seeds" / "plans.csv")
     return project
+
+
+def _name_default_plan(plans: Path) -> None:
+    """A price book that a close kept before plans.csv had the column is_default: its default plan is today's."""
+    with plans.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
+    if "is_default" in columns:
+        return
+    default = default_plan()
+    with plans.open("w", newline="", encoding="utf-8") as written:
+        writer = csv.DictWriter(written, [*columns, "is_default"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | {"is_default": "true" if row["plan_id"] == default else ""} for row in rows)

@@ -5,13 +5,27 @@ What is excluded from a dump says nothing about what a build comes to: it is no 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from pipeline.errors import BillhouseError
+from pipeline.errors import BillhouseError, WrongUsageError
+from pipeline.periods import BillingPeriod
+
+_EARLIEST_MONTH = BillingPeriod(1970, 1)
+
+
+def _billing_month(text: str) -> str:
+    try:
+        month = BillingPeriod.parse(text)
+    except WrongUsageError:
+        raise ValueError("write a month as YYYY-MM, for example 2026-01") from None
+    if month < _EARLIEST_MONTH:
+        raise ValueError(f"write a month from {_EARLIEST_MONTH} on")
+    return text
 
 
 class Settings(BaseSettings):
@@ -19,6 +33,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BILLHOUSE_", env_ignore_empty=True)
 
+    first_billing_month: Annotated[str, AfterValidator(_billing_month)] = "2026-01"
+    """The books open with this month, YYYY-MM: nothing is due before it. Billing rules, section 2."""
     close_grace_hours: int = Field(default=48, ge=0)
     """How long after a month's end it may be closed: late events have until then. Billing rules, section 7."""
     heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
@@ -47,6 +63,11 @@ class Settings(BaseSettings):
     alert_email_from: str = Field(default="", exclude=True)
     alert_max_age_days: int = Field(default=3, ge=0, exclude=True)
     """Limits that were reached longer ago, when first seen, are kept and not sent: history that is loaded must not flood."""
+
+    @property
+    def books_open_at(self) -> datetime:
+        """The first instant of the first billing month, UTC."""
+        return BillingPeriod.parse(self.first_billing_month).start
 
     @property
     def close_grace(self) -> timedelta:

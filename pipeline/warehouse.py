@@ -25,15 +25,19 @@ from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.inputs import code_version, definitions_stand, input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
 from pipeline.landing.collections import file_id_of, landed_files
-from pipeline.ledger_files import ensure_ledger
+from pipeline.ledger_files import closed_periods, ensure_ledger
 from pipeline.price_book import require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
+from pipeline.price_reachability import require_contracts_in_customers_currency
 from pipeline.settings import Settings
 from pipeline.snapshot import publish_snapshot
 from pipeline.sql import quoted
 from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
+
+_SHOWN_ROWS = 3
+"""Of what a failed check found."""
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what was built last, how many steps are done, and of how many."""
@@ -113,11 +117,13 @@ def build(
     project: Path = PROJECT_ROOT,
     from_scratch: bool = False,
     on_progress: OnProgress | None = None,
+    is_reconstruction: bool = False,
 ) -> BuildResult:
     """Build every model and run every check that something new could change, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
-    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
+    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte.
+    `is_reconstruction`: the price book is one of the past, or a trial; terms in it that can never apply are no error. Raises
     PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     from pipeline.health import write_health  # it reads what is recorded here
@@ -125,7 +131,9 @@ def build(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
-        require_sound_price_book(project / "seeds")
+        require_sound_price_book(project / "seeds", with_reachability=not is_reconstruction)
+        if not is_reconstruction:
+            require_contracts_in_customers_currency(home, project / "seeds")
         require_unedited_prices(home, project / "seeds")
         standing = last_build(home)
         from_scratch = from_scratch or _has_lost_files(home)
@@ -163,6 +171,8 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
 
     `folder`: under the home, where the engine's models look for them.
     """
+    settings = Settings.load()
+    _refuse_opening_after_close(home, settings)
     ensure_collections(home)
     ensure_ledger(home)
     ensure_publications(home)
@@ -178,10 +188,20 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     with replace_atomically(inputs) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
-            "copy (select ?::timestamptz as as_of, ?::bigint as heartbeat_timeout_seconds,"
+            "copy (select ?::timestamptz as as_of, ?::timestamptz as books_open_at, ?::bigint as heartbeat_timeout_seconds,"
             " ?::varchar as code_version, ?::varchar as price_version)"
             f" to {quoted(path)} (format parquet)",
-            [as_of, Settings.load().heartbeat_timeout_seconds, *versions],
+            [as_of, settings.books_open_at, settings.heartbeat_timeout_seconds, *versions],
+        )
+
+
+def _refuse_opening_after_close(home: Home, settings: Settings) -> None:
+    """The books cannot open after a month that is closed: its lines would be taken back."""
+    closed = closed_periods(home)
+    if closed and closed[0].start < settings.books_open_at:
+        raise BillhouseError(
+            f"The books open with {settings.first_billing_month} (BILLHOUSE_FIRST_BILLING_MONTH), but {closed[0]} is closed.",
+            f"Set BILLHOUSE_FIRST_BILLING_MONTH to {closed[0]} or an earlier month.",
         )
 
 
@@ -297,7 +317,7 @@ def run_dbt(
     ]
     failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
-        listed = "\n".join(f"  {_told(result)}" for result in failed[:20])
+        listed = "\n".join(f"  {_told(result)}{_failing_rows(home, result.node)}" for result in failed[:20])
         raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
             f"\n{listed}\n",
@@ -323,6 +343,24 @@ def _told(result: Any) -> str:
     message = " ".join(str(result.message or "").split())
     described = f" ({node.description.strip()})" if what == "check" and node.description else ""
     return f"{what} {node.name}{described}: {message}"
+
+
+def _failing_rows(home: Home, node: Any) -> str:
+    """The first rows that a failed check found, each on a line of its own: they name customers, instants and what is missing."""
+    query = getattr(node, "compiled_code", None)
+    if str(node.resource_type) != "test" or not query:
+        return ""
+    try:
+        with open_warehouse(home) as warehouse:
+            found = warehouse.execute(f"select * from ({query}) as found limit {_SHOWN_ROWS}")
+            columns = [column[0] for column in found.description or ()]
+            rows = found.fetchall()
+    except (duckdb.Error, BillhouseError):  # it failed for another reason, or on another engine: the log has it
+        return ""
+    return "".join(
+        "\n    " + ", ".join(f"{column} {value}" for column, value in zip(columns, row, strict=True) if value is not None)
+        for row in rows
+    )
 
 
 @contextmanager

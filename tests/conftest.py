@@ -29,6 +29,10 @@ _TAKE_MINUTES = (
     "test_explain.py",
     "test_demo.py",
 )
+FIRST_BILLING_MONTH = "1970-01"
+"""The histories, the grid data and the instants of the tests begin long before the default, 2026-01."""
+# Before session fixtures, and for every process that tests start.
+os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = FIRST_BILLING_MONTH
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")
 
 
@@ -47,6 +51,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", FIRST_BILLING_MONTH)
 
 
 @pytest.fixture(scope="session")

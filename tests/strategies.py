@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.reference import CreditGrant, CustomerRecord, Event, EventType, EventVoid, SubscriptionRecord
 from tests.reference.landing_rows import customer_row, event_row, event_void_row, grant_row, subscription_row
-from tests.reference.variations import CURRENCIES, PriceBookVariation, random_price_book
+from tests.reference.variations import ALWAYS, CURRENCIES, PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
 HOUR = timedelta(hours=1)
@@ -107,6 +107,8 @@ class Batch:
     as_of: datetime
     histories: tuple[History, ...]
     price_book: PriceBookVariation
+    books_open_at: datetime = ALWAYS
+    """The first instant of a month."""
 
     @property
     def events(self) -> list[Event]:
@@ -153,7 +155,9 @@ def random_scene(random: Random) -> Scene:
     return Scene(starts_at, ends_at, as_of, tuple(inside))
 
 
-def random_history(random: Random, customer_id: str = "customer", scene: Scene | None = None) -> History:
+def random_history(
+    random: Random, customer_id: str = "customer", scene: Scene | None = None, currency: str | None = None
+) -> History:
     """One customer: subscription records and one to three sandboxes."""
     scene = scene or random_scene(random)
     records = _random_subscriptions(random, customer_id, scene)
@@ -169,7 +173,7 @@ def random_history(random: Random, customer_id: str = "customer", scene: Scene |
         for execution_id in executions:
             events += _random_timeline(random, customer_id, sandbox_id, execution_id, scene)
     rows = _arrive(random, _with_ids(random, customer_id, events))
-    currency = random.choice(CURRENCIES)
+    currency = currency or random.choice(CURRENCIES)
     customer = CustomerRecord(customer_id, currency) if currency != "USD" or random.random() < 0.3 else None
     grants = _random_grants(random, customer_id, currency, scene)
     voids = _random_event_voids(random, rows, scene)
@@ -180,10 +184,30 @@ def random_batch(random: Random, customers: int, *, vary_prices: bool = True, pr
     """`customers` histories with ids of their own, one as_of and one price book."""
     scene = random_scene(random)
     customer_ids = [f"{prefix}-{number:05d}" for number in range(1, customers + 1)]
-    price_book = random_price_book(random, scene.instant, customer_ids) if vary_prices else PriceBookVariation()
+    currency_of = {customer_id: random.choice(CURRENCIES) for customer_id in customer_ids}
+    inside = [month for month in _months(scene.starts_at, scene.as_of) if month <= scene.as_of]
+    books_open_at = random.choice(inside) if vary_prices and random.random() < 0.4 else ALWAYS
+    price_book = PriceBookVariation()
+    if vary_prices:
+        price_book = random_price_book(random, scene.instant, customer_ids, currency_of=currency_of, books_open_at=books_open_at)
     scene = replace(scene, interesting=scene.interesting + tuple(sorted(price_book.instants())))
-    histories = tuple(random_history(random, customer_id, scene) for customer_id in customer_ids)
-    return Batch(scene.as_of, histories, price_book)
+    histories = [random_history(random, customer_id, scene, currency_of[customer_id]) for customer_id in customer_ids]
+    # Customers of whom nothing is known but their contract.
+    with_contract = {row["customer_id"] for row in price_book.extra_rows.get("contracts", [])}
+    for number, history in enumerate(histories):
+        if history.customer_id in with_contract and random.random() < 0.2:
+            histories[number] = replace(history, events=(), subscriptions=())
+    names = price_book.new_names
+    renamed = [
+        replace(
+            history,
+            subscriptions=tuple(
+                replace(record, plan_id=names.get(record.plan_id, record.plan_id)) for record in history.subscriptions
+            ),
+        )
+        for history in histories
+    ]
+    return Batch(scene.as_of, tuple(renamed), price_book, books_open_at)
 
 
 def histories(customers: int, *, vary_prices: bool = True) -> st.SearchStrategy[Batch]:
@@ -214,7 +238,7 @@ def _months(starts_at: datetime, ends_at: datetime) -> list[datetime]:
 
 
 def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> list[SubscriptionRecord]:
-    """Records in landing order: plan changes, superseded ones, records in the future, and often none."""
+    """Records in landing order: plan changes, trials, superseded ones, records in the future, and often none."""
     records: list[SubscriptionRecord] = []
     for _ in range(random.choice((0, 0, 1, 1, 2, 3, 5))):
         plan_id = random.choices(PLANS, (3, 4, 2))[0]
@@ -222,7 +246,7 @@ def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> lis
             effective_at = random.choice(records).effective_at
         else:
             effective_at = scene.instant(random)
-        records.append(SubscriptionRecord(customer_id, plan_id, effective_at))
+        records.append(SubscriptionRecord(customer_id, plan_id, effective_at, random.random() < 0.2))
     return records
 
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -20,7 +20,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing import Kind, land_files
 from pipeline.ledger import close_period
 from pipeline.periods import BillingPeriod
-from pipeline.warehouse import build
+from pipeline.warehouse import build, environment
 from tests.reference import EventVoid, Ledger, PriceBook, Result, accept, compute
 from tests.reference.compare import compare
 from tests.reference.records import SubscriptionRecord
@@ -36,9 +36,19 @@ SOAK_BATCH = 250
 
 def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = None) -> list[str]:
     """What differs between the warehouse's reports and the reference engine's results for a batch, in words."""
+    with environment(opening_of(batch)):
+        return _differences(batch, home, folder, heartbeat)
+
+
+def opening_of(batch: Batch) -> dict[str, str]:
+    """The setting of the batch's first billing month."""
+    return {"BILLHOUSE_FIRST_BILLING_MONTH": f"{batch.books_open_at:%Y-%m}"}
+
+
+def _differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None) -> list[str]:
     project = project_of(batch, folder)
     usage = to_jsonl_parts(batch, folder, 3)
-    accepted = accept(batch.events)
+    accepted = accept(batch.events, batch.books_open_at)
     summary = land_files(home, usage, seeds=project / "seeds")
     assert summary.problems == []
     assert summary.accepted == len(accepted.events)
@@ -48,7 +58,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
     land_voids(batch.event_voids, home, folder, project)
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants, None, batch.event_voids)
+    records = (batch.customers, batch.grants, None, batch.event_voids, batch.books_open_at)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
 
 
@@ -123,6 +133,11 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     """
     random = Random(seed)
     batch = random_batch(random, customers)
+    with environment(opening_of(batch)):
+        return _months_differ(random, batch, home, folder)
+
+
+def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> list[str]:
     project = project_of(batch, folder)
     months = [month for month in _months_of(batch) if month.end <= batch.as_of]
     stages = [month.end + random.choice((timedelta(0), timedelta(hours=49), timedelta(days=20))) for month in months[:-1]]
@@ -142,15 +157,16 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
             land_records(_with_subscriptions(batch, late), home, folder / "late", project)
             subscriptions += late
         # Of an event that has not landed yet there is nothing to take back.
-        landed_ids = {event.event_id for event in accept(batch.events[: _rows(parts[: number + 1])]).events}
+        landed_ids = {event.event_id for event in accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at).events}
         new_voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in voids]
         if number > 0:
             land_voids(new_voids, home, folder / f"voids-{number}", project)
             voids += new_voids
         build(home, as_of, project=project)
-        landed = accept(batch.events[: _rows(parts[: number + 1])])
+        landed = accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at)
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger, voids)
+        records = (batch.customers, batch.grants, ledger, voids, batch.books_open_at)
+        result = compute(landed.events, subscriptions, prices, as_of, None, *records)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break
@@ -172,8 +188,10 @@ def _with_subscriptions(batch: Batch, subscriptions: list[SubscriptionRecord]) -
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:
-    """From the first event's month to as_of's."""
-    month = min((event.event_at for event in batch.events), default=batch.as_of)
+    """From the month of the first event or contract, and not before the books open, to as_of's."""
+    starts = [datetime.fromisoformat(row["starts_at"]) for row in batch.price_book.extra_rows.get("contracts", [])]
+    first = min([*(event.event_at for event in batch.events), *starts], default=batch.as_of)
+    month = max(first, batch.books_open_at)
     months = [BillingPeriod(month.year, month.month)]
     while months[-1].end <= batch.as_of:
         months.append(BillingPeriod(months[-1].end.year, months[-1].end.month))

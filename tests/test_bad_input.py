@@ -190,7 +190,9 @@ def test_a_price_book_with_overlapping_rates_is_refused_with_file_and_line(home:
         ("rates.csv", "hobby,,vcpu,USD", "gold,,vcpu,USD", "plan_id 'gold' is not in seeds/plans.csv"),
         ("rates.csv", "hobby,,vcpu,USD", ",,vcpu,USD", "must name a plan_id or a contract_id"),
         ("plans.csv", "3600", "an hour", "max_session_seconds"),
-        ("contracts.csv", "2027-01-01", "2025-01-01", "ends before it starts"),
+        ("plans.csv", ",true", ",", "has no default plan"),
+        ("plans.csv", "4,4,5,", "4,4,5,true", "makes"),
+        ("plans.csv", ",true", ",yes", "is_default is 'yes'"),
         (
             "signup_credits.csv",
             "hobby,,JPY,1970-01-01T00:00:00Z,15000",
@@ -210,7 +212,59 @@ def test_what_a_price_book_cannot_mean_is_told(file: str, old: str, new: str, to
     assert old in text
     (seeds / file).write_text(text.replace(old, new, 1), errors="surrogateescape")
     problems = check_price_book(seeds)
-    assert any(told in str(problem) and problem.file == f"seeds/{file}" and problem.line for problem in problems), problems
+    has_a_line = "no default plan" not in told
+    assert any(
+        told in str(problem) and problem.file == f"seeds/{file}" and (problem.line or not has_a_line) for problem in problems
+    ), problems
+
+
+CONTRACT = "nova-2026,nova,Nova,2026-09-01T00:00:00Z,2027-09-01T00:00:00Z,USD,,,,,,,\n"
+RATE = "{0},{1},vcpu,{2},{3},per_unit,0.1,,0,\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "told"),
+    [
+        ({"contracts": "nova-2026,nova,Nova,2026-09-01T00:00:00Z,2026-08-01T00:00:00Z,USD,,,,,,,\n"}, 2, "ends before it starts"),
+        ({"contracts": "nova-2025,nova,Nova,2025-01-01T00:00:00Z,2026-01-01T00:00:00Z,USD,,,,,,,\n"}, 2, "before the books open"),
+        ({"rates": RATE.format("late", ",nova-2026", "USD", "2027-09-01T00:00:00Z")}, 47, "ends at 2027-09-01T00:00:00Z"),
+        ({"rates": RATE.format("euro", ",nova-2026", "EUR", "2026-09-01T00:00:00Z")}, 47, "it can never apply"),
+        (
+            {
+                "rates": RATE.format("early", ",nova-2026", "USD", "2026-01-01T00:00:00Z")
+                + RATE.format("start", ",nova-2026", "USD", "2026-09-01T00:00:00Z")
+            },
+            47,
+            "line 48 takes its place",
+        ),
+        ({"rates": RATE.format("older", "pro,", "USD", "1969-01-01T00:00:00Z")}, 47, "takes its place"),
+        ({"plan_fees": "late,,nova-2026,USD,2028-01-01T00:00:00Z,arrears,5,\n"}, 6, "it can never apply"),
+        ({"signup_credits": ",nova-2026,USD,2028-01-01T00:00:00Z,5\n"}, 8, "it can never apply"),
+        ({"plans": "hobby,2026-09-01T00:00:00Z,Hobby,none,3600,20,2,0.5,1\n"}, 5, "does not say that hobby is the default plan"),
+    ],
+)
+def test_terms_that_can_never_apply_are_refused_with_file_and_line(
+    rows: dict[str, str], line: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
+    seeds = tmp_path / "seeds"
+    shutil.copytree(SEEDS, seeds)
+    for file, text in ({} if "contracts" in rows else {"contracts": CONTRACT} | rows).items() or rows.items():
+        with (seeds / f"{file}.csv").open("a", encoding="utf-8") as lines:
+            lines.write(text)
+    problems = check_price_book(seeds)
+    assert any(told in problem.reason and problem.line == line for problem in problems), problems
+
+
+def test_a_default_plan_that_begins_after_the_books_open_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(SEEDS, seeds)
+    plans = seeds / "plans.csv"
+    plans.write_text(plans.read_text().replace("hobby,1970", "hobby,2026"))
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2025-12")
+    assert any("begins after the books open with 2025-12" in problem.reason for problem in check_price_book(seeds))
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
+    assert check_price_book(seeds) == []
 
 
 def test_the_price_book_that_comes_with_the_project_is_sound() -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
-from pipeline.ledger_files import close_folder, closed_periods
+from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
 from pipeline.periods import BillingPeriod
 from pipeline.price_changes import edited_prices
 from pipeline.price_check import check_prices
@@ -205,6 +205,13 @@ def test_terms_that_held_in_a_closed_month_are_edited_only_when_somebody_accepts
     seeds = tmp_path / "seeds"
     shutil.copytree(PROJECT_ROOT / "seeds", seeds)
     assert edited_prices(home, seeds) == []
+    # As if the close had been computed with a contract.
+    contract = "acme-2026,acme,Acme 2026,2026-01-01T00:00:00Z,2027-01-01T00:00:00Z,USD,0.05,5000.00,,,,,\n"
+    for folder in (seeds, close_folder(home, AUGUST) / PRICE_BOOK):
+        path = folder / "contracts.csv"
+        path.chmod(0o600)
+        path.write_text(path.read_text() + contract)
+    assert edited_prices(home, seeds) == []
     contracts = (seeds / "contracts.csv").read_text()
     (seeds / "contracts.csv").write_text(contracts.replace("2027-01-01", "2026-12-01"))
     assert edited_prices(home, seeds) == []  # it ends earlier, but not in a closed month
@@ -216,6 +223,22 @@ def test_terms_that_held_in_a_closed_month_are_edited_only_when_somebody_accepts
     assert edited_prices(home, seeds) == []
     (seeds / "contracts.csv").write_text(contracts.replace(",0.05,", ",0.20,"))
     assert len(edited_prices(home, seeds)) == 1  # another edit is another question
+    # A contract of a customer that no close has billed may go, with its prices.
+    (seeds / "contracts.csv").write_text(contracts.replace(contract, ""))
+    assert edited_prices(home, seeds) == []
+
+
+def test_another_default_plan_than_closed_months_had_is_an_edit_of_the_past(home: Home, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds"
+    shutil.copytree(PROJECT_ROOT / "seeds", seeds)
+    plans = (seeds / "plans.csv").read_text()
+    (seeds / "plans.csv").write_text(plans.replace(",true", ",").replace("4,4,5,", "4,4,5,true", 1))
+    assert ["is_default was" in problem.reason for problem in edited_prices(home, seeds)] == [True, True]
+    # A price book that an earlier release kept at a close does not say which plan is the default one.
+    kept = close_folder(home, AUGUST) / PRICE_BOOK / "plans.csv"
+    kept.chmod(0o600)
+    kept.write_text("".join(line.rpartition(",")[0] + "\n" for line in plans.splitlines()))
+    assert edited_prices(home, seeds) == []
 
 
 def test_a_fee_of_nothing_that_held_in_a_closed_month_cannot_be_edited(home: Home, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def tables(result: Result) -> Tables:
                 "subtotal_amount": i.subtotal,
                 "credits_applied_amount": i.credits_applied,
                 "total_amount": i.total,
+                "collection": "send_invoice" if i.is_collected else "none",
             }
             for i in result.invoices
         ],

@@ -111,6 +111,44 @@ def test_before_its_first_record_a_customer_is_on_hobby_from_its_first_event() -
     assert line.quantity - line.billable_quantity == 36000
 
 
+def test_a_trial_owes_nothing_and_takes_nothing_of_the_allowance() -> None:
+    """Pro as a trial to the 15th of February 2024 (29 days), then paid: 150 x 15 / 29 = 77.59 for the 15 days left."""
+    events = [start("2024-02-10 00:00", "2", "0", "100"), stop("2024-02-10 10:00")]
+    events += [start("2024-02-20 00:00", "2", "0", "100"), stop("2024-02-20 10:00")]
+    result = due(events, [on("pro", "2024-02-01", is_trial=True), on("pro", "2024-02-15")])
+    (vcpu,) = lines_of(result, "vcpu")
+    assert columns([vcpu], "quantity", "billable_quantity", "amount") == [(144_000, 72_000, Decimal("1.01"))]
+    # The allowance is for 15 days alone: 20 GB x 15 x 86,400 s, far above the 3,600,000 GB-seconds that are not the trial's.
+    (storage,) = lines_of(result, "storage")
+    assert columns([storage], "quantity", "billable_quantity") == [(7_200_000, 0)]
+    (fee,) = [line for line in fees_of(result) if line.service_period == "2024-02"]
+    assert columns([fee], "quantity", "billable_quantity", "amount") == [(29 * 86_400, 15 * 86_400, Decimal("77.59"))]
+
+
+def test_a_contract_is_due_without_an_event_or_a_record(tmp_path: Path) -> None:
+    terms = {"currency": "USD", "monthly_commitment_amount": "500", "contract_name": "No use"}
+    contract = {"contract_id": "n", "customer_id": "nouse", "starts_at": "2024-02-01T00:00:00Z", **terms}
+    result = due([], seeds=PriceBookVariation({"contracts": [contract]}).write(SEEDS, tmp_path), as_of="2024-03-15")
+    assert columns(result.lines, "service_period", "plan_id", "amount") == [("2024-02", "hobby", 500), ("2024-03", "hobby", 500)]
+    assert [invoice.is_collected for invoice in result.invoices] == [True, True]
+    assert result.grants == []
+
+
+def test_nothing_is_due_before_the_books_open() -> None:
+    events = [start("2024-01-31 23:00", "1"), stop("2024-02-01 01:00"), start("2024-02-02 10:00", "1"), stop("2024-02-02 11:00")]
+    records = [on("pro", "1970-01-01"), on("hobby", "2023-01-01"), on("pro", "2024-02-15")]
+    result = due(events, records, as_of="2024-03-01", books_open_at=at("2024-02-01"))
+    assert columns(lines_of(result, "vcpu"), "service_period", "plan_id", "quantity") == [("2024-02", "hobby", 3600)]
+    assert columns(fees_of(result), "service_period", "amount")[0] == ("2024-02", Decimal("77.59"))
+
+
+def test_an_invoice_is_collected_by_any_line_of_a_plan_that_collects() -> None:
+    """Pro for all of February but its last second; in March hobby alone."""
+    events = [start("2024-03-02 10:00", "1000"), stop("2024-03-02 20:00")]
+    result = due(events, [on("pro", "2024-02-01"), on("hobby", "2024-02-29 23:59:59")], as_of="2024-04-01")
+    assert [(invoice.period, invoice.is_collected) for invoice in result.invoices] == [("2024-02", True), ("2024-03", False)]
+
+
 @pytest.fixture
 def seeds(tmp_path: Path) -> Path:
     """Hobby's vCPU rate doubles on the 10th at 10:30; pro's fee is 300 from the 15th; `customer` has a contract in the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -48,15 +48,16 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
-    events = accept(batch.events).events
-    records = (batch.customers, batch.grants, None, batch.event_voids)
+    events = accept(batch.events, batch.books_open_at).events
+    records = (batch.customers, batch.grants, None, batch.event_voids, batch.books_open_at)
     return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
 
 
 def counted_events(batch: Batch) -> list[Event]:
     """Accepted events that a build as of the batch's instant sees, and that are not taken back."""
     voided = {void.event_id for void in batch.event_voids if void.voided_at <= batch.as_of}
-    return [e for e in accept(batch.events).events if e.event_at <= batch.as_of and e.event_id not in voided]
+    accepted = accept(batch.events, batch.books_open_at).events
+    return [e for e in accepted if e.event_at <= batch.as_of and e.event_id not in voided]
 
 
 def carries_quantities_alone(event: Event) -> bool:
@@ -125,7 +126,7 @@ def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update
 @few
 @given(small_histories(), st.integers())
 def test_the_order_of_arrival_of_accepted_events_changes_nothing(batch: Batch, seed: int) -> None:
-    events = accept(batch.events).events
+    events = accept(batch.events, batch.books_open_at).events
     shuffled = list(events)
     Random(seed).shuffle(shuffled)
     price_book = price_book_of(batch.price_book)
@@ -168,7 +169,7 @@ def test_the_histories_are_rich_in_trouble() -> None:
     seen: Counter[str] = Counter()
     for seed in range(20):
         batch = random_batch(Random(seed), 40)
-        acceptance = accept(batch.events)
+        acceptance = accept(batch.events, batch.books_open_at)
         result = result_of(batch)
         seen["duplicate"] += acceptance.duplicates
         seen.update(reason for _, reason in acceptance.quarantined)
@@ -198,8 +199,19 @@ def test_the_histories_are_rich_in_trouble() -> None:
         seen["tokens"] += sum(line.meter_id == "tokens" for line in result.lines)
         seen["flat fee alone"] += sum(line.meter_id is not None and line.quantity == 0 for line in result.lines)
         seen["used up credit"] += sum(0 < i.credits_applied < i.subtotal for i in result.invoices)
+        seen["trial"] += sum(record.is_trial for record in batch.subscriptions)
+        seen["trial line"] += sum(line.quantity > 0 == line.billable_quantity == line.amount for line in result.lines)
+        seen["collected"] += sum(invoice.is_collected for invoice in result.invoices)
+        seen["not collected"] += sum(not invoice.is_collected for invoice in result.invoices)
+        seen["a contract alone"] += sum(not (h.events or h.subscriptions) for h in batch.histories)
+        seen["another default plan"] += bool(batch.price_book.default_plan or batch.price_book.new_names)
+        seen["books open inside"] += batch.books_open_at > batch.histories[0].as_of - timedelta(days=200)
         seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
-    rare = {name: count for name, count in seen.items() if count < 20}
+    rare = {
+        name: count
+        for name, count in seen.items()
+        if count < (5 if name in ("another default plan", "books open inside") else 20)
+    }
     assert rare == {}
     assert {f"ignored: {reason}" for reason in IgnoredBecause} <= seen.keys()
     assert {reason.value for reason in EndReason} - seen.keys() == {"heartbeat_lost"}
@@ -255,5 +267,6 @@ def read_event(row: dict[str, Any]) -> Event:
     )
 
 
-def read_record(row: dict[str, str]) -> SubscriptionRecord:
-    return SubscriptionRecord(row["customer_id"], row["plan_id"], datetime.fromisoformat(row["effective_at"]))
+def read_record(row: dict[str, Any]) -> SubscriptionRecord:
+    effective_at = datetime.fromisoformat(row["effective_at"])
+    return SubscriptionRecord(row["customer_id"], row["plan_id"], effective_at, row.get("is_trial", False))

@@ -41,12 +41,16 @@ known as (
         cast(amount as decimal(18, 3)) as amount,
         currency,
         priority,
-        granted_at,
+        -- What was given before the books open counts from their opening (section 2).
+        greatest(granted_at, build.books_open_at) as granted_at,
         expires_at,
         scope,
         source
     from {{ ref('stg_credit_grants') }}
-    where granted_at <= (select as_of from {{ ref('stg_build_inputs') }})
+    cross join {{ ref('stg_build_inputs') }} as build
+    where
+        greatest(granted_at, build.books_open_at) <= build.as_of
+        and coalesce(expires_at, {{ end_of_time() }}) > build.books_open_at
 
 ),
 

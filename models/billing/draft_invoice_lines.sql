@@ -88,6 +88,19 @@ issued as (
 
 ),
 
+-- Of which lines some time was a trial.
+trials as (
+
+    select distinct
+        customer_id,
+        period,
+        plan_id,
+        price_id
+    from {{ ref('customer_price_periods') }}
+    where is_trial
+
+),
+
 lines as (
 
     select
@@ -122,13 +135,26 @@ lines as (
                         'cast(issued.quantity * 100 as decimal(38, 0))', '86400'
                     ) ~ ' as decimal(18, 0)) * cast(0.01 as decimal(3, 2))'
                 ) }} || ' days'
+                || case
+                    when trials.price_id is not null
+                        then ', of which ' || {{ plain_number(
+                            'cast(' ~ divide_rounding_half_away(
+                                'cast(issued.billable_quantity * 100 as decimal(38, 0))', '86400'
+                            ) ~ ' as decimal(18, 0)) * cast(0.01 as decimal(3, 2))'
+                        ) }} || ' outside of the trial'
+                    else ''
+                end
             else
                 coalesce(meters.meter_name, issued.meter_id) || ' on '
                 || coalesce(price_names.agreed_name, issued.plan_id) || ', '
                 || {{ plain_number('issued.quantity') }} || ' ' || coalesce(meters.unit, '') || 's'
                 || case
                     when issued.billable_quantity <> issued.quantity
-                        then ', ' || {{ plain_number('issued.billable_quantity') }} || ' above the allowance,'
+                        then ', ' || {{ plain_number('issued.billable_quantity') }}
+                        || case
+                            when trials.price_id is not null then ' outside of the trial and above the allowance,'
+                            else ' above the allowance,'
+                        end
                     else ''
                 end
                 || case rates.charge_model
@@ -145,6 +171,12 @@ lines as (
     left join {{ ref('rates') }} as rates on issued.rate_id = rates.rate_id
     left join {{ ref('contracts') }} as contracts on issued.rate_id = contracts.contract_id
     left join price_names on issued.rate_id = price_names.price_id
+    left join trials
+        on
+            issued.customer_id = trials.customer_id
+            and issued.service_period = trials.period
+            and issued.plan_id = trials.plan_id
+            and issued.rate_id = trials.price_id
 
 ),
 

@@ -10,7 +10,8 @@ contracts as (
         contracts.currency,
         contracts.discount_rate,
         contracts.monthly_commitment_amount,
-        {{ to_utc('contracts.starts_at') }} as starts_at,
+        -- Nothing is due before the books open (section 2).
+        greatest({{ to_utc('contracts.starts_at') }}, build.books_open_at) as starts_at,
         least(
             coalesce({{ to_utc('contracts.ends_at') }}, {{ end_of_time() }}),
             date_trunc('month', build.as_of) + interval 1 month

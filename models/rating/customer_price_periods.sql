@@ -8,6 +8,7 @@ months as (
         customer_id,
         plan_id,
         contract_id,
+        is_trial,
         starts_at,
         ends_at,
         {{ starts_of_each('month', 'starts_at', 'ends_at') }} as month_starts_at
@@ -23,6 +24,7 @@ terms as (
         {{ billing_period('months.month_starts_at') }} as period,
         months.plan_id,
         months.contract_id,
+        months.is_trial,
         greatest(months.starts_at, months.month_starts_at) as starts_at,
         least(months.ends_at, months.month_starts_at + interval 1 month) as ends_at
     from months
@@ -37,6 +39,7 @@ contract_prices as (
         terms.currency,
         terms.period,
         terms.plan_id,
+        terms.is_trial,
         prices.price_kind,
         prices.price_id,
         prices.meter_id,
@@ -71,6 +74,7 @@ plan_prices as (
         terms.currency,
         terms.period,
         terms.plan_id,
+        terms.is_trial,
         prices.price_kind,
         prices.price_id,
         prices.meter_id,
@@ -107,6 +111,7 @@ select
     currency,
     period,
     plan_id,
+    is_trial,
     price_kind,
     price_id,
     meter_id,

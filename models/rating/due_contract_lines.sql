@@ -41,7 +41,7 @@ months as (
         on
             contract_months.customer_id = accounts.customer_id
             and contract_months.currency = accounts.currency
-    -- The plan while the contract was last in force in that month; one who was never on a plan owes nothing yet.
+    -- The plan while the contract was last in force in that month.
     inner join {{ ref('customer_terms') }} as terms
         on
             contract_months.customer_id = terms.customer_id

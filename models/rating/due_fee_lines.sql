@@ -1,5 +1,6 @@
 -- Billing rules, section 5: fees are prorated by the microsecond: fee x time on the plan in the month / length of the month.
 -- One line for each customer, service month, plan and fee version: times of several stays are added, and rounded once.
+-- Time in a trial is shown in the quantity, and owes nothing.
 -- A fee in advance is due at the close of the month before, for whoever is on the plan when its own month begins.
 with
 
@@ -12,7 +13,8 @@ stays as (
         plan_id,
         price_id as fee_id,
         min(starts_at) as first_starts_at,
-        sum(duration_microseconds) as duration_microseconds
+        sum(duration_microseconds) as duration_microseconds,
+        sum(case when is_trial then 0 else duration_microseconds end) as billable_microseconds
     from {{ ref('customer_price_periods') }}
     where price_kind = 'fee'
     group by customer_id, period, currency, plan_id, price_id
@@ -37,6 +39,7 @@ fees as (
         months.plan_id,
         months.fee_id,
         months.duration_microseconds,
+        months.billable_microseconds,
         {{ microseconds_between('months.month_starts_at', "(months.month_starts_at + interval 1 month)") }}
             as month_microseconds,
         plan_fees.monthly_fee_amount,
@@ -72,11 +75,11 @@ select
     cast(null as string) as meter_id,
     fee_id as rate_id,
     {{ to_unit_seconds("duration_microseconds") }} as quantity,
-    {{ to_unit_seconds("duration_microseconds") }} as billable_quantity,
+    {{ to_unit_seconds("billable_microseconds") }} as billable_quantity,
     cast(monthly_fee_amount as decimal(38, 12)) as unit_amount,
     cast(
         {{ divide_rounding_half_away(
-            'cast(monthly_fee_millionths as decimal(38, 0)) * minor_units_per_unit * duration_microseconds',
+            'cast(monthly_fee_millionths as decimal(38, 0)) * minor_units_per_unit * billable_microseconds',
             'cast(month_microseconds as decimal(38, 0)) * 1000000'
         ) }} as decimal(38, 0)
     ) as minor_units,

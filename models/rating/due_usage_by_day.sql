@@ -6,6 +6,7 @@
 -- to the line exactly: whole minor units first, what is left over to the largest remainders (ties: the earlier day).
 with
 
+-- The days on which anything was used. A trial's use is in the quantity, and has no share of the amount.
 used_days as (
 
     select
@@ -17,13 +18,88 @@ used_days as (
         days.meter_id,
         days.rate_id,
         days.quantity,
-        -- Both as whole numbers of the 12th decimal, so that the division below is one of integers.
-        cast(days.quantity * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0)) as day_weight,
-        cast(lines.quantity * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0)) as line_weight,
-        lines.minor_units as line_minor_units,
-        lines.minor_unit_digits
+        days.quantity - days.trial_quantity as billed_quantity
     from {{ ref('usage_by_day') }} as days
     {{ of_changed_months('days') }}
+
+),
+
+-- A flat fee that is due without any use is shown on the first day of its group outside of a trial.
+first_days as (
+
+    select
+        groups.customer_id,
+        groups.period,
+        groups.first_date as usage_date,
+        groups.currency,
+        groups.plan_id,
+        groups.meter_id,
+        groups.rate_id,
+        cast(0 as decimal(38, 12)) as quantity,
+        cast(0 as decimal(38, 12)) as billed_quantity
+    from {{ ref('rating_groups') }} as groups
+    {{ of_changed_months('groups') }}
+    where groups.quantity = groups.trial_quantity and not groups.is_trial
+
+),
+
+days as (
+
+    select
+        customer_id,
+        period,
+        usage_date,
+        currency,
+        plan_id,
+        meter_id,
+        rate_id,
+        sum(quantity) as quantity,
+        sum(billed_quantity) as billed_quantity
+    from (
+        select * from used_days
+        union all
+        select * from first_days
+    ) as all_days
+    group by customer_id, period, usage_date, currency, plan_id, meter_id, rate_id
+
+),
+
+-- Weights are whole numbers of the 12th decimal, so that the division below is one of integers.
+weighted as (
+
+    select
+        days.customer_id,
+        days.period,
+        days.usage_date,
+        days.currency,
+        days.plan_id,
+        days.meter_id,
+        days.rate_id,
+        cast(days.quantity as decimal(38, 12)) as quantity,
+        case
+            when groups.quantity > groups.trial_quantity
+                then cast(days.billed_quantity * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0))
+            when days.usage_date = groups.first_date then cast(1 as decimal(38, 0))
+            else cast(0 as decimal(38, 0))
+        end as day_weight,
+        case
+            when groups.quantity > groups.trial_quantity
+                then cast(
+                    (groups.quantity - groups.trial_quantity) * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0)
+                )
+            else cast(1 as decimal(38, 0))
+        end as line_weight,
+        lines.minor_units as line_minor_units,
+        lines.minor_unit_digits
+    from days
+    inner join {{ ref('rating_groups') }} as groups
+        on
+            days.customer_id = groups.customer_id
+            and days.period = groups.period
+            and days.currency = groups.currency
+            and days.plan_id = groups.plan_id
+            and days.meter_id = groups.meter_id
+            and days.rate_id = groups.rate_id
     inner join {{ ref('due_usage_lines') }} as lines
         on
             days.customer_id = lines.customer_id
@@ -32,44 +108,8 @@ used_days as (
             and days.plan_id = lines.plan_id
             and days.meter_id = lines.meter_id
             and days.rate_id = lines.rate_id
-
-),
-
--- A flat fee that is due without any use is shown on the first day of its group.
-unused_days as (
-
-    select
-        lines.customer_id,
-        lines.service_period as period,
-        groups.first_date as usage_date,
-        lines.currency,
-        lines.plan_id,
-        lines.meter_id,
-        lines.rate_id,
-        lines.quantity,
-        cast(1 as decimal(38, 0)) as day_weight,
-        cast(1 as decimal(38, 0)) as line_weight,
-        lines.minor_units as line_minor_units,
-        lines.minor_unit_digits
-    from {{ ref('due_usage_lines') }} as lines
-    {{ of_changed_months('lines', 'service_period') }}
-    inner join {{ ref('rating_groups') }} as groups
-        on
-            lines.customer_id = groups.customer_id
-            and lines.service_period = groups.period
-            and lines.currency = groups.currency
-            and lines.plan_id = groups.plan_id
-            and lines.meter_id = groups.meter_id
-            and lines.rate_id = groups.rate_id
-    where lines.quantity = 0
-
-),
-
-days as (
-
-    select * from used_days
-    union all
-    select * from unused_days
+    -- A first day without any use is a day of the line where its flat fee is more than nothing.
+    where days.quantity <> 0 or lines.minor_units <> 0
 
 ),
 
@@ -78,7 +118,7 @@ shares as (
     select
         *,
         cast({{ divide_down('line_minor_units * day_weight', 'line_weight') }} as decimal(38, 0)) as whole_minor_units
-    from days
+    from weighted
 
 ),
 

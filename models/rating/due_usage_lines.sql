@@ -28,10 +28,11 @@ lines as (
         groups.quantity,
         groups.billable_quantity,
         groups.unit_amount,
-        {{ to_minor_units('charges.amount', 'currencies.minor_units_per_unit') }} as minor_units,
+        {{ to_minor_units('coalesce(charges.amount, 0)', 'currencies.minor_units_per_unit') }} as minor_units,
         currencies.minor_unit_digits
     from {{ ref('rating_groups') }} as groups
-    inner join charges
+    -- A group that is all trial has no charges.
+    left join charges
         on
             groups.customer_id = charges.customer_id
             and groups.period = charges.period

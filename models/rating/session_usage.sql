@@ -11,7 +11,7 @@ priced as (
         segments.currency,
         segments.meter_id,
         segments.quantity,
-        {{ list_price('segments.quantity', 'rates') }} as list_amount
+        case when segments.is_trial then 0 else {{ list_price('segments.quantity', 'rates') }} end as list_amount
     from {{ ref('priced_segments') }} as segments
     {{ of_changed_timelines('segments') }}
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id

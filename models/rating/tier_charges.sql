@@ -1,5 +1,5 @@
 -- Billing rules, section 5: what each tier of a rating group comes to, exactly, before rounding. A rate of one price is one tier
--- without end. Tiers are (above, up to]: a quantity on an edge belongs to the lower one.
+-- without end. Tiers are (above, up to]: a quantity on an edge belongs to the lower one. Nothing is due for a group that is all trial.
 with
 
 groups as (
@@ -13,6 +13,7 @@ groups as (
             'cast(package_size * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0))'
         ) }} as decimal(38, 12)) as packages
     from {{ ref('rating_groups') }} as groups
+    where not groups.is_trial
 
 ),
 

@@ -11,7 +11,8 @@ select
     segments.plan_id,
     segments.meter_id,
     segments.rate_id,
-    cast(sum(segments.quantity) as decimal(38, 12)) as quantity
+    cast(sum(segments.quantity) as decimal(38, 12)) as quantity,
+    cast(sum(case when segments.is_trial then segments.quantity else 0 end) as decimal(38, 12)) as trial_quantity
 from {{ ref('priced_segments') }} as segments
 {{ of_changed_days('segments') }}
 group by

@@ -57,8 +57,11 @@ drafts as (
     select
         invoices.customer_id,
         invoices.currency,
-        sum(invoices.total_amount) as unbilled_amount
+        sum(invoices.total_amount) as unbilled_amount,
+        -- Whether the invoice of the running month is collected: then what else is used this month is on it.
+        max(case when invoices.period = months.period and invoices.collection <> 'none' then 1 else 0 end) = 1 as is_collected
     from {{ ref('draft_invoices') }} as invoices
+    cross join months
     group by invoices.customer_id, invoices.currency
 
 ),
@@ -83,7 +86,7 @@ balances as (
         months.as_of,
         terms.plan_id,
         terms.contract_id,
-        terms.collection,
+        case when drafts.is_collected then 'send_invoice' else terms.collection end as collection,
         cast(coalesce(spent.usage_amount, 0) as decimal(18, 3)) as usage_amount,
         cast(coalesce(spent.fee_amount, 0) as decimal(18, 3)) as fee_amount,
         cast(coalesce(spent.month_to_date_amount, 0) as decimal(18, 3)) as month_to_date_amount,

@@ -1,6 +1,7 @@
 select
     records.customer_id,
     records.plan_id,
+    coalesce(records.is_trial, false) as is_trial,
     {{ to_utc('records.effective_at') }} as effective_at,
     files.landed_sequence,
     records.file_id,

@@ -1,31 +1,50 @@
 -- Billing rules, section 5: which plan a customer was on, from when (inclusive) until when (exclusive).
 with
 
--- A record landed later, with the same customer and instant, supersedes the earlier one: that is how a mistake is corrected.
-standing_records as (
+-- A record that is effective before the books open counts from their opening (section 2).
+records as (
+
+    select
+        records.customer_id,
+        records.plan_id,
+        records.is_trial,
+        records.effective_at,
+        greatest(records.effective_at, build.books_open_at) as starts_at,
+        records.landed_sequence,
+        records.file_row
+    from {{ ref('plan_records') }} as records
+    cross join {{ ref('stg_build_inputs') }} as build
+    where greatest(records.effective_at, build.books_open_at) <= build.as_of
+
+),
+
+-- A record landed later, with the same customer and instant, supersedes the earlier one: that is how a mistake is corrected. Of several
+-- before the books open, the latest effective one counts.
+ranked_records as (
 
     select
         customer_id,
         plan_id,
-        effective_at,
+        is_trial,
+        starts_at,
         row_number() over (
-            partition by customer_id, effective_at
-            order by landed_sequence desc, file_row desc
+            partition by customer_id, starts_at
+            order by effective_at desc, landed_sequence desc, file_row desc
         ) as recency
-    from {{ ref('plan_records') }}
-    where effective_at <= (select as_of from {{ ref('stg_build_inputs') }})
+    from records
 
 ),
 
--- Before its first record, and with none, a customer is on hobby from its first event.
+-- Before its first record, and with none, a customer is on the default plan.
 before_the_first_record as (
 
     select
-        customer_id,
-        'hobby' as plan_id,
-        first_event_at as starts_at
-    from {{ ref('customer_first_seen') }}
-    where first_event_at < coalesce(first_subscribed_at, {{ end_of_time() }})
+        seen.customer_id,
+        default_plan.plan_id,
+        seen.customer_since as starts_at
+    from {{ ref('customer_first_seen') }} as seen
+    cross join {{ ref('default_plan') }} as default_plan
+    where seen.customer_since < coalesce(seen.first_subscribed_at, {{ end_of_time() }})
 
 ),
 
@@ -34,8 +53,9 @@ changes as (
     select
         customer_id,
         plan_id,
-        effective_at as starts_at
-    from standing_records
+        is_trial,
+        starts_at
+    from ranked_records
     where recency = 1
 
     union all
@@ -43,6 +63,7 @@ changes as (
     select
         customer_id,
         plan_id,
+        false as is_trial,
         starts_at
     from before_the_first_record
 
@@ -59,6 +80,7 @@ horizon as (
 select
     changes.customer_id,
     changes.plan_id,
+    changes.is_trial,
     changes.starts_at,
     coalesce(
         lead(changes.starts_at) over (partition by changes.customer_id order by changes.starts_at),

@@ -6,6 +6,7 @@ plan_periods as (
     select
         customer_id,
         plan_id,
+        is_trial,
         starts_at,
         ends_at
     from {{ ref('customer_plan_periods') }}
@@ -34,6 +35,7 @@ plan_terms as (
     select
         plan_periods.customer_id,
         plan_periods.plan_id,
+        plan_periods.is_trial,
         versions.plan_name,
         versions.collection,
         versions.max_session_seconds,
@@ -93,7 +95,9 @@ select
     pieces.starts_at,
     pieces.ends_at,
     plan_terms.plan_name,
-    plan_terms.collection,
+    -- Billing rules, section 7: a contract collects, whichever plan it is on.
+    case when contracts.contract_id is not null then 'send_invoice' else plan_terms.collection end as collection,
+    plan_terms.is_trial,
     coalesce(contracts.max_session_seconds, plan_terms.max_session_seconds) as max_session_seconds,
     coalesce(contracts.max_concurrent_sandboxes, plan_terms.max_concurrent_sandboxes) as max_concurrent_sandboxes,
     coalesce(contracts.default_vcpu_count, plan_terms.default_vcpu_count) as default_vcpu_count,

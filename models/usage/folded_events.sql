@@ -86,6 +86,7 @@ events as {{ anew }}(
     {% endif %}
     where
         all_events.event_at <= build.as_of
+        and all_events.event_at >= build.books_open_at
         {%- if plan.has_voids %}
         and voids.event_id is null
         {%- endif %}

@@ -7,7 +7,8 @@ from_stripe as (
     select
         links.customer_id,
         -- A subscription that is over leaves its customer where one without any is.
-        case when changes.stripe_status in ('active', 'trialing', 'past_due') then prices.plan_id else 'hobby' end as plan_id,
+        case when changes.stripe_status in ('active', 'trialing', 'past_due') then prices.plan_id else default_plan.plan_id end as plan_id,
+        changes.stripe_status = 'trialing' as is_trial,
         changes.changed_at as effective_at,
         changes.source_id,
         row_number() over (
@@ -17,6 +18,7 @@ from_stripe as (
     from {{ ref('stg_stripe_subscriptions') }} as changes
     inner join {{ ref('stripe_prices') }} as prices on changes.stripe_price_id = prices.stripe_price_id
     inner join {{ ref('stripe_customer_links') }} as links on changes.stripe_customer_id = links.stripe_customer_id
+    cross join {{ ref('default_plan') }} as default_plan
     where changes.stripe_status not in ('incomplete')
 
 )
@@ -24,6 +26,7 @@ from_stripe as (
 select
     customer_id,
     plan_id,
+    is_trial,
     effective_at,
     landed_sequence,
     cast(file_row as bigint) as file_row,
@@ -35,6 +38,7 @@ union all
 select
     customer_id,
     plan_id,
+    is_trial,
     effective_at,
     0 as landed_sequence,
     record_number as file_row,

@@ -68,7 +68,8 @@ with_terms as (
         end as limit_at,
         {{ plus_seconds('with_next.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
     from with_next
-    inner join {{ ref('customer_terms') }} as terms
+    -- Every customer has terms at any instant from its first event on: the check `every_customer_has_terms` fails where one has none.
+    left join {{ ref('customer_terms') }} as terms
         on
             with_next.customer_id = terms.customer_id
             and with_next.started_at >= terms.starts_at

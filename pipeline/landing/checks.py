@@ -29,7 +29,7 @@ _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _UNREADABLE = "The row is not whole or not of its format. Correct it and land it in a new file."
 _READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
-_REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "choice", "bad_number")
+_REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
 
@@ -136,6 +136,8 @@ def _typed(field: Field) -> str:
                 value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"
             case Type.JSON:
                 value = f"case when json_valid({text}) then cast(json({text}) as varchar) else {text} end"
+            case Type.BOOLEAN:
+                value = f"case lower({text}) when 'true' then true when 'false' then false end"
             case Type.TEXT:
                 value = text
     if field.default is None:
@@ -161,9 +163,26 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[st
             condition = f"{value} > timestamptz {quoted((landed_at + _CLOCK_TOLERANCE).isoformat())}"
             help = "|| 'more than 24 hours after it landed. Check the clock of the collector.'"
             return [(reason, condition, told + help)]
+        case "before_books_open" if field.not_before is not None:
+            condition = f"{value} < timestamptz {quoted(field.not_before.isoformat())}"
+            help = (
+                f"before the books open with {field.not_before:%Y-%m} (the setting BILLHOUSE_FIRST_BILLING_MONTH)."
+                " Check the clock of the collector; or set an earlier month, and land the row again."
+            )
+            return [(reason, condition, f"{told} || {quoted(help)}")]
         case "choice" if field.choices:
             known = ", ".join(dict.fromkeys(spelling for spelling, _ in field.choices))
-            return [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
+            faults = [(field.choice_reason, unread, f"{told} || {quoted(_choice_help(field, known))}")]
+            for choice, available_from in field.available_from:
+                help = (
+                    f"the price book has this plan from {available_from:%Y-%m-%dT%H:%M:%SZ} on. Correct effective_at,"
+                    " or add an earlier row of the plan to seeds/plans.csv, and land the row again."
+                )
+                condition = f"{value} = {quoted(choice)} and effective_at < timestamptz {quoted(available_from.isoformat())}"
+                faults.append((field.choice_reason, condition, f"{told} || {quoted(help)}"))
+            return faults
+        case "choice" if field.type is Type.BOOLEAN:
+            return [(field.choice_reason, unread, f"{told} || 'write true or false.'")]
         case "bad_number" if field.type in _READINGS:
             unit = "percent of all its vCPUs together" if field.type is Type.PERCENT else "bytes, a whole number,"
             help = quoted(f"write {unit} from 0 to {_READINGS[field.type]:,}.")

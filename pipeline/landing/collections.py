@@ -33,7 +33,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             **_WHERE_FROM,
         }
     ),
-    "subscriptions": pa.schema({"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": _INSTANT, **_WHERE_FROM}),
+    "subscriptions": pa.schema(
+        {"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": _INSTANT, "is_trial": pa.bool_(), **_WHERE_FROM}
+    ),
     "customers": pa.schema(
         {
             "customer_id": pa.string(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from pipeline.kinds import Kind
-from pipeline.price_book import known_ids, minor_unit_digits
+from pipeline.price_book import first_versions, known_ids, minor_unit_digits
+from pipeline.settings import Settings
 
 RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
@@ -34,6 +36,7 @@ class Type(StrEnum):
     """A reading from 0 to 100, rounded to 6 decimals: an instrument may say more than it knows."""
     BYTES = "bytes"
     JSON = "json"
+    BOOLEAN = "boolean"
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,13 @@ class Field:
     default: str | None = None
     must_be_past: bool = False
     """More than 24 hours after landing, it cannot be true."""
+    not_before: datetime | None = None
+    """The books open at this instant: what is dated before it is not billed."""
     must_be_positive: bool = False
     minor_unit_digits: tuple[tuple[str, int], ...] = ()
     """Digits by currency, for an amount that must be of whole minor units; the row's `currency` says which."""
+    available_from: tuple[tuple[str, datetime], ...] = ()
+    """For a plan: the instant of its first version in the price book, where a record can be effective before it."""
     came_later: bool = False
     """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
 
@@ -140,7 +147,8 @@ def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
 
 
 def specification(kind: Kind, seeds: Path) -> Specification:
-    """The specification of a kind; which plans and currencies there are is read from the price book."""
+    """The specification of a kind; the plans and currencies are those of the price book, the first month is the settings'."""
+    opening = Settings.load().books_open_at
     currency = Field(
         "currency",
         choices=_one_of(known_ids("currencies.csv", "currency", seeds)),
@@ -154,7 +162,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("event_id"),
                 Field("sandbox_id", is_required=True),
                 Field("user_id", is_required=True),
-                Field("timestamp", Type.INSTANT, is_required=True, column="event_at", must_be_past=True),
+                Field("timestamp", Type.INSTANT, is_required=True, column="event_at", must_be_past=True, not_before=opening),
                 Field("event_type", is_required=True, choices=tuple(types), choice_reason="bad_event_type"),
                 _resource("vcpu_count"),
                 _resource("memory_gb"),
@@ -169,10 +177,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             )
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
+            # A record from before the books open counts from their opening: what the price book has by then is early enough.
+            available_from = tuple(
+                (plan_id, instant) for plan_id, instant in sorted(first_versions(seeds).items()) if instant > opening
+            )
             fields = (
                 Field("customer_id", is_required=True),
-                Field("plan_id", is_required=True, choices=plans, choice_reason="unknown_plan"),
+                Field("plan_id", is_required=True, choices=plans, choice_reason="unknown_plan", available_from=available_from),
                 Field("effective_at", Type.INSTANT, is_required=True),
+                Field("is_trial", Type.BOOLEAN),
             )
             return Specification(kind, "subscriptions", fields, ("customer_id", "effective_at"), True, "effective_at")
         case Kind.CUSTOMERS:
@@ -224,7 +237,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
         case Kind.METRICS:
             fields = (
                 Field("sandbox_id", is_required=True, paths=("sandboxID",)),
-                Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True),
+                Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True, not_before=opening),
                 Field("cpu_used_pct", Type.PERCENT, is_required=True, paths=("cpuUsedPct",)),
                 Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),
             )

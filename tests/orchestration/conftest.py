@@ -21,7 +21,10 @@ def definitions(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) 
     home = copy_home(parsed_project, tmp_path_factory.mktemp("graph") / "home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(home.path))
-        from orchestration.definitions import definitions
+        # The days of the graph begin with the first month: from 1970 on they would be 20,000.
+        with pytest.MonkeyPatch.context() as opening:
+            opening.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
+            from orchestration.definitions import definitions
 
         yield definitions
 

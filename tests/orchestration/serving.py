@@ -36,7 +36,10 @@ def served(home: Home) -> Iterator[str]:
     command = [sys.executable, "-c", _BY_HAND, "--home", str(home.path), "ui", "--port", str(port)]
     log = home.path.parent / "ui.log"
     with log.open("wb") as output:
-        serving = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=output, stderr=output, start_new_session=True)
+        environment = os.environ | {"BILLHOUSE_FIRST_BILLING_MONTH": "2026-01"}
+        serving = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_it_answers(serving, f"{address}/server_info", log)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from .records import Event
 
 CONFLICTING_DUPLICATE = "conflicting_duplicate"
 USER_MISMATCH = "user_mismatch"
+BEFORE_BOOKS_OPEN = "before_books_open"
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -23,10 +26,10 @@ class Acceptance:
     """With the reason."""
 
 
-def accept(received: Iterable[Event]) -> Acceptance:
+def accept(received: Iterable[Event], books_open_at: datetime = LONG_AGO) -> Acceptance:
     """Take well-formed rows in the order they arrived: the first of an event_id and of a sandbox's user stands.
 
-    A row that was quarantined stands for nothing: neither its event_id nor its user is taken.
+    A row that was quarantined counts for nothing: neither its event_id nor its user is taken.
     """
     acceptance = Acceptance()
     event_by_id: dict[str, Event] = {}
@@ -35,7 +38,9 @@ def accept(received: Iterable[Event]) -> Acceptance:
         event_id = row.event_id or derived_event_id(row)
         event = replace(row, event_id=event_id)
         earlier = event_by_id.get(event_id)
-        if earlier == event:
+        if row.event_at < books_open_at:
+            acceptance.quarantined.append((event, BEFORE_BOOKS_OPEN))
+        elif earlier == event:
             acceptance.duplicates += 1
         elif earlier is not None:
             acceptance.quarantined.append((event, CONFLICTING_DUPLICATE))

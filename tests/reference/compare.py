@@ -146,11 +146,12 @@ def compare_invoices(result: Result, rows: Iterable[Row]) -> list[str]:
                 "subtotal_amount": invoice.subtotal,
                 "credits_applied_amount": invoice.credits_applied,
                 "total_amount": invoice.total,
+                "collection": "send_invoice" if invoice.is_collected else "none",
             },
         )
         for invoice in result.invoices
     ]
-    columns = _columns("subtotal_amount", "credits_applied_amount", "carried_forward_amount", "total_amount")
+    columns = _columns("subtotal_amount", "credits_applied_amount", "carried_forward_amount", "total_amount", "collection")
     return _differences("invoice", expected, rows, lambda row: (row["customer_id"], row["period"], row["currency"]), columns)
 
 

@@ -32,14 +32,12 @@ def _of_month(customer: Customer, contracts: Sequence[Contract], month: datetime
     month_end = next_month(month)
     in_force: list[tuple[datetime, datetime, Contract]] = []
     for contract in contracts:
-        start, end = max(contract.starts_at, month), min(contract.ends_at or month_end, month_end)
+        start, end = max(contract.starts_at, month, customer.books_open_at), min(contract.ends_at or month_end, month_end)
         if start < end:
             in_force.append((start, end, contract))
     if not in_force:
         return []
     _, last_end, last = max(in_force, key=lambda piece: piece[0])
-    if last_end <= customer.since:
-        return []  # Before it was a customer, it was on no plan.
     digits = customer.price_book.minor_unit_digits[customer.currency]
     period = period_name(month)
     base = sum((line.amount for line in due if line.service_period == period), Decimal(0))

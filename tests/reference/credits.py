@@ -16,14 +16,14 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 def signup_grant(customer: Customer) -> CreditGrant | None:
     """Once, ever, at its first event or first subscription record; None where the plan has none to give."""
     amount = customer.signup_credit()
-    if not amount:
+    if not amount or customer.first_seen_at is None:
         return None
     return CreditGrant(
         grant_id=f"signup-{customer.customer_id}",
         customer_id=customer.customer_id,
         amount=amount,
         currency=customer.currency,
-        granted_at=customer.since,
+        granted_at=customer.first_seen_at,
     )
 
 

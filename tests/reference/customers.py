@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from .exact import month_of, next_month
 from .price_book import Fee, PriceBook, Rate
 from .records import Event, SubscriptionRecord
 
-FIRST_PLAN = "hobby"
 DEFAULT_CURRENCY = "USD"
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where nothing is said of when the books open."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Stretch:
     rates: dict[str, Rate | None]
     """By meter."""
     fee: Fee | None
+    is_trial: bool = False
+    """Nothing is owed for it."""
+    collects: bool = True
+    """Whether its plan collects, or a contract is in force."""
 
     @property
     def duration(self) -> timedelta:
@@ -32,7 +37,7 @@ class Stretch:
 
 
 class Customer:
-    """One customer's plan and prices at any instant from its first event or record to the end of as_of's month."""
+    """One customer's plan and prices at any instant from its first event, record or contract to the end of as_of's month."""
 
     def __init__(
         self,
@@ -42,27 +47,40 @@ class Customer:
         price_book: PriceBook,
         as_of: datetime,
         currency: str = DEFAULT_CURRENCY,
+        books_open_at: datetime = LONG_AGO,
     ) -> None:
-        """Events and records after `as_of` must have been left out; records come in the order they landed."""
+        """Events before the books open and after `as_of`, and records after `as_of`, must have been left out; records come in
+        the order they landed.
+        """
         self.customer_id = customer_id
         self.currency = currency
         self.price_book = price_book
         self.as_of = as_of
-        # A later landed record for the same instant supersedes the earlier one.
-        plan_from = {record.effective_at: record.plan_id for record in records}
+        self.books_open_at = books_open_at
+        # A later landed record for the same instant supersedes the earlier one. What is effective before the books open counts
+        # from their opening; of several, the latest effective one.
+        plan_from: dict[datetime, tuple[str, bool]] = {}
+        for record in sorted(records, key=lambda record: record.effective_at):
+            plan_from[max(record.effective_at, books_open_at)] = (record.plan_id, record.is_trial)
         self._plan_from = sorted(plan_from.items())
-        self.since = min([event.event_at for event in events] + list(plan_from))
-        """Its first event or its first record, whichever is earlier."""
+        self.first_seen_at = min([event.event_at for event in events] + list(plan_from), default=None)
+        """Its first event or its first record, whichever is earlier; None where a contract is all there is of it."""
+        beginnings = [] if self.first_seen_at is None else [self.first_seen_at]
+        self.since = min(beginnings + contract_starts(price_book, customer_id, books_open_at, as_of))
+        """From when on it is a customer: a contract holds from its own start."""
         self.until = next_month(month_of(as_of))
         """Time on a plan counts to the end of the month that is still running."""
 
     def plan_at(self, instant: datetime) -> str:
-        """The plan in force: before the first record, and with none, it is hobby."""
-        plan_id = FIRST_PLAN
-        for effective_at, recorded_plan_id in self._plan_from:
+        """The plan in force: before the first record, and with none, it is the price book's default plan."""
+        return self._plan_and_trial_at(instant)[0]
+
+    def _plan_and_trial_at(self, instant: datetime) -> tuple[str, bool]:
+        in_force = (self.price_book.default_plan, False)
+        for effective_at, recorded in self._plan_from:
             if effective_at <= instant:
-                plan_id = recorded_plan_id
-        return plan_id
+                in_force = recorded
+        return in_force
 
     def maximum_session(self, started_at: datetime) -> timedelta | None:
         return self.price_book.maximum_session(self.customer_id, self.plan_at(started_at), started_at)
@@ -71,8 +89,11 @@ class Customer:
         return self.price_book.default_resource(self.customer_id, self.plan_at(instant), column, instant)
 
     def signup_credit(self) -> Decimal | None:
-        """The amount of the plan (or contract) in force at its very beginning."""
-        return self.price_book.signup_credit(self.customer_id, self.plan_at(self.since), self.currency, self.since)
+        """The amount of the plan (or contract) in force at its first event or record; a contract alone gives none."""
+        if self.first_seen_at is None:
+            return None
+        plan_id = self.plan_at(self.first_seen_at)
+        return self.price_book.signup_credit(self.customer_id, plan_id, self.currency, self.first_seen_at)
 
     def stretches(self, until: datetime | None = None) -> list[Stretch]:
         """All its time, cut where the month, the plan, a rate or a fee may change; to the end of as_of's month, or longer."""
@@ -86,7 +107,7 @@ class Customer:
         return [self._stretch(start, end) for start, end in zip(starts, [*starts[1:], until], strict=True)]
 
     def _stretch(self, start: datetime, end: datetime) -> Stretch:
-        plan_id = self.plan_at(start)
+        plan_id, is_trial = self._plan_and_trial_at(start)
         return Stretch(
             start,
             end,
@@ -96,4 +117,16 @@ class Customer:
                 for meter in self.price_book.meters
             },
             self.price_book.fee(self.customer_id, plan_id, self.currency, start),
+            is_trial,
+            self.price_book.collects(self.customer_id, plan_id, start),
         )
+
+
+def contract_starts(price_book: PriceBook, customer_id: str, books_open_at: datetime, as_of: datetime) -> list[datetime]:
+    """From when on each of a customer's contracts that as_of sees holds; not before the books open."""
+    starts = [
+        max(contract.starts_at, books_open_at)
+        for contract in price_book.contracts.get(customer_id, ())
+        if contract.ends_at is None or contract.ends_at > books_open_at
+    ]
+    return [start for start in starts if start <= as_of]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from .collection import is_collected
 from .contract_lines import contract_lines
 from .credits import signup_grant
-from .customers import DEFAULT_CURRENCY, Customer
+from .customers import DEFAULT_CURRENCY, LONG_AGO, Customer, contract_starts
 from .exact import next_month
 from .invoices import draft_invoices, lines_to_issue
 from .price_book import PriceBook
@@ -38,11 +40,13 @@ def compute(
     grants: Sequence[CreditGrant] = (),
     ledger: Ledger | None = None,
     event_voids: Iterable[EventVoid] = (),
+    books_open_at: datetime = LONG_AGO,
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
     `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` come in the order they landed.
-    What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before.
+    What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before. Nothing is
+    due before `books_open_at`, the first instant of a month.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
@@ -51,7 +55,7 @@ def compute(
     voided = {void.event_id for void in event_voids if void.voided_at <= as_of}
     events_of: dict[str, list[Event]] = defaultdict(list)
     for event in events:
-        if event.event_at > as_of:
+        if not books_open_at <= event.event_at <= as_of:
             continue
         if event.event_id in voided:
             result.ignored.append(IgnoredEvent(event, IgnoredBecause.VOIDED))
@@ -59,16 +63,22 @@ def compute(
             events_of[event.user_id].append(event)
     records_of: dict[str, list[SubscriptionRecord]] = defaultdict(list)
     for record in subscriptions:
-        if record.effective_at <= as_of:
+        if max(record.effective_at, books_open_at) <= as_of:
             records_of[record.customer_id].append(record)
 
     currency_of = {record.customer_id: record.currency for record in customers}
     ledger = ledger or Ledger()
-    for customer_id in sorted(events_of.keys() | records_of.keys()):
+    with_contract = {id for id in price_book.contracts if contract_starts(price_book, id, books_open_at, as_of)}
+    given = [
+        replace(grant, granted_at=max(grant.granted_at, books_open_at))
+        for grant in grants
+        if grant.expires_at is None or grant.expires_at > books_open_at
+    ]
+    for customer_id in sorted(events_of.keys() | records_of.keys() | with_contract):
         own_events, own_records = events_of[customer_id], records_of[customer_id]
         currency = currency_of.get(customer_id) or DEFAULT_CURRENCY
-        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currency)
-        own_grants = [grant for grant in grants if grant.customer_id == customer_id and grant.granted_at <= as_of]
+        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currency, books_open_at)
+        own_grants = [grant for grant in given if grant.customer_id == customer_id and grant.granted_at <= as_of]
         _add(result, customer, own_events, timeout, own_grants, ledger)
     return result
 
@@ -114,7 +124,10 @@ def _add(
             _of(ledger, customer.customer_id, currency),
         )
         result.lines += lines
-        result.invoices += invoices
+        result.invoices += [
+            replace(invoice, is_collected=is_collected(customer, [line for line in lines if line.period == invoice.period]))
+            for invoice in invoices
+        ]
         result.credit_applications += applications
 
 

@@ -49,10 +49,8 @@ def event_row(event: Event, random: Random) -> str:
 def subscription_row(record: SubscriptionRecord) -> str:
     """One line of JSON."""
     effective_at = record.effective_at.isoformat().replace("+00:00", "Z")
-    return json.dumps(
-        {"customer_id": record.customer_id, "plan_id": record.plan_id, "effective_at": effective_at},
-        separators=(",", ":"),
-    )
+    row = {"customer_id": record.customer_id, "plan_id": record.plan_id, "effective_at": effective_at}
+    return json.dumps(row | ({"is_trial": True} if record.is_trial else {}), separators=(",", ":"))
 
 
 def customer_row(record: CustomerRecord) -> str:

@@ -35,6 +35,8 @@ class Terms:
     maximum_session: timedelta | None
     default_sandbox: dict[str, Decimal | None]
     """By resource column."""
+    collects: bool = True
+    """Of a plan: whether it collects what it bills."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,12 @@ class PriceBook:
     rates: Versions[Rate]
     fees: Versions[Fee]
     signup_credits: Versions[Decimal]
+    default_plan: str
+    """The plan of a customer before its first plan record."""
     version_instants: frozenset[datetime]
     """Every instant at which something that belongs to a plan or a contract gets a new version."""
+    contract_price_ids: frozenset[str]
+    """The ids of the contracts, and of their rates and fees."""
 
     @classmethod
     def read(cls, folder: Path) -> PriceBook:
@@ -136,6 +142,7 @@ class PriceBook:
             tiers[row["rate_id"]].append(
                 Tier(Fraction(row["above_quantity"]), up_to, Fraction(row["unit_amount"]), Fraction(row["flat_amount"]))
             )
+        (default_plan,) = {row["plan_id"] for row in _rows(folder, "plans") if row.get("is_default")}
         plans: Versions[Terms] = Versions()
         for row in _rows(folder, "plans"):
             plans.add((row["plan_id"],), _instant(row["valid_from"]), _terms(row, columns))
@@ -164,7 +171,13 @@ class PriceBook:
             rates=rates,
             fees=fees,
             signup_credits=credits,
+            default_plan=default_plan,
             version_instants=frozenset(rates.instants() | fees.instants() | plans.instants()),
+            contract_price_ids=frozenset(
+                [row["contract_id"] for row in _rows(folder, "contracts")]
+                + [row["rate_id"] for row in _rows(folder, "rates") if row["contract_id"]]
+                + [row["fee_id"] for row in _rows(folder, "plan_fees") if row["contract_id"]]
+            ),
         )
 
     def contract(self, customer_id: str, instant: datetime) -> Contract | None:
@@ -191,6 +204,15 @@ class PriceBook:
         if plan is None or (value := plan.default_sandbox[column]) is None:
             raise LookupError(f"The price book has no default {column} for plan {plan_id} at {instant}.")
         return value
+
+    def collects(self, customer_id: str, plan_id: str, instant: datetime) -> bool:
+        """Whether what is billed then is collected: by a contract always, else as the plan says."""
+        plan = self.plans.at((plan_id,), instant)
+        return self.contract(customer_id, instant) is not None or (plan is not None and plan.collects)
+
+    def is_of_contract(self, price_id: str) -> bool:
+        """Whether a rate or a fee belongs to a contract, or the id is a contract's own."""
+        return price_id in self.contract_price_ids
 
     def rate(self, customer_id: str, plan_id: str, meter_id: str, currency: str, instant: datetime) -> Rate | None:
         return self._contract_then_plan(self.rates, customer_id, plan_id, instant, meter_id, currency)
@@ -244,6 +266,7 @@ def _terms(row: dict[str, str], columns: list[str]) -> Terms:
     return Terms(
         maximum_session=timedelta(seconds=int(maximum)) if maximum else None,
         default_sandbox={column: Decimal(text) if text else None for column, text in defaults.items()},
+        collects=row.get("collection") != "none",
     )
 
 

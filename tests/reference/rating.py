@@ -15,8 +15,8 @@ from .usage import Group, GroupKey
 
 
 def billable(group: Group) -> Fraction:
-    """What is left of a quantity after the allowance: a level, free for all the time that it was given."""
-    return max(Fraction(0), group.quantity - group.rate.allowance_level * group.allowance_seconds)
+    """What is left of a quantity after the allowance: a level, free for all the time that it was given. A trial's use is free."""
+    return max(Fraction(0), group.billed_quantity - group.rate.allowance_level * group.allowance_seconds)
 
 
 def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list[Line], list[DailyUsage]]:
@@ -26,7 +26,7 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
     daily: list[DailyUsage] = []
     for key, group in groups.items():
         billable_quantity = billable(group)
-        units = minor_units(charge(group.rate, billable_quantity), digits)
+        units = 0 if group.is_trial else minor_units(charge(group.rate, billable_quantity), digits)
         if not group.quantity and not units:
             continue
         period = period_name(key.month)
@@ -45,8 +45,8 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
                 currency=customer.currency,
             )
         )
-        quantity_by_day = group.quantity_by_day or {group.first_day: Fraction(0)}
-        shares = share_out(units, group.quantity_by_day or {group.first_day: Fraction(1)})
+        shares = share_out(units, group.billed_by_day or {group.first_day: Fraction(1)})
+        days = {day: Fraction(0) for day, share in shares.items() if share} | group.quantity_by_day
         daily += [
             DailyUsage(
                 customer_id=customer.customer_id,
@@ -56,15 +56,15 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
                 meter_id=key.meter_id,
                 rate_id=key.rate_id,
                 quantity=to_decimal(quantity),
-                amount=from_minor_units(shares[day], digits),
+                amount=from_minor_units(shares.get(day, 0), digits),
             )
-            for day, quantity in sorted(quantity_by_day.items())
+            for day, quantity in sorted(days.items())
         ]
     return lines, daily
 
 
 def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
-    """One line a service month, plan and fee version: the fee x time on it / the month's length.
+    """One line a service month, plan and fee version: the fee x time on it outside of a trial / the month's length.
 
     The times of several stays are added before the one rounding. A fee of zero makes no line. A fee in advance is due at
     the close of the month before, for whoever is on the plan when its own month begins. `stretches` reach to the end of
@@ -72,11 +72,13 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
     """
     digits = customer.price_book.minor_unit_digits[customer.currency]
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
+    billed_time: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
     from_the_first: set[tuple[datetime, str, Fee]] = set()
     for stretch in stretches:
         if stretch.fee is not None and stretch.fee.monthly_amount:
             key = (month_of(stretch.start), stretch.plan_id, stretch.fee)
             time_on[key] += stretch.duration
+            billed_time[key] += timedelta(0) if stretch.is_trial else stretch.duration
             if stretch.start == key[0]:
                 from_the_first.add(key)
     lines: list[Line] = []
@@ -85,7 +87,8 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
         due_in = month_of(month - MICROSECOND) if is_due_before else month
         if due_in >= customer.until:
             continue
-        share_of_month = seconds(duration) / seconds(next_month(month) - month)
+        billed = seconds(billed_time[month, plan_id, fee])
+        share_of_month = billed / seconds(next_month(month) - month)
         lines.append(
             Line(
                 customer_id=customer.customer_id,
@@ -96,7 +99,7 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
                 meter_id=None,
                 rate_id=fee.fee_id,
                 quantity=to_decimal(seconds(duration)),
-                billable_quantity=to_decimal(seconds(duration)),
+                billable_quantity=to_decimal(billed),
                 amount=from_minor_units(minor_units(fee.monthly_amount * share_of_month, digits), digits),
                 currency=customer.currency,
             )

@@ -67,6 +67,8 @@ class SubscriptionRecord:
     customer_id: str
     plan_id: str
     effective_at: datetime
+    is_trial: bool = False
+    """Time that owes nothing."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ class Invoice:
     currency: str = "USD"
     carried_forward: Decimal = Decimal(0)
     """What of a negative subtotal no credit could take up: a line of the next invoice."""
+    is_collected: bool = True
+    """Whether any of its lines collects. Billing rules, section 7."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .variations import PriceBookVariation
-
 if TYPE_CHECKING:
     from tests.strategies import Batch, History
 
@@ -42,7 +40,7 @@ def only(batch: Batch, customer_id: str) -> Batch:
     rows = {
         table: [row for row in of_table if _owner(row) not in others] for table, of_table in batch.price_book.extra_rows.items()
     }
-    return replace(batch, histories=histories, price_book=PriceBookVariation(rows))
+    return replace(batch, histories=histories, price_book=replace(batch.price_book, extra_rows=rows))
 
 
 def _owner(row: dict[str, str]) -> str:
@@ -84,7 +82,7 @@ def _together(batch: Batch, attempts: list[History]) -> Batch:
         renamed.append(_renamed(attempt, new))
         for table, of_table in batch.price_book.extra_rows.items():
             rows[table] += [{column: text.replace(old, new) for column, text in row.items()} for row in of_table if _owner(row)]
-    return replace(batch, histories=tuple(renamed), price_book=PriceBookVariation(rows))
+    return replace(batch, histories=tuple(renamed), price_book=replace(batch.price_book, extra_rows=rows))
 
 
 def _renamed(history: History, new: str) -> History:

@@ -29,13 +29,23 @@ class Group:
 
     rate: Rate
     first_day: date
-    """The first day of its time: a flat fee that is due without any use is shown there."""
+    """The first day of its time outside of a trial: a flat fee that is due without any use is shown there."""
     allowance_seconds: Fraction = Fraction(0)
     quantity_by_day: dict[date, Fraction] = field(default_factory=dict)
+    """All that was used."""
+    billed_by_day: dict[date, Fraction] = field(default_factory=dict)
+    """Of that, what was used outside of a trial."""
+    is_trial: bool = True
+    """Whether all of its time is a trial, for which nothing is owed."""
 
     @property
     def quantity(self) -> Fraction:
         return sum(self.quantity_by_day.values(), Fraction(0))
+
+    @property
+    def billed_quantity(self) -> Fraction:
+        """What was used outside of a trial."""
+        return sum(self.billed_by_day.values(), Fraction(0))
 
 
 def measure(
@@ -47,7 +57,10 @@ def measure(
         for meter_id, rate in stretch.rates.items():
             if rate is not None:
                 group = groups.setdefault(_key(stretch, meter_id), Group(rate, stretch.start.date()))
-                group.allowance_seconds += seconds(stretch.duration)
+                if not stretch.is_trial:
+                    if group.is_trial:
+                        group.is_trial, group.first_day = False, stretch.start.date()
+                    group.allowance_seconds += seconds(stretch.duration)
     for run in runs:
         for start, end, resources in run.pieces():
             for stretch in stretches:
@@ -66,8 +79,9 @@ def measure(
 
 def _add(groups: dict[GroupKey, Group], stretch: Stretch, meter: Meter, day: date, quantity: Fraction) -> None:
     if quantity:
-        by_day = groups[_key(stretch, meter.meter_id)].quantity_by_day
-        by_day[day] = by_day.get(day, Fraction(0)) + quantity
+        group = groups[_key(stretch, meter.meter_id)]
+        for by_day in (group.quantity_by_day,) if stretch.is_trial else (group.quantity_by_day, group.billed_by_day):
+            by_day[day] = by_day.get(day, Fraction(0)) + quantity
 
 
 def _key(stretch: Stretch, meter_id: str) -> GroupKey:

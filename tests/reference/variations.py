@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,15 +44,21 @@ DEFAULT_RESOURCES = ("0", "0.5", "1", "2", "4", "8.123456")
 
 @dataclass(frozen=True)
 class PriceBookVariation:
-    """Rows to add to the seeds, by table."""
+    """Rows to add to the seeds, by table; and which plan is the default one, under which name."""
 
     extra_rows: dict[str, list[Row]] = field(default_factory=dict)
+    default_plan: str = ""
+    """The plan to make the default one; '' leaves it."""
+    new_names: Mapping[str, str] = field(default_factory=dict)
+    """Plans to call otherwise, in every file of the price book."""
 
     def write(self, seeds: Path, folder: Path) -> Path:
-        """Copy the seeds folder and add the rows to its CSV files. Returns the new folder."""
+        """Copy the seeds folder, add the rows to its CSV files, and rename plans. Returns the new folder."""
         if seeds != folder:
             shutil.copytree(seeds, folder, dirs_exist_ok=True)
-        for table, rows in self.extra_rows.items():
+        with_plans = ("plans", "plan_fees", "rates", "signup_credits") if self.default_plan or self.new_names else ()
+        for table in dict.fromkeys([*self.extra_rows, *with_plans]):
+            rows = self.extra_rows.get(table, [])
             path = folder / f"{table}.csv"
             with path.open(newline="", encoding="utf-8") as lines:
                 reader = csv.DictReader(lines)
@@ -61,8 +67,13 @@ class PriceBookVariation:
             with path.open("w", newline="", encoding="utf-8") as lines:
                 writer = csv.DictWriter(lines, columns, lineterminator="\n")
                 writer.writeheader()
-                writer.writerows([*before, *rows])
+                writer.writerows(self._with_names(table, row) for row in [*before, *rows])
         return folder
+
+    def _with_names(self, table: str, row: Row) -> Row:
+        if table == "plans" and self.default_plan:
+            row = row | {"is_default": "true" if row["plan_id"] == self.default_plan else ""}
+        return row | {"plan_id": self.new_names.get(row["plan_id"], row["plan_id"])} if "plan_id" in row else row
 
     def instants(self) -> set[datetime]:
         """Every instant at which one of the rows begins or ends to hold."""
@@ -81,8 +92,12 @@ def random_price_book(
     customer_ids: Sequence[str] = (),
     *,
     contract_share: float = 0.1,
+    currency_of: Mapping[str, str] | None = None,
+    books_open_at: datetime = ALWAYS,
 ) -> PriceBookVariation:
-    """More versions of rates, fees, plans and sign-up credits, from instants that `instant` draws; and contracts."""
+    """More versions of rates, fees, plans and sign-up credits, from instants that `instant` draws; and contracts, each in its
+    customer's currency and none that ends before the books open.
+    """
     tables = ("rates", "rate_tiers", "plan_fees", "plans", "signup_credits", "contracts")
     rows: dict[str, list[Row]] = {table: [] for table in tables}
     for plan_id in PLANS:
@@ -100,8 +115,11 @@ def random_price_book(
             rows["plans"].append(_plan(random, plan_id, valid_from))
     for customer_id in customer_ids:
         if random.random() < contract_share:
-            _add_contracts(random, instant, customer_id, rows)
-    return PriceBookVariation(rows)
+            _add_contracts(random, instant, customer_id, (currency_of or {}).get(customer_id, "USD"), books_open_at, rows)
+    default_plan = random.choices(("", "hobby", *PLANS[1:]), (6, 1, 1, 1))[0]
+    for row in rows["plans"]:
+        row["is_default"] = "true" if row["plan_id"] == (default_plan or "hobby") else ""
+    return PriceBookVariation(rows, default_plan, random.choice(({}, {}, {"hobby": "free"}, {"hobby": "pro", "pro": "plus"})))
 
 
 def _some(random: Random, instant: Callable[[Random], datetime], share: float) -> list[datetime]:
@@ -111,13 +129,33 @@ def _some(random: Random, instant: Callable[[Random], datetime], share: float) -
     return sorted({instant(random) for _ in range(random.choice((1, 1, 2)))})
 
 
-def _add_contracts(random: Random, instant: Callable[[Random], datetime], customer_id: str, rows: dict[str, list[Row]]) -> None:
+def _reachable(starts: Iterable[datetime], starts_at: datetime, ends_at: datetime | None) -> list[datetime]:
+    """Of the versions of one price of a contract, those that hold while it is in force: the price book is refused with others."""
+    in_order = sorted(set(starts))
+    following = [*in_order[1:], None]
+    return [
+        valid_from
+        for valid_from, next_from in zip(in_order, following, strict=True)
+        if (ends_at is None or valid_from < ends_at) and (next_from is None or next_from > starts_at)
+    ]
+
+
+def _add_contracts(
+    random: Random,
+    instant: Callable[[Random], datetime],
+    customer_id: str,
+    currency: str,
+    books_open_at: datetime,
+    rows: dict[str, list[Row]],
+) -> None:
     """One contract, or two of which the second starts when the first ends; the last may have no end."""
     instants = sorted({instant(random) for _ in range(random.choice((1, 2, 2, 2, 3)))})
     ends = [*instants[1:], None] if len(instants) == 1 or random.random() < 0.3 else instants[1:]
     for number, (starts_at, ends_at) in enumerate(zip(instants, ends, strict=False), 1):
         contract_id = f"{customer_id}-contract-{number}"
-        contract = {"plan_id": "", "contract_id": contract_id, "currency": "USD"}
+        if ends_at is not None and ends_at <= books_open_at:
+            continue
+        contract = {"plan_id": "", "contract_id": contract_id, "currency": currency}
         rows["contracts"].append(
             {
                 "contract_id": contract_id,
@@ -125,7 +163,7 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
                 "contract_name": f"Contract {number} of {customer_id}",
                 "starts_at": _text(starts_at),
                 "ends_at": _text(ends_at) if ends_at else "",
-                "currency": "USD",
+                "currency": currency,
                 "discount_rate": random.choice(DISCOUNT_RATES),
                 "monthly_commitment_amount": random.choice(COMMITMENTS),
                 "max_session_seconds": random.choice(MAXIMUM_SESSIONS),
@@ -138,11 +176,13 @@ def _add_contracts(random: Random, instant: Callable[[Random], datetime], custom
         for meter_id in METERS:
             if random.random() < 0.7:
                 # From its start; from long before, which only counts once it is in force; or from some time within.
-                for valid_from in {random.choice((starts_at, starts_at, ALWAYS)), *_some(random, instant, 0.2)}:
+                versions = (random.choice((starts_at, starts_at, ALWAYS)), *_some(random, instant, 0.2))
+                for valid_from in _reachable(versions, starts_at, ends_at):
                     _add_rate(random, contract, meter_id, valid_from, rows)
         if random.random() < 0.5:
             valid_from = random.choice((starts_at, starts_at, ALWAYS, instant(random)))
-            rows["plan_fees"].append(_fee(random, contract, valid_from, len(rows["plan_fees"])))
+            for reachable in _reachable([valid_from], starts_at, ends_at):
+                rows["plan_fees"].append(_fee(random, contract, reachable, len(rows["plan_fees"])))
         if random.random() < 0.4:
             rows["signup_credits"].append(_credit(random, contract, random.choice((starts_at, ALWAYS))))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .acceptance import accept
+from .customers import LONG_AGO
 from .engine import compute
 from .price_book import PriceBook
 from .records import DailyUsage, Event, EventType, Invoice, Line, LineType, Result, Session, SubscriptionRecord
@@ -60,8 +61,8 @@ def stop(when: str, **more: str) -> Event:
     return event(EventType.STOP, when, **more)
 
 
-def on(plan_id: str, since: str, customer: str = "customer") -> SubscriptionRecord:
-    return SubscriptionRecord(customer, plan_id, at(since))
+def on(plan_id: str, since: str, customer: str = "customer", *, is_trial: bool = False) -> SubscriptionRecord:
+    return SubscriptionRecord(customer, plan_id, at(since), is_trial)
 
 
 def due(
@@ -71,9 +72,11 @@ def due(
     as_of: str = "2024-06-01",
     seeds: Path = SEEDS,
     heartbeat: int | None = None,
+    books_open_at: datetime = LONG_AGO,
 ) -> Result:
     """Everything due, from rows in arrival order."""
-    return compute(accept(events).events, records, PriceBook.read(seeds), at(as_of), heartbeat)
+    accepted = accept(events, books_open_at).events
+    return compute(accepted, records, PriceBook.read(seeds), at(as_of), heartbeat, books_open_at=books_open_at)
 
 
 def spans(sessions: Iterable[Session]) -> list[str]:

@@ -8,6 +8,8 @@ used as (
         segments.sandbox_id,
         segments.execution_id,
         segments.customer_id,
+        segments.started_at,
+        segments.ended_at,
         meters.meter_id,
         {{ to_unit_seconds(unit_microseconds(
             metered('meters.event_column', resource_columns()), 'segments.duration_microseconds'
@@ -23,6 +25,8 @@ used as (
         quantities.sandbox_id,
         quantities.execution_id,
         quantities.customer_id,
+        quantities.event_at as started_at,
+        quantities.event_at as ended_at,
         meters.meter_id,
         cast({{ metered('meters.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
     from {{ ref('recorded_quantities') }} as quantities
@@ -41,6 +45,8 @@ used_by_session as (
         execution_id,
         customer_id,
         meter_id,
+        min(started_at) as started_at,
+        max(ended_at) as ended_at,
         sum(quantity) as quantity
     from used
     group by coalesce(session_id, ''), sandbox_id, execution_id, customer_id, meter_id
@@ -66,10 +72,14 @@ select
     used_by_session.customer_id,
     used_by_session.sandbox_id,
     used_by_session.session_id,
+    used_by_session.started_at,
+    used_by_session.ended_at,
     used_by_session.meter_id,
+    accounts.currency,
     used_by_session.quantity,
-    priced_by_session.quantity as priced_quantity
+    coalesce(priced_by_session.quantity, 0) as priced_quantity
 from used_by_session
+left join {{ ref('customer_accounts') }} as accounts on used_by_session.customer_id = accounts.customer_id
 left join priced_by_session
     on
         used_by_session.session_id = priced_by_session.session_id
