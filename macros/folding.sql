@@ -260,27 +260,26 @@
     (select {{ usage_event_columns() | indent(4) }} from {{ usage_events_in(files) }})
 {%- endmacro %}
 
-{# How many landed events are later than as_of: of the files that have any, since the others say so themselves. #}
-{% macro later_event_count() -%}
-    {{ adapter.dispatch('later_event_count')() }}
+{# The raw events of the landed files that satisfy a condition on `stg_landed_files` and the build's inputs (`files`, `build`): all files of
+   usage where the engine cannot choose. The reader still filters events. #}
+{% macro raw_events_of_files(condition) -%}
+    {{ adapter.dispatch('raw_events_of_files')(condition) }}
 {%- endmacro %}
 
-{% macro default__later_event_count() -%}
-    (select count(*) from {{ ref('stg_usage_events') }} where event_at > (select as_of from {{ ref('stg_build_inputs') }}))
+{% macro default__raw_events_of_files(condition) -%}
+    {{ ref('stg_usage_events') }}
 {%- endmacro %}
 
-{% macro duckdb__later_event_count() -%}
+{% macro duckdb__raw_events_of_files(condition) -%}
+    {%- set landed, inputs = ref('stg_landed_files'), ref('stg_build_inputs') -%}
     {%- set files = [] -%}
     {%- if execute -%}
         {%- set found = run_query(
             "select file from glob('raw/usage_events/event_date=*/*.parquet') where parse_filename(file, true) in ("
-            ~ "select file_id from " ~ ref('stg_landed_files') ~ " cross join " ~ ref('stg_build_inputs') ~ " as build"
-            ~ " where kind = 'usage' and last_at > build.as_of) order by file"
+            ~ "select files.file_id from " ~ landed ~ " as files cross join " ~ inputs ~ " as build"
+            ~ " where files.kind = 'usage' and " ~ condition ~ ") order by file"
         ) -%}
         {%- for row in found.rows -%}{%- do files.append(row[0]) -%}{%- endfor -%}
     {%- endif -%}
-    (
-        select count(*) from {{ usage_events_in(files) }}
-        where {{ to_utc('event_at') }} > (select as_of from {{ ref('stg_build_inputs') }})
-    )
+    (select {{ usage_event_columns() | indent(4) }} from {{ usage_events_in(files) }})
 {%- endmacro %}

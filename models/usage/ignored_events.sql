@@ -109,6 +109,7 @@ voided as (
         voids.sandbox_id is not null
         and voids.voided_at <= build.as_of
         and voids.event_at <= build.as_of
+        and voids.event_at >= build.books_open_at
 
 )
 

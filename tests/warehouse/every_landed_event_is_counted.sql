@@ -25,9 +25,19 @@ voided as (
 
 ),
 
+before_books as (
+
+    select count(*) as event_count
+    from {{ ref('events_before_books') }}
+
+),
+
 later as (
 
-    select {{ later_event_count() }} as event_count
+    select count(*) as event_count
+    from {{ raw_events_of_files('files.last_at > build.as_of') }} as events
+    cross join {{ ref('stg_build_inputs') }} as build
+    where events.event_at > build.as_of
 
 )
 
@@ -35,9 +45,11 @@ select
     landed.event_count as landed_events,
     compacted.event_count as events_of_sandboxes,
     voided.event_count as voided_events,
+    before_books.event_count as events_before_books,
     later.event_count as events_after_as_of
 from landed
 cross join compacted
 cross join voided
+cross join before_books
 cross join later
-where landed.event_count <> compacted.event_count + voided.event_count + later.event_count
+where landed.event_count <> compacted.event_count + voided.event_count + before_books.event_count + later.event_count
