@@ -76,7 +76,7 @@
             select distinct sandbox_id, execution_id from usage.sandbox_sessions
             where ended_at >= (select as_of from staging.stg_build_inputs);
             create or replace table build_state.known_terms as select * from usage.customer_terms;
-            create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
+            create or replace table build_state.known_currencies as select * from usage.customer_currencies;
             create or replace table build_state.known_lines as select * from rating.due_lines;
             create or replace table build_state.known_price_periods as select * from rating.customer_price_periods;
             delete from build_state.rated_state;

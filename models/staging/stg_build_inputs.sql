@@ -2,6 +2,7 @@ select
     {{ to_utc('as_of') }} as as_of,
     {{ billing_period(to_utc('as_of')) }} as current_period,
     heartbeat_timeout_seconds,
+    default_currency,
     code_version,
     price_version
 from {{ build_inputs() }}

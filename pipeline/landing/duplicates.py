@@ -12,7 +12,6 @@ from pipeline.kinds import Kind
 from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import Specification
 
-
 VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}
 """The kinds of record that voids take back, and the column of raw/voids that holds their id."""
 
@@ -20,9 +19,9 @@ VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """Table `sound` -> table `judged(file_row, verdict, detail)` for its rows that are not plainly new.
 
-    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, whose id is not voided, and
-    whose sandbox no two users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
-    landings must be gone before.
+    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, whose id is not voided,
+    and whose sandbox no two users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a
+    quarantine. Orphans of killed landings must be gone before.
     """
     _find_voided(connection, home, specification)
     _find_suspects(connection, home, specification)
@@ -147,7 +146,7 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
 
 
 def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """The first row of a key stands; the same again is a duplicate, anything else contradicts it. A voided id is not used again."""
+    """The first row of a key stands; the same again is a duplicate, anything else contradicts it. No voided id is used again."""
     (key,) = specification.key
     history, bounds = _history_beside(connection, home, specification, "suspects")
     connection.execute(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.kinds import Kind
-from pipeline.price_book import known_ids, minor_unit_digits
+from pipeline.price_book import DEFAULT_CURRENCY, known_ids, minor_unit_digits
 
 RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
@@ -19,6 +19,10 @@ AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
 BYTES_BOUND = 2**50
 """The sanity bound on memory: about as much as RESOURCE_BOUND, in bytes."""
+
+
+CLEARED_FIELDS = "cleared_fields"
+"""The column that lists the fields that a row clears (JSON null), in the order of the specification, delimited by commas."""
 
 
 class Type(StrEnum):
@@ -83,10 +87,13 @@ class Specification:
     """Columns of the raw collection that no file carries: (name, SQL over the row's other columns)."""
     one_of: tuple[str, ...] = ()
     """Fields of which a row names exactly one."""
+    is_merged: bool = False
+    """Whether a row changes only the fields that it names: a JSON null clears a field, what is absent or empty leaves it."""
 
     @property
     def columns(self) -> list[str]:
-        return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived)]
+        cleared = [CLEARED_FIELDS] if self.is_merged else []
+        return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived), *cleared]
 
     @property
     def groups(self) -> set[str]:
@@ -153,14 +160,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("stripe_customer_id"),
                 Field("monthly_spend_limit", Type.AMOUNT),
                 Field("created_at", Type.INSTANT),
+                Field("effective_at", Type.INSTANT),
             )
-            return Specification(kind, "customers", fields, ("customer_id",), True, "created_at")
+            return Specification(kind, "customers", fields, ("customer_id",), True, "created_at", is_merged=True)
         case Kind.CREDIT_GRANTS:
             fields = (
                 Field("grant_id", is_required=True, paths=("id",)),
                 Field("customer_id", is_required=True, paths=("customer",)),
                 Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True, minor_unit_digits=minor_unit_digits(seeds)),
-                Field("currency", choices=currency.choices, choice_reason="unknown_currency", default="USD"),
+                Field("currency", choices=currency.choices, choice_reason="unknown_currency", default=DEFAULT_CURRENCY),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),
                 Field("expires_at", Type.INSTANT),
