@@ -1,7 +1,8 @@
 """Refuses a customer record that would change the currency of what is billed already. Billing rules, section 5.
 
-A customer keeps the currency in which it was first billed; another one is dated, on the first instant of a month that is not closed.
-The rows of a file are judged in their order, each against what landed before it, the closed months, and the accepted rows above it.
+A customer keeps the currency in which it was first billed; another one is dated, on the first instant of a month that is not
+closed. The rows of a file are judged in their order, each against what landed before it, the closed months, and the accepted
+rows above it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def _problem(
             return None
         why = "it was billed in it" if customer.billed else "a dated record says so"
         return (
-            f"currency is '{named}', but the customer's is {customer.in_force_at(landed_at)}: {why}. To change it, add effective_at, "
-            f"the first instant of a month that is not closed{_example(closed)}."
+            f"currency is '{named}', but the customer's is {customer.in_force_at(landed_at)}: {why}. To change it, add"
+            f" effective_at, the first instant of a month that is not closed{_example(closed)}."
         )
     if effective_at != effective_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
         return (

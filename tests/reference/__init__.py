@@ -26,6 +26,7 @@ from .records import (
     Result,
     Session,
     SubscriptionRecord,
+    Void,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Result",
     "Session",
     "SubscriptionRecord",
+    "Void",
     "accept",
     "compute",
 ]

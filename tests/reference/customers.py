@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from .currencies import ALWAYS, DEFAULT_CURRENCY, Currencies
 from .exact import month_of, next_month
 from .price_book import Fee, PriceBook, Rate
 from .records import Event, SubscriptionRecord
 
 FIRST_PLAN = "hobby"
-DEFAULT_CURRENCY = "USD"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Customer:
         records: Iterable[SubscriptionRecord],
         price_book: PriceBook,
         as_of: datetime,
-        currency: str = DEFAULT_CURRENCY,
+        currencies: Currencies = ((ALWAYS, DEFAULT_CURRENCY),),
     ) -> None:
         """Events and records after `as_of` must have been left out; records come in the order they landed."""
         self.customer_id = customer_id
-        self.currency = currency
+        self._currencies = currencies
         self.price_book = price_book
         self.as_of = as_of
         # A later landed record for the same instant supersedes the earlier one.
@@ -64,6 +64,10 @@ class Customer:
                 plan_id = recorded_plan_id
         return plan_id
 
+    def currency_at(self, instant: datetime) -> str:
+        """The currency in force: that of the month's lines."""
+        return [currency for starts_at, currency in self._currencies if starts_at <= instant][-1]
+
     def maximum_session(self, started_at: datetime) -> timedelta | None:
         return self.price_book.maximum_session(self.customer_id, self.plan_at(started_at), started_at)
 
@@ -72,7 +76,8 @@ class Customer:
 
     def signup_credit(self) -> Decimal | None:
         """The amount of the plan (or contract) in force at its very beginning."""
-        return self.price_book.signup_credit(self.customer_id, self.plan_at(self.since), self.currency, self.since)
+        currency = self.currency_at(self.since)
+        return self.price_book.signup_credit(self.customer_id, self.plan_at(self.since), currency, self.since)
 
     def stretches(self, until: datetime | None = None) -> list[Stretch]:
         """All its time, cut where the month, the plan, a rate or a fee may change; to the end of as_of's month, or longer."""
@@ -86,14 +91,14 @@ class Customer:
         return [self._stretch(start, end) for start, end in zip(starts, [*starts[1:], until], strict=True)]
 
     def _stretch(self, start: datetime, end: datetime) -> Stretch:
-        plan_id = self.plan_at(start)
+        plan_id, currency = self.plan_at(start), self.currency_at(start)
         return Stretch(
             start,
             end,
             plan_id,
             {
-                meter.meter_id: self.price_book.rate(self.customer_id, plan_id, meter.meter_id, self.currency, start)
+                meter.meter_id: self.price_book.rate(self.customer_id, plan_id, meter.meter_id, currency, start)
                 for meter in self.price_book.meters
             },
-            self.price_book.fee(self.customer_id, plan_id, self.currency, start),
+            self.price_book.fee(self.customer_id, plan_id, currency, start),
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from .contract_lines import contract_lines
 from .credits import signup_grant
-from .customers import DEFAULT_CURRENCY, Customer
+from .currencies import currencies_of
+from .customers import Customer
 from .exact import next_month
 from .invoices import draft_invoices, lines_to_issue
+from .payable import Spreading
 from .price_book import PriceBook
-from .rating import fee_lines, usage_lines
-from .records import CreditGrant, CustomerRecord, Event, Ledger, Result, SubscriptionRecord
+from .rating import fee_days, fee_lines, usage_lines
+from .records import CreditGrant, CustomerRecord, Event, Ledger, Result, SubscriptionRecord, Void
 from .sessions import Run, follow, session_of
 from .usage import measure
 
@@ -27,11 +29,12 @@ def compute(
     customers: Iterable[CustomerRecord] = (),
     grants: Sequence[CreditGrant] = (),
     ledger: Ledger | None = None,
+    voids: Iterable[Void] = (),
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
-    `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` come in the order they landed.
-    What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before.
+    `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` are accepted ones in the order they
+    landed. What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
@@ -45,15 +48,20 @@ def compute(
         if record.effective_at <= as_of:
             records_of[record.customer_id].append(record)
 
-    currency_of = {record.customer_id: record.currency for record in customers}
+    customer_records_of: dict[str, list[CustomerRecord]] = defaultdict(list)
+    for customer_record in customers:
+        customer_records_of[customer_record.customer_id].append(customer_record)
+    voided_grants = {void.grant_id for void in voids if void.grant_id is not None and void.voided_at <= as_of}
     ledger = ledger or Ledger()
     result = Result()
     for customer_id in sorted(events_of.keys() | records_of.keys()):
         own_events, own_records = events_of[customer_id], records_of[customer_id]
-        currency = currency_of.get(customer_id) or DEFAULT_CURRENCY
-        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currency)
+        currencies = currencies_of(
+            customer_records_of[customer_id], [line for line in ledger.lines if line.customer_id == customer_id]
+        )
+        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currencies)
         own_grants = [grant for grant in grants if grant.customer_id == customer_id and grant.granted_at <= as_of]
-        _add(result, customer, own_events, timeout, own_grants, ledger)
+        _add(result, customer, own_events, timeout, own_grants, ledger, voided_grants)
     return result
 
 
@@ -64,6 +72,7 @@ def _add(
     heartbeat_timeout: timedelta | None,
     landed_grants: Sequence[CreditGrant],
     ledger: Ledger,
+    voided_grants: Collection[str],
 ) -> None:
     """One customer's part of the result."""
     timelines: dict[tuple[str, str], list[Event]] = defaultdict(list)
@@ -75,10 +84,12 @@ def _add(
         runs += followed
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed]
 
+    contracts = customer.price_book.contracts.get(customer.customer_id, ())
     stretches = customer.stretches()
     groups = measure(runs, stretches, customer.price_book.meters)
     due, daily = usage_lines(customer, groups)
-    due += fee_lines(customer, customer.stretches(next_month(customer.until)))
+    fee_stretches = customer.stretches(next_month(customer.until))
+    due += fee_lines(customer, fee_stretches)
     due += contract_lines(customer, due)
     result.usage_daily += daily
 
@@ -91,8 +102,14 @@ def _add(
     for currency in sorted({line.currency for line in issued}):
         lines, invoices, applications = draft_invoices(
             [line for line in issued if line.currency == currency],
-            [grant for grant in grants if grant.currency == currency],
+            [grant for grant in grants if grant.currency == currency and grant.grant_id not in voided_grants],
             _of(ledger, customer.customer_id, currency),
+            Spreading(
+                daily,
+                fee_days(fee_stretches),
+                {contract.contract_id: contract.discount_rate for contract in contracts},
+                customer.price_book.minor_unit_digits[currency],
+            ),
         )
         result.lines += lines
         result.invoices += invoices
