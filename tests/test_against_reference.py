@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -22,8 +22,9 @@ from pipeline.periods import BillingPeriod
 from pipeline.warehouse import build
 from tests.reference import Ledger, PriceBook, Result, accept, compute
 from tests.reference.compare import compare
-from tests.reference.records import SubscriptionRecord
-from tests.reference.variations import PriceBookVariation, correction
+from tests.reference.exact import next_month
+from tests.reference.records import CustomerRecord, SubscriptionRecord, Void
+from tests.reference.variations import CURRENCIES, PriceBookVariation, correction
 from tests.strategies import Batch, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
 from tests.support import query
 
@@ -46,7 +47,7 @@ def differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None = 
     land_records(batch, home, folder, project)
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants)
+    records = (batch.customers, batch.grants, None, batch.voids)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
 
 
@@ -54,8 +55,9 @@ def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
     """Land everything of a batch but its events."""
     folder.mkdir(parents=True, exist_ok=True)
     _, subscriptions = to_jsonl(batch, folder)
-    customers, grants = records_to_jsonl(batch, folder)
-    for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
+    customers, grants, voids = records_to_jsonl(batch, folder)
+    paths = {Kind.SUBSCRIPTIONS: subscriptions, Kind.CUSTOMERS: customers, Kind.CREDIT_GRANTS: grants, Kind.VOIDS: voids}
+    for kind, path in paths.items():
         if path.stat().st_size:
             summary = land_files(home, [path], kind, seeds=project / "seeds")
             assert summary.problems == []
@@ -107,7 +109,8 @@ def test_thousands_of_histories(seed: int, home: Home, tmp_path: Path, monkeypat
 
 def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path, customers: int) -> list[str]:
     """A batch's events land in parts; after each, the months that are over are closed, here and in the engine. In between a
-    price is found wrong and corrected, and plan records come late. What differs in any of the builds, in words.
+    price is found wrong and corrected, plan records and voids come late, and customers change their currency from the first
+    open month on. What differs in any of the builds, in words.
     """
     random = Random(seed)
     batch = random_batch(random, customers)
@@ -119,19 +122,27 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     is_late = [random.random() < 0.3 for _ in batch.subscriptions]
     late = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if comes_late]
     subscriptions = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if not comes_late]
-    land_records(_with_subscriptions(batch, subscriptions), home, folder / "first", project)
+    late_voids = [void for void in batch.voids if random.random() < 0.5]
+    voids = [void for void in batch.voids if void not in late_voids]
+    customers = batch.customers
+    land_records(_with(batch, subscriptions, customers, voids), home, folder / "first", project)
     ledger = Ledger()
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
         land_files(home, parts[number : number + 1], seeds=project / "seeds")
         if number == 1:
             PriceBookVariation(correction(random, project / "seeds", number)).write(project / "seeds", project / "seeds")
-            land_records(_with_subscriptions(batch, late), home, folder / "late", project)
-            subscriptions += late
+            changes = [
+                CustomerRecord(history.customer_id, random.choice(CURRENCIES), _first_open_month(ledger))
+                for history in batch.histories
+                if ledger.periods and random.random() < 0.2
+            ]
+            land_records(_with(batch, late, changes, late_voids), home, folder / "late", project)
+            subscriptions, customers, voids = subscriptions + late, customers + changes, voids + late_voids
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])])
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, subscriptions, prices, as_of, None, batch.customers, batch.grants, ledger)
+        result = compute(landed.events, subscriptions, prices, as_of, None, customers, batch.grants, ledger, voids)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break
@@ -142,14 +153,24 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     return differences
 
 
-def _with_subscriptions(batch: Batch, subscriptions: list[SubscriptionRecord]) -> Batch:
-    """The batch with these subscription records alone."""
+def _with(batch: Batch, subscriptions: list[SubscriptionRecord], customers: list[CustomerRecord], voids: list[Void]) -> Batch:
+    """The batch with these subscription and customer records and voids alone."""
     kept = {id(record) for record in subscriptions}
     histories = [
-        replace(history, subscriptions=tuple(record for record in history.subscriptions if id(record) in kept))
+        replace(
+            history,
+            subscriptions=tuple(record for record in history.subscriptions if id(record) in kept),
+            customer_records=tuple(record for record in customers if record.customer_id == history.customer_id),
+            voids=tuple(void for void in history.voids if void in voids),
+        )
         for history in batch.histories
     ]
     return replace(batch, histories=tuple(histories))
+
+
+def _first_open_month(ledger: Ledger) -> datetime:
+    """The first instant of the month after the last closed one."""
+    return next_month(datetime.fromisoformat(f"{max(ledger.periods)}-01T00:00:00+00:00"))
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:
