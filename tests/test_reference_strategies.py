@@ -172,6 +172,13 @@ def test_the_histories_are_rich_in_trouble() -> None:
         seen["tokens"] += sum(line.meter_id == "tokens" for line in result.lines)
         seen["flat fee alone"] += sum(line.meter_id is not None and line.quantity == 0 for line in result.lines)
         seen["used up credit"] += sum(0 < i.credits_applied < i.subtotal for i in result.invoices)
+        seen["voided grant"] += len(batch.voids)
+        currencies = {(line.customer_id, line.currency) for line in result.lines}
+        seen["changed currency"] += sum(len({c for of, c in currencies if of == h.customer_id}) > 1 for h in batch.histories)
+        expiries = {grant.grant_id: grant.expires_at for grant in result.grants if grant.expires_at is not None}
+        seen["credit that expires in its month"] += sum(
+            f"{expiries[one.grant_id]:%Y-%m}" == one.period for one in result.credit_applications if one.grant_id in expiries
+        )
         seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
     rare = {name: count for name, count in seen.items() if count < 20}
     assert rare == {}
