@@ -124,8 +124,8 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
     subscriptions = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if not comes_late]
     late_voids = [void for void in batch.voids if random.random() < 0.5]
     voids = [void for void in batch.voids if void not in late_voids]
-    customers = batch.customers
-    land_records(_with(batch, subscriptions, customers, voids), home, folder / "first", project)
+    customer_records = batch.customers
+    land_records(_with(batch, subscriptions, customer_records, voids), home, folder / "first", project)
     ledger = Ledger()
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
@@ -138,11 +138,11 @@ def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path
                 if ledger.periods and random.random() < 0.2
             ]
             land_records(_with(batch, late, changes, late_voids), home, folder / "late", project)
-            subscriptions, customers, voids = subscriptions + late, customers + changes, voids + late_voids
+            subscriptions, customer_records, voids = subscriptions + late, customer_records + changes, voids + late_voids
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])])
         prices = PriceBook.read(project / "seeds")
-        result = compute(landed.events, subscriptions, prices, as_of, None, customers, batch.grants, ledger, voids)
+        result = compute(landed.events, subscriptions, prices, as_of, None, customer_records, batch.grants, ledger, voids)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
             break

@@ -76,7 +76,7 @@ def applied(home: Home, customer_id: str) -> dict[str, Decimal]:
     return {row["grant_id"]: row["amount"] for row in rows}
 
 
-def rolled(home: Home, grant_id: str) -> dict[str, tuple[Decimal, ...]]:
+def rolled(home: Home, grant_id: str) -> dict[str, tuple[Decimal | int, ...]]:
     """A grant's months: opening, granted, applied, expired, of which voided, closing."""
     rows = query(home, "from credit_ledger where grant_id = ? order by period", grant_id)
     amounts = ("opening", "granted", "applied", "expired", "voided", "closing")
@@ -141,7 +141,7 @@ def test_what_a_voided_grant_has_paid_of_closed_months_stays_and_the_rest_is_gon
     run("land", "--kind", "voids", write_jsonl(tmp_path / "void.jsonl", [_void("paid", "2026-09-25T00:00:00Z")]))
     run("land", write_jsonl(tmp_path / "late.jsonl", _ran("paid", 7)))
     assert run("build", "--as-of", "2026-11-05T00:00:00Z").code == 0
-    months = {
+    months: dict[str, tuple[Decimal | int, ...]] = {
         "2026-09": (0, 10_000, Decimal("50.40"), 0, 0, Decimal("9949.60")),
         "2026-10": (Decimal("9949.60"), 0, 0, Decimal("9949.60"), Decimal("9949.60"), 0),
         "2026-11": (0, 0, 0, 0, 0, 0),

@@ -101,8 +101,9 @@ def test_a_currency_is_not_changed_in_what_is_closed(
     row: dict[str, Any], help: str, home: Home, land: Callable[..., Any]
 ) -> None:
     assert land(row)["by_reason"] == {"currency_change": 1}
-    (found,) = duckdb.sql(f"select detail from read_parquet('{home.raw}/quarantine/*.parquet')").fetchall()
-    assert help in found[0]
+    with duckdb.connect() as connection:
+        details = connection.execute(f"select detail from read_parquet('{home.raw}/quarantine/*.parquet')").fetchall()
+    assert [help in detail for (detail,) in details] == [True]
 
 
 def test_a_date_without_a_currency_dates_nothing(home: Home, land: Callable[..., Any]) -> None:

@@ -81,6 +81,18 @@ first_billed as (
 
 ),
 
+dated_before_billed as (
+
+    select distinct first_billed.customer_id
+    from first_billed
+    inner join dated
+        on
+            first_billed.customer_id = dated.customer_id
+            and first_billed.starts_at >= dated.starts_at
+    where first_billed.number = 1
+
+),
+
 customers as (
 
     select customer_id from {{ ref('customer_first_seen') }}
@@ -98,23 +110,14 @@ beginnings as (
         customers.customer_id,
         {{ beginning_of_time() }} as starts_at,
         case
-            when first_billed.currency is not null and first_dated.customer_id is null then first_billed.currency
+            when first_billed.currency is not null and dated_before_billed.customer_id is null then first_billed.currency
             else coalesce(undated.currency, build.default_currency)
         end as currency
     from customers
     cross join {{ ref('stg_build_inputs') }} as build
     left join undated on customers.customer_id = undated.customer_id and undated.recency = 1
     left join first_billed on customers.customer_id = first_billed.customer_id and first_billed.number = 1
-    left join (
-        select
-            dated.customer_id,
-            min(dated.starts_at) as starts_at
-        from dated
-        group by dated.customer_id
-    ) as first_dated
-        on
-            customers.customer_id = first_dated.customer_id
-            and first_dated.starts_at <= first_billed.starts_at
+    left join dated_before_billed on customers.customer_id = dated_before_billed.customer_id
 
 ),
 

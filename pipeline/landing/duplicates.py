@@ -197,7 +197,7 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
                 when firsts.file_row is distinct from suspects.file_row then
                     '{key} ''' || left(suspects.{key}, 200) || ''' has landed before with other content ('
                     || coalesce('file ' || left(before.file_id, 12) || ', row ' || before.file_row, 'row ' || firsts.file_row)
-                    || '): the first stands. If this one is right, send it under an id of its own.'
+                    || '): the first counts. {_way_out(specification)}'
             end as detail
         from suspects
         left join refused_voided on suspects.file_row = refused_voided.file_row
@@ -208,6 +208,12 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
             select firsts.key, {_content(specification, "rows")} as content
             from firsts inner join suspects as rows on firsts.file_row = rows.file_row
         ) as first_rows on suspects.{key} = first_rows.key""")
+
+
+def _way_out(specification: Specification) -> str:
+    if specification.kind in VOIDED_BY:
+        return "If this one is right, void the first (--kind voids), and send this one under an id of its own."
+    return "A void is not changed: what it takes back stays taken back."
 
 
 def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None:

@@ -49,9 +49,9 @@ def payable_parts(lines: Sequence[Line], period: str, spreading: Spreading) -> l
         is_own = line.service_period == period
         match line.line_type:
             case LineType.USAGE if is_own and not line.is_adjustment:
-                for day in spreading.usage_days:
-                    if _is_of(day, line):
-                        own_usage[day.usage_date] += day.amount
+                for used in spreading.usage_days:
+                    if _is_of(used, line):
+                        own_usage[used.usage_date] += used.amount
             case LineType.USAGE:
                 usage[EARLIER] += line.amount
             case LineType.DISCOUNT:
@@ -78,8 +78,8 @@ def payable_parts(lines: Sequence[Line], period: str, spreading: Spreading) -> l
     return [part for part in parts if part.amount > 0]
 
 
-def _is_of(day: DailyUsage, line: Line) -> bool:
-    return (day.period, day.plan_id, day.meter_id, day.rate_id) == (
+def _is_of(used: DailyUsage, line: Line) -> bool:
+    return (used.period, used.plan_id, used.meter_id, used.rate_id) == (
         line.service_period,
         line.plan_id,
         line.meter_id,
