@@ -33,15 +33,15 @@ def _ran(user: str, month: str, day: int = 10) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
-    """Eva's record says EUR, Ulf has none; both on Enterprise, September closed."""
+    """Eva's record says EUR, Ulf has none; both on Enterprise, September closed. Lena spends all on September's last day."""
     plans = [{"customer_id": user, "plan_id": "enterprise", "effective_at": "2026-09-01T00:00:00Z"} for user in ("eva", "ulf")]
     return prepare(
         tmp_path_factory.mktemp("customers") / "home",
         parsed_project,
         {
-            Kind.USAGE: _ran("eva", "09") + _ran("ulf", "09") + _ran("eva", "10") + _ran("ulf", "10"),
+            Kind.USAGE: _ran("eva", "09") + _ran("ulf", "09") + _ran("eva", "10") + _ran("ulf", "10") + _ran("lena", "09", 30),
             Kind.SUBSCRIPTIONS: plans,
-            Kind.CUSTOMERS: [EURO],
+            Kind.CUSTOMERS: [EURO, {"customer_id": "lena", "monthly_spend_limit": 20}],
         },
         ("build", "--as-of", "2026-10-05T00:00:00Z"),
         ("close", "2026-09"),
@@ -166,3 +166,9 @@ def test_a_record_of_before_this_rule_changes_nothing_of_what_is_closed(home: Ho
     assert run("build", "--as-of", "2026-11-05T00:00:00Z").code == 0
     assert account(home) == ("Eva GmbH", "eva@example.com", "EUR", Decimal(5000))
     assert totals(home, "eva") == {("2026-09", "EUR"): Decimal("46.80"), ("2026-10", "EUR"): Decimal("46.80")}
+
+
+def test_a_spend_limit_that_is_passed_on_the_last_day_of_a_month_is_a_breach_of_that_month(home: Home) -> None:
+    """50.40 of 20.00 on the 30th, known when the day is over: at the first instant of October."""
+    (breach,) = query(home, "from limit_breaches where customer_id = 'lena' and limit_kind = 'monthly_spend'")
+    assert (breach["period"], breach["observed"], f"{breach['first_at']:%m-%d}") == ("2026-09", Decimal("50.40"), "10-01")
