@@ -77,7 +77,7 @@
             where ended_at >= (select as_of from staging.stg_build_inputs);
             create or replace table build_state.known_voids as select event_id from build_state.applied_voids;
             create or replace table build_state.known_terms as select * from usage.customer_terms;
-            create or replace table build_state.known_accounts as select customer_id, currency from usage.customer_accounts;
+            create or replace table build_state.known_currencies as select * from usage.customer_currencies;
             create or replace table build_state.known_lines as select * from rating.due_lines;
             create or replace table build_state.known_price_periods as select * from rating.customer_price_periods;
             delete from build_state.rated_state;

@@ -87,6 +87,11 @@
     date_format({{ instant }}, 'yyyy-MM')
 {%- endmacro %}
 
+{# No later than any instant that events and records can carry: the beginning of what has always held. #}
+{% macro beginning_of_time() -%}
+    cast('1970-01-01 00:00:00' as timestamp)
+{%- endmacro %}
+
 {# Later than any instant that events can carry: the end of what has no end yet. #}
 {% macro end_of_time() -%}
     cast('9999-12-31 00:00:00' as timestamp)

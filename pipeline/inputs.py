@@ -34,6 +34,11 @@ READERS: Mapping[str, tuple[str, ...]] = {
 """The parts that are added to without a new landing, and the models that read them. Mirrored objects count from their sync on."""
 
 
+UNCHANGED_BY_A_CLOSE = ("stg_billed_currencies",)
+"""Staging models that read the ledger and that a close changes nothing of for other models: it bills each month in the currency
+that is in force already. They are read again when records land."""
+
+
 def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
     """A SHA-256 of each part of what a build reads. Files never change once they are there, so their names tell."""
     return {

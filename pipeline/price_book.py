@@ -24,6 +24,8 @@ from pipeline.home import PROJECT_ROOT
 from pipeline.settings import Settings
 
 SEEDS = PROJECT_ROOT / "seeds"
+DEFAULT_CURRENCY = "USD"
+"""What a customer is billed in, and a credit grant is of, where no record names a currency. Billing rules, section 5."""
 
 
 def _empty_is_none(value: object) -> object:

@@ -16,7 +16,18 @@ import duckdb
 from pipeline.errors import BillhouseError, PriceBookError, Problem
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
-from pipeline.price_book import FILES, Contract, MeterRate, Plan, PlanFee, Rows, SignupCredit, read_rows, replaced_ids
+from pipeline.price_book import (
+    DEFAULT_CURRENCY,
+    FILES,
+    Contract,
+    MeterRate,
+    Plan,
+    PlanFee,
+    Rows,
+    SignupCredit,
+    read_rows,
+    replaced_ids,
+)
 
 Price = PlanFee | SignupCredit | MeterRate
 Span = tuple[datetime, datetime]
@@ -109,7 +120,7 @@ def _check_spans(rows: Rows, file: str) -> Iterator[Problem]:
 
 
 def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
-    """Contracts whose currency is not the one that their customer's landed records say: they can never apply.
+    """Contracts whose currency no landed record of their customer allows: they can never apply.
 
     A customer without such a record is billed in the default currency; whether it is one yet is known only to the build, whose
     check `contracts_are_in_their_customers_currency` says so.
@@ -123,12 +134,12 @@ def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
         Problem(
             "seeds/contracts.csv",
             line,
-            f"{contract.contract_id} is in {contract.currency}, but its customer {contract.customer_id} is billed in {currency}:"
-            " the contract can never apply.",
-            f"Write the contract and its prices in {currency}, or land a customer record that says currency {contract.currency}.",
+            f"{contract.contract_id} is in {contract.currency}, but its customer {contract.customer_id} is billed in"
+            f" {' and '.join(sorted(known))}: the contract can never apply.",
+            f"Write the contract and its prices in {min(known)}, or land a customer record with currency {contract.currency}.",
         )
         for line, contract in contracts
-        if (currency := currencies.get(contract.customer_id, contract.currency)) != contract.currency
+        if (known := currencies.get(contract.customer_id)) and contract.currency not in known
     ]
 
 
@@ -139,8 +150,11 @@ def require_contracts_in_customers_currency(home: Home, seeds: Path) -> None:
         raise PriceBookError(problems)
 
 
-def customer_currencies(home: Home) -> Mapping[str, str]:
-    """The currency of each customer with a landed record that names one: the latest landed counts."""
+def customer_currencies(home: Home) -> Mapping[str, frozenset[str]]:
+    """The currencies that each customer is or will be billed in, by its landed records; of customers with a record that names one.
+
+    Before its first dated record (`effective_at`) a customer is billed in what an undated one names, else in the default one.
+    """
     customers, files = home.raw / "customers", home.raw / "landed_files"
     if not any(customers.glob("*.parquet")) or not any(files.glob("*.parquet")):
         return {}
@@ -148,16 +162,18 @@ def customer_currencies(home: Home) -> Mapping[str, str]:
         try:
             rows = connection.execute(
                 f"""
-                select records.customer_id, records.currency
+                select records.customer_id, list(distinct records.currency), min_by(effective_at is not null, landed_sequence)
                 from {parquet_files(customers, "**", "*.parquet")} as records
                 inner join {parquet_files(files, "*.parquet")} as files on records.file_id = files.file_id
-                qualify row_number() over (
-                    partition by records.customer_id order by files.landed_sequence desc, records.file_row desc
-                ) = 1"""
+                where records.currency is not null
+                group by records.customer_id"""
             ).fetchall()
         except duckdb.IOException as error:
             raise BillhouseError(f"The landed customer records cannot be read: {error}", "Restore raw/ from a backup.") from None
-    return {customer_id: currency for customer_id, currency in rows if currency is not None}
+    return {
+        customer_id: frozenset({*currencies, *([DEFAULT_CURRENCY] if begins_dated else [])})
+        for customer_id, currencies, begins_dated in rows
+    }
 
 
 def _text(instant: datetime) -> str:

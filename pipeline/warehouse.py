@@ -26,7 +26,7 @@ from pipeline.inputs import code_version, definitions_stand, input_digests, mode
 from pipeline.landing import ensure_collections
 from pipeline.landing.collections import file_id_of, landed_files
 from pipeline.ledger_files import closed_periods, ensure_ledger
-from pipeline.price_book import require_sound_price_book
+from pipeline.price_book import DEFAULT_CURRENCY, require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.price_reachability import require_contracts_in_customers_currency
 from pipeline.settings import Settings
@@ -189,9 +189,9 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
             "copy (select ?::timestamptz as as_of, ?::timestamptz as books_open_at, ?::bigint as heartbeat_timeout_seconds,"
-            " ?::varchar as code_version, ?::varchar as price_version)"
+            " ?::varchar as default_currency, ?::varchar as code_version, ?::varchar as price_version)"
             f" to {quoted(path)} (format parquet)",
-            [as_of, settings.books_open_at, settings.heartbeat_timeout_seconds, *versions],
+            [as_of, settings.books_open_at, settings.heartbeat_timeout_seconds, DEFAULT_CURRENCY, *versions],
         )
 
 

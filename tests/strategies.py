@@ -18,8 +18,8 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.reference import CreditGrant, CustomerRecord, Event, EventType, EventVoid, SubscriptionRecord
-from tests.reference.landing_rows import customer_row, event_row, event_void_row, grant_row, subscription_row
+from tests.reference import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord, Void
+from tests.reference.landing_rows import customer_row, event_row, grant_row, subscription_row, void_row
 from tests.reference.variations import ALWAYS, CURRENCIES, PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
@@ -94,10 +94,11 @@ class History:
     """Rows: with duplicates, contradictions and rows of another user among them."""
     subscriptions: tuple[SubscriptionRecord, ...]
     as_of: datetime
-    customer: CustomerRecord | None = None
+    customer_records: tuple[CustomerRecord, ...] = ()
+    """In the order they landed: some name a currency, some nothing of it, some date a change of it."""
     grants: tuple[CreditGrant, ...] = ()
-    event_voids: tuple[EventVoid, ...] = ()
-    """They land after the events: an event that is voided may not come again."""
+    voids: tuple[Void, ...] = ()
+    """Of events and of grants. Those of events land after the events: a voided id may not come again."""
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,23 @@ class Batch:
 
     @property
     def customers(self) -> list[CustomerRecord]:
-        return [history.customer for history in self.histories if history.customer]
+        return [record for history in self.histories for record in history.customer_records]
 
     @property
     def grants(self) -> list[CreditGrant]:
         return [grant for history in self.histories for grant in history.grants]
 
     @property
-    def event_voids(self) -> list[EventVoid]:
-        return [void for history in self.histories for void in history.event_voids]
+    def voids(self) -> list[Void]:
+        return [void for history in self.histories for void in history.voids]
+
+    @property
+    def event_voids(self) -> list[Void]:
+        return [void for void in self.voids if void.event_id is not None]
+
+    @property
+    def grant_voids(self) -> list[Void]:
+        return [void for void in self.voids if void.grant_id is not None]
 
 
 def random_scene(random: Random) -> Scene:
@@ -174,10 +183,11 @@ def random_history(
             events += _random_timeline(random, customer_id, sandbox_id, execution_id, scene)
     rows = _arrive(random, _with_ids(random, customer_id, events))
     currency = currency or random.choice(CURRENCIES)
-    customer = CustomerRecord(customer_id, currency) if currency != "USD" or random.random() < 0.3 else None
-    grants = _random_grants(random, customer_id, currency, scene)
-    voids = _random_event_voids(random, rows, scene)
-    return History(customer_id, tuple(rows), tuple(records), scene.as_of, customer, tuple(grants), tuple(voids))
+    customer_records = _random_customer_records(random, customer_id, currency, scene)
+    currencies = [record.currency for record in customer_records if record.currency is not None]
+    grants = _random_grants(random, customer_id, [currency, *currencies], scene)
+    voids = [*_random_event_voids(random, rows, scene), *_random_voids(random, customer_id, grants, scene)]
+    return History(customer_id, tuple(rows), tuple(records), scene.as_of, tuple(customer_records), tuple(grants), tuple(voids))
 
 
 def random_batch(random: Random, customers: int, *, vary_prices: bool = True, prefix: str = "customer") -> Batch:
@@ -195,8 +205,17 @@ def random_batch(random: Random, customers: int, *, vary_prices: bool = True, pr
     # Customers of whom nothing is known but their contract.
     with_contract = {row["customer_id"] for row in price_book.extra_rows.get("contracts", [])}
     for number, history in enumerate(histories):
-        if history.customer_id in with_contract and random.random() < 0.2:
-            histories[number] = replace(history, events=(), subscriptions=())
+        if history.customer_id not in with_contract:
+            continue
+        # A contract in a currency that its customer is never billed in stops the build.
+        own = tuple(
+            record
+            for record in history.customer_records
+            if record.effective_at is None and record.currency in (None, currency_of[history.customer_id])
+        )
+        histories[number] = replace(history, customer_records=own)
+        if random.random() < 0.2:
+            histories[number] = replace(histories[number], events=(), subscriptions=())
     names = price_book.new_names
     renamed = [
         replace(
@@ -250,14 +269,42 @@ def _random_subscriptions(random: Random, customer_id: str, scene: Scene) -> lis
     return records
 
 
-def _random_grants(random: Random, customer_id: str, currency: str, scene: Scene) -> list[CreditGrant]:
+def _random_customer_records(random: Random, customer_id: str, currency: str, scene: Scene) -> list[CustomerRecord]:
+    """A record with the customer's first currency, or none where that is the default one; then changes of it, which are dated;
+    and records that name nothing of it, or what is in force anyway.
+    """
+    records = [CustomerRecord(customer_id, currency)] if currency != "USD" or random.random() < 0.3 else []
+    if random.random() < 0.2:
+        months = _months(scene.starts_at, scene.ends_at)
+        records += [
+            CustomerRecord(customer_id, random.choice(CURRENCIES), random.choice(months)) for _ in range(random.choice((1, 1, 2)))
+        ]
+        if random.random() < 0.5:
+            latest = max(record.effective_at for record in records if record.effective_at is not None)
+            (*_, last) = [record for record in records if record.effective_at == latest]
+            records.append(replace(last, effective_at=None))
+    if random.random() < 0.3:
+        partial = CustomerRecord(customer_id, monthly_spend_limit=Decimal(500))
+        records.insert(random.randrange(len(records) + 1), partial)
+    return records
+
+
+def _random_voids(random: Random, customer_id: str, grants: Sequence[CreditGrant], scene: Scene) -> list[Void]:
+    """Some grants are voided, now and then the one for signing up."""
+    voided = [grant.grant_id for grant in grants if random.random() < 0.2]
+    if random.random() < 0.05:
+        voided.append(f"signup-{customer_id}")
+    return [Void(scene.instant(random), grant_id=grant_id) for grant_id in voided]
+
+
+def _random_grants(random: Random, customer_id: str, currencies: Sequence[str], scene: Scene) -> list[CreditGrant]:
     """Grants of all kinds, some in another currency, some that expire at an interesting instant."""
     return [
         CreditGrant(
             grant_id=f"{customer_id}-grant-{number}",
             customer_id=customer_id,
             amount=Decimal(random.choice(("1", "20", "150", "3000"))),
-            currency=currency if random.random() < 0.9 else "EUR",
+            currency=random.choice(currencies) if random.random() < 0.9 else "EUR",
             granted_at=scene.instant(random),
             expires_at=scene.instant(random) if random.random() < 0.5 else None,
             priority=random.choice((0, 10, 10, 100)),
@@ -268,7 +315,7 @@ def _random_grants(random: Random, customer_id: str, currency: str, scene: Scene
     ]
 
 
-def _random_event_voids(random: Random, rows: Sequence[Event], scene: Scene) -> list[EventVoid]:
+def _random_event_voids(random: Random, rows: Sequence[Event], scene: Scene) -> list[Void]:
     """Of few customers, some events are taken back: before as_of, at it, or later. Never all of a sandbox, which would free it
     for another user.
     """
@@ -277,7 +324,7 @@ def _random_event_voids(random: Random, rows: Sequence[Event], scene: Scene) -> 
     spared = {row.sandbox_id: row.event_id for row in rows}
     ids = sorted({row.event_id for row in rows if row.event_id is not None} - set(spared.values()))
     chosen = random.sample(ids, min(len(ids), random.choice((1, 1, 2, 5))))
-    return [EventVoid(event_id, random.choice((scene.instant(random), scene.as_of))) for event_id in chosen]
+    return [Void(random.choice((scene.instant(random), scene.as_of)), event_id) for event_id in chosen]
 
 
 def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
@@ -441,17 +488,18 @@ def to_jsonl_parts(rows_of: Batch | History, folder: Path, files: int, *, seed: 
     return [_write(folder / f"events-{number:03d}.jsonl", part) for number, part in enumerate(parts, 1)]
 
 
-def records_to_jsonl(batch: Batch, folder: Path) -> tuple[Path, Path]:
-    """Customer records and credit grants."""
+def records_to_jsonl(batch: Batch, folder: Path) -> tuple[Path, Path, Path]:
+    """Customer records, credit grants, and voids of grants."""
     return (
         _write(folder / "customers.jsonl", map(customer_row, batch.customers)),
         _write(folder / "credit_grants.jsonl", map(grant_row, batch.grants)),
+        _write(folder / "voids.jsonl", map(void_row, batch.grant_voids)),
     )
 
 
-def event_voids_to_jsonl(voids: Iterable[EventVoid], folder: Path) -> Path:
+def event_voids_to_jsonl(voids: Iterable[Void], folder: Path) -> Path:
     """Voids of events."""
-    return _write(folder / "voids.jsonl", map(event_void_row, voids))
+    return _write(folder / "event_voids.jsonl", map(void_row, voids))
 
 
 def _write(path: Path, rows: Iterable[str]) -> Path:

@@ -21,10 +21,11 @@ from pipeline.landing import Kind, land_files
 from pipeline.ledger import close_period
 from pipeline.periods import BillingPeriod
 from pipeline.warehouse import build, environment
-from tests.reference import EventVoid, Ledger, PriceBook, Result, accept, compute
+from tests.reference import Ledger, PriceBook, Result, Void, accept, compute
 from tests.reference.compare import compare
-from tests.reference.records import SubscriptionRecord
-from tests.reference.variations import PriceBookVariation, correction
+from tests.reference.exact import next_month
+from tests.reference.records import CustomerRecord, SubscriptionRecord
+from tests.reference.variations import CURRENCIES, PriceBookVariation, correction
 from tests.strategies import Batch, event_voids_to_jsonl, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
 from tests.support import query
 
@@ -58,11 +59,11 @@ def _differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None) 
     land_voids(batch.event_voids, home, folder, project)
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants, None, batch.event_voids, batch.books_open_at)
+    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
 
 
-def land_voids(voids: Sequence[EventVoid], home: Home, folder: Path, project: Path) -> None:
+def land_voids(voids: Sequence[Void], home: Home, folder: Path, project: Path) -> None:
     """Land voids of events, if there are any."""
     if voids:
         path = event_voids_to_jsonl(voids, folder)
@@ -75,8 +76,9 @@ def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
     """Land everything of a batch but its events."""
     folder.mkdir(parents=True, exist_ok=True)
     _, subscriptions = to_jsonl(batch, folder)
-    customers, grants = records_to_jsonl(batch, folder)
-    for kind, path in ((Kind.SUBSCRIPTIONS, subscriptions), (Kind.CUSTOMERS, customers), (Kind.CREDIT_GRANTS, grants)):
+    customers, grants, voids = records_to_jsonl(batch, folder)
+    paths = {Kind.SUBSCRIPTIONS: subscriptions, Kind.CUSTOMERS: customers, Kind.CREDIT_GRANTS: grants, Kind.VOIDS: voids}
+    for kind, path in paths.items():
         if path.stat().st_size:
             summary = land_files(home, [path], kind, seeds=project / "seeds")
             assert summary.problems == []
@@ -129,7 +131,8 @@ def test_thousands_of_histories(seed: int, home: Home, tmp_path: Path, monkeypat
 
 def months_closed_one_after_the_other_differ(seed: int, home: Home, folder: Path, customers: int) -> list[str]:
     """A batch's events land in parts; after each, the months that are over are closed, here and in the engine. In between a
-    price is found wrong and corrected, and plan records come late. What differs in any of the builds, in words.
+    price is found wrong and corrected, plan records and voids come late, and customers change their currency from the first
+    open month on. What differs in any of the builds, in words.
     """
     random = Random(seed)
     batch = random_batch(random, customers)
@@ -146,26 +149,34 @@ def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> li
     is_late = [random.random() < 0.3 for _ in batch.subscriptions]
     late = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if comes_late]
     subscriptions = [record for record, comes_late in zip(batch.subscriptions, is_late, strict=True) if not comes_late]
-    land_records(_with_subscriptions(batch, subscriptions), home, folder / "first", project)
+    late_voids = [void for void in batch.grant_voids if random.random() < 0.5]
+    voids = [void for void in batch.grant_voids if void not in late_voids]
+    customer_records = batch.customers
+    land_records(_with(batch, subscriptions, customer_records, voids), home, folder / "first", project)
     ledger = Ledger()
-    voids: list[EventVoid] = []
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
         land_files(home, parts[number : number + 1], seeds=project / "seeds")
         if number == 1:
             PriceBookVariation(correction(random, project / "seeds", number)).write(project / "seeds", project / "seeds")
-            land_records(_with_subscriptions(batch, late), home, folder / "late", project)
-            subscriptions += late
+            with_contract = {row["customer_id"] for row in batch.price_book.extra_rows.get("contracts", [])}
+            changes = [
+                CustomerRecord(history.customer_id, random.choice(CURRENCIES), _first_open_month(ledger))
+                for history in batch.histories
+                if ledger.periods and history.customer_id not in with_contract and random.random() < 0.2
+            ]
+            land_records(_with(batch, late, changes, late_voids), home, folder / "late", project)
+            subscriptions, customer_records, voids = subscriptions + late, customer_records + changes, voids + late_voids
         # Of an event that has not landed yet there is nothing to take back.
         landed_ids = {event.event_id for event in accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at).events}
-        new_voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in voids]
+        event_voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in voids]
         if number > 0:
-            land_voids(new_voids, home, folder / f"voids-{number}", project)
-            voids += new_voids
+            land_voids(event_voids, home, folder / f"voids-{number}", project)
+            voids = voids + event_voids
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at)
         prices = PriceBook.read(project / "seeds")
-        records = (batch.customers, batch.grants, ledger, voids, batch.books_open_at)
+        records = (customer_records, batch.grants, ledger, voids, batch.books_open_at)
         result = compute(landed.events, subscriptions, prices, as_of, None, *records)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:
@@ -177,14 +188,24 @@ def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> li
     return differences
 
 
-def _with_subscriptions(batch: Batch, subscriptions: list[SubscriptionRecord]) -> Batch:
-    """The batch with these subscription records alone."""
+def _with(batch: Batch, subscriptions: list[SubscriptionRecord], customers: list[CustomerRecord], voids: list[Void]) -> Batch:
+    """The batch with these subscription and customer records and voids alone."""
     kept = {id(record) for record in subscriptions}
     histories = [
-        replace(history, subscriptions=tuple(record for record in history.subscriptions if id(record) in kept))
+        replace(
+            history,
+            subscriptions=tuple(record for record in history.subscriptions if id(record) in kept),
+            customer_records=tuple(record for record in customers if record.customer_id == history.customer_id),
+            voids=tuple(void for void in history.voids if void in voids),
+        )
         for history in batch.histories
     ]
     return replace(batch, histories=tuple(histories))
+
+
+def _first_open_month(ledger: Ledger) -> datetime:
+    """The first instant of the month after the last closed one."""
+    return next_month(datetime.fromisoformat(f"{max(ledger.periods)}-01T00:00:00+00:00"))
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:

@@ -47,7 +47,8 @@ REPORTS = """
         quantity decimal(38,12), unit varchar, amount decimal(18,3), currency varchar, invoice_id varchar, line_id varchar);
     create table credit_ledger (
         customer_id varchar, grant_id varchar, period varchar, currency varchar, source varchar, opening_amount decimal(18,3),
-        granted_amount decimal(18,3), applied_amount decimal(18,3), expired_amount decimal(18,3), closing_amount decimal(18,3));
+        granted_amount decimal(18,3), applied_amount decimal(18,3), expired_amount decimal(18,3), voided_amount decimal(18,3),
+        closing_amount decimal(18,3));
     create table credit_note_lines (
         credit_note_id varchar, invoice_id varchar, customer_id varchar, service_period varchar, line_type varchar,
         plan_id varchar, meter_id varchar, rate_id varchar, quantity decimal(38,12), unit varchar, amount decimal(18,3),
@@ -77,8 +78,8 @@ REPORTS = """
     insert into credit_applications values
         ('g"1', 'INV-2026-09-1', 'c1', '2026-09', '2026-09', 'USD', 'promotional', 100);
     insert into credit_ledger values
-        ('c1', 'g"1', '2026-09', 'USD', 'promotional', 30, 100, 100, 10, 20),
-        ('c2', 'g2', '2026-09', 'USD', 'purchased', 0, 7.5, 0, 0, 7.5);
+        ('c1', 'g"1', '2026-09', 'USD', 'promotional', 30, 100, 100, 10, 4, 20),
+        ('c2', 'g2', '2026-09', 'USD', 'purchased', 0, 7.5, 0, 0, 0, 7.5);
     insert into credit_note_lines values
         ('CN-1', 'INV-2026-08-1', 'c1', '2026-08', 'usage', 'pro', 'vcpu', 'r', -10, 'vCPU-second', -0.01, 'USD', 'vCPU',
          '=too much', 'ann', '2026-09-15T00:00:00Z');

@@ -21,7 +21,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.landing import land_files
 from pipeline.warehouse import BuildFailedError, build
-from tests.reference import EventVoid
+from tests.reference import Void
 from tests.strategies import Batch, random_batch, to_jsonl_parts
 from tests.support import event, query, write_jsonl
 from tests.test_against_reference import land_records, land_voids
@@ -85,7 +85,7 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     parts = to_jsonl_parts(batch, tmp_path, 3)
     random.shuffle(parts)
     as_of = batch.as_of
-    landed_voids: list[EventVoid] = []
+    landed_voids: list[Void] = []
     for number, part in enumerate(parts):
         land_files(home, [part])
         land_files(home, [write_jsonl(tmp_path / f"samples-{number}.jsonl", samples_of(batch, random))], Kind.METRICS)

@@ -49,7 +49,7 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
     events = accept(batch.events, batch.books_open_at).events
-    records = (batch.customers, batch.grants, None, batch.event_voids, batch.books_open_at)
+    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at)
     return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
 
 
@@ -206,6 +206,13 @@ def test_the_histories_are_rich_in_trouble() -> None:
         seen["a contract alone"] += sum(not (h.events or h.subscriptions) for h in batch.histories)
         seen["another default plan"] += bool(batch.price_book.default_plan or batch.price_book.new_names)
         seen["books open inside"] += batch.books_open_at > batch.histories[0].as_of - timedelta(days=200)
+        seen["voided grant"] += len(batch.grant_voids)
+        currencies = {(line.customer_id, line.currency) for line in result.lines}
+        seen["changed currency"] += sum(len({c for of, c in currencies if of == h.customer_id}) > 1 for h in batch.histories)
+        expiries = {grant.grant_id: grant.expires_at for grant in result.grants if grant.expires_at is not None}
+        seen["credit that expires in its month"] += sum(
+            f"{expiries[one.grant_id]:%Y-%m}" == one.period for one in result.credit_applications if one.grant_id in expiries
+        )
         seen["leap day"] += sum((d.usage_date.month, d.usage_date.day) == (2, 29) for d in result.usage_daily)
     rare = {
         name: count

@@ -72,18 +72,23 @@ grants as (
 )
 
 select
-    grant_id,
-    customer_id,
-    amount,
-    currency,
-    priority,
-    granted_at,
-    expires_at,
-    scope,
-    source,
-    is_closed,
+    grants.grant_id,
+    grants.customer_id,
+    grants.amount,
+    grants.currency,
+    grants.priority,
+    grants.granted_at,
+    grants.expires_at,
+    grants.scope,
+    grants.source,
+    grants.is_closed,
+    cast(coalesce(grants.expires_at - interval 1 microsecond, {{ end_of_time() }}) as date) as last_payable_date,
+    voids.voided_at,
+    voids.reason as void_reason,
+    voids.landed_sequence as void_landed_sequence,
     cast(row_number() over (
-        partition by customer_id, currency
-        order by priority, coalesce(expires_at, {{ end_of_time() }}), granted_at, grant_id
+        partition by grants.customer_id, grants.currency
+        order by grants.priority, coalesce(grants.expires_at, {{ end_of_time() }}), grants.granted_at, grants.grant_id
     ) as integer) as use_order
 from grants
+left join {{ ref('stg_voids') }} as voids on grants.grant_id = voids.grant_id

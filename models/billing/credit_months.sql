@@ -1,5 +1,6 @@
 -- Billing rules, section 6: opening + granted - applied - expired = closing, for every grant and month. A grant counts from the month
--- it was given in; one that no close of that month saw, since it landed later, from the first month that was still open.
+-- it was given in; one that no close of that month saw, since it landed later, from the first month that was still open. A void takes
+-- away what is left in the month of the void; where no close of that month saw the void, in the first month that was still open.
 with
 
 applications as (
@@ -52,15 +53,39 @@ seen as (
 
 ),
 
+-- The first close that saw the void: it had landed, and was not later than the close's as_of.
+void_closes as (
+
+    select
+        grants.grant_id,
+        min(closes.period) as period
+    from {{ ref('credit_grants') }} as grants
+    inner join {{ ref('stg_closes') }} as closes
+        on
+            grants.void_landed_sequence <= closes.landed_through_sequence
+            and grants.voided_at <= closes.as_of
+    group by grants.grant_id
+
+),
+
 grants as (
 
     select
-        *,
+        seen.*,
         case
-            when granted_period <= closed_before_period then cast(seen_period || '-01 00:00:00' as timestamp)
-            else date_trunc('month', granted_at)
-        end as counts_from
+            when seen.granted_period <= seen.closed_before_period then cast(seen.seen_period || '-01 00:00:00' as timestamp)
+            else date_trunc('month', seen.granted_at)
+        end as counts_from,
+        case
+            when seen.voided_at is not null
+                then greatest(
+                    {{ billing_period('seen.voided_at') }},
+                    coalesce(void_closes.period, open_period.first_open_period, {{ billing_period('seen.voided_at') }})
+                )
+        end as voided_period
     from seen
+    cross join {{ ref('open_period') }} as open_period
+    left join void_closes on seen.grant_id = void_closes.grant_id
 
 ),
 
@@ -74,6 +99,7 @@ months as (
         grants.amount,
         grants.granted_at,
         grants.expires_at,
+        grants.voided_period,
         grants.counts_from,
         {{ starts_of_each('month', 'grants.counts_from', "(date_trunc('month', build.as_of) + interval 1 month)") }}
             as month_starts_at
@@ -89,8 +115,10 @@ in_months as (
         months.*,
         {{ billing_period('months.month_starts_at') }} as period,
         months.counts_from = months.month_starts_at as is_first,
-        -- Unexpired at a month's end, a grant can be used in that month; from the first month on in which it is not, nothing is left.
-        coalesce(months.expires_at <= months.month_starts_at + interval 1 month, false) as is_expired
+        -- From the first month on at whose end it has expired, nothing is left after that month's invoice has used it.
+        coalesce(months.expires_at <= months.month_starts_at + interval 1 month, false)
+        or coalesce(months.voided_period <= {{ billing_period('months.month_starts_at') }}, false) as is_expired,
+        coalesce(months.voided_period <= {{ billing_period('months.month_starts_at') }}, false) as is_voided
     from months
 
 ),
@@ -143,11 +171,17 @@ select
     expires_at,
     is_first,
     is_expired,
+    is_voided,
     opening_amount,
     case when is_first then amount else cast(0 as decimal(18, 3)) end as granted_amount,
     applied_amount,
     cast(
         opening_amount + case when is_first then amount else 0 end - applied_amount - closing_amount as decimal(18, 3)
     ) as expired_amount,
+    case
+        when is_voided
+            then cast(opening_amount + case when is_first then amount else 0 end - applied_amount as decimal(18, 3))
+        else cast(0 as decimal(18, 3))
+    end as voided_amount,
     closing_amount
 from opened

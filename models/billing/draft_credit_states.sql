@@ -9,7 +9,8 @@
 -- the closed invoices left. The row without a grant is what is carried forward to the next invoice: zero or less.
 --
 -- Within one invoice nothing is sequential: what the first n grants pay together is the most they can pay, and a grant's own part
--- is what that grows by. Grants of scope `all` pay first what is no usage.
+-- is what that grows by. The most they can pay is the least of all cuts (the theorem of the largest flow and the smallest cut): take
+-- all usage up to one day, all the rest up to the same or an earlier one, and of the grants those that may pay for anything else.
 {% call(before) in_rounds(ref('draft_credit_opening')) %}
 with
 
@@ -26,8 +27,9 @@ invoices as (
         subtotals.currency,
         subtotals.open_number,
         subtotals.period,
+        subtotals.period_starts_at,
         subtotals.period_ends_at,
-        subtotals.usage_amount,
+        before.amount as carried_amount,
         subtotals.new_amount + before.amount as subtotal_amount
     from {{ ref('draft_subtotals') }} as subtotals
     inner join before
@@ -46,11 +48,10 @@ balances as (
         invoices.currency,
         invoices.open_number,
         invoices.period,
-        invoices.subtotal_amount,
-        invoices.usage_amount,
         grants.grant_id,
         grants.scope,
         grants.use_order,
+        grants.last_payable_date,
         grants.amount - coalesce((
             select sum(before.amount)
             from before
@@ -66,8 +67,61 @@ balances as (
             and invoices.currency = grants.currency
     where
         invoices.subtotal_amount > 0
-        and grants.granted_at < invoices.period_ends_at
-        and coalesce(grants.expires_at, {{ end_of_time() }}) > invoices.period_ends_at
+        and {{ is_usable('grants', 'invoices') }}
+
+),
+
+-- Where corrections take one part below zero, they lessen the other: neither part is more than the whole.
+cuts as (
+
+    select
+        invoices.customer_id,
+        invoices.currency,
+        for_usage.last_payable_date as usage_last_date,
+        for_rest.last_payable_date as other_last_date,
+        greatest(least(for_usage.usage_amount, invoices.subtotal_amount), 0)
+        + greatest(least(for_rest.other_amount + invoices.carried_amount, invoices.subtotal_amount), 0) as payable_amount
+    from invoices
+    inner join {{ ref('draft_credit_capacities') }} as for_usage
+        on
+            invoices.customer_id = for_usage.customer_id
+            and invoices.currency = for_usage.currency
+            and invoices.open_number = for_usage.open_number
+    inner join {{ ref('draft_credit_capacities') }} as for_rest
+        on
+            for_usage.customer_id = for_rest.customer_id
+            and for_usage.currency = for_rest.currency
+            and for_usage.open_number = for_rest.open_number
+            and for_usage.last_payable_date >= for_rest.last_payable_date
+    where invoices.subtotal_amount > 0
+
+),
+
+bounds as (
+
+    select
+        balances.customer_id,
+        balances.currency,
+        balances.open_number,
+        balances.period,
+        balances.grant_id,
+        balances.use_order,
+        cuts.payable_amount + sum(
+            case
+                when balances.scope = 'usage' and balances.last_payable_date <= cuts.usage_last_date then 0
+                when balances.scope <> 'usage' and balances.last_payable_date <= cuts.other_last_date then 0
+                else balances.balance_amount
+            end
+        ) over (
+            partition by balances.customer_id, balances.currency, cuts.usage_last_date, cuts.other_last_date
+            order by balances.use_order
+            rows between unbounded preceding and current row
+        ) as bound_amount
+    from balances
+    inner join cuts
+        on
+            balances.customer_id = cuts.customer_id
+            and balances.currency = cuts.currency
 
 ),
 
@@ -81,19 +135,9 @@ payable as (
         period,
         grant_id,
         use_order,
-        least(
-            subtotal_amount,
-            least(
-                greatest(usage_amount, 0),
-                sum(case when scope = 'usage' then balance_amount else 0 end) over until_here
-            ) + sum(case when scope = 'usage' then 0 else balance_amount end) over until_here
-        ) as paid_amount
-    from balances
-    window
-        until_here as (
-            partition by customer_id, currency order by use_order
-            rows between unbounded preceding and current row
-        )
+        min(bound_amount) as paid_amount
+    from bounds
+    group by customer_id, currency, open_number, period, grant_id, use_order
 
 ),
 
@@ -112,7 +156,7 @@ used as (
 
 ),
 
--- Of a negative invoice, earlier applications are given back, latest first, to grants that have not expired.
+-- Of a negative invoice, earlier applications are given back, latest first, to grants that have not expired and are not voided.
 kept as (
 
     select
@@ -124,14 +168,14 @@ kept as (
         before.amount - case
             when
                 invoices.subtotal_amount < 0
-                and coalesce(grants.expires_at, {{ end_of_time() }}) > invoices.period_ends_at
+                and {{ takes_back('grants', 'invoices') }}
                 then least(
                     before.amount,
                     greatest(
                         -invoices.subtotal_amount - (
                             sum(
                                 case
-                                    when coalesce(grants.expires_at, {{ end_of_time() }}) > invoices.period_ends_at
+                                    when {{ takes_back('grants', 'invoices') }}
                                         then before.amount
                                     else 0
                                 end

@@ -8,8 +8,7 @@ sums as (
         customer_id,
         currency,
         period,
-        cast(sum(amount) as decimal(18, 3)) as new_amount,
-        cast(sum(case when line_type = 'usage' then amount else 0 end) as decimal(18, 3)) as usage_amount
+        cast(sum(amount) as decimal(18, 3)) as new_amount
     from {{ ref('unbilled_lines') }}
     group by customer_id, currency, period
 
@@ -19,8 +18,8 @@ select
     customer_id,
     currency,
     period,
+    cast(period || '-01 00:00:00' as timestamp) as period_starts_at,
     cast(period || '-01 00:00:00' as timestamp) + interval 1 month as period_ends_at,
     new_amount,
-    usage_amount,
     cast(row_number() over (partition by customer_id, currency order by period) as integer) as open_number
 from sums

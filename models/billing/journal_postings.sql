@@ -208,7 +208,8 @@ credits as (
         source,
         period,
         granted_amount,
-        expired_amount,
+        expired_amount - voided_amount as expired_amount,
+        voided_amount,
         case
             when {{ billing_period('granted_at') }} = period then cast(granted_at as date)
             else cast(period || '-01' as date)
@@ -276,6 +277,37 @@ credit_postings as (
         'Income:CreditsExpired',
         '',
         -expired_amount,
+        currency,
+        false
+    from credits
+
+    union all
+
+    select
+        'credit_voided',
+        grant_id,
+        month_end_date,
+        customer_id,
+        cast(null as string),
+        'Liabilities:CustomerCredit',
+        '',
+        voided_amount,
+        currency,
+        false
+    from credits
+
+    union all
+
+    -- What is left of a grant that should not have been given goes back to where it was taken from.
+    select
+        'credit_voided',
+        grant_id,
+        month_end_date,
+        customer_id,
+        cast(null as string),
+        case when source = 'purchased' then 'Assets:CreditPurchases' else 'Income:CreditsGranted' end,
+        '',
+        -voided_amount,
         currency,
         false
     from credits

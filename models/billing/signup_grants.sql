@@ -25,7 +25,7 @@ first_terms as (
 
     select
         accounts.customer_id,
-        accounts.currency,
+        currencies.currency,
         accounts.first_seen_at,
         terms.plan_id,
         terms.contract_id
@@ -35,6 +35,11 @@ first_terms as (
             accounts.customer_id = terms.customer_id
             and accounts.first_seen_at >= terms.starts_at
             and accounts.first_seen_at < terms.ends_at
+    inner join {{ ref('customer_currencies') }} as currencies
+        on
+            accounts.customer_id = currencies.customer_id
+            and accounts.first_seen_at >= currencies.starts_at
+            and accounts.first_seen_at < currencies.ends_at
 
 )
 

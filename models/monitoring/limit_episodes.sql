@@ -79,7 +79,9 @@ over_spend as (
         max(readings.observed) as observed,
         readings.unit,
         min(readings.observed_at) as first_at,
-        least(max(build.as_of), cast(readings.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at
+        least(max(build.as_of), cast(readings.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at,
+        -- What is passed on a month's last day is known when the next month begins.
+        readings.period as spent_period
     from {{ ref('spend_readings') }} as readings
     cross join {{ ref('stg_build_inputs') }} as build
     where readings.observed > readings.allowed
@@ -158,24 +160,33 @@ beyond_credit as (
 
 episodes as (
 
-    select * from concurrency
+    select
+        *,
+        cast(null as string) as spent_period
+    from concurrency
     union all
-    select * from long_sessions
+    select
+        *,
+        cast(null as string) as spent_period
+    from long_sessions
     union all
     select * from over_spend
     union all
-    select * from beyond_credit
+    select
+        *,
+        cast(null as string) as spent_period
+    from beyond_credit
 
 )
 
 select
     'BRE-' || upper(substr(md5(
         customer_id || chr(31) || limit_kind || chr(31) || coalesce(session_id, '') || chr(31) || unit || chr(31)
-        || cast(first_at as string)
+        || cast(first_at as string) || coalesce(chr(31) || spent_period, '')
     ), 1, 16)) as breach_id,
     customer_id,
     limit_kind,
-    {{ billing_period('first_at') }} as period,
+    coalesce(spent_period, {{ billing_period('first_at') }}) as period,
     sandbox_id,
     session_id,
     allowed,

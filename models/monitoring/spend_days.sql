@@ -29,7 +29,8 @@ fee_starts as (
         period,
         price_id as rate_id,
         plan_id,
-        cast(min(starts_at) as date) as spend_date
+        -- A trial owes nothing: its days are not the fee's.
+        cast(coalesce(min(case when not is_trial then starts_at end), min(starts_at)) as date) as spend_date
     from {{ ref('customer_price_periods') }}
     where price_kind = 'fee'
     group by customer_id, currency, period, price_id, plan_id

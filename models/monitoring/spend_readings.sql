@@ -9,9 +9,12 @@ select
     -- A day's amount is known to have been reached when the day is over.
     least(build.as_of, cast(days.spend_date as timestamp) + interval 1 day) as observed_at
 from {{ ref('spend_days') }} as days
-inner join {{ ref('customer_accounts') }} as accounts
+inner join {{ ref('customer_accounts') }} as accounts on days.customer_id = accounts.customer_id
+inner join {{ ref('customer_currencies') }} as currencies
     on
-        days.customer_id = accounts.customer_id
-        and days.currency = accounts.currency
+        days.customer_id = currencies.customer_id
+        and days.currency = currencies.currency
+        and cast(days.period || '-01 00:00:00' as timestamp) >= currencies.starts_at
+        and cast(days.period || '-01 00:00:00' as timestamp) < currencies.ends_at
 cross join {{ ref('stg_build_inputs') }} as build
 where accounts.monthly_spend_limit_amount is not null and days.month_to_date_amount > 0

@@ -20,7 +20,7 @@ terms as (
 
     select
         months.customer_id,
-        accounts.currency,
+        currencies.currency,
         {{ billing_period('months.month_starts_at') }} as period,
         months.plan_id,
         months.contract_id,
@@ -28,7 +28,11 @@ terms as (
         greatest(months.starts_at, months.month_starts_at) as starts_at,
         least(months.ends_at, months.month_starts_at + interval 1 month) as ends_at
     from months
-    inner join {{ ref('customer_accounts') }} as accounts on months.customer_id = accounts.customer_id
+    inner join {{ ref('customer_currencies') }} as currencies
+        on
+            months.customer_id = currencies.customer_id
+            and months.month_starts_at >= currencies.starts_at
+            and months.month_starts_at < currencies.ends_at
 
 ),
 

@@ -37,10 +37,12 @@ months as (
         currencies.minor_unit_digits,
         currencies.minor_units_per_unit
     from {{ ref('contract_months') }} as contract_months
-    inner join {{ ref('customer_accounts') }} as accounts
+    inner join {{ ref('customer_currencies') }} as customer_currencies
         on
-            contract_months.customer_id = accounts.customer_id
-            and contract_months.currency = accounts.currency
+            contract_months.customer_id = customer_currencies.customer_id
+            and contract_months.currency = customer_currencies.currency
+            and cast(contract_months.period || '-01 00:00:00' as timestamp) >= customer_currencies.starts_at
+            and cast(contract_months.period || '-01 00:00:00' as timestamp) < customer_currencies.ends_at
     -- The plan while the contract was last in force in that month.
     inner join {{ ref('customer_terms') }} as terms
         on

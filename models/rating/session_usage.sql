@@ -25,13 +25,14 @@ select
     session_id,
     sandbox_id,
     execution_id,
-    min(currency) as currency,
+    case when min(currency) = max(currency) then min(currency) end as currency,
     {%- for meter_id, column in [
         ('vcpu', 'vcpu_seconds'), ('memory', 'memory_gb_seconds'), ('storage', 'storage_gb_seconds'),
         ('gpu', 'gpu_seconds'), ('tokens', 'tokens')
     ] %}
     cast(sum(case when meter_id = '{{ meter_id }}' then quantity else 0 end) as decimal(38, 12)) as {{ column }},
     {%- endfor %}
-    cast(sum(list_amount) as decimal(38, 12)) as list_amount
+    -- Amounts in two currencies have no sum.
+    cast(case when min(currency) = max(currency) then sum(list_amount) end as decimal(38, 12)) as list_amount
 from priced
 group by session_id, sandbox_id, execution_id

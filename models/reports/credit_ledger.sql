@@ -8,5 +8,6 @@ select
     granted_amount,
     applied_amount,
     expired_amount,
+    voided_amount,
     closing_amount
 from {{ ref('credit_months') }}

@@ -45,7 +45,14 @@ credit as (
     select
         credit_months.customer_id,
         credit_months.currency,
-        sum(credit_months.closing_amount) as credit_left_amount
+        -- In the running month a grant that expires before the month's end still pays until it has expired.
+        sum(
+            case
+                when coalesce(credit_months.expires_at, {{ end_of_time() }}) > months.as_of
+                    then credit_months.closing_amount + credit_months.expired_amount - credit_months.voided_amount
+                else credit_months.closing_amount
+            end
+        ) as credit_left_amount
     from {{ ref('credit_months') }} as credit_months
     inner join months on credit_months.period = months.period
     group by credit_months.customer_id, credit_months.currency

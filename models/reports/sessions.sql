@@ -21,14 +21,18 @@ select
     coalesce(usage.storage_gb_seconds, cast(0 as decimal(38, 12))) as storage_gb_seconds,
     coalesce(usage.gpu_seconds, cast(0 as decimal(38, 12))) as gpu_seconds,
     coalesce(usage.tokens, cast(0 as decimal(38, 12))) as tokens,
-    coalesce(usage.list_amount, cast(0 as decimal(38, 12))) as list_amount,
-    accounts.currency,
+    case when usage.session_id is null then cast(0 as decimal(38, 12)) else usage.list_amount end as list_amount,
+    currencies.currency,
     sessions.max_session_seconds,
     coalesce(
         sessions.duration_microseconds > sessions.max_session_seconds * 1000000, false
     ) as is_over_session_limit
 from {{ ref('sandbox_sessions') }} as sessions
 {{ of_changed_timelines('sessions') }}
-inner join {{ ref('customer_accounts') }} as accounts on sessions.customer_id = accounts.customer_id
+inner join {{ ref('customer_currencies') }} as currencies
+    on
+        sessions.customer_id = currencies.customer_id
+        and sessions.started_at >= currencies.starts_at
+        and sessions.started_at < currencies.ends_at
 left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id
 where {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}

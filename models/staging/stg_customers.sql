@@ -6,6 +6,8 @@ select
     records.stripe_customer_id,
     records.monthly_spend_limit as monthly_spend_limit_amount,
     {{ to_utc('records.created_at') }} as created_at,
+    {{ to_utc('records.effective_at') }} as effective_at,
+    records.cleared_fields,
     files.landed_sequence,
     records.file_id,
     records.file_row

@@ -4,6 +4,7 @@ select
     records.grant_id,
     {{ to_utc('records.voided_at') }} as voided_at,
     records.void_reason as reason,
+    files.landed_sequence,
     records.file_id,
     records.file_row
 from {{ landed('raw/voids') }} as records

@@ -1,7 +1,7 @@
 {{ config(post_hook='{{ begin_rating() }}') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
--- depends_on: {{ ref('customer_accounts') }}
+-- depends_on: {{ ref('customer_currencies') }}
 -- Which timelines (runs of a sandbox) this build works out anew: those that something landed for since the last finished build,
 -- those that ran until its as_of, those with newly voided events, and those of customers whose terms or currency are not what it knew. The sessions of all others
 -- stay as they are.
@@ -50,6 +50,34 @@ terms_come as (
 
 ),
 
+currencies_then as (
+
+    select * exclude (ends_at) from build_state.known_currencies
+
+),
+
+currencies_now as (
+
+    select * exclude (ends_at) from {{ ref('customer_currencies') }}
+
+),
+
+currencies_gone as (
+
+    select * from currencies_then
+    except
+    select * from currencies_now
+
+),
+
+currencies_come as (
+
+    select * from currencies_now
+    except
+    select * from currencies_then
+
+),
+
 changed_terms as (
 
     select
@@ -61,6 +89,16 @@ changed_terms as (
         customer_id,
         starts_at
     from terms_come
+    union all
+    select
+        customer_id,
+        starts_at
+    from currencies_gone
+    union all
+    select
+        customer_id,
+        starts_at
+    from currencies_come
 
 ),
 
@@ -71,11 +109,6 @@ changed_customers as (
     from changed_terms
     cross join standing
     where changed_terms.starts_at <= standing.as_of
-    union
-    select accounts.customer_id
-    from {{ ref('customer_accounts') }} as accounts
-    inner join build_state.known_accounts as known on accounts.customer_id = known.customer_id
-    where accounts.currency <> known.currency
 
 )
 

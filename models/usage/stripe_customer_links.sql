@@ -1,18 +1,6 @@
 -- Which of our customers a customer in Stripe is: by the id that we wrote there, else by the one in our customer record.
 with
 
-recorded as (
-
-    select
-        customer_id,
-        stripe_customer_id,
-        row_number() over (
-            partition by customer_id
-            order by landed_sequence desc, file_row desc
-        ) as recency
-    from {{ ref('stg_customers') }}
-
-),
 
 links as (
 
@@ -27,8 +15,8 @@ links as (
     select
         stripe_customer_id,
         customer_id
-    from recorded
-    where recency = 1 and stripe_customer_id is not null
+    from {{ ref('customer_records') }}
+    where stripe_customer_id is not null
 
 )
 

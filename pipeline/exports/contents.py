@@ -135,6 +135,7 @@ CREDITS = ExportTable(
         _money("granted_amount", "Granted"),
         _money("applied_amount", "Applied"),
         _money("expired_amount", "Expired"),
+        _money("voided_amount", "Of which voided"),
         _money("closing_amount", "Closing"),
         _CURRENCY,
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.landing.specification import (
     AMOUNT_BOUND,
     BYTES_BOUND,
+    CLEARED_FIELDS,
     DECIMALS,
     QUANTITY_BOUND,
     RESOURCE_BOUND,
@@ -43,7 +44,7 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A query for a file's rows: (file_row, is_unreadable, <a column a field>)."""
+    """A query for a file's rows: (file_row, is_unreadable, <a column a field>); of merged records `cleared_fields` too."""
 
     query: str
     typed: frozenset[str] = frozenset()
@@ -63,12 +64,14 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
     found = " ".join(f"when {condition} then {number}" for number, (_, condition, _) in enumerate(faults))
     reasons = " ".join(f"when {number} then {quoted(reason)}" for number, (reason, _, _) in enumerate(faults))
     details = "\n".join(f"when fault = {number} then {detail}" for number, (_, _, detail) in enumerate(faults))
+    cleared = f"{CLEARED_FIELDS}," if specification.is_merged else ""
     return f"""
         with came as ({rows.query}),
         typed as (
             select
                 file_row,
                 is_unreadable,
+                {cleared}
                 {", ".join(f'"{field.name}" as "value of {field.name}"' for field in fields)},
                 {read}
             from came
@@ -77,6 +80,7 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
         select
             file_row,
             {", ".join(field.stored_as for field in fields)},
+            {cleared}
             case fault {reasons} end as reason,
             case when fault is null then null {details} end as detail
         from judged"""

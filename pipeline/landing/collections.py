@@ -45,6 +45,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "stripe_customer_id": pa.string(),
             "monthly_spend_limit": _RESOURCE,
             "created_at": _INSTANT,
+            "effective_at": _INSTANT,
+            "cleared_fields": pa.string(),
             **_WHERE_FROM,
         }
     ),

@@ -19,9 +19,9 @@ VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}
 def judge(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
     """Table `sound` -> table `judged(file_row, verdict, detail)` for its rows that are not plainly new.
 
-    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, whose id is not voided, and
-    whose sandbox no two users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a quarantine. Orphans of killed
-    landings must be gone before.
+    Plainly new, and accepted, is what shares its key with no other row of the file and none that landed, whose id is not voided,
+    and whose sandbox no two users name: almost all of it, almost always. verdict: accepted, duplicate, or the reason of a
+    quarantine. Orphans of killed landings must be gone before.
     """
     _find_voided(connection, home, specification)
     _find_suspects(connection, home, specification)
@@ -146,7 +146,7 @@ def _latest_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificat
 
 
 def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specification: Specification) -> None:
-    """The first row of a key stands; the same again is a duplicate, anything else contradicts it. A voided id is not used again."""
+    """The first row of a key stands; the same again is a duplicate, anything else contradicts it. No voided id is used again."""
     (key,) = specification.key
     history, bounds = _history_beside(connection, home, specification, "suspects")
     connection.execute(
@@ -197,7 +197,7 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
                 when firsts.file_row is distinct from suspects.file_row then
                     '{key} ''' || left(suspects.{key}, 200) || ''' has landed before with other content ('
                     || coalesce('file ' || left(before.file_id, 12) || ', row ' || before.file_row, 'row ' || firsts.file_row)
-                    || '): the first stands. If this one is right, send it under an id of its own.'
+                    || '): the first counts. {_way_out(specification)}'
             end as detail
         from suspects
         left join refused_voided on suspects.file_row = refused_voided.file_row
@@ -208,6 +208,12 @@ def _first_stands(connection: duckdb.DuckDBPyConnection, home: Home, specificati
             select firsts.key, {_content(specification, "rows")} as content
             from firsts inner join suspects as rows on firsts.file_row = rows.file_row
         ) as first_rows on suspects.{key} = first_rows.key""")
+
+
+def _way_out(specification: Specification) -> str:
+    if specification.kind in VOIDED_BY:
+        return "If this one is right, void the first (--kind voids), and send this one under an id of its own."
+    return "A void is not changed: what it takes back stays taken back."
 
 
 def _find_strangers(connection: duckdb.DuckDBPyConnection, history: str) -> None:

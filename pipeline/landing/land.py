@@ -35,6 +35,7 @@ from pipeline.landing.collections import (
     scratch_folder,
 )
 from pipeline.landing.contents import Contents, look_through
+from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import is_filled, judge
 from pipeline.landing.sources import Source, examine, raw_rows, rows_of, while_unchanged
 from pipeline.landing.specification import Specification, specification
@@ -99,7 +100,7 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
         received = pq.read_table(before[source.file_id], columns=["received_rows"])["received_rows"][0].as_py()
         return LandedFile(path.name, source.file_id, received, 0, received, 0, {}, is_already_landed=True)
     with _scratch(home) as (connection, folder):
-        contents = _check(connection, source, spec, landed_at)
+        contents = _check(connection, home, source, spec, landed_at)
         with while_unchanged(source):
             judge(connection, home, spec)
             connection.execute("""
@@ -128,7 +129,9 @@ def _land(home: Home, path: Path, spec: Specification, landed_at: datetime) -> L
     return landed
 
 
-def _check(connection: duckdb.DuckDBPyConnection, source: Source, spec: Specification, landed_at: datetime) -> Contents:
+def _check(
+    connection: duckdb.DuckDBPyConnection, home: Home, source: Source, spec: Specification, landed_at: datetime
+) -> Contents:
     """The file's rows, their types read, as `checked`; those with a fault and what it is as `faulty`; the others as `sound`."""
     with rows_of(connection, source, spec) as rows:
         query = _with_derived_ids(spec, checked_query(spec, rows, landed_at))
@@ -140,6 +143,8 @@ def _check(connection: duckdb.DuckDBPyConnection, source: Source, spec: Specific
         # Where no row has a fault, as is usual, none is checked a second time.
         chosen = "reason is not null" if contents.faulty else "false"
         connection.execute(f"create temp table faulty as select file_row, reason, detail from checked where {chosen}")
+        if spec.kind is Kind.CUSTOMERS and (refused := find_currency_changes(connection, home, landed_at)):
+            connection.executemany("insert into faulty values (?, ?, ?)", refused)
     _create_view_without(connection, "sound", "faulty")
     return contents
 

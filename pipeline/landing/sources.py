@@ -30,7 +30,7 @@ from pipeline.errors import InputFileError
 from pipeline.inbox import version
 from pipeline.kinds import Kind
 from pipeline.landing.checks import Rows, parquet_files
-from pipeline.landing.specification import DECIMALS, Field, Specification, Type
+from pipeline.landing.specification import CLEARED_FIELDS, DECIMALS, Field, Specification, Type
 from pipeline.sql import quoted
 
 _BLOCK_BYTES = 8 << 20
@@ -264,6 +264,22 @@ def _first_of(places: Iterable[str]) -> str:
     return f"cast(coalesce({', '.join([*filled, 'null'])}) as varchar)"
 
 
+def _cleared_by_null(specification: Specification) -> str:
+    """The fields whose key is there and null, as SQL over a JSON row: a list delimited by commas, or null where there is none."""
+    is_null = "coalesce(json_type(row, {path}) = 'NULL', false)"
+    names = [
+        f"case when {' or '.join(is_null.format(path=quoted(f'$.{_name(path)}')) for path in (field.name, *field.paths))}"
+        f" then {quoted(field.name)} end"
+        for field in specification.fields
+    ]
+    return f"case when json_valid(row) then nullif(concat_ws(',', {', '.join(names)}), '') end"
+
+
+def _without_cleared(specification: Specification) -> str:
+    """The column `cleared_fields` of a format whose rows cannot say that a value is taken away."""
+    return f", cast(null as varchar) as {CLEARED_FIELDS}" if specification.is_merged else ""
+
+
 def _jsonl_query(specification: Specification) -> str:
     """Each document is parsed once, for all of its keys; an object inside it, where it has one, once more."""
     groups = sorted(specification.groups)
@@ -284,6 +300,7 @@ def _jsonl_query(specification: Specification) -> str:
         parsed as (
             select
                 file_row,
+                {f"{_cleared_by_null(specification)} as {CLEARED_FIELDS}," if specification.is_merged else ""}
                 -- Null where the line is no JSON at all.
                 case
                     when ascii(row) = ascii('{{') or starts_with(ltrim(row, ' ' || chr(9)), '{{')
@@ -291,11 +308,12 @@ def _jsonl_query(specification: Specification) -> str:
                 end as found
             from stripped
         ),
-        opened as (select file_row, found{objects} from parsed)
+        opened as (select * exclude (found), found{objects} from parsed)
         select
             file_row,
             found is null{wrong} as is_unreadable,
             {", ".join(columns)}
+            {f", {CLEARED_FIELDS}" if specification.is_merged else ""}
         from opened"""
 
 
@@ -376,7 +394,7 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
         select
             file_row,
             coalesce(len(cells) <> {len(header)}, true) as is_unreadable,
-            {", ".join(columns)}
+            {", ".join(columns)}{_without_cleared(specification)}
         from split"""
 
 
@@ -414,7 +432,8 @@ def _parquet_rows(source: Source, specification: Specification) -> Rows:
         else:
             columns.append(f"{_first_of(place.as_text(field) for place in places)} as {_name(field.name)}")
     query = (
-        f"select file_row_number + 1 as file_row, false as is_unreadable, {', '.join(columns)} from {parquet_files(source.path)}"
+        f"select file_row_number + 1 as file_row, false as is_unreadable, {', '.join(columns)}{_without_cleared(specification)}"
+        f" from {parquet_files(source.path)}"
     )
     return Rows(query, frozenset(typed), can_be_read_again=True)
 

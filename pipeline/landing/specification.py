@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pipeline.kinds import Kind
-from pipeline.price_book import first_versions, known_ids, minor_unit_digits
+from pipeline.price_book import DEFAULT_CURRENCY, first_versions, known_ids, minor_unit_digits
 from pipeline.settings import Settings
 
 RESOURCE_BOUND = 1_000_000
@@ -21,6 +21,10 @@ AMOUNT_BOUND = 1_000_000_000
 """The sanity bound on an amount of money."""
 BYTES_BOUND = 2**50
 """The sanity bound on memory: about as much as RESOURCE_BOUND, in bytes."""
+
+
+CLEARED_FIELDS = "cleared_fields"
+"""The column that lists the fields that a row clears (JSON null), in the order of the specification, delimited by commas."""
 
 
 class Type(StrEnum):
@@ -102,10 +106,13 @@ class Specification:
     one_of: tuple[str, ...] = ()
     """Fields of which a row names exactly one."""
     row_rules: tuple[RowRule, ...] = ()
+    is_merged: bool = False
+    """Whether a row changes only the fields that it names: a JSON null clears a field, what is absent or empty leaves it."""
 
     @property
     def columns(self) -> list[str]:
-        return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived)]
+        cleared = [CLEARED_FIELDS] if self.is_merged else []
+        return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived), *cleared]
 
     @property
     def groups(self) -> set[str]:
@@ -197,14 +204,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("stripe_customer_id"),
                 Field("monthly_spend_limit", Type.AMOUNT),
                 Field("created_at", Type.INSTANT),
+                Field("effective_at", Type.INSTANT),
             )
-            return Specification(kind, "customers", fields, ("customer_id",), True, "created_at")
+            return Specification(kind, "customers", fields, ("customer_id",), True, "created_at", is_merged=True)
         case Kind.CREDIT_GRANTS:
             fields = (
                 Field("grant_id", is_required=True, paths=("id",)),
                 Field("customer_id", is_required=True, paths=("customer",)),
                 Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True, minor_unit_digits=minor_unit_digits(seeds)),
-                Field("currency", choices=currency.choices, choice_reason="unknown_currency", default="USD"),
+                Field("currency", choices=currency.choices, choice_reason="unknown_currency", default=DEFAULT_CURRENCY),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),
                 Field("expires_at", Type.INSTANT),

@@ -93,19 +93,26 @@ def test_bad_subscriptions_are_quarantined_with_their_reason(home: Home) -> None
     assert [row["raw_row"] for row in found] == [row if isinstance(row, str) else json.dumps(row) for row, _ in rows]
 
 
-def test_a_customer_record_replaces_the_one_before_as_a_whole(home: Home) -> None:
+def test_a_customer_record_lands_where_it_differs_from_the_latest_before_it(home: Home) -> None:
     ada = {"customer_id": "ada", "name": "Ada", "email": "ada@example.com", "currency": "USD", "monthly_spend_limit": "250.50"}
     first = _land(home, Kind.CUSTOMERS, ada, {"customer_id": "bob"}, name="a")
     second = _land(
         home, Kind.CUSTOMERS, {**ada, "monthly_spend_limit": 250.5}, {"customer_id": "ada", "name": "Ada L."}, name="b"
     )
-    assert [(file.accepted, file.duplicates) for file in (first, second)] == [(2, 0), (1, 1)]
-    standing = _standing(home, "customers", "customer_id")
-    assert standing[("ada",)]["name"] == "Ada L."
-    assert standing[("ada",)]["monthly_spend_limit"] is None
-    assert standing[("bob",)]["currency"] is None
-    limits = {row["name"]: row["monthly_spend_limit"] for row in rows_of(home, "customers")}
-    assert limits == {"Ada": Decimal("250.5"), None: None, "Ada L.": None}
+    third = _land(home, Kind.CUSTOMERS, {**ada, "monthly_spend_limit": "250.500"}, name="c")
+    assert [(file.accepted, file.duplicates) for file in (first, second, third)] == [(2, 0), (1, 1), (1, 0)]
+
+
+def test_a_json_null_clears_a_field_and_an_absent_key_or_an_empty_text_names_nothing(home: Home) -> None:
+    _land(home, Kind.CUSTOMERS, {"customer_id": "ada", "name": None, "email": "", "monthly_spend_limit": None})
+    path = write_lines(home.path.parent / "b.csv", ["customer_id,name,email", "bob,,bob@example.com"])
+    assert land(home, path, Kind.CUSTOMERS).accepted == 1
+    cleared = {row["customer_id"]: (row["name"], row["email"], row["cleared_fields"]) for row in rows_of(home, "customers")}
+    assert cleared == {"ada": (None, None, "name,monthly_spend_limit"), "bob": (None, "bob@example.com", None)}
+
+
+def test_a_required_field_is_not_cleared(home: Home) -> None:
+    assert _land(home, Kind.CUSTOMERS, {"customer_id": None, "name": "Ada"}).by_reason == {"missing_field": 1}
 
 
 def test_bad_customers_are_quarantined_with_their_reason(home: Home) -> None:

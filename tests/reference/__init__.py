@@ -19,7 +19,6 @@ from .records import (
     EndReason,
     Event,
     EventType,
-    EventVoid,
     IgnoredBecause,
     Invoice,
     Ledger,
@@ -28,6 +27,7 @@ from .records import (
     Result,
     Session,
     SubscriptionRecord,
+    Void,
 )
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "EndReason",
     "Event",
     "EventType",
-    "EventVoid",
     "IgnoredBecause",
     "Invoice",
     "Ledger",
@@ -49,6 +48,7 @@ __all__ = [
     "Result",
     "Session",
     "SubscriptionRecord",
+    "Void",
     "accept",
     "compute",
 ]

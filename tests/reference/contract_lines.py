@@ -15,15 +15,12 @@ from .records import Line, LineType
 
 def contract_lines(customer: Customer, due: Sequence[Line]) -> list[Line]:
     """Discount and commitment lines, from the month's rounded usage and fee lines."""
-    contracts = [
-        contract
-        for contract in customer.price_book.contracts.get(customer.customer_id, ())
-        if contract.currency == customer.currency
-    ]
+    contracts = customer.price_book.contracts.get(customer.customer_id, ())
     lines: list[Line] = []
     month = month_of(min((contract.starts_at for contract in contracts), default=customer.until))
     while month < customer.until:
-        lines += _of_month(customer, contracts, month, due)
+        currency = customer.currency_at(month)
+        lines += _of_month(customer, [contract for contract in contracts if contract.currency == currency], month, due)
         month = next_month(month)
     return lines
 
@@ -38,7 +35,8 @@ def _of_month(customer: Customer, contracts: Sequence[Contract], month: datetime
     if not in_force:
         return []
     _, last_end, last = max(in_force, key=lambda piece: piece[0])
-    digits = customer.price_book.minor_unit_digits[customer.currency]
+    currency = customer.currency_at(month)
+    digits = customer.price_book.minor_unit_digits[currency]
     period = period_name(month)
     base = sum((line.amount for line in due if line.service_period == period), Decimal(0))
     discount = minor_units(-Fraction(base) * last.discount_rate, digits)
@@ -60,7 +58,7 @@ def _of_month(customer: Customer, contracts: Sequence[Contract], month: datetime
             quantity=Decimal(0),
             billable_quantity=Decimal(0),
             amount=from_minor_units(units, digits),
-            currency=customer.currency,
+            currency=currency,
         )
 
     lines = [line(LineType.DISCOUNT, discount)] if discount else []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from .customers import Customer
-from .records import CreditApplication, CreditGrant, Line, LineType
+from .payable import Part
+from .records import CreditApplication, CreditGrant
 
 NEVER = datetime.max.replace(tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def signup_grant(customer: Customer) -> CreditGrant | None:
@@ -22,7 +25,7 @@ def signup_grant(customer: Customer) -> CreditGrant | None:
         grant_id=f"signup-{customer.customer_id}",
         customer_id=customer.customer_id,
         amount=amount,
-        currency=customer.currency,
+        currency=customer.currency_at(customer.first_seen_at),
         granted_at=customer.first_seen_at,
     )
 
@@ -36,34 +39,92 @@ def is_unexpired(grant: CreditGrant, period_end: datetime) -> bool:
     return grant.expires_at is None or grant.expires_at > period_end
 
 
+def may_pay(grant: CreditGrant, part: Part) -> bool:
+    """Whether a grant may pay a part of an invoice: one of its scope, used on a day that had begun before the grant expired."""
+    last_day = date.max if grant.expires_at is None else (grant.expires_at - MICROSECOND).date()
+    return part.day <= last_day and (part.is_usage or grant.scope == "all")
+
+
 def apply_credits(
     grants: Sequence[CreditGrant],
     applied_before: Sequence[CreditApplication],
-    lines: list[Line],
+    parts: Sequence[Part],
     period: str,
+    period_start: datetime,
     period_end: datetime,
 ) -> list[CreditApplication]:
-    """What one customer's grants pay of one invoice.
+    """What one customer's grants pay of one invoice: in order of use, each as much as it can without taking from those before it.
 
-    Never more than a grant has left, nor more than the lines in its scope that no other grant has paid.
+    What those before it pay, they may pay of other parts instead, where that makes room.
     """
     left = {grant.grant_id: grant.amount for grant in grants}
     for earlier in applied_before:
         if earlier.grant_id in left:
             left[earlier.grant_id] -= earlier.amount
-    unpaid_usage = sum((line.amount for line in lines if line.line_type is LineType.USAGE), Decimal(0))
-    unpaid = sum((line.amount for line in lines), Decimal(0))
+    usable = [grant for grant in grants if grant.granted_at < period_end and (grant.expires_at or NEVER) > period_start]
+    payment = _Payment(parts)
     applications: list[CreditApplication] = []
-    usable = [grant for grant in grants if grant.granted_at < period_end and is_unexpired(grant, period_end)]
     for grant in in_order_of_use(usable):
-        eligible = min(unpaid_usage, unpaid) if grant.scope == "usage" else unpaid
-        amount = min(left[grant.grant_id], eligible)
+        amount = payment.add(grant, left[grant.grant_id])
         if amount > 0:
             applications.append(CreditApplication(grant.grant_id, grant.customer_id, period, amount, period))
-            unpaid -= amount
-            if grant.scope == "usage":
-                unpaid_usage -= amount
     return applications
+
+
+class _Payment:
+    """Which grant pays what of which part of an invoice, while grants are added one after the other."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
+        self.unpaid = [part.amount for part in parts]
+        self.grants: list[CreditGrant] = []
+        self.paid: dict[tuple[int, int], Decimal] = defaultdict(Decimal)
+        """By grant and part."""
+
+    def add(self, grant: CreditGrant, amount: Decimal) -> Decimal:
+        """Have one more grant pay as much as it can of `amount`. Returns what it pays."""
+        self.grants.append(grant)
+        newest = len(self.grants) - 1
+        total = Decimal(0)
+        while total < amount and (path := self._path(newest)):
+            # The grants on the path, each with the part it begins to pay; all but the first give up the part before.
+            step = min(
+                amount - total,
+                self.unpaid[path[-1][1]],
+                *(self.paid[giver, part] for (_, part), (giver, _) in pairwise(path)),
+            )
+            for number, part in path:
+                self.paid[number, part] += step
+            for (_, part), (giver, _) in pairwise(path):
+                self.paid[giver, part] -= step
+            self.unpaid[path[-1][1]] -= step
+            total += step
+        return total
+
+    def _path(self, newest: int) -> list[tuple[int, int]]:
+        """A shortest way to an unpaid part: grants that each pay another part, so that the newest can pay the first one's."""
+        came_from: dict[tuple[int, int], tuple[int, int] | None] = {}
+        waiting: list[tuple[int, tuple[int, int] | None]] = [(newest, None)]
+        seen_grants, seen_parts = {newest}, set[int]()
+        while waiting:
+            number, before = waiting.pop(0)
+            for part in range(len(self.parts)):
+                if part in seen_parts or not may_pay(self.grants[number], self.parts[part]):
+                    continue
+                seen_parts.add(part)
+                came_from[number, part] = before
+                if self.unpaid[part] > 0:
+                    path: list[tuple[int, int]] = []
+                    at: tuple[int, int] | None = (number, part)
+                    while at is not None:
+                        path.insert(0, at)
+                        at = came_from[at]
+                    return path
+                for giver in range(len(self.grants)):
+                    if giver not in seen_grants and self.paid[giver, part] > 0:
+                        seen_grants.add(giver)
+                        waiting.append((giver, (number, part)))
+        return []
 
 
 def give_back(

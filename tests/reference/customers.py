@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from .currencies import ALWAYS, DEFAULT_CURRENCY, Currencies
 from .exact import month_of, next_month
 from .price_book import Fee, PriceBook, Rate
 from .records import Event, SubscriptionRecord
 
-DEFAULT_CURRENCY = "USD"
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 """Where nothing is said of when the books open."""
 
@@ -46,14 +46,14 @@ class Customer:
         records: Iterable[SubscriptionRecord],
         price_book: PriceBook,
         as_of: datetime,
-        currency: str = DEFAULT_CURRENCY,
+        currencies: Currencies = ((ALWAYS, DEFAULT_CURRENCY),),
         books_open_at: datetime = LONG_AGO,
     ) -> None:
         """Events before the books open and after `as_of`, and records after `as_of`, must have been left out; records come in
         the order they landed.
         """
         self.customer_id = customer_id
-        self.currency = currency
+        self._currencies = currencies
         self.price_book = price_book
         self.as_of = as_of
         self.books_open_at = books_open_at
@@ -82,6 +82,10 @@ class Customer:
                 in_force = recorded
         return in_force
 
+    def currency_at(self, instant: datetime) -> str:
+        """The currency in force: that of the month's lines."""
+        return [currency for starts_at, currency in self._currencies if starts_at <= instant][-1]
+
     def maximum_session(self, started_at: datetime) -> timedelta | None:
         return self.price_book.maximum_session(self.customer_id, self.plan_at(started_at), started_at)
 
@@ -92,8 +96,8 @@ class Customer:
         """The amount of the plan (or contract) in force at its first event or record; a contract alone gives none."""
         if self.first_seen_at is None:
             return None
-        plan_id = self.plan_at(self.first_seen_at)
-        return self.price_book.signup_credit(self.customer_id, plan_id, self.currency, self.first_seen_at)
+        plan_id, currency = self.plan_at(self.first_seen_at), self.currency_at(self.first_seen_at)
+        return self.price_book.signup_credit(self.customer_id, plan_id, currency, self.first_seen_at)
 
     def stretches(self, until: datetime | None = None) -> list[Stretch]:
         """All its time, cut where the month, the plan, a rate or a fee may change; to the end of as_of's month, or longer."""
@@ -108,15 +112,16 @@ class Customer:
 
     def _stretch(self, start: datetime, end: datetime) -> Stretch:
         plan_id, is_trial = self._plan_and_trial_at(start)
+        currency = self.currency_at(start)
         return Stretch(
             start,
             end,
             plan_id,
             {
-                meter.meter_id: self.price_book.rate(self.customer_id, plan_id, meter.meter_id, self.currency, start)
+                meter.meter_id: self.price_book.rate(self.customer_id, plan_id, meter.meter_id, currency, start)
                 for meter in self.price_book.meters
             },
-            self.price_book.fee(self.customer_id, plan_id, self.currency, start),
+            self.price_book.fee(self.customer_id, plan_id, currency, start),
             is_trial,
             self.price_book.collects(self.customer_id, plan_id, start),
         )

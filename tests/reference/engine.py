@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from .collection import is_collected
 from .contract_lines import contract_lines
 from .credits import signup_grant
-from .customers import DEFAULT_CURRENCY, LONG_AGO, Customer, contract_starts
+from .currencies import currencies_of
+from .customers import LONG_AGO, Customer, contract_starts
 from .exact import next_month
 from .invoices import draft_invoices, lines_to_issue
+from .payable import Spreading
 from .price_book import PriceBook
-from .rating import fee_lines, usage_lines
+from .rating import fee_days, fee_lines, usage_lines
 from .records import (
     CreditGrant,
     CustomerRecord,
     Event,
-    EventVoid,
     IgnoredBecause,
     IgnoredEvent,
     Ledger,
     Result,
     SubscriptionRecord,
+    Void,
 )
 from .sessions import Carried, Run, follow, session_of
 from .usage import measure
@@ -39,20 +41,21 @@ def compute(
     customers: Iterable[CustomerRecord] = (),
     grants: Sequence[CreditGrant] = (),
     ledger: Ledger | None = None,
-    event_voids: Iterable[EventVoid] = (),
+    voids: Iterable[Void] = (),
     books_open_at: datetime = LONG_AGO,
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
-    `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` come in the order they landed.
-    What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before. Nothing is
-    due before `books_open_at`, the first instant of a month.
+    `events` are accepted ones (see `accept`) in any order; `subscriptions` and `customers` are accepted ones in the order they
+    landed. What is dated at `as_of` exactly is seen, what is dated after it is not. `ledger` is what was closed before.
+    Nothing is due before `books_open_at`, the first instant of a month.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
     timeout = None if heartbeat_timeout_seconds is None else timedelta(seconds=heartbeat_timeout_seconds)
     result = Result()
-    voided = {void.event_id for void in event_voids if void.voided_at <= as_of}
+    in_effect = [void for void in voids if void.voided_at <= as_of]
+    voided = {void.event_id for void in in_effect if void.event_id is not None}
     events_of: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         if not books_open_at <= event.event_at <= as_of:
@@ -66,7 +69,10 @@ def compute(
         if max(record.effective_at, books_open_at) <= as_of:
             records_of[record.customer_id].append(record)
 
-    currency_of = {record.customer_id: record.currency for record in customers}
+    customer_records_of: dict[str, list[CustomerRecord]] = defaultdict(list)
+    for customer_record in customers:
+        customer_records_of[customer_record.customer_id].append(customer_record)
+    voided_grants = {void.grant_id for void in in_effect if void.grant_id is not None}
     ledger = ledger or Ledger()
     with_contract = {id for id in price_book.contracts if contract_starts(price_book, id, books_open_at, as_of)}
     given = [
@@ -76,10 +82,13 @@ def compute(
     ]
     for customer_id in sorted(events_of.keys() | records_of.keys() | with_contract):
         own_events, own_records = events_of[customer_id], records_of[customer_id]
-        currency = currency_of.get(customer_id) or DEFAULT_CURRENCY
-        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currency, books_open_at)
+        currencies = currencies_of(
+            customer_records_of[customer_id], [line for line in ledger.lines if line.customer_id == customer_id]
+        )
+        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currencies, books_open_at)
         own_grants = [grant for grant in given if grant.customer_id == customer_id and grant.granted_at <= as_of]
-        _add(result, customer, own_events, timeout, own_grants, ledger)
+        _add(result, customer, own_events, timeout, own_grants, ledger, voided_grants)
+    result.ignored.sort(key=lambda one: str(one.event.event_id))
     return result
 
 
@@ -90,6 +99,7 @@ def _add(
     heartbeat_timeout: timedelta | None,
     landed_grants: Sequence[CreditGrant],
     ledger: Ledger,
+    voided_grants: Collection[str],
 ) -> None:
     """One customer's part of the result."""
     timelines: dict[tuple[str, str], list[Event]] = defaultdict(list)
@@ -104,10 +114,12 @@ def _add(
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]
         result.ignored += [IgnoredEvent(event, reason) for event, reason in followed.ignored]
 
+    contracts = customer.price_book.contracts.get(customer.customer_id, ())
     stretches = customer.stretches()
     groups = measure(runs, carried, stretches, customer.price_book.meters)
     due, daily = usage_lines(customer, groups)
-    due += fee_lines(customer, customer.stretches(next_month(customer.until)))
+    fee_stretches = customer.stretches(next_month(customer.until))
+    due += fee_lines(customer, fee_stretches)
     due += contract_lines(customer, due)
     result.usage_daily += daily
 
@@ -120,8 +132,14 @@ def _add(
     for currency in sorted({line.currency for line in issued}):
         lines, invoices, applications = draft_invoices(
             [line for line in issued if line.currency == currency],
-            [grant for grant in grants if grant.currency == currency],
+            [grant for grant in grants if grant.currency == currency and grant.grant_id not in voided_grants],
             _of(ledger, customer.customer_id, currency),
+            Spreading(
+                daily,
+                fee_days(fee_stretches),
+                {contract.contract_id: contract.discount_rate for contract in contracts},
+                customer.price_book.minor_unit_digits[currency],
+            ),
         )
         result.lines += lines
         result.invoices += [

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from .credits import apply_credits, give_back
 from .exact import next_month, period_name
+from .payable import Spreading, payable_parts
 from .records import CreditApplication, CreditGrant, Invoice, Ledger, Line, LineType
 
 LineKey = tuple[str, str, LineType, str, str, str, str]
@@ -71,9 +72,13 @@ def _plus(line: Line, other: Line, sign: int) -> Line:
     )
 
 
-def _period_end(period: str) -> datetime:
+def _period_start(period: str) -> datetime:
     year, month = period.split("-")
-    return next_month(datetime(int(year), int(month), 1, tzinfo=UTC))
+    return datetime(int(year), int(month), 1, tzinfo=UTC)
+
+
+def _period_end(period: str) -> datetime:
+    return next_month(_period_start(period))
 
 
 def _next_period(period: str) -> str:
@@ -81,10 +86,11 @@ def _next_period(period: str) -> str:
 
 
 def draft_invoices(
-    lines: Iterable[Line], grants: Sequence[CreditGrant], ledger: Ledger
+    lines: Iterable[Line], grants: Sequence[CreditGrant], ledger: Ledger, spreading: Spreading
 ) -> tuple[list[Line], list[Invoice], list[CreditApplication]]:
     """One customer's invoices in one currency, month after month as if each had been closed before the next; no lines, no
-    invoice. `ledger` holds this customer's closed ones in that currency. Returns the lines with what was carried forward.
+    invoice. `ledger` holds this customer's closed ones in that currency, `grants` are those that are not voided. Returns the
+    lines with what was carried forward.
     """
     lines_of_period: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
@@ -105,7 +111,8 @@ def draft_invoices(
         if subtotal < 0:
             now = give_back(grants, before, subtotal, period, _period_end(period))
         else:
-            now = apply_credits(grants, before, of_period, period, _period_end(period))
+            parts = payable_parts(of_period, period, spreading)
+            now = apply_credits(grants, before, parts, period, _period_start(period), _period_end(period))
         credit = sum((application.amount for application in now), Decimal(0))
         carried = min(subtotal - credit, Decimal(0))
         invoices.append(Invoice(customer_id, period, subtotal, credit, subtotal - credit - carried, currency, carried))

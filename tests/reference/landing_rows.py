@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 
-from .records import CreditGrant, CustomerRecord, Event, EventType, EventVoid, SubscriptionRecord
+from .records import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord, Void
 
 CAMEL_CASE = {
     EventType.START: "SandboxStarted",
@@ -54,8 +54,25 @@ def subscription_row(record: SubscriptionRecord) -> str:
 
 
 def customer_row(record: CustomerRecord) -> str:
+    """One line of JSON, with the fields that the record names."""
+    named = {
+        "customer_id": record.customer_id,
+        "currency": record.currency,
+        "effective_at": record.effective_at and record.effective_at.isoformat(),
+        "monthly_spend_limit": record.monthly_spend_limit and str(record.monthly_spend_limit),
+    }
+    return json.dumps({name: value for name, value in named.items() if value is not None}, separators=(",", ":"))
+
+
+def void_row(void: Void) -> str:
     """One line of JSON."""
-    return json.dumps({"customer_id": record.customer_id, "currency": record.currency}, separators=(",", ":"))
+    named = {
+        "event_id": void.event_id,
+        "grant_id": void.grant_id,
+        "voided_at": void.voided_at.isoformat(),
+        "reason": void.reason,
+    }
+    return json.dumps({name: value for name, value in named.items() if value is not None}, separators=(",", ":"))
 
 
 def grant_row(grant: CreditGrant) -> str:
@@ -73,13 +90,6 @@ def grant_row(grant: CreditGrant) -> str:
             "source": grant.source,
         },
         separators=(",", ":"),
-    )
-
-
-def event_void_row(void: EventVoid) -> str:
-    """One line of JSON."""
-    return json.dumps(
-        {"event_id": void.event_id, "voided_at": void.voided_at.isoformat(), "reason": "sent by mistake"}, separators=(",", ":")
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from fractions import Fraction
 
 from .charges import charge
@@ -21,10 +21,11 @@ def billable(group: Group) -> Fraction:
 
 def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list[Line], list[DailyUsage]]:
     """One line a rating group in which anything was used or is due, and the same by day."""
-    digits = customer.price_book.minor_unit_digits[customer.currency]
     lines: list[Line] = []
     daily: list[DailyUsage] = []
     for key, group in groups.items():
+        currency = customer.currency_at(key.month)
+        digits = customer.price_book.minor_unit_digits[currency]
         billable_quantity = billable(group)
         units = 0 if group.is_trial else minor_units(charge(group.rate, billable_quantity), digits)
         if not group.quantity and not units:
@@ -42,7 +43,7 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
                 quantity=to_decimal(group.quantity),
                 billable_quantity=to_decimal(billable_quantity),
                 amount=from_minor_units(units, digits),
-                currency=customer.currency,
+                currency=currency,
             )
         )
         shares = share_out(units, group.billed_by_day or {group.first_day: Fraction(1)})
@@ -70,7 +71,6 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
     the close of the month before, for whoever is on the plan when its own month begins. `stretches` reach to the end of
     the month after as_of's.
     """
-    digits = customer.price_book.minor_unit_digits[customer.currency]
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
     billed_time: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
     from_the_first: set[tuple[datetime, str, Fee]] = set()
@@ -87,6 +87,8 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
         due_in = month_of(month - MICROSECOND) if is_due_before else month
         if due_in >= customer.until:
             continue
+        currency = customer.currency_at(month)
+        digits = customer.price_book.minor_unit_digits[currency]
         billed = seconds(billed_time[month, plan_id, fee])
         share_of_month = billed / seconds(next_month(month) - month)
         lines.append(
@@ -101,7 +103,16 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
                 quantity=to_decimal(seconds(duration)),
                 billable_quantity=to_decimal(billed),
                 amount=from_minor_units(minor_units(fee.monthly_amount * share_of_month, digits), digits),
-                currency=customer.currency,
+                currency=currency,
             )
         )
     return lines
+
+
+def fee_days(stretches: list[Stretch]) -> dict[tuple[str, str, str], date]:
+    """The first day that a fee is due for, by service month, plan and fee version; a trial owes nothing."""
+    days: dict[tuple[str, str, str], date] = {}
+    for stretch in sorted(stretches, key=lambda stretch: stretch.is_trial):
+        if stretch.fee is not None:
+            days.setdefault((period_name(month_of(stretch.start)), stretch.plan_id, stretch.fee.fee_id), stretch.start.date())
+    return days

@@ -73,18 +73,14 @@ class SubscriptionRecord:
 
 @dataclass(frozen=True)
 class CustomerRecord:
-    """Who the customer is; the latest landed one stands. Billing rules, section 5."""
+    """What a landed record says of a customer. It changes what it names, and leaves the rest. Billing rules, section 5."""
 
     customer_id: str
     currency: str | None = None
-
-
-@dataclass(frozen=True)
-class EventVoid:
-    """Takes an event back, from `voided_at` on, as if it had never been sent. Billing rules, section 3."""
-
-    event_id: str
-    voided_at: datetime
+    """None: it names none."""
+    effective_at: datetime | None = None
+    """From when on its currency is in force: the first instant of a month. None: from the beginning."""
+    monthly_spend_limit: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +177,16 @@ class CreditGrant:
     scope: str = "usage"
     """'usage' or 'all': the lines it may pay for."""
     source: str = "signup"
+
+
+@dataclass(frozen=True)
+class Void:
+    """Takes back a usage event or a credit grant, from its own instant on. Billing rules, sections 3 and 6."""
+
+    voided_at: datetime
+    event_id: str | None = None
+    grant_id: str | None = None
+    reason: str = "sent by mistake"
 
 
 @dataclass(frozen=True)

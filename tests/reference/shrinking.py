@@ -60,6 +60,10 @@ def _smaller(history: History) -> Iterator[History]:
         yield replace(history, subscriptions=history.subscriptions[:at] + history.subscriptions[at + 1 :])
     for at in range(len(history.grants)):
         yield replace(history, grants=history.grants[:at] + history.grants[at + 1 :])
+    for at in range(len(history.customer_records)):
+        yield replace(history, customer_records=history.customer_records[:at] + history.customer_records[at + 1 :])
+    for at in range(len(history.voids)):
+        yield replace(history, voids=history.voids[:at] + history.voids[at + 1 :])
 
 
 def _lengths(count: int) -> Iterator[int]:
@@ -100,6 +104,7 @@ def _renamed(history: History, new: str) -> History:
             for event in history.events
         ),
         subscriptions=tuple(replace(record, customer_id=new) for record in history.subscriptions),
-        customer=history.customer and replace(history.customer, customer_id=new),
+        customer_records=tuple(replace(record, customer_id=new) for record in history.customer_records),
+        voids=tuple(replace(void, grant_id=void.grant_id and void.grant_id.replace(old, new)) for void in history.voids),
         grants=tuple(replace(grant, customer_id=new, grant_id=grant.grant_id.replace(old, new)) for grant in history.grants),
     )

@@ -1,0 +1,137 @@
+"""Refuses a customer record that would change the currency of what is billed already. Billing rules, section 5.
+
+A customer keeps the currency in which it was first billed; another one is dated, on the first instant of a month that is not
+closed. The rows of a file are judged in their order, each against what landed before it, the closed months, and the accepted
+rows above it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import duckdb
+
+from pipeline.home import Home
+from pipeline.landing.checks import parquet_files
+from pipeline.landing.specification import CLEARED_FIELDS
+from pipeline.ledger_files import closed_periods
+from pipeline.periods import BillingPeriod
+from pipeline.price_book import DEFAULT_CURRENCY
+
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_NAMED = (
+    f"coalesce(currency, case when contains(',' || {CLEARED_FIELDS} || ',', ',currency,') then '{DEFAULT_CURRENCY}' end) as named"
+)
+"""The currency that a record names; one that takes the currency away names the default."""
+
+
+@dataclass
+class _Customer:
+    """A customer's currencies, as models/usage/customer_currencies.sql has them."""
+
+    undated: str = DEFAULT_CURRENCY
+    dated: dict[datetime, str] = field(default_factory=dict)
+    billed: dict[datetime, str] = field(default_factory=dict)
+
+    def take(self, currency: str, effective_at: datetime | None) -> None:
+        if effective_at is not None:
+            self.dated[effective_at] = currency
+        elif not self.dated:
+            self.undated = currency
+
+    def changes(self) -> dict[datetime, str]:
+        """Each instant from which on a currency is in force, in order."""
+        first = min(self.billed, default=None)
+        is_first_billed = first is not None and min(self.dated, default=datetime.max.replace(tzinfo=UTC)) > first
+        beginning = self.billed[first] if first is not None and is_first_billed else self.undated
+        return dict(sorted(({_BEGINNING: beginning} | self.dated | self.billed).items()))
+
+    def in_force_at(self, instant: datetime) -> str:
+        return [currency for starts_at, currency in self.changes().items() if starts_at <= instant][-1]
+
+    def in_force_from(self, instant: datetime) -> set[str]:
+        """The currency at an instant, and every one after it."""
+        return {self.in_force_at(instant), *(currency for starts_at, currency in self.changes().items() if starts_at > instant)}
+
+
+def find_currency_changes(connection: duckdb.DuckDBPyConnection, home: Home, landed_at: datetime) -> list[tuple[int, str, str]]:
+    """The rows of table `checked` that are refused: (file_row, reason, detail)."""
+    rows = connection.execute(
+        f"select file_row, customer_id, {_NAMED}, effective_at from checked"
+        " where reason is null and (named is not null or effective_at is not null) order by file_row"
+    ).fetchall()
+    if not rows:
+        return []
+    closed = closed_periods(home)
+    customers = _known_customers(connection, home, closed)
+    refused: list[tuple[int, str, str]] = []
+    for file_row, customer_id, named, effective_at in rows:
+        customer = customers[customer_id]
+        if named is None:
+            detail = (
+                "currency is missing: effective_at dates a change of currency, and of nothing else. Leave it out, or name both."
+            )
+            refused.append((file_row, "missing_field", detail))
+        elif problem := _problem(customer, named, effective_at, closed, landed_at):
+            refused.append((file_row, "currency_change", problem))
+        else:
+            customer.take(named, effective_at)
+    return refused
+
+
+def _problem(
+    customer: _Customer, named: str, effective_at: datetime | None, closed: list[BillingPeriod], landed_at: datetime
+) -> str | None:
+    """Why a record may not name this currency; None: it may."""
+    if effective_at is None:
+        allowed = customer.in_force_from(landed_at)
+        if named in allowed or not (customer.billed or customer.dated):
+            return None
+        why = "it was billed in it" if customer.billed else "a dated record says so"
+        return (
+            f"currency is '{named}', but the customer's is {customer.in_force_at(landed_at)}: {why}. To change it, add"
+            f" effective_at, the first instant of a month that is not closed{_example(closed)}."
+        )
+    if effective_at != effective_at.replace(day=1, hour=0, minute=0, second=0, microsecond=0):
+        return (
+            f"effective_at is '{effective_at:%Y-%m-%dT%H:%M:%S.%fZ}': a currency changes on the first instant of a month"
+            f"{_example(closed)}."
+        )
+    if customer.in_force_at(effective_at) == named or not closed or effective_at >= closed[-1].end:
+        return None
+    return (
+        f"effective_at is '{effective_at:%Y-%m-%dT%H:%M:%SZ}', and {closed[-1]} is closed: no closed month changes its currency. "
+        f"Write {closed[-1].end:%Y-%m-%dT%H:%M:%SZ} or the first instant of a later month."
+    )
+
+
+def _example(closed: list[BillingPeriod]) -> str:
+    return f", for example {closed[-1].end:%Y-%m-%dT%H:%M:%SZ}" if closed else ", for example 2026-11-01T00:00:00Z"
+
+
+def _known_customers(
+    connection: duckdb.DuckDBPyConnection, home: Home, closed: list[BillingPeriod]
+) -> defaultdict[str, _Customer]:
+    """The customers of table `checked`, by what landed before and what was billed."""
+    customers: defaultdict[str, _Customer] = defaultdict(_Customer)
+    landed = connection.execute(
+        f"select customer_id, {_NAMED}, effective_at"
+        f" from {parquet_files(home.raw / 'customers', '**', '*.parquet')} as records"
+        f" inner join {parquet_files(home.raw / 'landed_files', '*.parquet')} as files on records.file_id = files.file_id"
+        " where named is not null and customer_id in (select customer_id from checked) order by landed_sequence, file_row"
+    )
+    while rows := landed.fetchmany(10_000):
+        for customer_id, named, effective_at in rows:
+            customers[customer_id].take(named, effective_at)
+    for period in closed:
+        lines = parquet_files(home.closes / str(period) / "invoice_lines.parquet")
+        billed = connection.execute(
+            f"select customer_id, min(currency) from {lines}"
+            " where service_period = period and not is_adjustment and line_type <> 'carry_forward'"
+            " and customer_id in (select customer_id from checked) group by customer_id"
+        ).fetchall()
+        for customer_id, currency in billed:
+            customers[customer_id].billed[period.start] = currency
+    return customers
