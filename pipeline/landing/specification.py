@@ -13,6 +13,8 @@ RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
 QUANTITY_BOUND = 1_000_000_000
 """The sanity bound on a quantity that one event carries, tokens for example."""
+ID_LENGTH = 200
+"""The characters that an id may have."""
 DECIMALS = 6
 """The digits after the point that a resource, a quantity or an amount may have."""
 AMOUNT_BOUND = 1_000_000_000
@@ -25,6 +27,8 @@ class Type(StrEnum):
     """How a field's text is read."""
 
     TEXT = "text"
+    ID = "id"
+    """Text or a whole number, which is kept as its digits."""
     INSTANT = "instant"
     RESOURCE = "resource"
     QUANTITY = "quantity"
@@ -56,6 +60,10 @@ class Field:
     must_be_positive: bool = False
     minor_unit_digits: tuple[tuple[str, int], ...] = ()
     """Digits by currency, for an amount that must be of whole minor units; the row's `currency` says which."""
+    late_is_never: bool = False
+    """An instant after the year 9998 means that there is none: stored as null."""
+    has_plan_default: bool = False
+    """A start that does not name it gets the default sandbox's of its plan."""
     came_later: bool = False
     """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
 
@@ -98,8 +106,8 @@ EVENT_TYPES = {
 """What an event may be, as it is kept, and as it may also be spelled."""
 
 
-def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
-    return Field(name, type, paths=(f"resources.{name}",), came_later=came_later)
+def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, came_later: bool = False) -> Field:
+    return Field(name, type, paths=(f"resources.{name}",), has_plan_default=has_plan_default, came_later=came_later)
 
 
 def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
@@ -118,15 +126,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
         case Kind.USAGE:
             types = [(spelling, snake) for snake, camel in EVENT_TYPES.items() for spelling in (snake, camel)]
             fields = (
-                Field("event_id"),
-                Field("sandbox_id", is_required=True),
-                Field("user_id", is_required=True),
+                Field("event_id", Type.ID),
+                Field("sandbox_id", Type.ID, is_required=True),
+                Field("user_id", Type.ID, is_required=True),
                 Field("timestamp", Type.INSTANT, is_required=True, column="event_at", must_be_past=True),
                 Field("event_type", is_required=True, choices=tuple(types), choice_reason="bad_event_type"),
-                _resource("vcpu_count"),
-                _resource("memory_gb"),
-                _resource("storage_gb"),
-                Field("execution_id"),
+                _resource("vcpu_count", has_plan_default=True),
+                _resource("memory_gb", has_plan_default=True),
+                _resource("storage_gb", has_plan_default=True),
+                Field("execution_id", Type.ID),
                 Field("metadata", Type.JSON),
                 _resource("gpu_count", came_later=True),
                 _resource("tokens", Type.QUANTITY, came_later=True),
@@ -135,31 +143,31 @@ def specification(kind: Kind, seeds: Path) -> Specification:
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
             fields = (
-                Field("customer_id", is_required=True),
+                Field("customer_id", Type.ID, is_required=True),
                 Field("plan_id", is_required=True, choices=plans, choice_reason="unknown_plan"),
                 Field("effective_at", Type.INSTANT, is_required=True),
             )
             return Specification(kind, "subscriptions", fields, ("customer_id", "effective_at"), True, "effective_at")
         case Kind.CUSTOMERS:
             fields = (
-                Field("customer_id", is_required=True),
+                Field("customer_id", Type.ID, is_required=True),
                 Field("name"),
                 Field("email"),
                 currency,
-                Field("stripe_customer_id"),
+                Field("stripe_customer_id", Type.ID),
                 Field("monthly_spend_limit", Type.AMOUNT),
                 Field("created_at", Type.INSTANT),
             )
             return Specification(kind, "customers", fields, ("customer_id",), True, "created_at")
         case Kind.CREDIT_GRANTS:
             fields = (
-                Field("grant_id", is_required=True, paths=("id",)),
-                Field("customer_id", is_required=True, paths=("customer",)),
+                Field("grant_id", Type.ID, is_required=True, paths=("id",)),
+                Field("customer_id", Type.ID, is_required=True, paths=("customer",)),
                 Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True, minor_unit_digits=minor_unit_digits(seeds)),
                 Field("currency", choices=currency.choices, choice_reason="unknown_currency", default="USD"),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),
-                Field("expires_at", Type.INSTANT),
+                Field("expires_at", Type.INSTANT, late_is_never=True),
                 Field("scope", choices=_one_of(frozenset({"usage", "all"})), default="all"),
                 Field(
                     "source",
@@ -170,7 +178,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")
         case Kind.METRICS:
             fields = (
-                Field("sandbox_id", is_required=True, paths=("sandboxID",)),
+                Field("sandbox_id", Type.ID, is_required=True, paths=("sandboxID",)),
                 Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True),
                 Field("cpu_used_pct", Type.PERCENT, is_required=True, paths=("cpuUsedPct",)),
                 Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),
