@@ -336,6 +336,10 @@ def check_prices(
     accept: Annotated[
         bool, typer.Option("--accept", help="Let edited plans, contracts, meters and currencies correct closed months.")
     ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="First rewrite files that a spreadsheet program saved in another form. No value changes."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check the price book in seeds/: that it is sound, and that no price was edited which held in closed months.
@@ -347,7 +351,7 @@ def check_prices(
 
     home = Home.open(context.obj)
     with progress("Checking") as follow:
-        result = check(home, accept_by=getpass.getuser() if accept else None, on_progress=follow)
+        result = check(home, accept_by=getpass.getuser() if accept else None, is_to_be_fixed=fix, on_progress=follow)
     show(as_json, result.as_dict(), lambda: console.price_check(result))
     if result.problems:
         raise typer.Exit(1)

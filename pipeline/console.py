@@ -354,6 +354,8 @@ def verify_result(result: VerifyResult) -> None:
 
 def price_check(result: PriceCheck) -> None:
     """What is wrong with the price book, and what an edit would change of the past."""
+    for name in result.fixed:
+        out.print(f"Rewrote seeds/{escape(name)} plainly; no value changed.")
     for problem in result.problems:
         out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
     if not result.problems:
