@@ -570,7 +570,7 @@ def _check_types(
     """Refuse a file with values in a column whose type cannot be what the field is; one without any is as one that is absent."""
     for field, place in wrong:
         # A data frame writes a column of text without any value as floats that are not a number.
-        is_value = f"not isnan({place.sql})" if pa.types.is_floating(place.type) else "true"
+        is_value = f"cast({place.sql} as varchar) <> 'nan'" if pa.types.is_floating(place.type) else "true"
         ((count,),) = connection.execute(f"select count({place.sql}) filter ({is_value}) from {files}").fetchall()
         if count:
             raise InputFileError(

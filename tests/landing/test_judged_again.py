@@ -13,8 +13,8 @@ import pytest
 
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind, TimestampUnit
-from pipeline.landing import land_again, land_files
 from pipeline.landing import land as landing
+from pipeline.landing import land_again, land_files
 from pipeline.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
@@ -115,7 +115,7 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
         done += 1
         (move if len(args) == 2 else commit)(*args, **options)  # type: ignore[arg-type]  # the two have other arguments
 
-    move, commit = landing._move, landing._commit  # noqa: SLF001 - a kill is between two of its writes
+    move, commit = landing._move, landing._commit
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.landing.land._move", killed)
         patched.setattr("pipeline.landing.land._commit", killed)

@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def _write(path: Path, format: str) -> Path:
-    """Two starts, of which the second has `vcpu` and `memory` instead of vcpu_count and memory_gb, as every format writes them."""
+    """Two starts, of which the second has `vcpu` and `memory` instead of vcpu_count and memory_gb, as each format has them."""
     more = {"vcpu": 64, "memory": 256}
     if format == "jsonl":
         return write_lines(path.with_suffix(".jsonl"), [event_line("a"), event_line("b", **more)])
