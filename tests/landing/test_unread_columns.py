@@ -33,7 +33,10 @@ def _write(path: Path, format: str) -> Path:
         lines = [",".join([*event, *more]), *(",".join(map(str, row)) for row in rows)]
         return write_lines(path.with_suffix(".csv"), lines)
     columns: dict[str, list[object]] = {name: [value, value] for name, value in event.items()} | {"event_id": ["a", "b"]}
-    columns |= {"resources": [None, more]} if format == "nested parquet" else {name: [None, more[name]] for name in more}
+    if format == "nested parquet":
+        columns["resources"] = [None, more]
+    else:
+        columns |= {name: [None, value] for name, value in more.items()}
     pq.write_table(pa.table(columns), path.with_suffix(".parquet"))
     return path.with_suffix(".parquet")
 

@@ -46,7 +46,13 @@ def test_usage_is_cut_by_day_and_what_is_closed_published_and_exported_by_month(
 
 def test_every_check_that_money_depends_on_blocks_what_comes_after(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    only_told = {"every_file_landed", "most_rows_are_accepted", "quarantine_is_small", "raw_events_are_what_landed", "stripe_agrees"}
+    only_told = {
+        "every_file_landed",
+        "most_rows_are_accepted",
+        "quarantine_is_small",
+        "raw_events_are_what_landed",
+        "stripe_agrees",
+    }
     assert {key.name for key in graph.asset_check_keys if not graph.get(key).blocking} == only_told
 
 
