@@ -220,7 +220,10 @@ def _judge_again(home: Home, file: QuarantinedFile, spec: Specification, reading
             inner join quarantined_rows as before on refused.file_row = before.file_row
             -- The row that contradicts this one was named when it was refused, and that stays true.
             where refused.verdict = before.reason
-                and (refused.detail is not distinct from before.detail or refused.verdict in ('conflicting_duplicate', 'user_mismatch'))
+                and (
+                    refused.detail is not distinct from before.detail
+                    or refused.verdict in ('conflicting_duplicate', 'user_mismatch')
+                )
             """)
         counts, example = _refusals(connection)
         connection.execute("delete from refused where file_row in (select file_row from unchanged)")
