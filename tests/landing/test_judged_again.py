@@ -85,7 +85,7 @@ def test_a_row_that_is_still_refused_says_so_and_is_no_duplicate(home: Home, tmp
 
 
 def test_a_row_whose_time_has_come_is_accepted_or_contradicts_what_landed_since(home: Home, tmp_path: Path) -> None:
-    """It is judged like any row that lands now: the same id with other content landed in between, so that it stands."""
+    """It is judged like any row that lands now: the same id with other content landed in between, and is kept."""
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     lines = [event_line(name, timestamp="2026-03-01T00:00:00Z") for name in ("a", "b")]
     land_files(home, [write_lines(tmp_path / "a.jsonl", lines)], landed_at=early)
