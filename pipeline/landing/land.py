@@ -365,6 +365,7 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set preserve_insertion_order = false")  # rows are numbered, and ordered where it matters
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        connection.execute("set enable_progress_bar = false")  # it would be printed amid the output of --json
         connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         connection.execute(MACROS)
         yield connection, folder
