@@ -18,9 +18,10 @@ from pipeline.health import write_health
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inbox import set_aside, version, waiting_files
 from pipeline.kinds import Kind
-from pipeline.landing import LandingSummary, land_files
+from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.collections import SCHEMAS
 from pipeline.landing.specification import specification
+from pipeline.settings import Settings
 from pipeline.verify_events import event_problems
 
 QUARANTINE_ALARM = 0.01
@@ -42,6 +43,7 @@ _DESCRIPTIONS = {
     "voids": "Usage events and credit grants that are taken back, each by its id. Append-only.",
     "sandbox_metrics": "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
     "quarantine": "Rows that were not accepted, each with file, line and reason.",
+    "retried_rows": "Rows of the quarantine that a later judgement superseded. Append-only.",
     "landed_files": "One row per file that landed: its hash, and what became of its rows.",
 }
 
@@ -72,6 +74,12 @@ def _type_name(type_: pa.DataType) -> str:
             description="Every file in the inbox could be read. One that cannot stays there; the others land.",
         ),
         dg.AssetCheckSpec(
+            "most_rows_are_accepted",
+            asset=RAW_KEYS["landed_files"],
+            description="Of each file at least a set share of the rows was accepted (BILLHOUSE_LAND_MIN_ACCEPTED_SHARE). The run"
+            " fails where not, once all files have landed.",
+        ),
+        dg.AssetCheckSpec(
             "quarantine_is_small",
             asset=RAW_KEYS["quarantine"],
             description=f"At most {QUARANTINE_ALARM:.0%} of the rows that came in were not accepted.",
@@ -85,7 +93,11 @@ def _type_name(type_: pa.DataType) -> str:
 def land_inbox(
     context: dg.AssetExecutionContext, home: BillhouseHome
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """Land every file in the inbox: checked, deduplicated, atomic; then set it aside. Whatever was chosen, all of it lands."""
+    """Land every file in the inbox: checked, deduplicated, atomic; then set it aside. Whatever was chosen, all of it lands.
+
+    Fails at the end if a file's rows were mostly refused. That file is set aside like the others: its rows are in quarantine, and
+    `billhouse land --again` judges them again. The next build, each hour, takes what did land.
+    """
     opened = home.home
     landed = LandingSummary()
     results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
@@ -101,11 +113,28 @@ def land_inbox(
         else:
             results.append(dg.MaterializeResult(asset_key=RAW_KEYS[spec.collection], metadata=facts))
     write_health(opened)
-    results += [*_quarantine(landed), *_files(landed)]
+    mostly_refused = landed.mostly_refused(Settings.load().land_min_accepted_share)
+    results += [*_quarantine(landed), *_files(landed), _most_rows(mostly_refused)]
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
         keep_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
+    for file in mostly_refused:
+        context.log.error(f"Mostly refused: {file.refusal}")
+        keep_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
     yield from _chosen(context, results)
+    if mostly_refused:
+        # Another attempt would find an empty inbox, and succeed.
+        raise dg.Failure(f"Mostly refused: {' '.join(file.refusal for file in mostly_refused[:5])}", allow_retries=False)
+
+
+def _most_rows(mostly_refused: list[LandedFile]) -> dg.AssetCheckResult:
+    table = markdown_table(["mostly refused"], [[file.refusal] for file in mostly_refused[:_FILES_SHOWN]])
+    return dg.AssetCheckResult(
+        passed=not mostly_refused,
+        asset_key=RAW_KEYS["landed_files"],
+        check_name="most_rows_are_accepted",
+        metadata={"files": table},
+    )
 
 
 def _land(home: Home, kind: Kind) -> LandingSummary:
@@ -120,7 +149,7 @@ def _by_day(
     context: dg.AssetExecutionContext, home: Home, collection: str, summary: LandingSummary, facts: Mapping[str, Any]
 ) -> Iterator[dg.MaterializeResult[None]]:
     """The days that new files have rows of, each with its own."""
-    days = _days_of(home, collection, {file.file_id for file in summary.files if not file.is_already_landed})
+    days = _days_of(home, collection, {file.landed_as for file in summary.files if file.landed_as is not None})
     yield from report_days(context, RAW_KEYS[collection], days, lambda day: {**facts, **days.get(day, {})})
 
 
@@ -138,7 +167,9 @@ def _days_of(home: Home, collection: str, file_ids: set[str]) -> dict[str, dict[
 def _quarantine(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     share = landed.quarantined / landed.received if landed.received else 0.0
     facts: dict[str, Any] = {"share_of_received": share, "reasons": markdown_table(["reason", "rows"], landed.by_reason.items())}
+    judged_again = sum(file.landed_as is not None for file in landed.files if file.is_already_landed)
     yield dg.MaterializeResult(asset_key=RAW_KEYS["quarantine"], metadata={"rows": landed.quarantined, **facts})
+    yield dg.MaterializeResult(asset_key=RAW_KEYS["retried_rows"], metadata={"files": judged_again})
     yield dg.AssetCheckResult(
         passed=share <= QUARANTINE_ALARM,
         asset_key=RAW_KEYS["quarantine"],
@@ -150,11 +181,12 @@ def _quarantine(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] |
 
 def _files(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     rows = [
-        [file.file_name, file.received, file.accepted, file.duplicates, file.quarantined]
+        [file.file_name, file.received, file.accepted, file.duplicates, file.quarantined, file.unread_text or ""]
         for file in landed.files
         if not file.is_already_landed
     ]
-    files = markdown_table(["file", "received", "accepted", "duplicates", "quarantined"], rows[:_FILES_SHOWN])
+    columns = ["file", "received", "accepted", "duplicates", "quarantined", "columns not read"]
+    files = markdown_table(columns, rows[:_FILES_SHOWN])
     yield dg.MaterializeResult(asset_key=RAW_KEYS["landed_files"], metadata={**_counts(landed), "new_files": files})
     yield dg.AssetCheckResult(
         passed=not landed.problems,

@@ -18,7 +18,7 @@ from pipeline import cli_collect, console
 from pipeline.cli_support import Json, plain, progress, show, stderr
 from pipeline.errors import BillhouseError, PriceBookError, WrongUsageError
 from pipeline.home import DEFAULT_HOME, HOME_VARIABLE, Home
-from pipeline.kinds import Kind
+from pipeline.kinds import Kind, TimestampUnit
 from pipeline.periods import BillingPeriod, parse_instant
 
 app = typer.Typer(
@@ -50,26 +50,53 @@ def main_options(
 @app.command()
 def land(
     context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files: .jsonl, .csv (also .gz) or .parquet.")],
-    kind: Annotated[Kind, typer.Option(help="What the rows are.")] = Kind.USAGE,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH...", help="Files: .jsonl, .csv (also .gz) or .parquet.", show_default=False),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(help="What the rows are. Default: usage; with --again, all kinds.", show_default=False)
+    ] = None,
+    timestamps: Annotated[
+        TimestampUnit | None,
+        typer.Option(
+            help="The unit of instants that are numbers, since 1970-01-01 UTC. Default: refuse numbers.", show_default=False
+        ),
+    ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Judge rows in quarantine again: all, or those of the files named. Reads no file."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Land files: check, deduplicate and store their rows. Safe to repeat.
 
-    Good rows land; bad rows go to quarantine with file, line and reason. A file that cannot be read as a whole
-    lands nothing, is named, and makes the command exit with 1; the other files land all the same.
+    Good rows land; bad rows go to quarantine with file, line and reason. All files named are landed. The command exits
+    with 1 if a file could not be read as a whole (nothing of it landed), or if less than half of a file's rows were
+    accepted (BILLHOUSE_LAND_MIN_ACCEPTED_SHARE). Landing a file again judges its rows in quarantine again.
     """
+    if not paths and not again:
+        raise WrongUsageError("No file is named.", "Name files to land, or give --again to judge rows in quarantine again.")
     from pipeline.health import write_health
-    from pipeline.landing import land_files
+    from pipeline.landing import land_again, land_files
+    from pipeline.settings import Settings
 
+    least_share = Settings.load().land_min_accepted_share
     home = Home.open(context.obj)
     with progress("Landing") as follow:
-        summary = land_files(home, paths, kind, on_progress=follow)
+        if again:
+            names = [path.name for path in paths or ()]
+            summary = land_again(home, names, kind, timestamps=timestamps, on_progress=follow)
+        else:
+            summary = land_files(home, paths or (), kind or Kind.USAGE, timestamps=timestamps, on_progress=follow)
     write_health(home)
-    show(as_json, summary.as_dict(), lambda: console.landing_summary(summary))
-    if summary.problems:
-        for problem in summary.problems:
-            stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
+    refused = [] if again else summary.mostly_refused(least_share)
+    show(as_json, summary.as_dict(refused), lambda: console.landing_summary(summary, is_again=again))
+    for problem in summary.problems:
+        stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
+    for file in refused:
+        stderr.print(f"[red]mostly refused[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
+    if summary.problems or refused:
         raise typer.Exit(1)
 
 
@@ -309,6 +336,10 @@ def check_prices(
     accept: Annotated[
         bool, typer.Option("--accept", help="Let edited plans, contracts, meters and currencies correct closed months.")
     ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="First rewrite files that a spreadsheet program saved in another form. No value changes."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check the price book in seeds/: that it is sound, and that no price was edited which held in closed months.
@@ -320,7 +351,7 @@ def check_prices(
 
     home = Home.open(context.obj)
     with progress("Checking") as follow:
-        result = check(home, accept_by=getpass.getuser() if accept else None, on_progress=follow)
+        result = check(home, accept_by=getpass.getuser() if accept else None, is_to_be_fixed=fix, on_progress=follow)
     show(as_json, result.as_dict(), lambda: console.price_check(result))
     if result.problems:
         raise typer.Exit(1)

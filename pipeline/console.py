@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.explain import InvoiceExplanation, LineExplanation
     from pipeline.exports import ExportResult
     from pipeline.home import Home
-    from pipeline.landing import LandingSummary
+    from pipeline.landing import LandedFile, LandingSummary
     from pipeline.ledger import CloseResult
     from pipeline.price_check import PriceCheck
     from pipeline.simulation import Simulation
@@ -65,18 +65,46 @@ def collected(result: Collected) -> None:
         out.print(f"[yellow]left out[/] {escape(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
 
 
-def landing_summary(summary: LandingSummary) -> None:
+def landing_summary(summary: LandingSummary, *, is_again: bool = False) -> None:
     """Rows by what became of them, and why some are in quarantine."""
     told = summary.as_dict()
+    what = "Judged again the rows in quarantine of" if is_again else "Landed"
     out.print(
-        f"Landed [bold]{told['files']:,}[/] file(s): {told['received']:,} rows received = {told['accepted']:,} accepted"
+        f"{what} [bold]{told['files']:,}[/] file(s): {told['received']:,} rows received = {told['accepted']:,} accepted"
         f" + {told['duplicates']:,} duplicates + {told['quarantined']:,} in quarantine."
     )
     if told["already_landed"]:
-        out.print(f"{told['already_landed']} file(s) had landed before; their rows are counted as duplicates.")
+        out.print(
+            f"{told['already_landed']} file(s) had landed before: their rows are duplicates, but for those in quarantine, which"
+            " were judged again."
+        )
+    for file in summary.files:
+        _unread_columns(file)
     if told["by_reason"]:
         out.print(reason_table(told["by_reason"]))
         out.print("Each with file, line and what to do: table billing.quarantined_events, after a build.")
+
+
+def _unread_columns(file: LandedFile) -> None:
+    """Columns that no field reads, and how many starts get the default sandbox of their plan."""
+    if file.unread_columns:
+        out.print(escape(f"{file.file_name}: columns that no field reads: {file.unread_text}."), soft_wrap=True)
+    if file.suggestions:
+        pairs = ", ".join(f"{field} for {name}" for name, field in file.suggestions.items())
+        out.print(escape(f"  Did you mean {pairs}?"), soft_wrap=True)
+    if file.starts_without:
+        without = ", ".join(f"{number:,} name no {column}" for column, number in file.starts_without.items())
+        out.print(
+            escape(f"{file.file_name}: of its starts, {without}: the plan's default is billed, unless the stop names it."),
+            soft_wrap=True,
+        )
+    if file.misspelt_resources:
+        names = ", ".join(file.misspelt_resources)
+        out.print(
+            f"[yellow]warning[/] {escape(f'{file.file_name}: {names}')} look like misspelt resources or quantities: they are not"
+            " billed. Rename them where the file is written.",
+            soft_wrap=True,
+        )
 
 
 def reason_table(by_reason: dict[str, int]) -> Table:
@@ -334,6 +362,8 @@ def verify_result(result: VerifyResult) -> None:
 
 def price_check(result: PriceCheck) -> None:
     """What is wrong with the price book, and what an edit would change of the past."""
+    for name in result.fixed:
+        out.print(f"Rewrote seeds/{escape(name)} plainly; no value changed.")
     for problem in result.problems:
         out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
     if not result.problems:

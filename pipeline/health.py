@@ -61,8 +61,11 @@ def _landing(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection,
         f"""
         select
             coalesce(sum(accepted_rows) filter (kind = 'usage'), 0), coalesce(sum(duplicate_rows) filter (kind = 'usage'), 0),
-            coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0), coalesce(sum(received_rows) filter (kind = 'usage'), 0),
-            count(*), max(landed_at)
+            -- Rows that were judged again have been received once, and are no longer in quarantine as what they were.
+            coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0)
+                - coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is not null), 0),
+            coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is null), 0),
+            count(*) filter (retried_file_id is null), max(landed_at)
         from {parquet_files(folder, "*.parquet")}"""
     ).fetchall()[0]
     for outcome, number in (("accepted", accepted), ("duplicate", duplicates), ("quarantined", quarantined)):

@@ -1,4 +1,4 @@
-"""The kinds of records that land."""
+"""The kinds of records that land, and what their numbers mean."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ class Kind(StrEnum):
     """Usage events and credit grants that are taken back. docs/how-to/correct-a-mistake.md."""
     METRICS = "metrics"
     """Samples of what sandboxes really used. docs/utilisation.md."""
+
+
+class TimestampUnit(StrEnum):
+    """What a number means where an instant is expected: units since 1970-01-01T00:00:00Z."""
+
+    SECONDS = "seconds"
+    MILLISECONDS = "milliseconds"
+    MICROSECONDS = "microseconds"
+    NANOSECONDS = "nanoseconds"

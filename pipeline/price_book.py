@@ -5,9 +5,7 @@ dbt loads the same files; this check runs first, so that a mistake is named by f
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from pipeline.errors import PriceBookError, Problem
 from pipeline.home import PROJECT_ROOT
+from pipeline.seed_files import read_seed
 from pipeline.settings import Settings
 
 SEEDS = PROJECT_ROOT / "seeds"
@@ -36,12 +35,25 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})")
 
 
+_WITHOUT_ZONE = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?")
+_DATE_IN_SOME_ORDER = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2,4}.*")
+
+
+def _hint(text: str) -> str:
+    """What a cell that a spreadsheet program reformatted should say."""
+    if found := _WITHOUT_ZONE.fullmatch(text):
+        return f", in UTC {found[1]}T{found[2]}{found[3] or ':00'}Z"
+    if _DATE_IN_SOME_ORDER.fullmatch(text):
+        return "; day and month could be either way round"
+    return "; the decimal point is a point" if re.fullmatch(r"-?\d+,\d+", text) else ""
+
+
 def _written_plainly(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
     """What else a number or an instant may look like to a program (1_50, 0 for 1970) is more likely a slip."""
 
     def check(value: object) -> object:
         if isinstance(value, str) and not pattern.fullmatch(value.strip()):
-            raise ValueError(f"write {wanted}")
+            raise ValueError(f"write {wanted}{_hint(value.strip())}")
         return value
 
     return BeforeValidator(check)
@@ -259,9 +271,8 @@ def price_book_hash(seeds: Path = SEEDS) -> str:
 
 
 def known_ids(file: str, column: str, seeds: Path = SEEDS) -> frozenset[str]:
-    """The values of one column of one seed file, for example the plans there are."""
-    with (seeds / file).open(newline="", encoding="utf-8") as lines:
-        return frozenset(row[column] for row in csv.DictReader(lines))
+    """The values of one column of one seed file, for example all plans. Raises PriceBookError where it cannot be read."""
+    return frozenset(row[column] for row in _cells(seeds / file, column))
 
 
 def first_versions(seeds: Path = SEEDS) -> dict[str, datetime]:
@@ -286,8 +297,18 @@ def default_plan(seeds: Path = SEEDS) -> str:
 
 def minor_unit_digits(seeds: Path = SEEDS) -> tuple[tuple[str, int], ...]:
     """(currency, digits of its minor unit) of every currency there is: USD 2, JPY 0."""
-    with (seeds / "currencies.csv").open(newline="", encoding="utf-8") as lines:
-        return tuple((row["currency"], int(row["minor_unit_digits"])) for row in csv.DictReader(lines))
+    rows = _cells(seeds / "currencies.csv", "currency", "minor_unit_digits")
+    return tuple((row["currency"], int(row["minor_unit_digits"])) for row in rows)
+
+
+def _cells(path: Path, *columns: str) -> list[dict[str, str]]:
+    """The rows of one file with these columns, for landing, which needs no more of the price book to be sound."""
+    seed = read_seed(path)
+    missing = [column for column in columns if column not in seed.header]
+    if not seed.is_readable or missing:
+        problems = seed.problems or [Problem(_shown(path), 1, f"has no column {', '.join(missing)}.", "Add it to the header.")]
+        raise PriceBookError(problems)
+    return [row for _, row in seed.rows]
 
 
 def _shown(path: Path | str) -> str:
@@ -299,27 +320,23 @@ def _read(path: Path, file: _File, problems: list[Problem]) -> Iterator[tuple[in
     if not path.is_file():
         problems.append(Problem(shown, None, "is missing.", "Restore it; a price book has all of: " + ", ".join(FILES) + "."))
         return
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        problems.append(Problem(shown, line, "is not UTF-8.", "Save the file as UTF-8."))
+    seed = read_seed(path)
+    problems += seed.problems
+    if not seed.is_readable:
         return
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="more cells than columns")
     required = {name for name, field in file.row.model_fields.items() if field.is_required()}
-    missing = required - set(reader.fieldnames or ())
+    missing = required - set(seed.header)
     if missing:
         problems.append(Problem(shown, 1, f"has no column {', '.join(sorted(missing))}.", "Add it to the header."))
         return
-    for cells in reader:
+    for line, cells in seed.rows:
         try:
-            yield reader.line_num, file.row.model_validate(cells)
+            yield line, file.row.model_validate(cells)
         except ValidationError as error:
             for found in error.errors():
                 column = str(found["loc"][0])
                 value = cells.get(column)
-                problems.append(Problem(shown, reader.line_num, f"{column} is '{value}': {found['msg']}.", "Correct the cell."))
+                problems.append(Problem(shown, line, f"{column} is '{value}': {found['msg']}.", "Correct the cell."))
 
 
 def _check_keys(rows: Rows) -> Iterator[Problem]:

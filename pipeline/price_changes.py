@@ -6,7 +6,6 @@ closed months is an adjustment on the next invoice.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods
 from pipeline.price_book import price_book_hash
+from pipeline.seed_files import read_seed
 
 _IDENTIFIERS = {"rates.csv": "rate_id", "plan_fees.csv": "fee_id"}
 # What else decides about amounts of the past: file -> its key, from when a row holds, and the columns that matter.
@@ -186,9 +186,7 @@ def _changed(before: Path, after: Path, end: datetime, unused: frozenset[str]) -
 
 
 def _rows(path: Path) -> list[tuple[int, Cells]]:
-    with path.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        return [(reader.line_num, row) for row in reader]
+    return read_seed(path).rows
 
 
 def _tiers(seeds: Path, rate_id: str) -> list[tuple[str, ...]]:

@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.errors import Problem
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
-from pipeline.price_book import check_price_book
+from pipeline.price_book import FILES, check_price_book
 from pipeline.price_changes import accept_terms, edited_prices
 from pipeline.price_reachability import contracts_in_another_currency
+from pipeline.seed_files import rewrite_plainly
 from pipeline.simulation import COLUMNS, compare_price_books
 from pipeline.warehouse import OnProgress
 
@@ -22,6 +23,8 @@ class PriceCheck:
     """Everything wrong with a price book."""
 
     problems: list[Problem] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    """Files that were rewritten plainly."""
     changed: list[tuple[str, str, str, Decimal, Decimal, Decimal]] = field(default_factory=list)
     """Closed invoices that it would change, by simulation.COLUMNS; only looked for where a used price was edited."""
 
@@ -30,6 +33,7 @@ class PriceCheck:
         return {
             "is_sound": not self.problems,
             "problems": [vars(problem) for problem in self.problems],
+            "fixed": self.fixed,
             "closed_invoices_changed": [dict(zip(COLUMNS, map(str, row), strict=True)) for row in self.changed],
         }
 
@@ -39,19 +43,24 @@ def check_prices(
     *,
     seeds: Path = PROJECT_ROOT / "seeds",
     accept_by: str | None = None,
+    is_to_be_fixed: bool = False,
     on_progress: OnProgress | None = None,
 ) -> PriceCheck:
     """Every problem with file and line; where a price was edited that closes used, also what that would change of them.
 
     `accept_by`: who accepts that edited plans, contracts, meters and currencies change the past. Rates and fees are never
-    edited, only replaced.
+    edited, only replaced. `is_to_be_fixed`: first rewrite files that a spreadsheet program saved otherwise than dbt reads them;
+    no value is changed.
     """
+    fixed = []
+    if is_to_be_fixed:
+        fixed = [name for name in FILES if (seeds / name).is_file() and rewrite_plainly(seeds / name)]
     problems = check_price_book(seeds)
     if problems := problems or contracts_in_another_currency(home, seeds):
-        return PriceCheck(problems)
+        return PriceCheck(problems, fixed)
     if accept_by is not None:
         accept_terms(home, seeds, accept_by)
-    result = PriceCheck(edited_prices(home, seeds))
+    result = PriceCheck(edited_prices(home, seeds), fixed)
     if result.problems:
         closed = closed_periods(home)
         before = close_folder(home, closed[-1]) / PRICE_BOOK

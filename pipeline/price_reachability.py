@@ -151,7 +151,7 @@ def require_contracts_in_customers_currency(home: Home, seeds: Path) -> None:
 
 
 def customer_currencies(home: Home) -> Mapping[str, frozenset[str]]:
-    """The currencies that each customer is or will be billed in, by its landed records; of customers with a record that names one.
+    """The currencies that each customer is or will be billed in, by its landed records; of customers whose records name one.
 
     Before its first dated record (`effective_at`) a customer is billed in what an undated one names, else in the default one.
     """

@@ -45,14 +45,21 @@ def read_status(home: Home) -> dict[str, Any]:
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
+    from pipeline.landing.collections import SCHEMAS
     from pipeline.warehouse import last_build
 
     record = last_build(home)
-    files = ds.dataset(home.raw / "landed_files", format="parquet").to_table() if any(home.raw.glob("*/*")) else None
-    counts = {
-        name: (pc.sum(files[f"{name}_rows"]).as_py() or 0 if files is not None else 0)
-        for name in ("received", "accepted", "duplicate", "quarantined")
-    }
+    landings = None
+    if any(home.raw.glob("*/*")):
+        landings = ds.dataset(home.raw / "landed_files", format="parquet", schema=SCHEMAS["landed_files"]).to_table()
+    names = ("received", "accepted", "duplicate", "quarantined")
+    counts = {name: (pc.sum(landings[f"{name}_rows"]).as_py() or 0 if landings is not None else 0) for name in names}
+    files = landings.filter(pc.field("retried_file_id").is_null()) if landings is not None else None
+    if landings is not None and files is not None:
+        # Rows that were judged again have been received once, and are no longer in quarantine as what they were.
+        judged_again = counts["received"] - (pc.sum(files["received_rows"]).as_py() or 0)
+        counts["received"] -= judged_again
+        counts["quarantined"] -= judged_again
     months: list[dict[str, Any]] = []
     if home.billing.exists():
         with open_reports(home) as reports:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
     """For collectors that tick: a longer silence ends a session. Off by default. Billing rules, section 4."""
 
+    land_min_accepted_share: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, exclude=True)
+    """A file of which a smaller share of rows is accepted, or none is, makes the landing fail once all files have landed."""
+
     adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
     """A close that would correct closed months by more than this share of what they billed stops and asks."""
 

@@ -214,7 +214,7 @@ def random_batch(random: Random, customers: int, *, vary_prices: bool = True, pr
             if record.effective_at is None and record.currency in (None, currency_of[history.customer_id])
         )
         histories[number] = replace(history, customer_records=own)
-        if random.random() < 0.2:
+        if random.random() < 0.35:
             histories[number] = replace(histories[number], events=(), subscriptions=())
     names = price_book.new_names
     renamed = [

@@ -11,5 +11,7 @@ select
     duplicate_rows,
     quarantined_rows,
     {{ from_utc('first_at') }} as first_at,
-    {{ from_utc('last_at') }} as last_at
+    {{ from_utc('last_at') }} as last_at,
+    unread_columns,
+    retried_file_id
 from {{ ref('stg_landed_files') }}

@@ -13,5 +13,7 @@ select
     duplicate_rows,
     quarantined_rows,
     {{ to_utc('first_at') }} as first_at,
-    {{ to_utc('last_at') }} as last_at
+    {{ to_utc('last_at') }} as last_at,
+    unread_columns,
+    retried_file_id
 from {{ landed('raw/landed_files') }}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipeline.kinds import TimestampUnit
+from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
 from pipeline.landing.specification import (
     AMOUNT_BOUND,
     BYTES_BOUND,
     CLEARED_FIELDS,
     DECIMALS,
+    ID_LENGTH,
     QUANTITY_BOUND,
     RESOURCE_BOUND,
     Field,
@@ -21,16 +24,19 @@ from pipeline.landing.specification import (
 )
 from pipeline.sql import quoted
 
-_ISO_8601 = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
+_PLAIN_ID = "[0-9]+|[A-Za-z0-9_:@/-]*[A-DF-Za-df-z_:@/][A-Za-z0-9_:@/-]*"
+"""What nearly all ids are, and what no other JSON value than text or a whole number reads as, but for true and false."""
+_BLANK = r"[\s\p{Z}\p{Cf}]*"
+_UNSAFE = r"[\x00-\x1F\x7F-\x9F\x{2028}\x{2029}\x{061C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
+"""Control characters, line breaks, and what changes the direction of text: such ids look like others, or break a report."""
 _PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
 _NOT_ZERO = "^[^eE]*[1-9]"
 _DECIMALS_WRITTEN = r"\.(\d*?)0*([eE]|\s*$)"
 _EXPONENT = r"[eE]([-+]?\d+)"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
-_UNREADABLE = "The row is not whole or not of its format. Correct it and land it in a new file."
 _READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
-_REASONS = ("missing_field", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
+_REASONS = ("missing_field", "bad_id", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
 
@@ -44,21 +50,37 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A query for a file's rows: (file_row, is_unreadable, <a column a field>); of merged records `cleared_fields` too."""
+    """A query for a file's rows: (file_row, unreadable, <a column a field>); of merged records `cleared_fields` too.
+
+    `unreadable` says why a row is, null: it is not.
+    """
 
     query: str
     typed: frozenset[str] = frozenset()
     """The fields whose column is not text, but of the field's own type."""
     can_be_read_again: bool = False
     """Whether the query may run more than once, and outside of the block that gave it."""
+    carried: tuple[str, ...] = ()
+    """More columns of the query, which `misfits` reads."""
+    misfits: Mapping[str, str] = field(default_factory=dict)
+    """By id field, SQL for whether a value that is not plainly an id was neither text nor a whole number."""
 
 
-def checked_query(specification: Specification, rows: Rows, landed_at: datetime) -> str:
+@dataclass(frozen=True)
+class Reading:
+    """What a landing is given beside the file."""
+
+    landed_at: datetime
+    timestamps: TimestampUnit | None = None
+    """What a number means where an instant is expected; None: nothing, it is refused."""
+
+
+def checked_query(specification: Specification, rows: Rows, reading: Reading) -> str:
     """The rows with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
     fields = specification.fields
-    read = ",\n".join(f"{_read(field, field.name in rows.typed)} as {field.stored_as}" for field in fields)
-    faults = [("unreadable", "is_unreadable", quoted(_UNREADABLE))]
-    faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, landed_at)]
+    read = ",\n".join(f"{_read(field, field.name in rows.typed, reading)} as {field.stored_as}" for field in fields)
+    faults = [("unreadable", "unreadable is not null", "unreadable")]
+    faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, rows, reading)]
     faults += _one_of_faults(specification.one_of)
     faults += [(rule.reason, rule.condition, quoted(rule.detail)) for rule in specification.row_rules]
     found = " ".join(f"when {condition} then {number}" for number, (_, condition, _) in enumerate(faults))
@@ -70,8 +92,9 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
         typed as (
             select
                 file_row,
-                is_unreadable,
+                unreadable,
                 {cleared}
+                {"".join(f"{column}, " for column in rows.carried)}
                 {", ".join(f'"{field.name}" as "value of {field.name}"' for field in fields)},
                 {read}
             from came
@@ -79,7 +102,7 @@ def checked_query(specification: Specification, rows: Rows, landed_at: datetime)
         judged as (select *, case {found} end as fault from typed)
         select
             file_row,
-            {", ".join(field.stored_as for field in fields)},
+            {", ".join(_stored(field) for field in fields)},
             {cleared}
             case fault {reasons} end as reason,
             case when fault is null then null {details} end as detail
@@ -90,10 +113,16 @@ def _text(field: Field) -> str:
     return f'cast("value of {field.name}" as varchar)'
 
 
-def _read(field: Field, is_typed: bool) -> str:
+def _stored(field: Field) -> str:
+    if not field.late_is_never:
+        return field.stored_as
+    return f"case when {field.stored_as} >= {END} then null else {field.stored_as} end as {field.stored_as}"
+
+
+def _read(field: Field, is_typed: bool, reading: Reading) -> str:
     came = f'"{field.name}"'
     if not is_typed:
-        return _typed(field)
+        return _typed(field, reading)
     match field.type:
         case Type.INSTANT:
             return f"try_cast({came} as timestamptz)"
@@ -107,7 +136,7 @@ def _is_within_bounds(value: str, field: Field) -> str:
     return f"{value} {'>' if field.must_be_positive else '>='} 0 and {value} <= {_BOUNDS[field.type]}"
 
 
-def _typed(field: Field) -> str:
+def _typed(field: Field, reading: Reading) -> str:
     text = f'"{field.name}"'
     if field.choices:
         told = " ".join(f"when {quoted(spelling)} then {quoted(stored)}" for spelling, stored in field.choices)
@@ -115,7 +144,13 @@ def _typed(field: Field) -> str:
     else:
         match field.type:
             case Type.INSTANT:
-                value = f"case when regexp_full_match({text}, {quoted(_ISO_8601)}) then try_cast({text} as timestamptz) end"
+                value = instant_sql(text, reading.timestamps)
+            case Type.ID if not field.is_required:
+                # What begins with a visible ASCII character is not blank, which is soon seen.
+                is_blank = f"(ascii({text}) <= 32 or ascii({text}) > 126) and regexp_full_match({text}, '{_BLANK}')"
+                value = f"case when {is_blank} then null else {text} end"
+            case Type.ID:
+                value = text
             case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
                 exact, plain = f"try_cast({text} as decimal(38, 18))", f"try_cast({text} as decimal(18, {DECIMALS}))"
                 # The cast to `exact` rounds what it cannot hold: -1e-30 to 0, and what differs in the 19th decimal.
@@ -151,7 +186,7 @@ def _typed(field: Field) -> str:
     )
 
 
-def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[str, str, str]]:
+def _faults(field: Field, reason: str, rows: Rows, reading: Reading) -> Sequence[tuple[str, str, str]]:
     """(reason, condition, detail as SQL) for one field and one reason; none where it cannot have that fault."""
     text, value, name = _text(field), field.stored_as, field.name
     told = f"'{name} is ''' || left({text}, 200) || ''': '"
@@ -159,12 +194,13 @@ def _faults(field: Field, reason: str, landed_at: datetime) -> Sequence[tuple[st
     match reason:
         case "missing_field" if field.is_required:
             return [(reason, f"{text} is null", quoted(f"{name} is missing. Give every row one."))]
+        case "bad_id" if field.type is Type.ID:
+            return _id_faults(field, rows.misfits.get(field.name, "false"))
         case "bad_timestamp" if field.type is Type.INSTANT:
-            bounds = f"{value} < timestamptz '1970-01-01 00:00:00+00' or {value} >= timestamptz '9999-01-01 00:00:00+00'"
-            help = "|| 'write an instant in ISO 8601, for example 2026-11-01T00:00:00Z.'"
-            return [(reason, f"({unread}) or {bounds}", told + help)]
+            bounds = f"{value} < {EARLIEST}" + ("" if field.late_is_never else f" or {value} >= {END}")
+            return [(reason, f"({unread}) or {bounds}", f"{told} || {instant_help(text, value, reading.timestamps)}")]
         case "future_timestamp" if field.must_be_past:
-            condition = f"{value} > timestamptz {quoted((landed_at + _CLOCK_TOLERANCE).isoformat())}"
+            condition = f"{value} > timestamptz {quoted((reading.landed_at + _CLOCK_TOLERANCE).isoformat())}"
             help = "|| 'more than 24 hours after it landed. Check the clock of the collector.'"
             return [(reason, condition, told + help)]
         case "before_books_open" if field.not_before is not None:
@@ -214,7 +250,7 @@ def _one_of_faults(names: Sequence[str]) -> Sequence[tuple[str, str, str]]:
     """Faults of a row that names none of several fields, or more than one of them."""
     if not names:
         return []
-    count = " + ".join(f'("value of {name}" is not null)::integer' for name in names)
+    count = " + ".join(f"({name} is not null)::integer" for name in names)
     listed = " or ".join(names)
     return [
         ("missing_field", f"{count} = 0", quoted(f"Neither {' nor '.join(names)} is there. Give every row {listed}.")),
@@ -222,8 +258,29 @@ def _one_of_faults(names: Sequence[str]) -> Sequence[tuple[str, str, str]]:
     ]
 
 
+def _id_faults(field: Field, misfit: str) -> Sequence[tuple[str, str, str]]:
+    """An id that is blank, too long, not visible as what it is, or neither text nor a whole number."""
+    text, name = _text(field), field.name
+    is_blank = f"regexp_full_match({text}, '{_BLANK}')"
+    is_plain = f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and {text} not in ('true', 'false')"
+    is_wrong = f"length({text}) > {ID_LENGTH} or regexp_matches({text}, '{_UNSAFE}') or {misfit}"
+    # A blank id counts as absent where the id is optional.
+    condition = f"case when {text} is null or {is_plain} then false when {is_blank} then {field.is_required} else {is_wrong} end"
+    shown = f"regexp_replace(left({text}, 200), '{_UNSAFE}', '\ufffd', 'g')"
+    detail = f"""case
+        when {is_blank} then {quoted(f"{name} is blank. Give every row one.")}
+        when {misfit} then '{name} is ' || {shown} || ': write an id as text or as a whole number.'
+        when length({text}) > {ID_LENGTH}
+            then '{name} has ' || length({text}) || ' characters. Write at most {ID_LENGTH}. It begins: ' || left({shown}, 40)
+        else '{name} is ''' || {shown} || ''', where \ufffd is a control character, a line break or a character that changes the'
+            || ' direction of text. Write it without.'
+    end"""
+    return [("bad_id", condition, detail)]
+
+
 def _choice_help(field: Field, known: str) -> str:
     book = {"unknown_plan": "plans.csv", "unknown_currency": "currencies.csv"}.get(field.choice_reason)
     if book:
-        return f"not in seeds/{book} (there are: {known}). Add it there, or correct it, and land the row in a new file."
+        next_step = "Add it there and call billhouse land --again, or correct the row and land it in a new file."
+        return f"not in seeds/{book} (there are: {known}). {next_step}"
     return f"write one of: {known}."

@@ -87,8 +87,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             "detail": pa.string(),
             "raw_row": pa.string(),
             "event_id": pa.string(),
+            "header": pa.string(),
         }
     ),
+    "retried_rows": pa.schema({**_WHERE_FROM, "superseded_file_id": pa.string()}),
     "landed_files": pa.schema(
         {
             "landed_sequence": pa.int64(),
@@ -104,6 +106,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "quarantined_rows": pa.int64(),
             "first_at": _INSTANT,
             "last_at": _INSTANT,
+            "unread_columns": pa.string(),
+            "retried_file_id": pa.string(),
         }
     ),
 }

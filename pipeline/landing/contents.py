@@ -29,6 +29,8 @@ class Contents:
     """The columns that any row has a value in."""
     words: Sequence[str]
     """Those whose values are few texts, for many rows each."""
+    starts_without: dict[str, int]
+    """By resource that has a default by plan, how many starts without a fault do not name it."""
 
 
 def look_through(connection: duckdb.DuckDBPyConnection, specification: Specification) -> Contents:
@@ -37,15 +39,18 @@ def look_through(connection: duckdb.DuckDBPyConnection, specification: Specifica
     types = {column: described[column] for column in specification.columns}
     texts = [column for column, type in types.items() if type == "VARCHAR" and [column] != list(specification.key)]
     instant = specification.instant
+    defaulted = [field.stored_as for field in specification.fields if field.has_plan_default]
     looked_for = [
         "count(*)",
         "count(reason)",
         f"date_diff('day', min({instant}), max({instant})) + 1" if instant else "0",
         *(f"count({column})" for column in types),
         *(f"approx_count_distinct({column})" for column in texts),
+        *(f"count(*) filter (event_type = 'sandbox_started' and reason is null and {column} is null)" for column in defaulted),
     ]
     ((received, faulty, days, *found),) = connection.execute(f"select {', '.join(looked_for)} from checked").fetchall()
-    counts, distinct = dict(zip(types, found, strict=False)), dict(zip(texts, found[len(types) :], strict=True))
+    counts, distinct = dict(zip(types, found, strict=False)), dict(zip(texts, found[len(types) :], strict=False))
+    without = dict(zip(defaulted, found[len(types) + len(texts) :], strict=True))
     return Contents(
         received,
         faulty,
@@ -53,4 +58,5 @@ def look_through(connection: duckdb.DuckDBPyConnection, specification: Specifica
         types,
         [column for column in types if counts[column]] or list(types),
         [column for column in texts if 0 < distinct[column] <= min(counts[column] / 10, _FEW_TEXTS)],
+        {column: number for column, number in without.items() if number},
     )

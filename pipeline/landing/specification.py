@@ -15,6 +15,8 @@ RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
 QUANTITY_BOUND = 1_000_000_000
 """The sanity bound on a quantity that one event carries, tokens for example."""
+ID_LENGTH = 200
+"""The characters that an id may have."""
 DECIMALS = 6
 """The digits after the point that a resource, a quantity or an amount may have."""
 AMOUNT_BOUND = 1_000_000_000
@@ -31,6 +33,8 @@ class Type(StrEnum):
     """How a field's text is read."""
 
     TEXT = "text"
+    ID = "id"
+    """Text or a whole number, which is kept as its digits."""
     INSTANT = "instant"
     RESOURCE = "resource"
     QUANTITY = "quantity"
@@ -67,6 +71,10 @@ class Field:
     """Digits by currency, for an amount that must be of whole minor units; the row's `currency` says which."""
     available_from: tuple[tuple[str, datetime], ...] = ()
     """For a plan: the instant of its first version in the price book, where a record can be effective before it."""
+    late_is_never: bool = False
+    """An instant after the year 9998 means that there is none: stored as null."""
+    has_plan_default: bool = False
+    """A start that does not name it gets the default sandbox's of its plan."""
     came_later: bool = False
     """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
 
@@ -145,8 +153,8 @@ _USAGE_RULES = (
 """Billing rules, section 3: usage_recorded carries quantities alone."""
 
 
-def _resource(name: str, type: Type = Type.RESOURCE, *, came_later: bool = False) -> Field:
-    return Field(name, type, paths=(f"resources.{name}",), came_later=came_later)
+def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, came_later: bool = False) -> Field:
+    return Field(name, type, paths=(f"resources.{name}",), has_plan_default=has_plan_default, came_later=came_later)
 
 
 def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
@@ -166,15 +174,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
         case Kind.USAGE:
             types = [(spelling, snake) for snake, camel in EVENT_TYPES.items() for spelling in (snake, camel)]
             fields = (
-                Field("event_id"),
-                Field("sandbox_id", is_required=True),
-                Field("user_id", is_required=True),
+                Field("event_id", Type.ID),
+                Field("sandbox_id", Type.ID, is_required=True),
+                Field("user_id", Type.ID, is_required=True),
                 Field("timestamp", Type.INSTANT, is_required=True, column="event_at", must_be_past=True, not_before=opening),
                 Field("event_type", is_required=True, choices=tuple(types), choice_reason="bad_event_type"),
-                _resource("vcpu_count"),
-                _resource("memory_gb"),
-                _resource("storage_gb"),
-                Field("execution_id"),
+                _resource("vcpu_count", has_plan_default=True),
+                _resource("memory_gb", has_plan_default=True),
+                _resource("storage_gb", has_plan_default=True),
+                Field("execution_id", Type.ID),
                 Field("metadata", Type.JSON),
                 _resource("gpu_count", came_later=True),
                 _resource("tokens", Type.QUANTITY, came_later=True),
@@ -189,7 +197,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 (plan_id, instant) for plan_id, instant in sorted(first_versions(seeds).items()) if instant > opening
             )
             fields = (
-                Field("customer_id", is_required=True),
+                Field("customer_id", Type.ID, is_required=True),
                 Field("plan_id", is_required=True, choices=plans, choice_reason="unknown_plan", available_from=available_from),
                 Field("effective_at", Type.INSTANT, is_required=True),
                 Field("is_trial", Type.BOOLEAN),
@@ -197,11 +205,11 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             return Specification(kind, "subscriptions", fields, ("customer_id", "effective_at"), True, "effective_at")
         case Kind.CUSTOMERS:
             fields = (
-                Field("customer_id", is_required=True),
+                Field("customer_id", Type.ID, is_required=True),
                 Field("name"),
                 Field("email"),
                 currency,
-                Field("stripe_customer_id"),
+                Field("stripe_customer_id", Type.ID),
                 Field("monthly_spend_limit", Type.AMOUNT),
                 Field("created_at", Type.INSTANT),
                 Field("effective_at", Type.INSTANT),
@@ -209,13 +217,13 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             return Specification(kind, "customers", fields, ("customer_id",), True, "created_at", is_merged=True)
         case Kind.CREDIT_GRANTS:
             fields = (
-                Field("grant_id", is_required=True, paths=("id",)),
-                Field("customer_id", is_required=True, paths=("customer",)),
+                Field("grant_id", Type.ID, is_required=True, paths=("id",)),
+                Field("customer_id", Type.ID, is_required=True, paths=("customer",)),
                 Field("amount", Type.AMOUNT, is_required=True, must_be_positive=True, minor_unit_digits=minor_unit_digits(seeds)),
                 Field("currency", choices=currency.choices, choice_reason="unknown_currency", default=DEFAULT_CURRENCY),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),
-                Field("expires_at", Type.INSTANT),
+                Field("expires_at", Type.INSTANT, late_is_never=True),
                 Field("scope", choices=_one_of(frozenset({"usage", "all"})), default="all"),
                 Field(
                     "source",
@@ -226,8 +234,8 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             return Specification(kind, "credit_grants", fields, ("grant_id",), False, "granted_at")
         case Kind.VOIDS:
             fields = (
-                Field("event_id"),
-                Field("grant_id"),
+                Field("event_id", Type.ID),
+                Field("grant_id", Type.ID),
                 Field("voided_at", Type.INSTANT, is_required=True, must_be_past=True),
                 Field("reason", is_required=True, column="void_reason"),
             )
@@ -244,7 +252,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
             )
         case Kind.METRICS:
             fields = (
-                Field("sandbox_id", is_required=True, paths=("sandboxID",)),
+                Field("sandbox_id", Type.ID, is_required=True, paths=("sandboxID",)),
                 Field("timestamp", Type.INSTANT, is_required=True, column="sampled_at", must_be_past=True, not_before=opening),
                 Field("cpu_used_pct", Type.PERCENT, is_required=True, paths=("cpuUsedPct",)),
                 Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),

@@ -46,8 +46,10 @@ def events(home: Home) -> list[Row]:
 
 
 def quarantined(home: Home) -> list[Row]:
-    """Rows in quarantine, in order of file and line."""
-    return sorted(rows_of(home, "quarantine"), key=lambda row: (str(row["file_name"]), int(row["file_row"])))
+    """Rows in quarantine now, in order of file and line."""
+    superseded = {(row["superseded_file_id"], row["file_row"]) for row in rows_of(home, "retried_rows")}
+    rows = [row for row in rows_of(home, "quarantine") if (row["file_id"], row["file_row"]) not in superseded]
+    return sorted(rows, key=lambda row: (str(row["file_name"]), int(row["file_row"])))
 
 
 def landed_files(home: Home) -> list[Row]:

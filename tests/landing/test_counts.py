@@ -39,12 +39,24 @@ events = st.builds(
     memory_gb=st.just(None),
     storage_gb=st.just(None),
     execution_id=st.sampled_from([None, None, None, "run"]),
+).map(
+    lambda event: (
+        event
+        if event.event_type is not EventType.USAGE
+        else replace(event, vcpu_count=None, tokens=event.vcpu_count or Decimal("1"))
+    )
 )
 """Few values of each, so that rows repeat, contradict and claim each other's sandboxes."""
 
 FAULTS: list[tuple[str, dict[str, object]]] = [
     ("missing_field", {"user_id": None}),
-    ("missing_field", {"sandbox_id": ""}),
+    ("bad_id", {"sandbox_id": ""}),
+    ("bad_id", {"user_id": " "}),
+    ("bad_id", {"user_id": {"id": 7}}),
+    ("bad_id", {"sandbox_id": ["box"]}),
+    ("bad_id", {"sandbox_id": True}),
+    ("bad_id", {"user_id": 1.5}),
+    ("bad_id", {"execution_id": "\u202egnidaer", "vcpu_count": -1}),
     ("missing_field", {"timestamp": ...}),
     ("missing_field", {"event_type": None, "vcpu_count": "nonsense, but this is looked for later"}),
     ("bad_timestamp", {"timestamp": "soon"}),
@@ -60,7 +72,16 @@ FAULTS: list[tuple[str, dict[str, object]]] = [
     ("bad_number", {"resources": {"memory_gb": 1000000.000001}}),
     ("bad_number", {"vcpu_count": True}),
 ]
-UNREADABLE = ["{", "[]", "null", "0", "ada,s,2026-01-01T00:00:00Z", '{"event_id": "a",}{}', "\x00"]
+UNREADABLE = [
+    '{"user_id": "ada", "user_id": "bob"}',
+    "{",
+    "[]",
+    "null",
+    "0",
+    "ada,s,2026-01-01T00:00:00Z",
+    '{"event_id": "a",}{}',
+    "\x00",
+]
 
 
 @dataclass(frozen=True)
@@ -93,18 +114,20 @@ class Expected:
 
     received: list[Event] = field(default_factory=list)
     so_far: Acceptance = field(default_factory=Acceptance)
-    contents: set[str] = field(default_factory=set)
+    contents: dict[str, tuple[str, dict[int, Line]]] = field(default_factory=dict)
+    """By content of a file, the name under which it landed first, and its rows in quarantine by line."""
     quarantined: list[tuple[str, int, str, str]] = field(default_factory=list)
     """File, line, reason, the row as it came."""
 
     def land(self, name: str, rows: Sequence[Line]) -> tuple[int, int, dict[str, int]]:
         """Accepted, duplicates, and rows in quarantine by reason."""
         content = "\n".join(row.text for row in rows)
-        if content in self.contents:
-            return 0, len(rows), {}
-        self.contents.add(content)
-        accepted, duplicates, reasons = 0, 0, Counter[str]()
-        for number, row in enumerate(rows, start=1):
+        name, to_judge = self.contents.get(content, (name, dict(enumerate(rows, start=1))))
+        # Of a file that landed before, rows in quarantine are judged again, and the others are duplicates.
+        accepted, duplicates, reasons = 0, len(rows) - len(to_judge), Counter[str]()
+        in_quarantine: dict[int, Line] = {}
+        self.quarantined = [row for row in self.quarantined if row[0] != name]
+        for number, row in to_judge.items():
             reason = row.reason
             if row.event is not None:
                 self.received.append(row.event)
@@ -116,6 +139,8 @@ class Expected:
             if reason:
                 reasons[reason] += 1
                 self.quarantined.append((name, number, reason, row.text))
+                in_quarantine[number] = row
+        self.contents[content] = name, in_quarantine
         return accepted, duplicates, dict(reasons)
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.home import Home
+from pipeline.kinds import TimestampUnit
 from pipeline.landing import land_files
 from pipeline.landing.duplicates import judge
 from pipeline.landing.land import _move
@@ -122,7 +123,7 @@ def test_one_file_by_several_paths_lands_once(home: Home, tmp_path: Path) -> Non
     paths = [path, path, tmp_path / "link.ndjson", tmp_path / "copy.jsonl", tmp_path / "home" / ".." / "rows.jsonl"]
     summary = land_files(home, paths)
     assert [file.is_already_landed for file in summary.files] == [False, True, True, True, True]
-    assert (summary.received, summary.accepted, summary.duplicates, summary.quarantined) == (10, 1, 8, 1)
+    assert (summary.received, summary.accepted, summary.duplicates, summary.quarantined) == (10, 1, 4, 5)
     assert len(landed_files(home)) == len(rows_of(home)) == len(quarantined(home)) == 1
 
 
@@ -333,43 +334,129 @@ INSTANTS = {
     "2026-01-01T24:00:00Z": datetime(2026, 1, 2, tzinfo=UTC),
     "2026-01-01T00:00:00+23:59": datetime(2025, 12, 31, 0, 1, tzinfo=UTC),
     "2026-01-01T00:00:00.9999999Z": datetime(2026, 1, 1, 0, 0, 0, 999_999, UTC),
+    "2026-01-01T10:00Z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "2026-01-01T10:00+02:00": datetime(2026, 1, 1, 8, tzinfo=UTC),
+    "2026-01-01 10:00": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "2026-01-01T10Z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "2026-01-01t10:00:00z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "20260101T100000Z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "20260101T1000-0530": datetime(2026, 1, 1, 15, 30, tzinfo=UTC),
+    "2026-01-01T10:00:00,123Z": datetime(2026, 1, 1, 10, 0, 0, 123_000, UTC),
+    "2026-01-01T10:30,5Z": datetime(2026, 1, 1, 10, 30, 30, tzinfo=UTC),
+    "2026-01-01T10:00:00\u221205:00": datetime(2026, 1, 1, 15, tzinfo=UTC),
+    "2016-12-31T23:59:60Z": datetime(2017, 1, 1, tzinfo=UTC),
+    "2017-01-01T05:29:60.25+05:30": datetime(2017, 1, 1, 0, 0, 0, 250_000, UTC),
+    "2026-W01-4T10:00:00Z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "2026W014T1000Z": datetime(2026, 1, 1, 10, tzinfo=UTC),
+    "2024-366T10:00Z": datetime(2024, 12, 31, 10, tzinfo=UTC),
+    "9998-12-31T23:59:59Z": None,
 }
+"""What is written, and what it is; None: too far in the future for an event, which is another reason."""
 
 NO_INSTANTS = [
     *("1969-12-31T23:59:59.999999Z", "1970-01-01T00:00:00+00:01", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
     *("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "294247-01-10T04:00:54.775807Z", "-2026-01-01T00:00:00Z"),
-    *("2016-12-31T23:59:60Z", "2026-02-30T00:00:00Z", "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z"),
+    *("2016-12-31T10:00:60Z", "2026-02-30T00:00:00Z", "2023-02-29T00:00:00Z", "2026-13-01T00:00:00Z"),
     *("2026-01-01T24:00:00.5Z", "2026-01-01T24:00:01Z", "2026-01-01T25:00:00Z", "2026-01-01T10:60:00Z"),
     *("2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+99:00", "2026-01-01T00:00:00+05:75", "2026-01-01T00:00:00+5"),
-    *("2026-01-01", "2026-01-01T10:00Z", "2026-1-1T00:00:00Z", "2026-W01-1", "20260101T000000Z", "2026-01-01T10:00:00,5Z"),
+    *(
+        "2026-01-01",
+        "20260101",
+        "2026-1-1T00:00:00Z",
+        "2026-W01-1",
+        "2026-W54-1T00:00Z",
+        "2025-366T00:00Z",
+        "2026-01-01T10:00:0Z",
+    ),
     *("1767261600", "epoch", "infinity", "now", "today", "2026-01-01T10:00:00 UTC", "2026-01-01T10:00:00Z; drop table"),
     *("\uff12026-01-01T00:00:00Z", "2026-01-01T00:00:00Z\n", "2026-01-01T00:00:00Z\0", " ", "2026-01-01T00:00:00 Europe/Berlin"),
 ]
-"""Among them a leap second, which no two clocks agree on."""
+"""Among them a second 60 that is not the last of a day, and dates alone."""
 
 
 def test_a_timestamp_is_an_instant_or_in_quarantine(home: Home, tmp_path: Path) -> None:
-    lines = [event_line(text, timestamp=text) for text in [*INSTANTS, *NO_INSTANTS]]
-    _, reasons = _verdict(home, write_lines(tmp_path / "instants.jsonl", lines))
-    assert reasons == dict.fromkeys(NO_INSTANTS, "bad_timestamp")
-    assert {row["event_id"]: row["event_at"] for row in events(home)} == INSTANTS
+    texts = [*INSTANTS, *NO_INSTANTS]
+    lines = [event_line(f"e{place}", timestamp=text) for place, text in enumerate(texts)]
+    _, found = _verdict(home, write_lines(tmp_path / "instants.jsonl", lines))
+    reasons = {texts[int(event_id[1:])]: reason for event_id, reason in found.items()}
+    late = [text for text, instant in INSTANTS.items() if instant is None]
+    assert reasons == dict.fromkeys(NO_INSTANTS, "bad_timestamp") | dict.fromkeys(late, "future_timestamp")
+    assert {texts[int(row["event_id"][1:])]: row["event_at"] for row in events(home)} == {
+        text: instant for text, instant in INSTANTS.items() if instant is not None
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("9999-12-31T23:59:59Z", "after the year 9998"),
+        ("1969-12-31T23:59:59Z", "before 1970"),
+        ("2026-01-01", "a date without a time"),
+        ("1767261600", "a number without a unit"),
+        ("2026-02-30T00:00Z", "not a date and time that exist"),
+        ("2026-01-01T10:00:60Z", "not the last second of a day"),
+        ("2026-01-01T10:00:00 UTC", "Write Z or an offset"),
+        ("soon", "not an instant in ISO 8601"),
+    ],
+)
+def test_the_reason_for_an_instant_that_does_not_land_is_true(text: str, why: str, home: Home, tmp_path: Path) -> None:
+    land(home, write_lines(tmp_path / "one.jsonl", [event_line("a", timestamp=text)]))
+    (row,) = quarantined(home)
+    assert why in row["detail"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "number"),
+    [
+        (TimestampUnit.SECONDS, "1767261600.5"),
+        (TimestampUnit.MILLISECONDS, "1767261600500"),
+        (TimestampUnit.MICROSECONDS, "1767261600500000"),
+        (TimestampUnit.NANOSECONDS, "1767261600500000999"),
+    ],
+)
+def test_a_number_is_an_instant_where_its_unit_is_given(unit: TimestampUnit, number: str, home: Home, tmp_path: Path) -> None:
+    """1767261600 seconds after 1970 is 2026-01-01 10:00 UTC. Text beside it is read as always; without a unit it is refused."""
+    lines = [event_line("a").replace('"2026-01-01T10:00:00Z"', number), event_line("b")]
+    path = write_lines(tmp_path / "numbers.jsonl", lines)
+    assert land(home, path).by_reason == {"bad_timestamp": 1}
+    again = land_files(home, [path], timestamps=unit).files[0]
+    assert (again.accepted, again.duplicates, again.quarantined) == (1, 1, 0)
+    half = datetime(2026, 1, 1, 10, 0, 0, 500_000, UTC)
+    assert {row["event_id"]: row["event_at"] for row in events(home)} == {"a": half, "b": half.replace(microsecond=0)}
 
 
 IDS = [
     "'); drop table source_rows; --",
     "'; copy (select 1) to 'stolen' --",
     '"quoted"',
-    "a\nb",
-    "a\0b",
     "\u0301combining",
-    "\u202egnidaer",
     "🏳️‍🌈",
     "{0}%s$1\\1",
     "../../etc/passwd",
+    "x" * 190,
+    "é" * 190,
+    "NULL",
+    "true",
+    "1.5",
+    "-7",
+    '{"id": 7}',
+]
+NO_IDS = [
+    "a\nb",
+    "a\0b",
+    "\u202egnidaer",
+    "a\u200fb",
+    "a\u2028b",
+    "a\u2066b",
+    "a\x7fb",
+    "x" * 201,
     "x" * 1_000_000,
     " ",
-    "NULL",
+    "\u00a0",
 ]
+"""Text that is refused as an id: blank, too long, or with characters that cannot be seen as what they are."""
+NO_ID_VALUES = [{"id": 7}, ["a"], [], {}, True, False, 1.5, 1e300, -0.5, ""]
+"""JSON that is neither text nor a whole number, and empty text."""
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
@@ -395,6 +482,39 @@ def test_an_id_is_an_id_whatever_it_says(suffix: str, home: Home, tmp_path: Path
         (text,) * 3 for text in ids
     )
     assert all(len(row["detail"]) < 1500 for row in quarantined(home))
+
+
+@pytest.mark.parametrize("field", ["sandbox_id", "user_id", "event_id", "execution_id"])
+def test_what_is_no_id_is_quarantined_and_a_blank_optional_one_is_absent(field: str, home: Home, tmp_path: Path) -> None:
+    is_optional = field in ("event_id", "execution_id")
+    values = [*NO_IDS, *NO_ID_VALUES]
+    rows = [json.loads(event_line(f"e{place}")) | {field: value} for place, value in enumerate(values)]
+    lines = [json.dumps(row) for row in rows]
+    landed = land(home, write_lines(tmp_path / "ids.jsonl", lines))
+    blank = sum(isinstance(value, str) and not value.strip() for value in values) if is_optional else 0
+    assert landed.accepted + landed.duplicates == blank
+    assert landed.by_reason == {"bad_id": len(values) - blank}
+    assert all(field in row["detail"] and "\u202e" not in row["detail"] for row in quarantined(home))
+
+
+def test_a_whole_number_is_the_id_of_its_digits(home: Home, tmp_path: Path) -> None:
+    lines = [event_line(str(number), user_id=number, sandbox_id=number) for number in (7, 12345678901234567890123, -7)]
+    assert land(home, write_lines(tmp_path / "ids.jsonl", lines)).accepted == 3
+    assert {row["user_id"] for row in events(home)} == {"7", "12345678901234567890123", "-7"}
+
+
+def test_a_key_that_comes_twice_is_unreadable_and_a_column_that_does_refuses_the_file(home: Home, tmp_path: Path) -> None:
+    """5 or 7 tokens: either could be meant."""
+    good = event_line("good", metadata={"a": 1})
+    lines = [good[:-1] + ', "tokens": 5, "tokens": 7}', good[:-1] + ', "resources": {"tokens": 5, "tokens": 7}}', good]
+    landed = land(home, write_lines(tmp_path / "keys.jsonl", lines))
+    assert (landed.accepted, landed.by_reason) == (1, {"unreadable": 2})
+    assert all("twice" in row["detail"] for row in quarantined(home))
+    csv_file = write_lines(
+        tmp_path / "a.csv", ["sandbox_id,user_id,timestamp,event_type,tokens,tokens", "b,a,2026-01-01T00:00Z,x,,7"]
+    )
+    (problem,) = land_files(home, [csv_file]).problems
+    assert "tokens" in problem.reason and "twice" in problem.reason
 
 
 def test_json_that_is_deep_long_or_odd_is_judged_row_by_row(home: Home, tmp_path: Path) -> None:

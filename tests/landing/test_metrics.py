@@ -82,7 +82,7 @@ def test_a_reading_is_rounded_to_six_decimals(home: Home) -> None:
 
 def test_bad_samples_are_quarantined_with_their_reason(home: Home) -> None:
     rows: list[tuple[Mapping[str, Any] | str, str]] = [
-        (sample(sandbox_id=""), "missing_field"),
+        (sample(sandbox_id=""), "bad_id"),
         (sample(timestamp=None), "missing_field"),
         (sample(cpu_used_pct=None), "missing_field"),
         (sample(mem_bytes=None), "missing_field"),

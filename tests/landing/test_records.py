@@ -75,7 +75,7 @@ def test_records_of_another_instant_or_customer_are_others(home: Home) -> None:
 
 def test_bad_subscriptions_are_quarantined_with_their_reason(home: Home) -> None:
     rows: list[tuple[Mapping[str, Any] | str, str]] = [
-        (_subscription("pro", customer_id=""), "missing_field"),
+        (_subscription("pro", customer_id=""), "bad_id"),
         ({"customer_id": "ada", "plan_id": "pro"}, "missing_field"),
         (_subscription("platinum"), "unknown_plan"),
         (_subscription("PRO"), "unknown_plan"),
@@ -154,7 +154,7 @@ def test_the_first_credit_grant_of_an_id_stands(home: Home) -> None:
 
 def test_bad_credit_grants_are_quarantined_with_their_reason(home: Home) -> None:
     rows = [
-        (_grant(""), "missing_field"),
+        (_grant(""), "bad_id"),
         (_grant("g", customer_id=None), "missing_field"),
         (_grant("g", amount=None), "missing_field"),
         (_grant("g", amount=0), "bad_number"),
@@ -168,10 +168,17 @@ def test_bad_credit_grants_are_quarantined_with_their_reason(home: Home) -> None
         (_grant("g", source="signup"), "bad_value"),
         (_grant("g", granted_at="now"), "bad_timestamp"),
         (_grant("g", expires_at="never"), "bad_timestamp"),
+        (_grant("g", granted_at="9999-12-31T23:59:59Z"), "bad_timestamp"),
     ]
     landed = _land(home, Kind.CREDIT_GRANTS, *(row for row, _ in rows), _grant("g"))
     assert (landed.accepted, landed.quarantined) == (1, len(rows))
     assert [row["reason"] for row in quarantined(home)] == [reason for _, reason in rows]
+
+
+def test_a_grant_that_expires_after_the_year_9998_never_does(home: Home) -> None:
+    """9999-12-31 is what many systems write for never."""
+    assert _land(home, Kind.CREDIT_GRANTS, _grant("g", expires_at="9999-12-31T23:59:59Z")).accepted == 1
+    assert [row["expires_at"] for row in rows_of(home, "credit_grants")] == [None]
 
 
 def test_records_land_from_csv_and_parquet_too(home: Home, tmp_path: Path) -> None:

@@ -46,7 +46,13 @@ def test_usage_is_cut_by_day_and_what_is_closed_published_and_exported_by_month(
 
 def test_every_check_that_money_depends_on_blocks_what_comes_after(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    only_told = {"every_file_landed", "quarantine_is_small", "raw_events_are_what_landed", "stripe_agrees"}
+    only_told = {
+        "every_file_landed",
+        "most_rows_are_accepted",
+        "quarantine_is_small",
+        "raw_events_are_what_landed",
+        "stripe_agrees",
+    }
     assert {key.name for key in graph.asset_check_keys if not graph.get(key).blocking} == only_told
 
 
@@ -259,3 +265,19 @@ def test_whichever_table_is_chosen_everything_is_brought_up_to_date_by_one_build
     run = build(definitions, stocked, instance, as_of=None, chosen=[chosen])
     assert {event.asset_key for event in run.asset_materializations_for_node("build_warehouse")} == {chosen}
     assert stocked.billing.stat().st_mtime_ns > before
+
+
+def test_a_file_that_is_mostly_refused_fails_the_run_after_all_has_landed_and_is_not_landed_again(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    home = Home.open(tmp_path / "home")
+    (home.inbox / Kind.USAGE).mkdir(parents=True)
+    write_jsonl(home.inbox / Kind.USAGE / "a.jsonl", ["no json", "nor this"])
+    write_jsonl(home.inbox / Kind.USAGE / "b.jsonl", [event("start", "2026-08-20T10:00:00Z")])
+    chosen = [dg.AssetKey(["raw", "landed_files"])]
+    first = build(definitions, home, instance, chosen=chosen, raise_on_error=False)
+    assert not first.success
+    (landed,) = first.asset_materializations_for_node("land_inbox")
+    assert (landed.metadata["accepted_rows"].value, landed.metadata["quarantined_rows"].value) == (1, 2)
+    assert [path.name for path in (home.inbox / Kind.USAGE).iterdir()] == []
+    assert build(definitions, home, instance, chosen=chosen).success

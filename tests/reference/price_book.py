@@ -244,8 +244,9 @@ class PriceBook:
 
 
 def _rows(folder: Path, table: str) -> list[dict[str, str]]:
-    with (folder / f"{table}.csv").open(newline="", encoding="utf-8") as lines:
-        return list(csv.DictReader(lines))
+    # A spreadsheet program may leave a byte order mark, and leave out empty cells at a row's end.
+    with (folder / f"{table}.csv").open(newline="", encoding="utf-8-sig") as lines:
+        return list(csv.DictReader(lines, restval=""))
 
 
 def _versions(folder: Path, table: str, value: Callable[[dict[str, str]], V], *key_columns: str) -> Versions[V]:

@@ -1,0 +1,216 @@
+"""Every type of Parquet lands as what it means, or is refused in words that name the column and its type."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.home import Home
+from pipeline.kinds import Kind
+from pipeline.landing import land_files
+from tests.landing.raw import event_line, events, land, quarantined, write_lines
+
+UUID = uuid.UUID("01234567-89ab-cdef-0123-456789abcdef")
+TEN = datetime(2026, 1, 1, 10)
+TEXT_TYPES = [
+    *(pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(5)),
+    *(pa.dictionary(pa.int32(), pa.string()), pa.dictionary(pa.int8(), pa.binary())),
+]
+INTEGER_TYPES = [pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()]
+NUMBER_TYPES = [
+    *(*INTEGER_TYPES, pa.float16(), pa.float32(), pa.float64(), pa.dictionary(pa.int8(), pa.int64())),
+    *(pa.decimal32(5, 2), pa.decimal64(12, 2), pa.decimal128(38, 10), pa.decimal256(20, 2), pa.decimal256(76, 40)),
+]
+NO_TEXT: list[tuple[pa.DataType, Any]] = [
+    *((pa.bool_(), True), (pa.float64(), 7.0), (pa.float16(), np.float16(7)), (pa.decimal128(5, 1), Decimal(7))),
+    *((pa.date32(), TEN.date()), (pa.timestamp("us"), TEN), (pa.time32("s"), time(1)), (pa.time64("ns"), time(1))),
+    *((pa.duration("us"), timedelta(1)), (pa.list_(pa.string()), ["a"]), (pa.large_list(pa.int8()), [1])),
+    *((pa.list_(pa.int8(), 1), [1]), (pa.struct([("id", pa.int8())]), {"id": 7})),
+    (pa.map_(pa.string(), pa.string()), [("a", "b")]),
+]
+"""Types that no id can have, each with a value."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.open(tmp_path / "home")
+
+
+def _file(path: Path, **columns: pa.Array) -> Path:
+    event = json.loads(event_line("good"))
+    pq.write_table(pa.table({**{name: pa.array([value]) for name, value in event.items()}, **columns}), path / "rows.parquet")
+    return path / "rows.parquet"
+
+
+def _array(value: Any, type: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(type):
+        return pa.array([value], type.value_type).dictionary_encode().cast(type)
+    return pa.array([value], type)
+
+
+@pytest.mark.parametrize("type", TEXT_TYPES, ids=str)
+def test_text_of_every_type_is_text(type: pa.DataType, home: Home, tmp_path: Path) -> None:
+    """Where it is an id, an instant, a number or JSON."""
+    is_binary = "binary" in str(type)
+    size = type.byte_width if pa.types.is_fixed_size_binary(type) else None
+
+    def written(text: str) -> pa.Array:
+        if size is not None:
+            return _array(text.encode(), pa.binary(len(text.encode())))
+        return _array(text.encode() if is_binary else text, type)
+
+    path = _file(
+        tmp_path,
+        user_id=written("Zoë"),
+        timestamp=written("2026-01-01T10:00:00Z"),
+        event_type=written("sandbox_started"),
+        vcpu_count=written("2.50"),
+        metadata=written('{"a":1}'),
+    )
+    landed = land(home, path)
+    assert landed.accepted == 1, quarantined(home)
+    (row,) = events(home)
+    assert (row["user_id"], row["event_at"]) == ("Zoë", TEN.replace(tzinfo=UTC))
+    assert (row["vcpu_count"], row["metadata"]) == (Decimal("2.5"), '{"a":1}')
+
+
+@pytest.mark.parametrize("type", INTEGER_TYPES, ids=str)
+def test_whole_numbers_are_ids(type: pa.DataType, home: Home, tmp_path: Path) -> None:
+    assert land(home, _file(tmp_path, user_id=_array(127, type))).accepted == 1
+    assert events(home)[0]["user_id"] == "127"
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+@pytest.mark.parametrize("type", NUMBER_TYPES, ids=str)
+def test_numbers_of_every_type_are_numbers(type: pa.DataType, is_nested: bool, home: Home, tmp_path: Path) -> None:
+    """2.5 where the type has decimals; 0.1 as a float of 16 or 32 bits is 0.1, the shortest number that is written as it."""
+    is_whole = pa.types.is_integer(type) or pa.types.is_dictionary(type)
+    value = Decimal(2) if is_whole else Decimal("0.1") if pa.types.is_floating(type) else Decimal("2.5")
+    python = np.float16(0.1) if pa.types.is_float16(type) else float(value) if pa.types.is_floating(type) else value
+    array = _array(int(value) if is_whole else python, type)
+    column = {"resources": pa.StructArray.from_arrays([array], names=["memory_gb"])} if is_nested else {"memory_gb": array}
+    assert land(home, _file(tmp_path, **column)).accepted == 1, quarantined(home)
+    assert events(home)[0]["memory_gb"] == value
+
+
+def test_a_decimal_of_256_bits_is_not_rounded_to_a_float(home: Home, tmp_path: Path) -> None:
+    value = pa.array([Decimal("1.0000000000000000000000000000000000000001")], pa.decimal256(76, 40))
+    assert land(home, _file(tmp_path, memory_gb=value)).by_reason == {"bad_number": 1}
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_instants_of_every_unit_and_zone_are_instants(unit: str, zone: str | None, home: Home, tmp_path: Path) -> None:
+    instant = pa.array([TEN]).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone))
+    assert land(home, _file(tmp_path, timestamp=instant if zone else instant.cast(pa.timestamp(unit)))).accepted == 1
+    assert events(home)[0]["event_at"] == TEN.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("type", [pa.date32(), pa.date64()], ids=str)
+def test_a_date_is_no_instant(type: pa.DataType, home: Home, tmp_path: Path) -> None:
+    assert land(home, _file(tmp_path, timestamp=_array(date(2026, 1, 1), type))).by_reason == {"bad_timestamp": 1}
+    assert "a date without a time" in quarantined(home)[0]["detail"]
+
+
+@pytest.mark.parametrize(("type", "value"), NO_TEXT, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
+def test_a_type_that_no_id_can_have_refuses_the_file_by_column_and_type(
+    type: pa.DataType, value: Any, home: Home, tmp_path: Path
+) -> None:
+    path = _file(tmp_path, user_id=pa.array([value], type))
+    (problem,) = land_files(home, [path]).problems
+    written = pq.read_schema(path).field("user_id").type
+    assert problem.reason == f"has a column user_id of the type {written}, which is not text or whole numbers."
+
+
+@pytest.mark.parametrize(("type", "value"), NO_TEXT, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
+def test_such_a_column_without_any_value_is_as_one_that_is_absent(
+    type: pa.DataType, value: Any, home: Home, tmp_path: Path
+) -> None:
+    """A data frame writes a column of ids that are all missing as floats, too."""
+    assert land(home, _file(tmp_path, execution_id=pa.array([None], type))).accepted == 1
+    assert events(home)[0]["execution_id"] is None
+
+
+@pytest.mark.parametrize("column", ["timestamp", "vcpu_count"])
+@pytest.mark.parametrize(
+    ("type", "value"),
+    [(pa.bool_(), True), (pa.time32("s"), time(1)), (pa.duration("us"), timedelta(1)), (pa.list_(pa.int8()), [1])],
+    ids=str,
+)
+def test_nor_is_such_a_type_an_instant_or_a_number(
+    type: pa.DataType, value: Any, column: str, home: Home, tmp_path: Path
+) -> None:
+    (problem,) = land_files(home, [_file(tmp_path, **{column: pa.array([value], type)})]).problems
+    assert f"a column {column} of the type" in problem.reason
+
+
+def test_a_column_or_a_field_of_a_struct_that_is_null_throughout_is_absent(home: Home, tmp_path: Path) -> None:
+    path = _file(tmp_path, resources=pa.array([{"vcpu_count": 2, "memory_gb": None}]), execution_id=pa.nulls(1))
+    landed = land(home, path)
+    assert (landed.accepted, landed.starts_without) == (1, {"memory_gb": 1, "storage_gb": 1})
+    bad = _file(tmp_path, resources=pa.array([{"vcpu_count": -2, "memory_gb": None}]), execution_id=pa.nulls(1))
+    assert land(home, bad).by_reason == {"bad_number": 1}, "and its row can be kept"
+
+
+def test_a_required_column_that_is_null_throughout_is_missing_in_each_row(home: Home, tmp_path: Path) -> None:
+    assert land(home, _file(tmp_path, user_id=pa.nulls(1))).by_reason == {"missing_field": 1}
+
+
+def test_uuids_json_and_enumerations_are_what_they_say(home: Home, tmp_path: Path) -> None:
+    path = _file(tmp_path, user_id=pa.array([UUID.bytes], pa.uuid()), sandbox_id=pa.array(['"box"'], pa.json_()))
+    assert land(home, path).accepted == 1
+    assert (events(home)[0]["user_id"], events(home)[0]["sandbox_id"]) == (str(UUID), "box")
+    assert land(home, _file(tmp_path, user_id=pa.array(['{"id": 7}'], pa.json_()))).by_reason == {"bad_id": 1}
+    duckdb.sql(
+        f"copy (select 'ada' as customer_id, 'pro'::enum('pro', 'hobby') as plan_id, '2026-01-01T00:00Z' as effective_at)"
+        f" to '{tmp_path}/plans.parquet'"
+    )
+    assert land(home, tmp_path / "plans.parquet", Kind.SUBSCRIPTIONS).accepted == 1
+
+
+def test_bytes_that_are_no_utf_8_are_unreadable(home: Home, tmp_path: Path) -> None:
+    assert land(home, _file(tmp_path, user_id=pa.array([b"caf\xe9"]))).by_reason == {"unreadable": 1}
+
+
+def test_numbers_and_ids_mean_the_same_in_every_format(home: Home, tmp_path: Path) -> None:
+    """Blank or over-precise, and numbers that only some programs read: JSON, CSV and Parquet agree on each."""
+    texts = [
+        "1e3",
+        "1_000",
+        "\u0663",
+        "NaN",
+        "Infinity",
+        "-0",
+        "0.1234567",
+        "1,5",
+        "true",
+        " 5 ",
+        "0x10",
+        "1e-7",
+        "+1",
+        ".5",
+        "5.",
+    ]
+    header = "event_id,sandbox_id,user_id,timestamp,event_type,vcpu_count"
+    for place, text in enumerate(texts):
+        cells = f'e,box,ada,2026-01-01T10:00Z,sandbox_started,"{text}"'
+        found = []
+        for name, path in (
+            ("json", write_lines(tmp_path / f"{place}.jsonl", [event_line("e", timestamp="2026-01-01T10:00Z", vcpu_count=text)])),
+            ("csv", write_lines(tmp_path / f"{place}.csv", [header, cells])),
+            ("parquet", _file(tmp_path, event_id=pa.array(["e"]), vcpu_count=pa.array([text]))),
+        ):
+            other = Home.open(tmp_path / f"{name}-{place}")
+            land(other, path)
+            found.append([row["vcpu_count"] for row in events(other)] or [row["reason"] for row in quarantined(other)])
+        assert found[0] == found[1] == found[2], text
