@@ -250,10 +250,24 @@ class CreditNotes:
         return self._desk.save(note, "credit_note.created")
 
     def retrieve(self, id: str) -> Object:
-        return self._desk.get("credit_note", id)
+        return self.shown(self._desk.get("credit_note", id))
 
     def list(self, params: Object) -> Object:
-        return self._desk.page("credit_note", "/v1/credit_notes", params)
+        return self._desk.page("credit_note", "/v1/credit_notes", params, show=self.shown)
+
+    def list_lines(self, id: str, params: Object) -> Object:
+        """The lines of one note, in pages."""
+        lines = self._desk.get("credit_note", id)["lines"]["data"]
+        limit, first = integer(params, "limit", 10), 0
+        if "starting_after" in params:
+            first = [line["id"] for line in lines].index(params["starting_after"]) + 1
+        page, has_more = lines[first : first + limit], len(lines) > first + limit
+        return {"object": "list", "url": f"/v1/credit_notes/{id}/lines", "has_more": has_more, "data": page}
+
+    def shown(self, note: Object) -> Object:
+        """With its first lines, as Stripe shows it."""
+        lines = note["lines"]
+        return note | {"lines": lines | {"data": lines["data"][:_SHOWN_LINES], "has_more": len(lines["data"]) > _SHOWN_LINES}}
 
     def _line(self, invoice: Object, params: Object) -> Object:
         if params.get("type") == "invoice_line_item":

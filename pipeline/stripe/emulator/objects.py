@@ -191,14 +191,14 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
     }
 
 
-def event(id: str, now: int, event_type: str, shown: Object) -> Object:
-    """What tells of a change: the object as it was right after it."""
+def event(id: str, now: int, event_type: str, shown: Object, previous: Object | None = None) -> Object:
+    """A change: the object as it was right after it, and (`previous`) the values of what an update changed."""
     return {
         "id": id,
         "object": "event",
         "api_version": None,
         "created": now,
-        "data": {"object": shown},
+        "data": {"object": shown} | ({"previous_attributes": previous} if previous is not None else {}),
         "livemode": False,
         "pending_webhooks": 0,
         "request": {"id": None, "idempotency_key": None},
@@ -338,13 +338,17 @@ def subscription_item(id: str, now: int, price: Object, subscription: str) -> Ob
 
 
 def subscription(id: str, now: int, params: Object, items: list[Object]) -> Object:
-    """An active subscription."""
+    """A subscription: active; trialing with `trial_end` or `trial_period_days`; incomplete where its first payment is awaited."""
+    trial_end = params.get("trial_end") or (
+        now + int(params["trial_period_days"]) * 86400 if "trial_period_days" in params else None
+    )
+    status = "trialing" if trial_end else "incomplete" if params.get("payment_behavior") == "default_incomplete" else "active"
     nothing_yet = (
         "application", "application_fee_percent", "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds",
         "cancel_at", "canceled_at", "customer_account", "days_until_due", "default_payment_method", "default_source",
         "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice", "on_behalf_of", "pause_collection",
-        "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "test_clock", "transfer_data",
-        "trial_end", "trial_start",
+        "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "status_details", "test_clock",
+        "transfer_data",
     )  # fmt: skip
     return dict.fromkeys(nothing_yet) | {
         "id": id,
@@ -372,7 +376,9 @@ def subscription(id: str, now: int, params: Object, items: list[Object]) -> Obje
         "managed_payments": None,
         "metadata": params.get("metadata", {}),
         "payment_settings": {"payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
-        "start_date": now,
-        "status": "active",
+        "start_date": int(params.get("backdate_start_date", now)),
+        "status": status,
+        "trial_end": int(trial_end) if trial_end else None,
         "trial_settings": None,
+        "trial_start": now if trial_end else None,
     }
