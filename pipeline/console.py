@@ -207,6 +207,18 @@ def reconciliation(result: dict[str, Any]) -> None:
         out.print("What each means and what to do: docs/stripe.md")
     else:
         out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
+    if result["subscriptions"]:
+        table = _table("problem", "subscription in Stripe", "its customer", "customer", "its status", "since (UTC)")
+        for row in result["subscriptions"][:_SHOWN]:
+            shown = (
+                escape(row[name] or "-")
+                for name in ("stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
+            )
+            table.add_row(f"[red]{row['problem']}[/]", *shown, f"{row['starts_at']:%Y-%m-%d %H:%M}")
+        out.print(table)
+        if len(result["subscriptions"]) > _SHOWN:
+            out.print(f"and {len(result['subscriptions']) - _SHOWN:,} more: billhouse reconcile --json")
+        out.print("What each means and what to do: docs/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
             f"{name} {money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue", "credited")
