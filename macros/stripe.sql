@@ -68,11 +68,12 @@
     )
 {%- endmacro %}
 
-{# Whole minor units of a currency as an amount: 1234 cents -> 12.340. Exact: a division of whole numbers by 1, 10, 100 or 1000. #}
-{% macro in_units(minor_units, minor_units_per_unit) -%}
+{# Stripe's units of a currency as an amount: 2720000 of ISK (2 digits) -> 27200.000. Exact. `digits`: `stripe_unit_digits` of
+   seeds/stripe_currencies.csv; null for a currency that is not there, and so is the amount. #}
+{% macro from_stripe_units(units, digits) -%}
     cast(
-        cast({{ minor_units }} as decimal(18, 0))
-        * cast(case {{ minor_units_per_unit }} when 1 then 1 when 10 then 0.1 when 100 then 0.01 when 1000 then 0.001 end as decimal(4, 3))
+        cast({{ units }} as decimal(18, 0))
+        * cast(case {{ digits }} when 0 then 1 when 1 then 0.1 when 2 then 0.01 when 3 then 0.001 end as decimal(4, 3))
         as decimal(18, 3)
     )
 {%- endmacro %}

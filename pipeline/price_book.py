@@ -206,6 +206,8 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
     """Everything wrong with the price book, each with file and line; an empty list where nothing is."""
     problems: list[Problem] = []
     rows: Rows = {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
+    from pipeline.stripe.currency_check import check_currencies  # it is on a layer above
+
     for check in (
         _check_keys,
         _check_references,
@@ -217,6 +219,7 @@ def check_price_book(seeds: Path = SEEDS) -> list[Problem]:
         _check_tiers,
         _check_coverage,
         _check_beginnings,
+        check_currencies,
     ):
         problems += check(rows)
     return problems

@@ -14,6 +14,7 @@ from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES
+from pipeline.stripe.amounts import FILE as STRIPE_CURRENCIES
 from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.mirror import COLLECTIONS, ensure_mirror
 from pipeline.warehouse import OnProgress, build
@@ -45,7 +46,7 @@ def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | No
             if earlier < period:
                 close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
         project = _project(scratch, close_folder(home, period) / PRICE_BOOK)
-        build(scratch, manifest["as_of"], project=project, on_progress=on_progress)
+        build(scratch, manifest["as_of"], project=project, is_past=True, on_progress=on_progress)
         yield scratch
 
 
@@ -91,6 +92,7 @@ def _project(scratch: Home, seeds: Path) -> Path:
     for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
         (project / name).symlink_to(PROJECT_ROOT / name)
     (project / "seeds" / "_seeds.yml").symlink_to(PROJECT_ROOT / "seeds" / "_seeds.yml")
+    shutil.copyfile(PROJECT_ROOT / "seeds" / STRIPE_CURRENCIES, project / "seeds" / STRIPE_CURRENCIES)
     for name in FILES:
         if (seeds / name).exists():
             shutil.copyfile(seeds / name, project / "seeds" / name)

@@ -38,6 +38,23 @@ class Customers:
         found["metadata"] |= params.get("metadata", {})
         return self._desk.save(found, "customer.updated")
 
+    def add_to_balance(self, id: str, params: Object) -> Object:
+        """A balance transaction: below zero is credit that pays for the next invoice."""
+        found = self._desk.get("customer", id)
+        found["balance"] += integer(params, "amount", 0)
+        self._desk.save(found, "customer.updated")
+        return {
+            "id": new("cbtxn"),
+            "object": "customer_balance_transaction",
+            "amount": integer(params, "amount", 0),
+            "created": self._desk.now(),
+            "currency": params["currency"],
+            "customer": id,
+            "ending_balance": found["balance"],
+            "livemode": False,
+            "type": "adjustment",
+        }
+
     def delete(self, id: str) -> Object:
         """Gone from lists; its subscriptions end with it, and stay."""
         found = self._desk.get("customer", id)

@@ -127,7 +127,13 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": params.get("auto_advance") == "true",
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": params.get("automatic_tax", {}).get("enabled") == "true",
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
         "automatically_finalizes_at": None,
         "billing_reason": "manual",
         "collection_method": params.get("collection_method", "charge_automatically"),
@@ -266,6 +272,42 @@ def credit_note_line(id: str, params: Object, amount: int) -> Object:
         "type": params["type"],
         "unit_amount": int(params["unit_amount"]) if "unit_amount" in params else None,
         "unit_amount_decimal": params.get("unit_amount"),
+    }
+
+
+def tax_rate(id: str, now: int, params: Object) -> Object:
+    """A tax that somebody set up."""
+    return {
+        "id": id,
+        "object": "tax_rate",
+        "active": True,
+        "country": params.get("country"),
+        "created": now,
+        "description": params.get("description"),
+        "display_name": params["display_name"],
+        "effective_percentage": float(params["percentage"]),
+        "flat_amount": None,
+        "inclusive": params["inclusive"] == "true",
+        "jurisdiction": params.get("jurisdiction"),
+        "jurisdiction_level": None,
+        "livemode": False,
+        "metadata": params.get("metadata", {}),
+        "percentage": float(params["percentage"]),
+        "rate_type": "percentage",
+        "state": None,
+        "tax_type": params.get("tax_type"),
+    }
+
+
+def total_tax(tax_rate: str, behavior: str) -> Object:
+    """What one rate adds to an invoice, or is in it."""
+    return {
+        "amount": 0,
+        "tax_behavior": behavior,
+        "tax_rate_details": {"tax_rate": tax_rate},
+        "taxability_reason": "standard_rated",
+        "taxable_amount": 0,
+        "type": "tax_rate_details",
     }
 
 
