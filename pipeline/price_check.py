@@ -10,9 +10,10 @@ from typing import Any
 from pipeline.errors import Problem
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
-from pipeline.price_book import check_price_book
+from pipeline.price_book import check_price_book, readable_rows
 from pipeline.price_changes import accept_terms, edited_prices
 from pipeline.simulation import COLUMNS, compare_price_books
+from pipeline.stripe.currency_check import check_currencies
 from pipeline.warehouse import OnProgress
 
 
@@ -45,9 +46,11 @@ def check_prices(
     `accept_by`: who accepts that edited plans, contracts, meters and currencies change the past. Rates and fees are never
     edited, only replaced.
     """
+    # A currency that Stripe cannot be given stops no build: what is due can be computed, and `publish` refuses each such invoice.
+    unpublishable = list(check_currencies(readable_rows(seeds)))
     problems = check_price_book(seeds)
     if problems:
-        return PriceCheck(problems)
+        return PriceCheck(problems + unpublishable)
     if accept_by is not None:
         accept_terms(home, seeds, accept_by)
     result = PriceCheck(edited_prices(home, seeds))
@@ -56,4 +59,5 @@ def check_prices(
         before = close_folder(home, closed[-1]) / PRICE_BOOK
         compared = compare_price_books(home, before, seeds, closed[0], closed[-1], on_progress=on_progress)
         result.changed = compared.changed
+    result.problems += unpublishable
     return result

@@ -46,7 +46,7 @@ def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | No
             if earlier < period:
                 close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
         project = _project(scratch, close_folder(home, period) / PRICE_BOOK)
-        build(scratch, manifest["as_of"], project=project, is_past=True, on_progress=on_progress)
+        build(scratch, manifest["as_of"], project=project, on_progress=on_progress)
         yield scratch
 
 

@@ -106,13 +106,12 @@ def build(
     *,
     project: Path = PROJECT_ROOT,
     from_scratch: bool = False,
-    is_past: bool = False,
     on_progress: OnProgress | None = None,
 ) -> BuildResult:
     """Build every model and run every check that something new could change, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
-    book are. `is_past`: the price book is that of a closed month; it was checked by the rules of its time. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
+    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte. Raises
     PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     from pipeline.health import write_health  # it reads what is recorded here
@@ -120,8 +119,7 @@ def build(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
-        if not is_past:
-            require_sound_price_book(project / "seeds")
+        require_sound_price_book(project / "seeds")
         require_unedited_prices(home, project / "seeds")
         standing = last_build(home)
         from_scratch = from_scratch or _has_lost_files(home)

@@ -19,7 +19,7 @@ from pipeline.landing import land_files
 from pipeline.ledger import close_period
 from pipeline.money import format_money
 from pipeline.periods import BillingPeriod
-from pipeline.price_book import check_price_book
+from pipeline.price_check import check_prices
 from pipeline.stripe.amounts import from_stripe, to_stripe
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.mirror import sync_stripe
@@ -89,7 +89,9 @@ def price_book(folder: Path, *currencies: str) -> Path:
 
 
 def test_a_currency_that_cannot_be_published_is_refused_by_check_prices(tmp_path: Path) -> None:
-    problems = check_price_book(price_book(tmp_path, "KWD,3", "ISK,2", "IRR,2", "UGX,0", "OMR,2"))
+    seeds = tmp_path / "seeds"
+    seeds.mkdir()
+    problems = check_prices(Home.open(tmp_path / "home"), seeds=price_book(seeds, "KWD,3", "ISK,2", "IRR,2", "UGX,0", "OMR,2")).problems
     assert [(problem.file, problem.line) for problem in problems] == [("seeds/currencies.csv", line) for line in (5, 6, 7)]
     kwd, isk, irr = map(str, problems)
     assert "pro (seeds/plan_fees.csv" in kwd and "in steps of 0.01" in kwd and "Write 2 as its minor_unit_digits" in kwd
@@ -134,6 +136,11 @@ def closed(currency: str, digits: int, *amounts: str) -> ClosedInvoice:
 )
 def test_lines_are_written_in_stripes_units(invoice: ClosedInvoice, written: list[int]) -> None:
     assert [line["amount"] for line in line_requests(invoice).values()] == written
+
+
+def test_a_line_that_stripe_cannot_be_given_is_refused_before_anything_is_created() -> None:
+    with pytest.raises(BillhouseError, match=r"in steps of 0\.01 and cannot be given 45\.123"):
+        line_requests(closed("KWD", 3, "15.480", "45.123"))
 
 
 def test_what_stripe_would_take_from_the_account_or_the_customer_is_always_said() -> None:
