@@ -216,7 +216,8 @@ def reconciliation(result: dict[str, Any]) -> None:
         out.print("What each means and what to do: docs/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
-            f"{name} {format_money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue", "credited")
+            f"{name} {format_money(row[f'{name}_amount'], row['currency'])}"
+            for name in ("total", "paid", "open", "overdue", "credited")
         )
         out.print(f"{row['invoices']:,} invoices: {', '.join(amounts)} (as of the sync of {row['synced_at']:%Y-%m-%d %H:%M} UTC)")
 
@@ -298,7 +299,9 @@ def explanation(explained: InvoiceExplanation) -> None:
 
 def _line(line: LineExplanation, currency: str) -> None:
     out.print()
-    out.print(f"[bold]{format_money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True)
+    out.print(
+        f"[bold]{format_money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True
+    )
     for step in line.arithmetic:
         out.print(f"  {escape(step)}", soft_wrap=True)
     for day in line.days:

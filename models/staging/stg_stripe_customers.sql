@@ -13,9 +13,9 @@ sightings as (
 )
 
 select
-    stripe_id as stripe_customer_id,
+    sightings.stripe_id as stripe_customer_id,
     {{ json_text('body', 'metadata.billhouse_customer_id') }} as customer_id,
     {{ json_text('body', 'name') }} as name,
     {{ json_text('body', 'email') }} as email
 from sightings
-where recency = 1
+where sightings.recency = 1

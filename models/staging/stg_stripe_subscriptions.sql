@@ -37,14 +37,14 @@ observations as (
 )
 
 select
-    observation_id,
-    is_event,
-    event_type,
+    observations.observation_id,
+    observations.is_event,
+    observations.event_type,
     {{ json_text('subscription', 'id') }} as stripe_subscription_id,
     {{ json_text('subscription', 'customer') }} as stripe_customer_id,
     {{ json_text('subscription', 'status') }} as stripe_status,
     {{ json_text('previous', 'status') }} as previous_stripe_status,
-    observed_at,
+    observations.observed_at,
     {{ from_unix(json_text('subscription', 'start_date')) }} as started_at,
     {{ from_unix(json_text('subscription', 'trial_start')) }} as trial_starts_at,
     {{ from_unix(json_text('subscription', 'trial_end')) }} as trial_ends_at,
@@ -52,6 +52,6 @@ select
     {{ from_unix(json_text('subscription', 'ended_at')) }} as ended_at,
     {{ json_text('subscription', 'items.data') }} as items,
     {{ json_text('previous', 'items.data') }} as previous_items,
-    sync_id,
-    list_position
+    observations.sync_id,
+    observations.list_position
 from observations

@@ -219,7 +219,7 @@ with_ends_of_trials as (
 items as (
 
     select
-        observation_id,
+        observations.observation_id,
         false as is_of_previous_items,
         {{ each_json_text('items', 'price.id') }} as stripe_price_id
     from observations
@@ -227,11 +227,11 @@ items as (
     union all
 
     select
-        observation_id,
+        observations.observation_id,
         true as is_of_previous_items,
         {{ each_json_text('previous_items', 'price.id') }} as stripe_price_id
     from observations
-    where previous_items is not null
+    where observations.previous_items is not null
 
 ),
 

@@ -1,7 +1,8 @@
 """How Stripe writes an amount of money: whole units of its own for each currency (seeds/stripe_currencies.csv).
 
-They are not always ISO 4217's minor units: an amount of ISK or UGX is written with two digits that are 00, one of KWD with three digits of
-which the last is 0. How many digits our amounts have is set in seeds/currencies.csv; how people read them is in pipeline/money.py.
+They are not always ISO 4217's minor units: an amount of ISK or UGX is written with two digits that are 00, one of KWD with three
+digits of which the last is 0. How many digits our amounts have is set in seeds/currencies.csv; how people read them is in
+pipeline/money.py.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ def to_stripe(amount: Decimal, currency: str) -> int:
     units = _currency(currency)
     written = amount.scaleb(units.digits)
     if written % units.step != 0:
+        step = f"{units.smallest_amount.normalize():f}"
         raise BillhouseError(
-            f"Stripe takes amounts of {currency} in steps of {units.smallest_amount.normalize():f} and cannot be given {amount.normalize():f}.",
-            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines are rounded to that; it counts from the next"
-            " close. Invoice what is closed by hand.",
+            f"Stripe takes amounts of {currency} in steps of {step} and cannot be given {amount.normalize():f}.",
+            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines are rounded to that, for months that are not"
+            " closed. Invoice what is closed by hand.",
         )
     return int(written)
 

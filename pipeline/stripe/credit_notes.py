@@ -172,7 +172,8 @@ def _refuse_too_much(connection: StripeConnection, stripe_invoice_id: str, amoun
     if to_stripe(amount, currency) > left:
         charged = format_amount(from_stripe(left, currency), currency)
         raise BillhouseError(
-            f"{format_money(amount, currency)} would be credited, and only {charged} of it was charged: the rest was paid with credit.",
+            f"{format_money(amount, currency)} would be credited, and only {charged} of it was charged: the rest was paid with"
+            " credit.",
             f"The next invoice gives the credit back: close {BillingPeriod.parse(closed['period']).next()} in its time.",
         )
 

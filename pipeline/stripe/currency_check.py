@@ -12,7 +12,7 @@ _PRICES = ("plan_fees.csv", "rates.csv")
 
 
 def check_currencies(rows: Mapping[str, Sequence[tuple[int, Any]]]) -> Iterator[Problem]:
-    """A problem for each currency of currencies.csv that a collecting plan or a contract has prices in and that cannot be published.
+    """A problem for each currency of currencies.csv in which a plan or contract is collected and that cannot be published.
 
     `rows`: the price book's rows by file, each with its line.
     """
@@ -34,14 +34,15 @@ def check_currencies(rows: Mapping[str, Sequence[tuple[int, Any]]]) -> Iterator[
                 "seeds/currencies.csv",
                 line,
                 f"{row.currency}: {uses[row.currency]}, and Stripe does not take {row.currency}.",
-                f"Take its prices out of plans and contracts that are collected; or, if Stripe takes it by now, add it to seeds/{FILE}.",
+                "Take its prices out of plans and contracts that are collected; or, if Stripe takes it by now, add it to"
+                f" seeds/{FILE}.",
             )
         elif not found.takes_digits(row.minor_unit_digits):
             digits = max(digits for digits in range(row.minor_unit_digits) if found.takes_digits(digits))
             yield Problem(
                 "seeds/currencies.csv",
                 line,
-                f"{row.currency} with {row.minor_unit_digits} digits: {uses[row.currency]}, and Stripe takes amounts of {row.currency}"
-                f" in steps of {found.smallest_amount.normalize():f} alone.",
+                f"{row.currency} with {row.minor_unit_digits} digits: {uses[row.currency]}, and Stripe takes amounts of"
+                f" {row.currency} in steps of {found.smallest_amount.normalize():f} alone.",
                 f"Write {digits} as its minor_unit_digits: lines are then rounded to that.",
             )

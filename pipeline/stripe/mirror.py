@@ -49,7 +49,7 @@ OBJECTS = pa.schema(
         "list_position": pa.int64(),
     }
 )
-"""`list_position`: of an event its place in Stripe's list, higher is later: it orders the events of one second. Null for other objects."""
+"""`list_position`: of an event its place in Stripe's list, higher is later, for the order of the events of one second; else null."""
 SYNCS = pa.schema(
     {
         "sync_id": pa.string(),
@@ -234,12 +234,8 @@ class _Sync:
     def _all_pages(self, list_page: Callable[..., Any], asked: Any) -> list[Row]:
         """Every object of a list inside another object: `asked` is that object's id, or the parameters that name it."""
         if isinstance(asked, str):
-            return self._connection.call(
-                lambda: [_plain(one) for one in list_page(asked, {"limit": PAGE}).auto_paging_iter()]
-            )
-        return self._connection.call(
-            lambda: [_plain(one) for one in list_page({**asked, "limit": PAGE}).auto_paging_iter()]
-        )
+            return self._connection.call(lambda: [_plain(one) for one in list_page(asked, {"limit": PAGE}).auto_paging_iter()])
+        return self._connection.call(lambda: [_plain(one) for one in list_page({**asked, "limit": PAGE}).auto_paging_iter()])
 
     def _list(self, kind: str, params: Row) -> Iterator[Row]:
         """All of a kind, newest first; each page is asked for again where it fails."""

@@ -59,7 +59,7 @@ def customer_request(closed: ClosedInvoice) -> Row:
 def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
     """POST /v1/invoices: a draft that takes nothing but what we put on it, and does nothing by itself.
 
-    What Stripe would take from the account or the customer is always said: no tax, no discount of the customer's, no pending items.
+    What Stripe would else take from the account or the customer is always said: no tax, no discount, no pending items.
     """
     if closed.total < 0:
         raise BillhouseError(f"{closed.invoice_id} has a negative total, and Stripe would pay it out.", "This is a fault.")

@@ -91,7 +91,9 @@ def price_book(folder: Path, *currencies: str) -> Path:
 def test_a_currency_that_cannot_be_published_is_refused_by_check_prices(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     seeds.mkdir()
-    problems = check_prices(Home.open(tmp_path / "home"), seeds=price_book(seeds, "KWD,3", "ISK,2", "IRR,2", "UGX,0", "OMR,2")).problems
+    problems = check_prices(
+        Home.open(tmp_path / "home"), seeds=price_book(seeds, "KWD,3", "ISK,2", "IRR,2", "UGX,0", "OMR,2")
+    ).problems
     assert [(problem.file, problem.line) for problem in problems] == [("seeds/currencies.csv", line) for line in (5, 6, 7)]
     kwd, isk, irr = map(str, problems)
     assert "pro (seeds/plan_fees.csv" in kwd and "in steps of 0.01" in kwd and "Write 2 as its minor_unit_digits" in kwd
@@ -159,8 +161,8 @@ CUSTOMERS = {"ada": "USD", "bob": "USD", "cyd": "USD", "dan": "USD", "eve": "USD
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """September in Stripe, and what people did there. Each customer owes the fee of Pro alone: 150.00 USD, or 20,000 ISK.
 
-    ada, bob and cyd: somebody added 19 % tax to the draft, 28.50. ada paid, bob has not, cyd's was voided. eve: somebody added a tax that
-    the price includes, so that less than 150.00 is ours. dan had 50.00 on his balance in Stripe, and paid the rest. ida paid.
+    ada, bob and cyd: somebody added 19 % tax to the draft, 28.50. ada paid, bob has not, cyd's was voided. eve: somebody added a tax
+    that the price includes, so that less than 150.00 is ours. dan had 50.00 on his balance in Stripe, and paid the rest. ida paid.
     """
     folder = tmp_path_factory.mktemp("money")
     home, project = copy_home(parsed_project, folder / "home"), project_with(folder / "project", {})
@@ -217,9 +219,7 @@ def _leave_a_draft(*_: Any) -> None:
 
 def test_what_is_owed_includes_tax_and_what_the_balance_paid_is_owed_no_more(home: Home) -> None:
     found = {
-        row["customer_id"]: [
-            row[f"{name}_amount"] for name in ("total", "tax", "paid", "balance_applied", "written_off", "open")
-        ]
+        row["customer_id"]: [row[f"{name}_amount"] for name in ("total", "tax", "paid", "balance_applied", "written_off", "open")]
         for row in query(home, "from receivables")
     }
     expected = {

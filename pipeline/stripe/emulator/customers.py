@@ -7,7 +7,6 @@ from pipeline.stripe.emulator.desk import Desk, integer, new
 from pipeline.stripe.emulator.refusals import RefusalError, missing, required
 from pipeline.stripe.emulator.store import Object
 
-
 MOST_ITEMS = 20
 """The most items that Stripe takes on one subscription."""
 _SHOWN_ITEMS = 10
