@@ -364,7 +364,7 @@ finalized as (
 
     union all
 
-    -- What is void owes no tax.
+    -- What is void owes no tax, and gives back to the balance what it had paid.
     select
         invoice_id,
         customer_id,
@@ -373,6 +373,19 @@ finalized as (
         'write_off',
         'Liabilities:TaxCollected',
         tax_amount
+    from receivables
+    where stripe_status = 'void'
+
+    union all
+
+    select
+        invoice_id,
+        customer_id,
+        currency,
+        cast(voided_at as date),
+        'write_off',
+        'Liabilities:CustomerBalance',
+        -balance_applied_amount
     from receivables
     where stripe_status = 'void'
 

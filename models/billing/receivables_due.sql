@@ -44,7 +44,12 @@ owed as (
 
     select
         *,
-        cast(total_amount + tax_amount - paid_amount - balance_applied_amount - credited_amount as decimal(18, 3)) as left_amount
+        -- Voiding gives back to the balance what it had paid.
+        cast(
+            total_amount + tax_amount - paid_amount - credited_amount
+            - case when stripe_status = 'void' then 0 else balance_applied_amount end
+            as decimal(18, 3)
+        ) as left_amount
     from invoices
 
 )

@@ -20,7 +20,7 @@ select
     total_amount,
     tax_amount,
     paid_amount,
-    balance_applied_amount,
+    cast(case when stripe_status = 'void' then 0 else balance_applied_amount end as decimal(18, 3)) as balance_applied_amount,
     credited_amount,
     written_off_amount,
     open_amount,

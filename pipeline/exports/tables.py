@@ -78,7 +78,7 @@ class ExportTable:
 
 
 def money_format(currency: str) -> str:
-    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00'. The digits are the currency's usual ones, or the price book's if more."""
+    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's usual digits, or the price book's if more."""
     digits = max(shown_digits(currency), dict(minor_unit_digits()).get(currency, 0))
     number = "#,##0" + ("." + "0" * digits if digits else "")
     is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()

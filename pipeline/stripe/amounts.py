@@ -59,8 +59,8 @@ def to_stripe(amount: Decimal, currency: str) -> int:
         step = f"{units.smallest_amount.normalize():f}"
         raise BillhouseError(
             f"Stripe takes amounts of {currency} in steps of {step} and cannot be given {amount.normalize():f}.",
-            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines are rounded to that, for months that are not"
-            " closed. Invoice what is closed by hand.",
+            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines are rounded to that, for months that are"
+            " not closed. Invoice what is closed by hand.",
         )
     return int(written)
 

@@ -49,7 +49,7 @@ OBJECTS = pa.schema(
         "list_position": pa.int64(),
     }
 )
-"""`list_position`: of an event its place in Stripe's list, higher is later, for the order of the events of one second; else null."""
+"""`list_position`: of an event its place in Stripe's list, higher is later; it orders the events of one second. Else null."""
 SYNCS = pa.schema(
     {
         "sync_id": pa.string(),

@@ -154,15 +154,16 @@ def test_what_stripe_would_take_from_the_account_or_the_customer_is_always_said(
 
 
 SEPTEMBER, AS_OF = BillingPeriod.parse("2026-09"), datetime(2026, 10, 5, tzinfo=UTC)
-CUSTOMERS = {"ada": "USD", "bob": "USD", "cyd": "USD", "dan": "USD", "eve": "USD", "ida": "ISK"}
+CUSTOMERS = {"ada": "USD", "bob": "USD", "cyd": "USD", "dan": "USD", "eve": "USD", "fay": "USD", "ida": "ISK"}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """September in Stripe, and what people did there. Each customer owes the fee of Pro alone: 150.00 USD, or 20,000 ISK.
 
-    ada, bob and cyd: somebody added 19 % tax to the draft, 28.50. ada paid, bob has not, cyd's was voided. eve: somebody added a tax
-    that the price includes, so that less than 150.00 is ours. dan had 50.00 on his balance in Stripe, and paid the rest. ida paid.
+    ada, bob and cyd: somebody added 19 % tax to the draft, 28.50. ada paid, bob has not, cyd's was voided. eve: somebody added
+    a tax that the price includes, so that less than 150.00 is ours. dan had 50.00 on his balance in Stripe, and paid the rest.
+    fay had 50.00 on her balance, too, and her invoice was voided. ida paid.
     """
     folder = tmp_path_factory.mktemp("money")
     home, project = copy_home(parsed_project, folder / "home"), project_with(folder / "project", {})
@@ -179,8 +180,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
     approve(home, SEPTEMBER, everything=True, by="cfo")
     with local_emulator(home) as stripe_connection:
         v1: Any = stripe_connection.client.v1
-        dan = v1.customers.create({"metadata": {"billhouse_customer_id": "dan"}})
-        v1.customers.balance_transactions.create(dan.id, {"amount": -5000, "currency": "usd"})
+        for name in ("dan", "fay"):
+            customer = v1.customers.create({"metadata": {"billhouse_customer_id": name}})
+            v1.customers.balance_transactions.create(customer.id, {"amount": -5000, "currency": "usd"})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_Publisher, "_finalize", _leave_a_draft)
             publish_period(home, SEPTEMBER, client=stripe_connection)
@@ -195,10 +197,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
         result = publish_period(home, SEPTEMBER, client=stripe_connection)
         (problem,) = result.problems
         assert "Stripe's total without tax is 126.05 USD, ours is 150.00 USD" in problem.reason  # 150 / 1.19
-        assert result.counts["published"] == 5
+        assert result.counts["published"] == 6
         for name in ("ada", "dan", "ida"):
             v1.invoices.pay(drafts[name])
-        v1.invoices.void_invoice(drafts["cyd"])
+        for name in ("cyd", "fay"):
+            v1.invoices.void_invoice(drafts[name])
         written = {name: (v1.invoices.retrieve(id).total, v1.invoices.retrieve(id).amount_due) for name, id in drafts.items()}
         assert written == {
             "ada": (17850, 17850),
@@ -206,6 +209,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
             "cyd": (17850, 17850),
             "dan": (15000, 10000),
             "eve": (15000, 15000),
+            "fay": (15000, 10000),
             "ida": (2000000, 2000000),
         }
         sync_stripe(home, client=stripe_connection)
@@ -228,6 +232,7 @@ def test_what_is_owed_includes_tax_and_what_the_balance_paid_is_owed_no_more(hom
         "cyd": ["150", "28.50", "0", "0", "178.50", "0"],
         "dan": ["150", "0", "100", "50", "0", "0"],
         "eve": ["150", "0", "0", "0", "0", "150"],
+        "fay": ["150", "0", "0", "0", "150", "0"],
         "ida": ["20000", "0", "20000", "0", "0", "0"],
     }
     assert found == {name: [Decimal(amount) for amount in amounts] for name, amounts in expected.items()}
@@ -239,10 +244,10 @@ def test_tax_is_a_liability_until_it_is_void_and_the_balance_shrinks_by_what_it_
         for row in query(home, "select account, currency, sum(amount) as amount from journal where not is_draft group by all")
     }
     assert sums["Liabilities:TaxCollected", "USD"] == Decimal("-57.00")  # of ada and bob
-    assert sums["Liabilities:CustomerBalance", "USD"] == Decimal(50)
+    assert sums["Liabilities:CustomerBalance", "USD"] == Decimal(50)  # of dan; fay's is there again
     assert sums["Assets:Stripe", "USD"] == Decimal("278.50")
     assert sums["Assets:Stripe", "ISK"] == Decimal(20000)
-    assert sums["Income:Voided", "USD"] == Decimal(150)
+    assert sums["Income:Voided", "USD"] == Decimal(300)  # of cyd and fay
     assert sums["Assets:Receivable", "USD"] == Decimal("328.50")  # of bob and eve
 
 
@@ -256,6 +261,7 @@ def test_totals_are_compared_without_tax(home: Home) -> None:
         "bob": ("none", Decimal(150), Decimal("28.50")),
         "cyd": ("status", Decimal(150), Decimal("28.50")),
         "dan": ("none", Decimal(150), Decimal(0)),
+        "fay": ("status", Decimal(150), Decimal(0)),
         "ida": ("none", Decimal(20000), Decimal(0)),
     }
 

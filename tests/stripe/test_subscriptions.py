@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,12 @@ import duckdb
 import pytest
 
 from pipeline.home import Home
+from pipeline.stripe.emulator.server import running_emulator
+from pipeline.stripe.mirror import sync_stripe
 from pipeline.warehouse import build
+from tests.stripe.publisher import _post, quick_connection
 from tests.stripe.subscriptions import Row, event, project_with, subscription, write_sync
-from tests.support import copy_home, query
+from tests.support import billhouse, copy_home, query
 
 PRICES = {"price_pro": "pro", "price_pro_yearly": "pro", "price_ent": "enterprise", "price_addon": ""}
 EARLIER_SYNC, LATER_SYNC = "2026-06-01T00:00:00", "2026-06-10T00:00:00"
@@ -292,3 +296,60 @@ def test_the_plan_that_a_subscription_gives(home: Home, name: str) -> None:
 def test_a_plan_of_a_customer_that_nothing_links_to_ours_is_a_problem(home: Home) -> None:
     (row,) = query(home, "from stripe_subscriptions where stripe_customer_id = 'cus_not_linked'")
     assert (row["customer_id"], row["plan_id"], row["problem"]) == (None, "pro", "unknown_customer")
+
+
+def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_path: Path, parsed_project: Path) -> None:
+    """Twelve items of which the last is the plan (Stripe shows ten), a trial, a pause, a first payment, a deleted customer."""
+    home = copy_home(parsed_project, tmp_path / "home")
+    with running_emulator(home.stripe_emulator) as address, quick_connection(address) as connection:
+        v1: Any = connection.client.v1
+        pro, *addons = (v1.prices.create({"currency": "usd", "unit_amount": 0, "product": "prod_x"}).id for _ in range(12))
+        customers = {name: v1.customers.create({"metadata": {"billhouse_customer_id": name}}).id for name in "abcde"}
+
+        def subscribe(name: str, *prices: str, **more: Any) -> Any:
+            return v1.subscriptions.create({"customer": customers[name], "items": [{"price": one} for one in prices], **more})
+
+        many = subscribe("a", *addons, pro)
+        assert (len(many["items"].data), many["items"].has_more) == (10, True)
+        subscribe("b", pro, trial_period_days=10)
+        v1.subscriptions.pause(subscribe("c", pro).id)
+        awaited = subscribe("d", pro, payment_behavior="default_incomplete")
+        assert awaited.status == "incomplete"
+        subscribe("e", pro)
+        sync_stripe(home, client=connection)
+        _post(f"{address}/emulator/subscriptions", json.dumps({"id": awaited.id, "status": "active"}))
+        v1.customers.delete(customers["e"])
+        sync_stripe(home, client=connection)
+        sync_stripe(home, client=connection, full=True)
+    next_year = datetime(datetime.now(UTC).year + 1, 6, 1, tzinfo=UTC)
+    build(home, next_year, project=project_with(tmp_path / "project", {pro: "pro"}))
+    plans = {name: [(plan, is_trial) for plan, _, is_trial in records(home, name)] for name in customers}
+    assert plans["a"] == [("pro", False)]
+    assert plans["b"] == [("pro", True), ("pro", False)]
+    assert plans["c"] in ([("pro", False), ("hobby", False)], [])  # paused in the second in which it began, or after
+    assert plans["d"] == [("pro", False)]
+    assert plans["e"] in ([("pro", False), ("hobby", False)], [])
+    states = {row["customer_id"]: row for row in query(home, "from stripe_subscriptions where is_current")}
+    assert (states["a"]["item_count"], states["a"]["plan_item_count"]) == (12, 1)
+    assert {name: row["stripe_status"] for name, row in states.items()} == {
+        "a": "active",
+        "b": "active",
+        "c": "paused",
+        "d": "active",
+        "e": "canceled",
+    }
+    outcome = billhouse(home.path, "reconcile")
+    assert outcome.code == 0, outcome.stdout
+
+
+def test_reconcile_names_subscriptions_that_do_not_say_which_plan_they_stand_for(home: Home) -> None:
+    outcome = billhouse(home.path, "reconcile", "--json")
+    assert outcome.code == 1
+    found = {row["stripe_subscription_id"]: row["problem"] for row in outcome.json["subscriptions"]}
+    assert found == {
+        "sub_two_plans_are_a_problem": "two_plans",
+        "sub_no_plan_is_a_problem": "no_plan",
+        "sub_a_status_of_tomorrow": "unknown_status",
+        "sub_not_linked": "unknown_customer",
+    }
+    assert "unknown_customer" in billhouse(home.path, "reconcile").stdout

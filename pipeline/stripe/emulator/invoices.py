@@ -174,7 +174,12 @@ class Invoices:
         return self._told(invoice, "invoice.paid")
 
     def void(self, id: str) -> Object:
+        """Nothing is owed on it; what the customer's balance had paid is there again."""
         invoice = self._in_status(id, ("open", "uncollectible"), "void") | {"status": "void"}
+        customer = self._desk.get("customer", invoice["customer"])
+        self._desk.store.save(
+            customer | {"balance": customer["balance"] + invoice["starting_balance"] - invoice["ending_balance"]}
+        )
         invoice["status_transitions"]["voided_at"] = self._desk.now()
         return self._told(invoice, "invoice.voided")
 
