@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -15,8 +16,9 @@ from pipeline.home import Home
 from pipeline.stripe.emulator.server import running_emulator
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.warehouse import build
+from tests.reference.stripe_subscriptions import MEMORY, State, given_plan
 from tests.stripe.publisher import _post, quick_connection
-from tests.stripe.subscriptions import Row, event, project_with, subscription, write_sync
+from tests.stripe.subscriptions import Row, event, project_with, seconds, subscription, write_sync
 from tests.support import billhouse, copy_home, query
 
 PRICES = {"price_pro": "pro", "price_pro_yearly": "pro", "price_ent": "enterprise", "price_addon": ""}
@@ -353,3 +355,102 @@ def test_reconcile_names_subscriptions_that_do_not_say_which_plan_they_stand_for
         "sub_not_linked": "unknown_customer",
     }
     assert "unknown_customer" in billhouse(home.path, "reconcile").stdout
+
+
+SYNCED_AT = datetime.fromisoformat(FIRST_SYNC)
+HISTORIES = 150
+
+
+def random_life(random: Random) -> list[State]:
+    """A subscription from its start on: perhaps a trial, then payments that fail, pauses, other plans, an end."""
+    at = SYNCED_AT - timedelta(hours=random.randrange(1, 120 * 24))
+    plan = random.choice(("pro", "enterprise"))
+    trial = (at, at + timedelta(days=random.randrange(2, 40))) if random.random() < 0.4 else (None, None)
+    status = "trialing" if trial[0] else random.choice(("active", "active", "incomplete"))
+    life = [State(at, status, plan, *trial)]
+    while len(life) < 8:
+        last = life[-1]
+        if last.status == "trialing" and random.random() < 0.8:
+            assert last.trial_ends_at is not None
+            at, status = last.trial_ends_at, "active"
+        else:
+            at = last.at + timedelta(hours=random.randrange(1, 25 * 24))
+            status = random.choice(NEXT[last.status])
+            if last.status == "trialing" and last.trial_ends_at is not None and at >= last.trial_ends_at:
+                continue
+        if at >= SYNCED_AT - timedelta(hours=2):
+            break
+        if status == last.status:
+            plan = "pro" if plan == "enterprise" else "enterprise"
+        paused_at = (last.paused_at or at) if status == "paused" else None
+        life.append(State(at, status, plan, *trial, paused_at))
+        if status in ("canceled", "incomplete_expired"):
+            break
+    return life
+
+
+NEXT = {
+    "trialing": ("trialing", "canceled"),
+    "incomplete": ("active", "incomplete_expired"),
+    "active": ("active", "past_due", "paused", "canceled"),
+    "past_due": ("active", "unpaid", "canceled"),
+    "unpaid": ("active", "unpaid", "canceled"),
+    "paused": ("active", "paused", "canceled"),
+}
+"""The same status again: another plan."""
+PRICE_OF = {"pro": "price_pro", "enterprise": "price_ent"}
+
+
+def shown(name: str, number: int, life: list[State], state: State) -> Row:
+    """The subscription as Stripe shows it in a state."""
+    more: dict[str, Any] = {"trial_start": state.trial_starts_at, "trial_end": state.trial_ends_at}
+    if state.paused_at is not None:
+        more |= _paused(state.paused_at.isoformat())
+    if state.status in ("canceled", "incomplete_expired"):
+        more["ended_at"] = state.at
+    prices = ("price_addon", PRICE_OF[state.plan_id])
+    return subscription(f"sub_{name}_{number}", name, state.status, *prices, start=life[0].at, **more)
+
+
+def events_of(name: str, number: int, life: list[State]) -> list[Row]:
+    """What Stripe still lists of it."""
+    told = []
+    for previous, state in zip([None, *life], life, strict=False):
+        body = shown(name, number, life, state)
+        if previous is None:
+            told.append(event("created", state.at, body))
+        elif state.status == "canceled":
+            told.append(event("deleted", state.at, body))
+        else:
+            before = shown(name, number, life, previous)
+            told.append(
+                event("updated", state.at, body, {key: before.get(key) for key in before if before[key] != body.get(key)})
+            )
+    return [one for one in told if one["created"] > seconds(SYNCED_AT - MEMORY)]
+
+
+def test_random_histories_give_the_plans_that_the_rules_give(tmp_path: Path, parsed_project: Path) -> None:
+    random = Random(16)
+    lives = {f"r{number}": [random_life(random) for _ in range(random.choice((1, 1, 2)))] for number in range(HISTORIES)}
+    everything = [(name, number, life) for name, own in lives.items() for number, life in enumerate(own)]
+    events = [one for item in everything for one in events_of(*item)]
+    home = copy_home(parsed_project, tmp_path / "home")
+    write_sync(
+        home,
+        FIRST_SYNC,
+        events=sorted(events, key=lambda one: int(one["created"])),
+        subscriptions=[shown(name, number, life, life[-1]) for name, number, life in everything],
+        customers=lives,
+    )
+    build(home, datetime(2026, 12, 31, tzinfo=UTC), project=project_with(tmp_path / "project", PRICES))
+    for name, own in lives.items():
+        found = [(datetime.fromisoformat(at), (plan, is_trial)) for plan, at, is_trial in records(home, name)]
+        edges = {state.at for life in own for state in life} | {SYNCED_AT} | {at for at, _ in found}
+        edges |= {end for life in own for state in life if (end := state.trial_ends_at) is not None}
+        for edge in sorted(edges):
+            for at in (edge - timedelta(seconds=1), edge):
+                in_force = max((one for one in found if one[0] <= at), default=None, key=lambda one: one[0])
+                mine = None if in_force is None or in_force[1][0] == "hobby" else in_force[1]
+                by_start = sorted(enumerate(own), key=lambda item: (item[1][0].at, item[0]), reverse=True)
+                given = [plan for _, life in by_start if (plan := given_plan(life, SYNCED_AT, at)) is not None]
+                assert mine == (given[0] if given else None), (name, at, own, found)
