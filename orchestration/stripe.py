@@ -29,7 +29,7 @@ def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
 
 @dg.asset_check(asset=stripe_mirror)
 def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
-    """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it stands for."""
+    """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
     result = reconciliation(home.home)
     columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
     rows = [[row[column] for column in columns] for row in result["differences"][:50]]
@@ -43,7 +43,7 @@ def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
         keep_alert(home.home, OperationalAlert("drift", "Stripe", told))
     unclear = result["subscriptions"]
     if unclear:
-        message = f"{len(unclear)} subscriptions in Stripe do not say which plan they stand for. See: billhouse reconcile"
+        message = f"{len(unclear)} subscriptions in Stripe do not say which plan they are for. See: billhouse reconcile"
         keep_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", message))
     subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
     subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]

@@ -73,7 +73,7 @@ def read_status(home: Home) -> dict[str, Any]:
 
 def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str, Any]:
     """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency; and subscriptions in Stripe
-    of which it is not clear what plan they stand for today (of every period).
+    of which it is not clear which plan they are for today (of every period).
 
     Raises BillhouseError where Stripe was never mirrored: nothing compared is no agreement.
     """

@@ -1,5 +1,5 @@
 -- Billing rules, section 5: what each subscription in Stripe says, from when until when. Events say it exactly. Stripe forgets them after
--- 30 days: what was before the first event, and what changed while nobody synced, is derived from the dates that the subscription carries.
+-- 30 days: what was before the first event, and what changed while nothing was synced, is derived from the dates that the subscription carries.
 with
 
 observations as (
@@ -14,7 +14,7 @@ observations as (
 
 -- A sync that saw the object says more than the events where there are none of the 29 days before it. (An event of the hour after it
 -- belongs to a change that came between the listing of the events and that of the objects.)
-told_by_events as (
+covered_by_events as (
 
     select distinct sightings.observation_id
     from observations as sightings
@@ -41,8 +41,8 @@ used_observations as (
                 observations.observation_id
         ) as observation_number
     from observations
-    left join told_by_events on observations.observation_id = told_by_events.observation_id
-    where told_by_events.observation_id is null
+    left join covered_by_events on observations.observation_id = covered_by_events.observation_id
+    where covered_by_events.observation_id is null
 
 ),
 
@@ -156,7 +156,7 @@ stated as (
 
 ),
 
--- Nothing follows the end of a subscription, whatever the order in which events of one second are read.
+-- Nothing follows the end of a subscription, in any order in which the events of one second are read.
 ends as (
 
     select
@@ -185,7 +185,7 @@ in_order as (
 
 ),
 
--- A trial is over at its end, also where no news of what followed has come yet.
+-- A trial is over at its end, also where it is not known yet what followed.
 with_ends_of_trials as (
 
     select
@@ -332,7 +332,7 @@ judged as (
 
 ),
 
--- What says the same as before is no state of its own: most events tell of renewals.
+-- What says the same as before is no state of its own: most events are renewals.
 compared as (
 
     select

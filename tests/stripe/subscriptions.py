@@ -89,7 +89,7 @@ def write_sync(
 
 
 def project_with(folder: Path, prices: Mapping[str, str]) -> Path:
-    """A copy of the dbt project in which these Stripe prices stand for these plans ('': an add-on that is known)."""
+    """A copy of the dbt project in which these Stripe prices are mapped to these plans ('': an add-on that is known)."""
     for part in ("models", "macros", "seeds", "tests/warehouse"):
         shutil.copytree(PROJECT_ROOT / part, folder / part)
     for file in ("dbt_project.yml", "profiles.yml"):

@@ -344,7 +344,7 @@ def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_pat
     assert outcome.code == 0, outcome.stdout
 
 
-def test_reconcile_names_subscriptions_that_do_not_say_which_plan_they_stand_for(home: Home) -> None:
+def test_reconcile_names_subscriptions_that_do_not_say_which_plan_they_are_for(home: Home) -> None:
     outcome = billhouse(home.path, "reconcile", "--json")
     assert outcome.code == 1
     found = {row["stripe_subscription_id"]: row["problem"] for row in outcome.json["subscriptions"]}
@@ -367,7 +367,7 @@ def random_life(random: Random) -> list[State]:
     plan = random.choice(("pro", "enterprise"))
     trial = (at, at + timedelta(days=random.randrange(2, 40))) if random.random() < 0.4 else (None, None)
     status = "trialing" if trial[0] else random.choice(("active", "active", "incomplete"))
-    life = [State(at, status, plan, *trial)]
+    life = [State(at, status, plan, trial[0], trial[1])]
     while len(life) < 8:
         last = life[-1]
         if last.status == "trialing" and random.random() < 0.8:
@@ -383,7 +383,7 @@ def random_life(random: Random) -> list[State]:
         if status == last.status:
             plan = "pro" if plan == "enterprise" else "enterprise"
         paused_at = (last.paused_at or at) if status == "paused" else None
-        life.append(State(at, status, plan, *trial, paused_at))
+        life.append(State(at, status, plan, trial[0], trial[1], paused_at))
         if status in ("canceled", "incomplete_expired"):
             break
     return life
@@ -414,19 +414,19 @@ def shown(name: str, number: int, life: list[State], state: State) -> Row:
 
 def events_of(name: str, number: int, life: list[State]) -> list[Row]:
     """What Stripe still lists of it."""
-    told = []
+    events = []
     for previous, state in zip([None, *life], life, strict=False):
         body = shown(name, number, life, state)
         if previous is None:
-            told.append(event("created", state.at, body))
+            events.append(event("created", state.at, body))
         elif state.status == "canceled":
-            told.append(event("deleted", state.at, body))
+            events.append(event("deleted", state.at, body))
         else:
             before = shown(name, number, life, previous)
-            told.append(
+            events.append(
                 event("updated", state.at, body, {key: before.get(key) for key in before if before[key] != body.get(key)})
             )
-    return [one for one in told if one["created"] > seconds(SYNCED_AT - MEMORY)]
+    return [one for one in events if one["created"] > seconds(SYNCED_AT - MEMORY)]
 
 
 def test_random_histories_give_the_plans_that_the_rules_give(tmp_path: Path, parsed_project: Path) -> None:

@@ -141,7 +141,8 @@ class Subscriptions:
 
     def resume(self, id: str) -> Object:
         """Active again, now."""
-        return self._saved(self._in_force(id) | {"status": "active", "status_details": None})
+        found = self._in_force(id)
+        return self._saved({name: value for name, value in found.items() if name != "status_details"} | {"status": "active"})
 
     def change(self, id: str, fields: Object) -> Object:
         """What Stripe does by itself as time passes (a trial ends, payments fail): the status, and what goes with it."""
@@ -154,7 +155,8 @@ class Subscriptions:
         before = self._desk.store.find("subscription", subscription["id"])
         previous = None
         if before is not None and event_type.endswith(".updated"):
-            previous = {name: value for name, value in shown(before).items() if value != shown(subscription)[name]}
+            was, now = shown(before), shown(subscription)
+            previous = {name: was.get(name) for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
         self._desk.store.save(subscription)
         self._desk.tell(event_type, shown(subscription), previous)
         return shown(subscription)

@@ -389,8 +389,7 @@ def subscription(id: str, now: int, params: Object, items: list[Object]) -> Obje
         "application", "application_fee_percent", "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds",
         "cancel_at", "canceled_at", "customer_account", "days_until_due", "default_payment_method", "default_source",
         "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice", "on_behalf_of", "pause_collection",
-        "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "status_details", "test_clock",
-        "transfer_data",
+        "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "test_clock", "transfer_data",
     )  # fmt: skip
     return dict.fromkeys(nothing_yet) | {
         "id": id,
