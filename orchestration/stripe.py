@@ -29,7 +29,7 @@ def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
 
 @dg.asset_check(asset=stripe_mirror)
 def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
-    """Stripe has what we have, invoice by invoice and line by line."""
+    """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
     result = reconciliation(home.home)
     columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
     rows = [[row[column] for column in columns] for row in result["differences"][:50]]
@@ -41,7 +41,19 @@ def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
     if result["differences"]:
         told = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
         keep_alert(home.home, OperationalAlert("drift", "Stripe", told))
+    unclear = result["subscriptions"]
+    if unclear:
+        message = f"{len(unclear)} subscriptions in Stripe do not say which plan they are for. See: billhouse reconcile"
+        keep_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", message))
+    subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
+    subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
     return dg.AssetCheckResult(
-        passed=not result["differences"],
-        metadata={"differences": len(result["differences"]), "table": markdown_table(columns, rows), **sums},
+        passed=not result["differences"] and not unclear,
+        metadata={
+            "differences": len(result["differences"]),
+            "table": markdown_table(columns, rows),
+            "unclear_subscriptions": len(unclear),
+            "subscriptions": markdown_table(subscription_columns, subscription_rows),
+            **sums,
+        },
     )

@@ -294,7 +294,7 @@ def reconcile(
 
     result = reconciliation(Home.open(context.obj), month)
     show(as_json, result, lambda: console.reconciliation(result))
-    if result["differences"]:
+    if result["differences"] or result["subscriptions"]:
         raise typer.Exit(1)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from pipeline.money import format_money
 
 if TYPE_CHECKING:
     from pipeline.alerts import SendResult
@@ -33,14 +34,8 @@ _PIPED_WIDTH = 160
 out = Console(highlight=False)
 if not out.is_terminal:
     out.width = _PIPED_WIDTH
-_MINOR_DIGITS = {"JPY": 0}
 _SHOWN = 20
 """How many rows of a long list a person is shown; --json and the files have all."""
-
-
-def money(amount: Decimal, currency: str) -> str:
-    """1234.5, USD -> '1,234.50 USD'."""
-    return f"{amount:,.{_MINOR_DIGITS.get(currency, 2)}f} {currency}"
 
 
 def _table(*columns: str, title: str = "") -> Table:
@@ -149,16 +144,16 @@ def invoice_table(invoices: list[dict[str, Any]]) -> None:
             escape(row["customer_name"] or row["customer_id"]),
             row["plan_id"],
             row["status"],
-            money(row["subtotal_amount"], currency),
-            money(row["credits_applied_amount"], currency),
-            money(row["total_amount"], currency),
+            format_money(row["subtotal_amount"], currency),
+            format_money(row["credits_applied_amount"], currency),
+            format_money(row["total_amount"], currency),
         )
     out.print(table)
 
 
 def close_result(result: CloseResult) -> None:
     """What was frozen."""
-    totals = ", ".join(money(total, currency) for currency, total in result.totals.items()) or "nothing"
+    totals = ", ".join(format_money(total, currency) for currency, total in result.totals.items()) or "nothing"
     if result.already_closed:
         out.print(f"{result.period} was closed already; nothing changed: {result.invoices:,} invoices, {totals} in all.")
     else:
@@ -177,7 +172,7 @@ def approval_result(result: ApprovalResult) -> None:
     table = _table("waits for approval", "customer", "plan", ">total")
     for row in result.waiting[:_SHOWN]:
         customer = row["customer_name"] or row["customer_id"]
-        table.add_row(row["invoice_id"], escape(customer), row["plan_id"], money(row["total_amount"], row["currency"]))
+        table.add_row(row["invoice_id"], escape(customer), row["plan_id"], format_money(row["total_amount"], row["currency"]))
     out.print(table)
     if len(result.waiting) > _SHOWN:
         out.print(f"and {len(result.waiting) - _SHOWN:,} more")
@@ -192,7 +187,7 @@ def publish_result(result: PublishResult) -> None:
             out.print(f"{request['method']} {request['path']} {json.dumps(request['params'])}", markup=False, soft_wrap=True)
         return
     counts = result.counts
-    amounts = ", ".join(money(amount, currency) for currency, amount in result.amounts.items()) or "nothing"
+    amounts = ", ".join(format_money(amount, currency) for currency, amount in result.amounts.items()) or "nothing"
     out.print(
         f"Published [bold]{result.period}[/] to {result.where}: {counts['published']:,} invoices new,"
         f" {counts['already_published']:,} there before, {amounts} in all."
@@ -209,11 +204,11 @@ def credit_note_result(result: CreditNoteResult) -> None:
     """What was credited."""
     if result.credit_note_id:
         out.print(
-            f"Credited [bold]{money(result.amount, result.currency)}[/] on {result.invoice_id}, in {result.where}:"
+            f"Credited [bold]{format_money(result.amount, result.currency)}[/] on {result.invoice_id}, in {result.where}:"
             f" {result.credit_note_id}."
         )
         for line in result.lines:
-            out.print(f"  {money(line['amount'], result.currency):>16}  {escape(line['description'])}", soft_wrap=True)
+            out.print(f"  {format_money(line['amount'], result.currency):>16}  {escape(line['description'])}", soft_wrap=True)
     for earlier in result.published:
         if earlier != result.credit_note_id:
             out.print(f"{earlier}, issued before, is in Stripe now.")
@@ -232,7 +227,7 @@ def reconciliation(result: dict[str, Any]) -> None:
         table = _table("difference", "invoice", "in Stripe", "customer", "its status", ">ours", ">Stripe's")
         for row in result["differences"][:_SHOWN]:
             ours, theirs = (
-                money(row[name], row["currency"]) if row[name] is not None else "-"
+                format_money(row[name], row["currency"]) if row[name] is not None else "-"
                 for name in ("total_amount", "stripe_total_amount")
             )
             shown = (escape(row[name] or "-") for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
@@ -243,9 +238,22 @@ def reconciliation(result: dict[str, Any]) -> None:
         out.print("What each means and what to do: docs/stripe.md")
     else:
         out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
+    if result["subscriptions"]:
+        table = _table("problem", "subscription in Stripe", "its customer", "customer", "its status", "since (UTC)")
+        for row in result["subscriptions"][:_SHOWN]:
+            shown = (
+                escape(row[name] or "-")
+                for name in ("stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
+            )
+            table.add_row(f"[red]{row['problem']}[/]", *shown, f"{row['starts_at']:%Y-%m-%d %H:%M}")
+        out.print(table)
+        if len(result["subscriptions"]) > _SHOWN:
+            out.print(f"and {len(result['subscriptions']) - _SHOWN:,} more: billhouse reconcile --json")
+        out.print("What each means and what to do: docs/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
-            f"{name} {money(row[f'{name}_amount'], row['currency'])}" for name in ("total", "paid", "open", "overdue", "credited")
+            f"{name} {format_money(row[f'{name}_amount'], row['currency'])}"
+            for name in ("total", "paid", "open", "overdue", "credited")
         )
         out.print(f"{row['invoices']:,} invoices: {', '.join(amounts)} (as of the sync of {row['synced_at']:%Y-%m-%d %H:%M} UTC)")
 
@@ -284,9 +292,9 @@ def month_table(months: list[dict[str, Any]]) -> Table:
             row["period"],
             row["status"],
             f"{row['invoices']:,}",
-            money(row["subtotal_amount"], currency),
-            money(row["credits_applied_amount"], currency),
-            money(row["total_amount"], currency),
+            format_money(row["subtotal_amount"], currency),
+            format_money(row["credits_applied_amount"], currency),
+            format_money(row["total_amount"], currency),
         )
     return table
 
@@ -313,30 +321,32 @@ def explanation(explained: InvoiceExplanation) -> None:
         f"[bold]{explained.invoice_id}[/], {escape(explained.customer_id)}, {explained.period}, {explained.status}",
         highlight=False,
     )
-    parts = [f"{money(explained.subtotal_amount, currency)} of lines"]
+    parts = [f"{format_money(explained.subtotal_amount, currency)} of lines"]
     if explained.credits_applied_amount:
-        parts.append(f"- {money(explained.credits_applied_amount, currency)} credit")
+        parts.append(f"- {format_money(explained.credits_applied_amount, currency)} credit")
     if explained.carried_forward_amount:
-        parts.append(f"- {money(explained.carried_forward_amount, currency)} carried forward")
-    out.print(f"total {money(explained.total_amount, currency)} = {' '.join(parts)}")
+        parts.append(f"- {format_money(explained.carried_forward_amount, currency)} carried forward")
+    out.print(f"total {format_money(explained.total_amount, currency)} = {' '.join(parts)}")
     for credit in explained.credits:
-        out.print(f"  credit {escape(credit['grant_id'])} ({credit['source']}): {money(credit['amount'], currency)}")
+        out.print(f"  credit {escape(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
     for line in explained.lines:
         _line(line, currency)
 
 
 def _line(line: LineExplanation, currency: str) -> None:
     out.print()
-    out.print(f"[bold]{money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True)
+    out.print(
+        f"[bold]{format_money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True
+    )
     for step in line.arithmetic:
         out.print(f"  {escape(step)}", soft_wrap=True)
     for day in line.days:
-        out.print(f"  {day.usage_date}  {day.quantity.normalize():>24,f}  {money(day.amount, currency):>16}")
+        out.print(f"  {day.usage_date}  {day.quantity.normalize():>24,f}  {format_money(day.amount, currency):>16}")
         for session in day.sessions[:_SHOWN]:
             out.print(
                 f"    {escape(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
                 f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})"
-                f"  {session.quantity.normalize():,f}  {money(session.amount, currency)}",
+                f"  {session.quantity.normalize():,f}  {format_money(session.amount, currency)}",
                 soft_wrap=True,
             )
             for event in session.events[:_SHOWN]:
@@ -376,7 +386,7 @@ def price_check(result: PriceCheck) -> None:
 def _changes(rows: list[Any]) -> Table:
     table = _table("customer", "month", ">before", ">after", ">change")
     for customer_id, period, currency, before, after, difference in rows[:_SHOWN]:
-        amounts = (money(amount, currency) for amount in (before, after, difference))
+        amounts = (format_money(amount, currency) for amount in (before, after, difference))
         table.add_row(escape(customer_id), period, *amounts)
     if len(rows) > _SHOWN:
         table.add_row(f"and {len(rows) - _SHOWN:,} more")
@@ -388,8 +398,8 @@ def simulation(result: Simulation) -> None:
     for currency, (before, after) in result.totals.items():
         share = f" ({(after - before) / before:+.2%})" if before else ""
         out.print(
-            f"{result.first} to {result.last}, before credits: {money(before, currency)} would be"
-            f" [bold]{money(after, currency)}[/], {money(after - before, currency)}{share}"
+            f"{result.first} to {result.last}, before credits: {format_money(before, currency)} would be"
+            f" [bold]{format_money(after, currency)}[/], {format_money(after - before, currency)}{share}"
         )
     if not result.changed:
         out.print("No invoice would change.")

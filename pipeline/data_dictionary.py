@@ -15,7 +15,7 @@ TARGET = PROJECT_ROOT / "docs" / "data-dictionary.md"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),
-    "Money: what is owed and what is booked": ("receivables", "journal", "stripe_reconciliation"),
+    "Money: what is owed and what is booked": ("receivables", "journal", "stripe_reconciliation", "stripe_subscriptions"),
     "Usage": ("sessions", "usage_daily", "utilisation_daily"),
     "Customers, limits and alerts": (
         *("customers", "subscriptions", "customer_balances"),

@@ -23,6 +23,7 @@ from pipeline.home import Home
 from pipeline.landing import land_files
 from pipeline.landing.collections import landed_files
 from pipeline.ledger import close_period
+from pipeline.money import format_money
 from pipeline.reports import open_reports, read_status
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.publish import publish_period
@@ -136,7 +137,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     for column in ("subtotal", "credits", "total"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, plan, status, subtotal, credits, total, currency in rows:
-        table.add_row(name, plan, status, *(f"{amount:,.2f} {currency}" for amount in (subtotal, credits, total)))
+        table.add_row(name, plan, status, *(format_money(amount, currency) for amount in (subtotal, credits, total)))
     console.print(table)
     console.print()
     console.print(Rule("Where to look next", align="left"))

@@ -186,10 +186,10 @@ class Currency(_Row):
 
 
 class StripePrice(_Row):
-    """A row of stripe_prices.csv: a Stripe subscription to this price puts its customer on this plan."""
+    """A row of stripe_prices.csv: a Stripe subscription to this price puts its customer on this plan; none: an add-on."""
 
     stripe_price_id: Annotated[str, Field(pattern="^price_")]
-    plan_id: Name
+    plan_id: OptionalName
 
 
 @dataclass(frozen=True)

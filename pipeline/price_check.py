@@ -10,11 +10,12 @@ from typing import Any
 from pipeline.errors import Problem
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
-from pipeline.price_book import FILES, check_price_book
+from pipeline.price_book import FILES, check_price_book, read_rows
 from pipeline.price_changes import accept_terms, edited_prices
 from pipeline.price_reachability import contracts_in_another_currency
 from pipeline.seed_files import rewrite_plainly
 from pipeline.simulation import COLUMNS, compare_price_books
+from pipeline.stripe.currency_check import check_currencies
 from pipeline.warehouse import OnProgress
 
 
@@ -55,9 +56,11 @@ def check_prices(
     fixed = []
     if is_to_be_fixed:
         fixed = [name for name in FILES if (seeds / name).is_file() and rewrite_plainly(seeds / name)]
+    # A currency that Stripe cannot be given stops no build: what is due can be computed, and `publish` refuses each such invoice.
+    unpublishable = list(check_currencies(read_rows(seeds)))
     problems = check_price_book(seeds)
     if problems := problems or contracts_in_another_currency(home, seeds):
-        return PriceCheck(problems, fixed)
+        return PriceCheck(problems + unpublishable, fixed)
     if accept_by is not None:
         accept_terms(home, seeds, accept_by)
     result = PriceCheck(edited_prices(home, seeds), fixed)
@@ -66,4 +69,5 @@ def check_prices(
         before = close_folder(home, closed[-1]) / PRICE_BOOK
         compared = compare_price_books(home, before, seeds, closed[0], closed[-1], on_progress=on_progress)
         result.changed = compared.changed
+    result.problems += unpublishable
     return result

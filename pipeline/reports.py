@@ -79,7 +79,8 @@ def read_status(home: Home) -> dict[str, Any]:
 
 
 def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str, Any]:
-    """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency.
+    """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency; and subscriptions in Stripe
+    of which it is not clear which plan they are for today (of every period).
 
     Raises BillhouseError where Stripe was never mirrored: nothing compared is no agreement.
     """
@@ -100,9 +101,15 @@ def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str,
             " group by currency order by currency",
             asked,
         )
+        subscriptions = _dictionaries(
+            reports,
+            "select problem, stripe_subscription_id, stripe_customer_id, customer_id, stripe_status, starts_at"
+            " from stripe_subscriptions where is_current and problem <> 'none' order by all",
+            {},
+        )
     if not (differences or sums) and not any((home.raw / "stripe" / "syncs").glob("2*.parquet")):
         raise BillhouseError("Stripe was never mirrored.", "billhouse sync-stripe")
-    return {"differences": differences, "sums": sums}
+    return {"differences": differences, "sums": sums, "subscriptions": subscriptions}
 
 
 def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

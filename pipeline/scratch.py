@@ -15,6 +15,7 @@ from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES, default_plan
+from pipeline.stripe.amounts import FILE as STRIPE_CURRENCIES
 from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.mirror import COLLECTIONS, ensure_mirror
 from pipeline.warehouse import OnProgress, build
@@ -92,6 +93,7 @@ def _project(scratch: Home, seeds: Path) -> Path:
     for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
         (project / name).symlink_to(PROJECT_ROOT / name)
     (project / "seeds" / "_seeds.yml").symlink_to(PROJECT_ROOT / "seeds" / "_seeds.yml")
+    shutil.copyfile(PROJECT_ROOT / "seeds" / STRIPE_CURRENCIES, project / "seeds" / STRIPE_CURRENCIES)
     for name in FILES:
         if (seeds / name).exists():
             shutil.copyfile(seeds / name, project / "seeds" / name)

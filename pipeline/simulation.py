@@ -12,7 +12,7 @@ from typing import Any
 import xlsxwriter
 
 from pipeline.errors import BillhouseError, WrongUsageError
-from pipeline.exports.tables import Column, csv_text
+from pipeline.exports.tables import Column, csv_text, money_format
 from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.periods import BillingPeriod
@@ -142,7 +142,9 @@ def _write_csv(path: Path, simulation: Simulation) -> Path:
 
 def _write_workbook(path: Path, simulation: Simulation) -> Path:
     with replace_atomically(path) as written, xlsxwriter.Workbook(str(written), {"strings_to_formulas": False}) as workbook:
-        bold, money = workbook.add_format({"bold": True}), workbook.add_format({"num_format": "#,##0.00"})
+        bold = workbook.add_format({"bold": True})
+        currencies = {row[2] for row in simulation.changed}
+        money = {currency: workbook.add_format({"num_format": money_format(currency)}) for currency in sorted(currencies)}
         sheet = workbook.add_worksheet("Changes")
         sheet.freeze_panes(1, 0)
         sheet.write_row(0, 0, COLUMNS, bold)
@@ -152,7 +154,7 @@ def _write_workbook(path: Path, simulation: Simulation) -> Path:
         for number, row in enumerate(changed, 1):
             for column, value in enumerate(row):
                 if isinstance(value, Decimal):
-                    sheet.write_number(number, column, value, money)  # shown, not summed: a cell is a float
+                    sheet.write_number(number, column, value, money[row[2]])  # shown, not summed: a cell is a float
                 else:
                     sheet.write_string(number, column, value)
         chart = workbook.add_chart({"type": "bar"})

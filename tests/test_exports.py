@@ -90,6 +90,9 @@ REPORTS = """
     insert into stripe_reconciliation values
         ('INV-2026-09-2', 'in_2', 'c2', '2026-09', 'USD', 150.1, 150.1, 'open', null, 0, 150.1, 0, 0, null, null, null),
         ('INV-2026-09-3', null, 'c3', '2026-09', 'USD', 150.1, null, null, 'missing_in_stripe', 0, 0, 0, 0, null, null, null);
+    alter table receivables add column tax_amount decimal(18,3) default 0;
+    alter table receivables add column balance_applied_amount decimal(18,3) default 0;
+    alter table stripe_reconciliation add column stripe_tax_amount decimal(18,3) default 0;
     insert into journal values
         ('invoice a', 1, '2026-08-31', '2026-08', 'invoice', 'c1', 'INV-2026-08-1', 'Assets:Receivable', 40, 'USD', false),
         ('invoice a', 2, '2026-08-31', '2026-08', 'invoice', 'c1', 'INV-2026-08-1', 'Income:Fees', -40, 'USD', false),

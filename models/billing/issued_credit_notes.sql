@@ -18,12 +18,7 @@ ours as (
 
 mirrored as (
 
-    select
-        notes.*,
-        {{ in_units('notes.amount_minor_units', 'units.minor_units_per_unit') }} as amount,
-        {{ in_units('notes.after_payment_minor_units', 'units.minor_units_per_unit') }} as after_payment_amount
-    from {{ ref('stg_stripe_credit_notes') }} as notes
-    inner join {{ ref('currency_units') }} as units on notes.currency = units.currency
+    select * from {{ ref('stg_stripe_credit_notes') }}
 
 ),
 
@@ -35,6 +30,7 @@ notes as (
         ours.settlement,
         ours.issued_at,
         ours.amount,
+        mirrored.tax_amount,
         mirrored.after_payment_amount
     from ours
     left join mirrored on ours.credit_note_id = mirrored.credit_note_id
@@ -48,6 +44,7 @@ notes as (
         'by_hand' as settlement,
         mirrored.created_at,
         mirrored.amount,
+        mirrored.tax_amount,
         mirrored.after_payment_amount
     from mirrored
     left join ours on mirrored.credit_note_id = ours.credit_note_id
@@ -64,6 +61,7 @@ select
     notes.settlement,
     notes.issued_at,
     cast(notes.amount as decimal(18, 3)) as amount,
+    cast(coalesce(notes.tax_amount, 0) as decimal(18, 3)) as tax_amount,
     cast(coalesce(notes.after_payment_amount, 0) as decimal(18, 3)) as after_payment_amount
 from notes
 inner join {{ ref('stg_publications') }} as publications on notes.stripe_invoice_id = publications.stripe_invoice_id

@@ -329,10 +329,9 @@ payments as (
         payments.stripe_payment_id as reference,
         cast(payments.paid_at as date) as entry_date,
         'Assets:Stripe' as account,
-        {{ in_units('payments.paid_minor_units', 'units.minor_units_per_unit') }} as amount
+        payments.paid_amount as amount
     from {{ ref('stg_stripe_payments') }} as payments
     inner join receivables on payments.stripe_invoice_id = receivables.stripe_invoice_id
-    inner join {{ ref('currency_units') }} as units on receivables.currency = units.currency
     where payments.stripe_status = 'paid'
 
 ),
@@ -365,6 +364,94 @@ settled as (
     from receivables
     left join payment_sums as sums on receivables.invoice_id = sums.invoice_id
     where receivables.paid_at is not null
+
+),
+
+-- Tax that somebody had added in Stripe, and what its finalizing took from the customer's balance there (or, below zero, added to it).
+finalized as (
+
+    select
+        invoice_id,
+        customer_id,
+        currency,
+        cast(finalized_at as date) as entry_date,
+        'tax' as entry_kind,
+        'Liabilities:TaxCollected' as account,
+        -tax_amount as amount
+    from receivables
+    where finalized_at is not null
+
+    union all
+
+    select
+        invoice_id,
+        customer_id,
+        currency,
+        cast(finalized_at as date),
+        'balance',
+        'Liabilities:CustomerBalance',
+        balance_applied_amount
+    from receivables
+    where finalized_at is not null
+
+    union all
+
+    -- What is void owes no tax, and gives back to the balance what it had paid.
+    select
+        invoice_id,
+        customer_id,
+        currency,
+        cast(voided_at as date),
+        'write_off',
+        'Liabilities:TaxCollected',
+        tax_amount
+    from receivables
+    where stripe_status = 'void'
+
+    union all
+
+    select
+        invoice_id,
+        customer_id,
+        currency,
+        cast(voided_at as date),
+        'write_off',
+        'Liabilities:CustomerBalance',
+        -balance_applied_amount
+    from receivables
+    where stripe_status = 'void'
+
+),
+
+finalized_postings as (
+
+    select
+        entry_kind,
+        invoice_id as reference,
+        entry_date,
+        customer_id,
+        invoice_id,
+        account,
+        '' as meter_id,
+        amount,
+        currency,
+        false as is_draft
+    from finalized
+
+    union all
+
+    select
+        entry_kind,
+        invoice_id as reference,
+        entry_date,
+        customer_id,
+        invoice_id,
+        'Assets:Receivable',
+        '',
+        -amount,
+        currency,
+        false
+    from finalized
 
 ),
 
@@ -410,7 +497,7 @@ write_offs as (
         'write_off' as entry_kind,
         cast(case when stripe_status = 'void' then voided_at else marked_uncollectible_at end as date) as entry_date,
         case when stripe_status = 'void' then 'Income:Voided' else 'Expenses:BadDebt' end as account,
-        written_off_amount as amount
+        written_off_amount - case when stripe_status = 'void' then tax_amount else 0 end as amount
     from receivables
     where stripe_status in ('void', 'uncollectible')
 
@@ -506,9 +593,24 @@ note_postings as (
         entry_date,
         customer_id,
         invoice_id,
+        'Liabilities:TaxCollected',
+        '',
+        tax_amount,
+        currency,
+        false
+    from notes
+
+    union all
+
+    select
+        'credit_note',
+        credit_note_id,
+        entry_date,
+        customer_id,
+        invoice_id,
         'Assets:Receivable',
         '',
-        after_payment_amount - amount,
+        after_payment_amount - amount - tax_amount,
         currency,
         false
     from notes
@@ -544,6 +646,8 @@ postings as (
     select * from credit_postings
     union all
     select * from payment_postings
+    union all
+    select * from finalized_postings
     union all
     select * from write_off_postings
     union all

@@ -20,11 +20,7 @@ ours as (
 
 theirs as (
 
-    select
-        invoices.*,
-        units.minor_units_per_unit
-    from {{ ref('stg_stripe_invoices') }} as invoices
-    left join {{ ref('currency_units') }} as units on invoices.currency = units.currency
+    select * from {{ ref('stg_stripe_invoices') }}
 
 ),
 
@@ -52,7 +48,7 @@ edited_lines as (
             and lines.line_id = our_lines.line_id
     where
         lines.line_id is null
-        or our_lines.amount * theirs.minor_units_per_unit <> lines.amount_minor_units
+        or our_lines.amount <> lines.amount
     group by theirs.stripe_invoice_id
 
 ),
@@ -71,7 +67,8 @@ their_notes as (
 
     select
         stripe_invoice_id,
-        sum(amount_minor_units) as credited_minor_units
+        sum(amount) as credited_amount,
+        sum(amount + tax_amount) as credited_with_tax_amount
     from {{ ref('stg_stripe_credit_notes') }}
     where stripe_status = 'issued'
     group by stripe_invoice_id
@@ -103,20 +100,16 @@ paired as (
         theirs.content_hash,
         theirs.currency as stripe_currency,
         theirs.stripe_status,
-        theirs.total_minor_units,
+        theirs.total_amount as stripe_total_amount,
+        theirs.tax_amount as stripe_tax_amount,
+        theirs.paid_amount,
+        case when theirs.stripe_status in ('open', 'uncollectible') then theirs.remaining_amount else 0 end as open_amount,
         theirs.due_at,
         theirs.paid_at,
-        theirs.minor_units_per_unit,
         coalesce(our_notes.credited_amount, 0) as credited_amount,
-        coalesce(their_notes.credited_minor_units, 0) as credited_minor_units,
-        coalesce(edited_lines.edited_count, 0) as edited_count,
-        {{ in_units('theirs.total_minor_units', 'theirs.minor_units_per_unit') }} as stripe_total_amount,
-        {{ in_units('theirs.paid_minor_units', 'theirs.minor_units_per_unit') }} as paid_amount,
-        {{ in_units(
-            "case when theirs.stripe_status in ('open', 'uncollectible') then theirs.remaining_minor_units else 0 end",
-            'theirs.minor_units_per_unit'
-        ) }} as open_amount,
-        {{ in_units('their_notes.credited_minor_units', 'theirs.minor_units_per_unit') }} as stripe_credited_amount
+        coalesce(their_notes.credited_amount, 0) as their_credited_amount,
+        coalesce(their_notes.credited_with_tax_amount, 0) as stripe_credited_amount,
+        coalesce(edited_lines.edited_count, 0) as edited_count
     from ours
     full outer join theirs on ours.stripe_invoice_id = theirs.stripe_invoice_id
     left join {{ ref('stripe_customer_links') }} as links on theirs.stripe_customer_id = links.stripe_customer_id
@@ -136,6 +129,7 @@ select
     paired.currency,
     paired.total_amount,
     paired.stripe_total_amount,
+    paired.stripe_tax_amount,
     paired.stripe_status,
     case
         when not paired.is_there then 'missing'
@@ -143,7 +137,7 @@ select
         when paired.published_to <> paired.stripe_customer_id then 'customer'
         when
             paired.currency <> paired.stripe_currency
-            or paired.total_amount * paired.minor_units_per_unit <> paired.total_minor_units
+            or paired.total_amount <> paired.stripe_total_amount
             then 'amount'
         when paired.stripe_status = 'draft' then 'status'
         when paired.stripe_status = 'void' then 'status'
@@ -151,7 +145,7 @@ select
             paired.edited_count > 0
             or coalesce(paired.content_hash, '') <> coalesce(paired.published_content_hash, '')
             then 'edited'
-        when paired.credited_amount * paired.minor_units_per_unit <> paired.credited_minor_units then 'credited'
+        when paired.credited_amount <> paired.their_credited_amount then 'credited'
         else 'none'
     end as difference,
     cast(coalesce(paired.paid_amount, 0) as decimal(18, 3)) as paid_amount,

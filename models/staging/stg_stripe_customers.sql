@@ -1,7 +1,21 @@
+-- Customers that were deleted in Stripe are here as they were before: whose a subscription or an invoice was is history.
+with
+
+sightings as (
+
+    select
+        stripe_id,
+        body,
+        row_number() over (partition by stripe_id order by sync_id desc) as recency
+    from {{ mirrored('customers', with_gone=true) }} as customers
+    where not is_deleted
+
+)
+
 select
-    customers.stripe_id as stripe_customer_id,
+    sightings.stripe_id as stripe_customer_id,
     {{ json_text('body', 'metadata.billhouse_customer_id') }} as customer_id,
     {{ json_text('body', 'name') }} as name,
     {{ json_text('body', 'email') }} as email
-from {{ mirrored('customers') }} as customers
-where customers.recency = 1 and not customers.is_deleted
+from sightings
+where sightings.recency = 1

@@ -1,83 +1,57 @@
--- What subscriptions said, and since when: Stripe's events tell of every change; a subscription older than Stripe's memory of
--- events (30 days) is taken as it is, from its start.
+-- Every observation of a subscription in Stripe: its events, and each sync that saw the object. Whether an observation says something
+-- that others do not is for `stripe_subscription_states`.
 with
 
-told as (
+observations as (
 
     select
-        events.stripe_id as source_id,
-        {{ json_text('body', 'data.object.id') }} as stripe_subscription_id,
-        {{ json_text('body', 'data.object.customer') }} as stripe_customer_id,
-        {{ json_text('body', 'data.object.items.data[0].price.id') }} as stripe_price_id,
-        {{ json_text('body', 'data.object.status') }} as stripe_status,
-        {{ from_unix(json_text('body', 'created')) }} as changed_at,
-        case {{ json_text('body', 'type') }}
-            when 'customer.subscription.created' then 1
-            when 'customer.subscription.updated' then 2
-            else 3
-        end as change_rank
+        events.stripe_id as observation_id,
+        true as is_event,
+        {{ json_text('body', 'type') }} as event_type,
+        {{ json_text('body', 'data.object') }} as subscription,
+        {{ json_text('body', 'data.previous_attributes') }} as previous,
+        {{ from_unix(json_text('body', 'created')) }} as observed_at,
+        events.sync_id,
+        events.list_position
     from {{ mirrored('events') }} as events
     where
         events.recency = 1
-        and {{ json_text('body', 'type') }} in (
-            'customer.subscription.created', 'customer.subscription.updated', 'customer.subscription.deleted'
-        )
+        and {{ json_text('body', 'type') }} like 'customer.subscription.%'
+        and {{ json_text('body', 'data.object.object') }} = 'subscription'
 
-),
-
-standing as (
+    union all
 
     select
-        subscriptions.stripe_id as source_id,
-        subscriptions.stripe_id as stripe_subscription_id,
-        {{ json_text('body', 'customer') }} as stripe_customer_id,
-        {{ json_text('body', 'items.data[0].price.id') }} as stripe_price_id,
-        {{ json_text('body', 'status') }} as stripe_status,
-        {{ from_unix(json_text('body', 'start_date')) }} as changed_at,
-        {{ from_unix(json_text('body', 'ended_at')) }} as ended_at
-    from {{ mirrored('subscriptions') }} as subscriptions
-    where subscriptions.recency = 1 and not subscriptions.is_deleted
-
-),
-
-older_than_the_events as (
-
-    select * from standing
-    where stripe_subscription_id not in (select stripe_subscription_id from told)
+        subscriptions.sync_id || '/' || subscriptions.stripe_id as observation_id,
+        false as is_event,
+        cast(null as string) as event_type,
+        subscriptions.body as subscription,
+        cast(null as string) as previous,
+        syncs.started_at as observed_at,
+        subscriptions.sync_id,
+        cast(null as bigint) as list_position
+    from {{ mirrored('subscriptions', with_gone=true) }} as subscriptions
+    inner join {{ ref('stg_stripe_syncs') }} as syncs on subscriptions.sync_id = syncs.sync_id
+    where not subscriptions.is_deleted
 
 )
 
 select
-source_id,
-stripe_subscription_id,
-stripe_customer_id,
-stripe_price_id,
-stripe_status,
-changed_at,
-change_rank
-from told
-
-union all
-
-select
-source_id,
-stripe_subscription_id,
-stripe_customer_id,
-stripe_price_id,
-'active' as stripe_status,
-changed_at,
-1 as change_rank
-from older_than_the_events
-
-union all
-
-select
-source_id,
-stripe_subscription_id,
-stripe_customer_id,
-stripe_price_id,
-stripe_status,
-ended_at as changed_at,
-3 as change_rank
-from older_than_the_events
-where ended_at is not null
+    observations.observation_id,
+    observations.is_event,
+    observations.event_type,
+    {{ json_text('subscription', 'id') }} as stripe_subscription_id,
+    {{ json_text('subscription', 'customer') }} as stripe_customer_id,
+    {{ json_text('subscription', 'status') }} as stripe_status,
+    {{ json_text('previous', 'status') }} as previous_stripe_status,
+    observations.observed_at,
+    {{ from_unix(json_text('subscription', 'start_date')) }} as started_at,
+    {{ from_unix(json_text('subscription', 'trial_start')) }} as trial_starts_at,
+    {{ from_unix(json_text('subscription', 'trial_end')) }} as trial_ends_at,
+    {{ from_unix(json_text('subscription', 'status_details.paused.transitioned_at')) }} as paused_at,
+    {{ from_unix(json_text('subscription', 'ended_at')) }} as ended_at,
+    {{ json_text('subscription', 'items.data') }} as items,
+    {{ json_text('previous', 'items.data') }} as previous_items,
+    observations.sync_id,
+    observations.list_position
+from observations

@@ -1,6 +1,6 @@
--- Which of our customers a customer in Stripe is: by the id that we wrote there, else by the one in our customer record.
+-- Which of our customers a customer in Stripe is: by the id that we wrote there, else by the one in our customer record. A customer that
+-- was deleted there stays linked: its subscriptions and invoices are history.
 with
-
 
 links as (
 

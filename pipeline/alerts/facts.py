@@ -25,7 +25,10 @@ from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
+from pipeline.money import format_amount, format_money
 
+_MONEY_LIMITS = ("monthly_spend", "credit")
+"""Limits whose unit is a currency."""
 _INSTANT = pa.timestamp("us", tz="UTC")
 ALERTS = pa.schema(
     {
@@ -150,10 +153,13 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
     rows = []
     for alert in found:
         customer, percent, limit, period = (alert[name] for name in ("customer_id", "threshold_percent", "limit_kind", "period"))
-        text = (
-            f"{customer} came to {percent} % of its limit {limit} in {period}:"
-            f" {alert['observed'].normalize():f} of {alert['allowed'].normalize():f} {alert['unit']}."
+        observed, allowed, unit = alert["observed"], alert["allowed"], alert["unit"]
+        reached = (
+            f"{format_amount(observed, unit)} of {format_money(allowed, unit)}"
+            if limit in _MONEY_LIMITS
+            else f"{observed.normalize():f} of {allowed.normalize():f} {unit}"
         )
+        text = f"{customer} came to {percent} % of its limit {limit} in {period}: {reached}."
         facts = {
             "alert_id": alert["alert_id"],
             "kind": "limit",

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.exports.tables import minor_digits
+from pipeline.money import format_amount
 from pipeline.periods import BillingPeriod
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -115,7 +115,7 @@ def _chart(period: BillingPeriod, days: list[dict[str, Any]]) -> list[dict[str, 
 
 def _money(amount: Decimal, currency: str) -> str:
     """1234.5 in USD -> 'USD 1,234.50', in the currency's own digits."""
-    return f"{currency} {amount:,.{minor_digits(currency)}f}"
+    return f"{currency} {format_amount(amount, currency)}"
 
 
 def _plain(number: Decimal | None) -> str:

@@ -7,15 +7,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, auto
 
+from pipeline.money import shown_digits
+from pipeline.price_book import minor_unit_digits
+
 Row = tuple[object, ...]
 
 FORMULA_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters that make a spreadsheet take a text for a formula (the last four: full-width = + - @)."""
-
-_MINOR_DIGITS = {
-    **dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "JOD", "KWD", "OMR", "TND"), 3),
-}
 
 
 class ColumnKind(Enum):
@@ -79,14 +77,9 @@ class ExportTable:
         return next(place for place, column in enumerate(self.columns) if column.name == column_name)
 
 
-def minor_digits(currency: str) -> int:
-    """How many digits the currency has behind the point (ISO 4217): 2 for USD, 0 for JPY."""
-    return _MINOR_DIGITS.get(currency, 2)
-
-
 def money_format(currency: str) -> str:
-    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's own number of digits (ISO 4217)."""
-    digits = minor_digits(currency)
+    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's usual digits, or the price book's if more."""
+    digits = max(shown_digits(currency), dict(minor_unit_digits()).get(currency, 0))
     number = "#,##0" + ("." + "0" * digits if digits else "")
     is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()
     return f"[${currency.upper()}] {number}" if is_code else number

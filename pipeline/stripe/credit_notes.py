@@ -18,7 +18,9 @@ import stripe
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.ledger_files import closed_periods, read_close
+from pipeline.money import format_amount, format_money
 from pipeline.periods import BillingPeriod
+from pipeline.stripe.amounts import from_stripe, to_stripe, total_without_tax
 from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.credit_note_files import read_credit_notes, write_credit_note
 from pipeline.stripe.existing import PAGE, metadata_of
@@ -164,12 +166,14 @@ def _refuse_too_much(connection: StripeConnection, stripe_invoice_id: str, amoun
     notes = connection.call(
         lambda: list(connection.client.v1.credit_notes.list({"invoice": stripe_invoice_id, "limit": PAGE}).auto_paging_iter())
     )
-    left = Decimal(there.total - sum(note.amount for note in notes if note.status == "issued"))
-    if amount.scaleb(closed["minor_unit_digits"]) > left:
-        charged = left.scaleb(-closed["minor_unit_digits"])
+    # Without tax: a credit note of ours gives back none.
+    left = total_without_tax(there) - sum(total_without_tax(note) for note in notes if note.status == "issued")
+    currency = closed["currency"]
+    if to_stripe(amount, currency) > left:
+        charged = format_amount(from_stripe(left, currency), currency)
         raise BillhouseError(
-            f"{amount.normalize():f} {closed['currency']} would be credited, and only {charged} of it was charged: the rest was"
-            " paid with credit.",
+            f"{format_money(amount, currency)} would be credited, and only {charged} of it was charged: the rest was paid with"
+            " credit.",
             f"The next invoice gives the credit back: close {BillingPeriod.parse(closed['period']).next()} in its time.",
         )
 
@@ -210,7 +214,7 @@ def _deliver(steps: Steps, credit_note_id: str, lines: list[Row], attempt: int) 
 def credit_note_request(credit_note_id: str, lines: list[Row], *, is_paid: bool) -> Row:
     """POST /v1/credit_notes. One line: a credit note takes no line that adds, and a correction may both lessen and add."""
     first = lines[0]
-    amount = int(-sum((line["amount"] for line in lines), Decimal(0)).scaleb(first["minor_unit_digits"]))
+    amount = to_stripe(-sum((line["amount"] for line in lines), Decimal(0)), first["currency"])
     params: Row = {
         "invoice": first["stripe_invoice_id"],
         "lines": [

@@ -46,8 +46,10 @@ OBJECTS = pa.schema(
         "created_at": _INSTANT,
         "is_deleted": pa.bool_(),
         "body": pa.string(),
+        "list_position": pa.int64(),
     }
 )
+"""`list_position`: of an event its place in Stripe's list, higher is later; it orders the events of one second. Else null."""
 SYNCS = pa.schema(
     {
         "sync_id": pa.string(),
@@ -91,10 +93,12 @@ def ensure_mirror(home: Home) -> None:
     """Zero-row files, so that the models find the collections before the first sync."""
     for collection in (*COLLECTIONS, "syncs"):
         target = home.raw / "stripe" / collection / "_schema.parquet"
-        if not target.exists():
+        schema = SYNCS if collection == "syncs" else OBJECTS
+        # A home from before a column was added gets the column here; its older files read as null.
+        if not target.exists() or pq.read_schema(target).names != schema.names:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with replace_atomically(target) as path:
-                pq.write_table((SYNCS if collection == "syncs" else OBJECTS).empty_table(), path)
+                pq.write_table(schema.empty_table(), path)
 
 
 def sync_stripe(
@@ -146,7 +150,12 @@ class _Sync:
         known = self._known_events()
         since = {"created": {"gte": int((self._through - _OVERLAP).timestamp())}} if self._through else {}
         events = [event for event in self._list("events", since) if event["id"] not in known]
-        result.counts["events"] = self._write("events", map(self._row, events))
+        for event in events:
+            if event["data"]["object"].get("object") == "subscription":
+                self._complete_items(event["data"]["object"], seen_at=event["created"])
+        # Stripe lists the newest first.
+        rows = (self._row(event, list_position=len(events) - place) for place, event in enumerate(events))
+        result.counts["events"] = self._write("events", rows)
         touched: dict[str, dict[str, datetime]] = {kind: {} for kind in _KINDS}
         by_object = {name: kind for kind, name in _KINDS.items()}
         for event in events:
@@ -178,7 +187,7 @@ class _Sync:
 
     def _mirror(self, kind: str, objects: Iterable[Row]) -> int:
         if kind != "invoices":
-            return self._write(kind, map(self._row, objects))
+            return self._write(kind, (self._row(self._whole(kind, found)) for found in objects))
         invoices, lines = [], []
         for invoice in objects:
             lines += [self._row(line, invoice["id"]) for line in self._lines(invoice)]
@@ -191,10 +200,42 @@ class _Sync:
         lines = invoice.get("lines") or {"data": [], "has_more": False}
         if not lines["has_more"]:
             return list(lines["data"])
-        pages = self._connection.call(
-            lambda: list(self._stripe.invoices.line_items.list(invoice["id"], {"limit": PAGE}).auto_paging_iter())
-        )
-        return [_plain(line) for line in pages]
+        return self._all_pages(self._stripe.invoices.line_items.list, invoice["id"])
+
+    def _whole(self, kind: str, found: Row) -> Row:
+        """The object with all of the list inside it, of which Stripe shows the first page."""
+        if kind == "subscriptions":
+            self._complete_items(found)
+        elif kind == "credit_notes" and (found.get("lines") or {}).get("has_more"):
+            service = self._stripe.credit_notes.line_items
+            found["lines"] |= {"data": self._all_pages(service.list, found["id"]), "has_more": False}
+        return found
+
+    def _complete_items(self, subscription: Row, seen_at: int | None = None) -> None:
+        """Put all items into a subscription that shows its first page of them.
+
+        `seen_at`: when an event showed it. Stripe lists the items of today alone, so those that were created since are left out,
+        and those that were removed since cannot be had.
+        """
+        items = subscription.get("items") or {}
+        if not items.get("has_more"):
+            return
+        shown = {item["id"] for item in items["data"]}
+        asked = {"subscription": subscription["id"]}
+        try:
+            there = self._all_pages(self._stripe.subscription_items.list, asked)
+        except stripe.InvalidRequestError as error:
+            if error.code != "resource_missing":
+                raise
+            return
+        others = [item for item in there if item["id"] not in shown and (seen_at is None or item["created"] <= seen_at)]
+        items |= {"data": [*items["data"], *others], "has_more": False}
+
+    def _all_pages(self, list_page: Callable[..., Any], asked: Any) -> list[Row]:
+        """Every object of a list inside another object: `asked` is that object's id, or the parameters that name it."""
+        if isinstance(asked, str):
+            return self._connection.call(lambda: [_plain(one) for one in list_page(asked, {"limit": PAGE}).auto_paging_iter()])
+        return self._connection.call(lambda: [_plain(one) for one in list_page({**asked, "limit": PAGE}).auto_paging_iter()])
 
     def _list(self, kind: str, params: Row) -> Iterator[Row]:
         """All of a kind, newest first; each page is asked for again where it fails."""
@@ -223,7 +264,7 @@ class _Sync:
         with ThreadPoolExecutor(_WORKERS) as pool:
             yield from pool.map(fetch, sorted(touched.items()))
 
-    def _row(self, body: Row, parent_id: str | None = None) -> Row:
+    def _row(self, body: Row, parent_id: str | None = None, list_position: int | None = None) -> Row:
         return {
             "sync_id": self._sync_id,
             "livemode": self._connection.is_live,
@@ -232,6 +273,7 @@ class _Sync:
             "created_at": _instant(body["created"]) if "created" in body else None,
             "is_deleted": bool(body.get("deleted")),
             "body": json.dumps(body, sort_keys=True),
+            "list_position": list_position,
         }
 
     def _write(self, collection: str, rows: Iterable[Row]) -> int:

@@ -23,16 +23,19 @@ from pipeline.closed_invoices import ClosedInvoice, Row, closed_invoices
 from pipeline.errors import BillhouseError, Problem
 from pipeline.home import Home
 from pipeline.ledger_files import closed_periods, read_close
+from pipeline.money import format_money
 from pipeline.periods import BillingPeriod
+from pipeline.stripe.amounts import from_stripe, total_without_tax
 from pipeline.stripe.client import StripeConnection, connect, is_replayed
 from pipeline.stripe.existing import PAGE, ExistingCustomers, ExistingInvoices, metadata_of
 from pipeline.stripe.outbox import Outbox, open_outbox
 from pipeline.stripe.publications import published_invoices
-from pipeline.stripe.requests import content_hash, customer_request, invoice_request, line_requests
+from pipeline.stripe.requests import content_hash, customer_request, invoice_request, line_requests, total_request
 from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, told, told_plainly
 
 _WORKERS = 8
 _LINES_AT_ONCE = 100
+_LOOK_AT = "Look in Stripe at its lines, at taxes that are included in its prices, and at discounts."
 _EVENT_DAYS = timedelta(days=30)
 """How long Stripe tells of a mail that was sent."""
 
@@ -163,15 +166,12 @@ class _Publisher:
     def publish(self, closed: ClosedInvoice, result: PublishResult) -> Outcome:
         """Publish one invoice, or say why not. Raises HopelessError for what would fail for every invoice."""
         try:
+            line_requests(closed)  # what cannot be published creates no draft
             self._steps.until_done(lambda attempt: self._advance(closed, attempt))
         except HopelessError:
             raise
         except (stripe.StripeError, BillhouseError) as error:
-            result.problems.append(
-                Problem(
-                    closed.invoice_id, None, f"was not published: {told(error)}", "Publish again: what is there is continued."
-                )
-            )
+            result.problems.append(_problem(closed, error))
             return "failed"
         return "published"
 
@@ -252,22 +252,18 @@ class _Publisher:
         return there
 
     def _compare(self, closed: ClosedInvoice, found: stripe.Invoice) -> None:
-        """Raises BillhouseError where a line or the total is not ours."""
-        if self._lines_there(closed, found) != line_requests(closed).keys() or found.total != closed.total:
-            raise BillhouseError(
-                f"Stripe's total is {found.total}, ours is {closed.total} (in minor units): {found.id} stays a {found.status}.",
-                "Look at its lines, taxes and discounts in Stripe.",
-            )
+        """Raises BillhouseError where a line or the total without tax is not ours."""
+        if self._lines_there(closed, found) != line_requests(closed).keys() or total_without_tax(found) != total_request(closed):
+            raise BillhouseError(f"{_totals(closed, found)}: {found.id} stays a {found.status}.", _LOOK_AT)
 
     def _finalize(self, closed: ClosedInvoice, draft: stripe.Invoice, attempt: int) -> stripe.Invoice:
         key, params = self._key(closed, f"finalize/{draft.id}", attempt), {"auto_advance": False}
         finalized: stripe.Invoice = self._steps.take(
             closed.invoice_id, "finalize", key, self._stripe.invoices.finalize_invoice, str(draft.id), params
         )
-        if finalized.total != closed.total:
+        if total_without_tax(finalized) != total_request(closed):
             raise BillhouseError(
-                f"{finalized.id} was changed as it was finalized: Stripe's total is {finalized.total}, ours {closed.total}.",
-                "Void it in Stripe.",
+                f"{finalized.id} was changed as it was finalized. {_totals(closed, finalized)}.", "Void it in Stripe."
             )
         return finalized
 
@@ -292,12 +288,27 @@ class _Publisher:
         return f"billhouse/{self._connection.mode}/{closed.invoice_id}/{content_hash(closed)[:16]}/{step}/{attempt}"
 
 
+def _problem(closed: ClosedInvoice, error: Exception) -> Problem:
+    return Problem(closed.invoice_id, None, f"was not published: {told(error)}", "Publish again: what is there is continued.")
+
+
+def _totals(closed: ClosedInvoice, found: stripe.Invoice) -> str:
+    currency = closed.invoice["currency"]
+    theirs, ours = from_stripe(total_without_tax(found), currency), closed.invoice["total_amount"]
+    return f"Stripe's total without tax is {format_money(theirs, currency)}, ours is {format_money(ours, currency)}"
+
+
 def _list_requests(result: PublishResult, closed: ClosedInvoice) -> Outcome:
     customer = closed.invoice["stripe_customer_id"] or f"<customer of {closed.customer_id}>"
+    try:
+        lines = list(line_requests(closed).values())
+    except BillhouseError as error:
+        result.problems.append(_problem(closed, error))
+        return "failed"
     requests = [("/v1/customers", customer_request(closed))] if customer.startswith("<") else []
     requests += [
         ("/v1/invoices", invoice_request(closed, customer)),
-        ("/v1/invoices/<the draft>/add_lines", {"lines": list(line_requests(closed).values())}),
+        ("/v1/invoices/<the draft>/add_lines", {"lines": lines}),
         ("/v1/invoices/<the draft>/finalize", {"auto_advance": False}),
     ]
     if closed.total:

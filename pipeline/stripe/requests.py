@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.closed_invoices import ClosedInvoice, Row
 from pipeline.errors import BillhouseError
 from pipeline.periods import BillingPeriod
+from pipeline.stripe.amounts import to_stripe
 
 DAYS_UNTIL_DUE = 30
 MOST_LINES = 250
@@ -30,8 +31,8 @@ class _Part:
     """Something with an amount that stands on the invoice: a line, credit, or what is carried forward."""
 
     part_id: str
-    amount: int
-    """In whole minor units."""
+    amount: Decimal
+    """In the invoice's currency."""
     description: str
     service_period: str
     line_type: str
@@ -56,15 +57,20 @@ def customer_request(closed: ClosedInvoice) -> Row:
 
 
 def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
-    """POST /v1/invoices: a draft that takes nothing but what we put on it, and does nothing by itself."""
+    """POST /v1/invoices: a draft that takes nothing but what we put on it, and does nothing by itself.
+
+    What Stripe would else take from the account or the customer is always said: no tax, no discount, no pending items.
+    """
     if closed.total < 0:
         raise BillhouseError(f"{closed.invoice_id} has a negative total, and Stripe would pay it out.", "This is a fault.")
     return {
         "customer": stripe_customer_id,
         "currency": closed.invoice["currency"].lower(),
         "auto_advance": False,
+        "automatic_tax": {"enabled": False},
         "collection_method": "send_invoice",
         "days_until_due": DAYS_UNTIL_DUE,
+        "discounts": "",  # an empty text, or the customer's own are inherited
         "pending_invoice_items_behavior": "exclude",
         "description": f"Usage in {closed.invoice['period']}",
         "metadata": {
@@ -78,16 +84,22 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
 def line_requests(closed: ClosedInvoice) -> dict[str, Row]:
     """The lines of POST /v1/invoices/ID/add_lines, by our id of each: lines, credit, and what is carried forward.
 
-    They sum to the invoice's total: credit used is negative, credit given back positive. The amount is what counts; quantity
+    They sum to the invoice's total: credit used is negative, credit given back positive. Raises BillhouseError for an amount that
+    Stripe cannot be given exactly. The amount is what counts; quantity
     and unit price stand in the description and the metadata, because Stripe would otherwise multiply and round by itself.
     More than Stripe takes are folded into groups, and the full detail is on our statement.
     """
-    return {part.part_id: _line(part) for part in _folded(_parts(closed))}
+    return {part.part_id: _line(part, closed.invoice["currency"]) for part in _folded(_parts(closed))}
+
+
+def total_request(closed: ClosedInvoice) -> int:
+    """The invoice's total in Stripe's units: what Stripe's total without tax must be."""
+    return to_stripe(closed.invoice["total_amount"], closed.invoice["currency"])
 
 
 def content_hash(closed: ClosedInvoice) -> str:
     """SHA-256 over what the customer is to see: two invoices of one id and other content can be told apart."""
-    parts = [[part.part_id, part.amount, part.description, part.service_period] for part in _parts(closed)]
+    parts = [[part.part_id, closed.minor_units(part.amount), part.description, part.service_period] for part in _parts(closed)]
     invoice = closed.invoice
     content = [closed.invoice_id, closed.customer_id, invoice["period"], invoice["currency"], closed.total, parts]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -97,7 +109,7 @@ def _parts(closed: ClosedInvoice) -> list[_Part]:
     parts = [
         _Part(
             line["line_id"],
-            closed.minor_units(line["amount"]),
+            line["amount"],
             line["description"],
             line["service_period"],
             line["line_type"],
@@ -113,12 +125,11 @@ def _parts(closed: ClosedInvoice) -> list[_Part]:
         told = _CREDIT_NAMES.get(credit["source"], "Credit")
         told = f"{told}, given back" if credit["amount"] < 0 else told
         part_id = f"CRD-{credit['grant_id']}-{credit['application_period']}"
-        parts.append(_Part(part_id, -closed.minor_units(credit["amount"]), told, credit["application_period"], "credit"))
+        parts.append(_Part(part_id, -credit["amount"], told, credit["application_period"], "credit"))
     carried = closed.invoice["carried_forward_amount"]
     if carried:
         told = "Carried forward to the next invoice"
-        amount = -closed.minor_units(carried)
-        parts.append(_Part(f"CFW-{closed.invoice_id}", amount, told, closed.invoice["period"], "carry_forward"))
+        parts.append(_Part(f"CFW-{closed.invoice_id}", -carried, told, closed.invoice["period"], "carry_forward"))
     return parts
 
 
@@ -149,7 +160,7 @@ def _fold(key: tuple[Any, ...], members: list[_Part]) -> _Part:
     what = " ".join(str(word) for word in key if word)
     return _Part(
         f"FLD-{digest}",
-        sum(part.amount for part in members),
+        sum((part.amount for part in members), Decimal(0)),
         f"{what}: {len(members)} lines, each on the statement",
         first if first == last else f"{first}..{last}",
         members[0].line_type,
@@ -157,7 +168,7 @@ def _fold(key: tuple[Any, ...], members: list[_Part]) -> _Part:
     )
 
 
-def _line(part: _Part) -> Row:
+def _line(part: _Part, currency: str) -> Row:
     first, _, last = part.service_period.partition("..")
     start, end = BillingPeriod.parse(first).start, BillingPeriod.parse(last or first).end
     metadata = {"billhouse_line_id": part.part_id, "billhouse_service_period": part.service_period}
@@ -168,7 +179,7 @@ def _line(part: _Part) -> Row:
     if part.parts > 1:
         metadata["billhouse_lines"] = str(part.parts)
     return {
-        "amount": part.amount,
+        "amount": to_stripe(part.amount, currency),
         "description": part.description[:_LONGEST_DESCRIPTION],
         "discountable": False,
         "period": {"start": int(start.timestamp()), "end": int(end.timestamp())},

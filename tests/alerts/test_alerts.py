@@ -104,7 +104,7 @@ def test_a_webhook_gets_each_new_alert_once_signed_and_old_ones_are_kept(home: H
     assert headers["webhook-id"] == "ALT-NEW"
     sent = Webhook(SECRET).verify(body, headers)
     assert sent["type"] == "billhouse.alert.limit"
-    assert sent["data"]["text"] == "bob came to 80 % of its limit credit in 2026-09: 80 of 100 USD."
+    assert sent["data"]["text"] == "bob came to 80 % of its limit credit in 2026-09: 80.00 of 100.00 USD."
     with pytest.raises(Exception, match="No matching signature"):
         Webhook(SECRET).verify(body.replace("80", "90"), headers)
     assert states(home) == {"ALT-OLD": "suppressed", "ALT-NEW": "delivered"}

@@ -34,7 +34,8 @@ Call = Callable[[str, Object], Object]
 def create_app(database: Path, now: Callable[[], float] = time.time, requests_per_second: int | None = None) -> Starlette:
     """The application over a database file; `now` is its clock, in seconds since 1970."""
     store = Store(database)
-    calls = _calls(Desk(store, lambda: int(now())))
+    desk = Desk(store, lambda: int(now()))
+    calls = _calls(desk)
     faults = Faults(requests_per_second)
     one_at_a_time = threading.Lock()
 
@@ -45,9 +46,13 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
         return await run_in_threadpool(answer, request, body)
 
     def control(path: str, body: str) -> Response:
-        """What Stripe does not have: faults on order, and a fresh start."""
+        """What Stripe does not have: faults on order, what time does to a subscription, and a fresh start."""
         if path == "/emulator/faults":
             faults.schedule(Fault(**fault) for fault in json.loads(body))
+        elif path == "/emulator/subscriptions":
+            changed = json.loads(body)
+            with one_at_a_time, store.transaction():
+                Subscriptions(desk).change(changed.pop("id"), changed)
         elif path == "/emulator/reset":
             faults.schedule([])
             with one_at_a_time, store.transaction():
@@ -77,12 +82,18 @@ def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
         ("GET", "/v1/customers", lambda _, params: customers.list(params)),
         ("GET", "/v1/customers/ID", lambda id, _: customers.retrieve(id)),
         ("POST", "/v1/customers/ID", customers.update),
+        ("POST", "/v1/customers/ID/balance_transactions", customers.add_to_balance),
+        ("DELETE", "/v1/customers/ID", lambda id, _: customers.delete(id)),
         ("POST", "/v1/prices", lambda _, params: subscriptions.create_price(params)),
         ("POST", "/v1/subscriptions", lambda _, params: subscriptions.create(params)),
         ("GET", "/v1/subscriptions", lambda _, params: subscriptions.list(params)),
         ("GET", "/v1/subscriptions/ID", lambda id, _: subscriptions.retrieve(id)),
         ("POST", "/v1/subscriptions/ID", subscriptions.update),
         ("DELETE", "/v1/subscriptions/ID", lambda id, _: subscriptions.cancel(id)),
+        ("POST", "/v1/subscriptions/ID/pause", lambda id, _: subscriptions.pause(id)),
+        ("POST", "/v1/subscriptions/ID/resume", lambda id, _: subscriptions.resume(id)),
+        ("GET", "/v1/subscription_items", lambda _, params: subscriptions.list_items(params)),
+        ("POST", "/v1/tax_rates", lambda _, params: invoices.create_tax_rate(params)),
         ("POST", "/v1/invoiceitems", lambda _, params: items.create(params)),
         ("GET", "/v1/invoiceitems", lambda _, params: items.list(params)),
         ("POST", "/v1/invoiceitems/ID", items.update),
@@ -104,6 +115,7 @@ def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
         ("POST", "/v1/credit_notes", lambda _, params: notes.create(params)),
         ("GET", "/v1/credit_notes", lambda _, params: notes.list(params)),
         ("GET", "/v1/credit_notes/ID", lambda id, _: notes.retrieve(id)),
+        ("GET", "/v1/credit_notes/ID/lines", notes.list_lines),
         ("GET", "/v1/events", lambda _, params: desk.list_events(params)),
     ]
     return [(verb, re.compile(path.replace("ID", "([A-Za-z0-9_]+)")), call) for verb, path, call in table]

@@ -41,9 +41,9 @@ class Desk:
             self.tell(event_type, shown or body)
         return body
 
-    def tell(self, event_type: str, shown: Object) -> None:
-        """An event."""
-        self.store.save(objects.event(new("evt"), self.now(), event_type, shown))
+    def tell(self, event_type: str, shown: Object, previous: Object | None = None) -> None:
+        """An event; `previous`: the values of what an update changed."""
+        self.store.save(objects.event(new("evt"), self.now(), event_type, shown, previous))
 
     def page(
         self,

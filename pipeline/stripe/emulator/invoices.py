@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 
+from pipeline.stripe.amounts import stripe_currencies
 from pipeline.stripe.emulator import objects
 from pipeline.stripe.emulator.desk import Desk, integer, new
 from pipeline.stripe.emulator.refusals import RefusalError, missing, required
@@ -24,7 +26,7 @@ class InvoiceItems:
         for name in ("customer", "amount", "currency"):
             if name not in params:
                 raise required(name)
-        integer(params, "amount", 0)
+        require_units(integer(params, "amount", 0), params["currency"])
         self._desk.get("customer", params["customer"])
         if "invoice" in params:
             invoice = draft(self._desk, params["invoice"])
@@ -48,6 +50,7 @@ class InvoiceItems:
         if item["invoice"]:
             draft(self._desk, item["invoice"])
         amount = integer(params, "amount", item["amount"])
+        require_units(amount, item["currency"])
         item |= {"amount": amount, "net_amount": amount, "description": params.get("description", item["description"])}
         item["metadata"] |= params.get("metadata", {})
         return self._desk.save(item)
@@ -102,7 +105,7 @@ class Invoices:
         for line in params["lines"]:
             if "amount" not in line:
                 raise required("lines[amount]")
-            integer(line, "amount", 0)
+            require_units(integer(line, "amount", 0), invoice["currency"])
             owner = {"customer": invoice["customer"], "invoice": id, "currency": invoice["currency"]}
             self._desk.store.save(objects.invoice_item(new("ii"), self._desk.now(), line | owner))
         return self._told(invoice, "invoice.updated")
@@ -112,6 +115,8 @@ class Invoices:
         if invoice["status"] != "draft" and params.keys() - {"metadata"}:
             raise RefusalError("Finalized invoices can't be updated.", code="invoice_not_editable")
         invoice |= {name: params[name] for name in ("description", "footer") if name in params}
+        if "default_tax_rates" in params:
+            invoice["default_tax_rates"] = [self._desk.get("tax_rate", id) for id in params["default_tax_rates"] or []]
         invoice["metadata"] |= params.get("metadata", {})
         return self._told(invoice, "invoice.updated")
 
@@ -130,8 +135,13 @@ class Invoices:
         customer = self._desk.get("customer", invoice["customer"])
         now = self._desk.now()
         number = customer["next_invoice_sequence"]
-        self._desk.store.save(customer | {"next_invoice_sequence": number + 1, "currency": invoice["currency"]})
-        is_free = invoice["total"] <= 0
+        # What the customer has in credit pays first; what it owes from before is added.
+        starting_balance, total = customer["balance"], invoice["total"]
+        ending_balance = min(starting_balance + max(total, 0), 0)
+        invoice |= {"starting_balance": starting_balance, "ending_balance": ending_balance}
+        own = {"next_invoice_sequence": number + 1, "currency": invoice["currency"], "balance": ending_balance}
+        self._desk.store.save(customer | own)
+        is_free = total - (ending_balance - starting_balance) <= 0
         invoice |= {
             "status": "paid" if is_free else "open",
             "number": f"{customer['invoice_prefix']}-{number:04d}",
@@ -139,7 +149,6 @@ class Invoices:
             "attempted": is_free,
             "hosted_invoice_url": f"https://invoice.stripe.example/{id}",
             "invoice_pdf": f"https://invoice.stripe.example/{id}/pdf",
-            "ending_balance": 0,
         }
         invoice["status_transitions"] |= {"finalized_at": now, "paid_at": now if is_free else None}
         return self._told(invoice, "invoice.finalized", *(["invoice.paid"] if is_free else []))
@@ -165,7 +174,12 @@ class Invoices:
         return self._told(invoice, "invoice.paid")
 
     def void(self, id: str) -> Object:
+        """Nothing is owed on it; what the customer's balance had paid is there again."""
         invoice = self._in_status(id, ("open", "uncollectible"), "void") | {"status": "void"}
+        customer = self._desk.get("customer", invoice["customer"])
+        self._desk.store.save(
+            customer | {"balance": customer["balance"] + invoice["starting_balance"] - invoice["ending_balance"]}
+        )
         invoice["status_transitions"]["voided_at"] = self._desk.now()
         return self._told(invoice, "invoice.voided")
 
@@ -173,6 +187,12 @@ class Invoices:
         invoice = self._in_status(id, ("open",), "mark as uncollectible") | {"status": "uncollectible"}
         invoice["status_transitions"]["marked_uncollectible_at"] = self._desk.now()
         return self._told(invoice, "invoice.marked_uncollectible")
+
+    def create_tax_rate(self, params: Object) -> Object:
+        for name in ("display_name", "percentage", "inclusive"):
+            if name not in params:
+                raise required(name)
+        return self._desk.store.save(objects.tax_rate(new("txr"), self._desk.now(), params))
 
     def list_payments(self, params: Object) -> Object:
         return self._desk.page("invoice_payment", "/v1/invoice_payments", params, equal=("status",))
@@ -183,16 +203,21 @@ class Invoices:
     def shown(self, invoice: Object) -> Object:
         """With its lines (the first ten, as Stripe shows them) and the sums over all of them."""
         items = list(self._desk.store.list("invoiceitem", invoice=invoice["id"]))
-        total = sum(item["amount"] for item in items)
-        due = max(total - invoice["pre_payment_credit_notes_amount"], 0)
+        subtotal = sum(item["amount"] for item in items)
+        taxes = total_taxes(invoice, items)
+        total = subtotal + sum(tax["amount"] for tax in taxes if tax["tax_behavior"] == "exclusive")
+        without_tax = total - sum(tax["amount"] for tax in taxes)
+        from_balance = 0 if invoice["ending_balance"] is None else invoice["ending_balance"] - invoice["starting_balance"]
+        due = max(total - invoice["pre_payment_credit_notes_amount"] - from_balance, 0)
         lines = [objects.line_item(item) for item in items[:_SHOWN_LINES]]
         url = f"/v1/invoices/{invoice['id']}/lines"
         return invoice | {
             "lines": {"object": "list", "url": url, "has_more": len(items) > _SHOWN_LINES, "data": lines},
-            "subtotal": total,
-            "subtotal_excluding_tax": total,
+            "subtotal": subtotal,
+            "subtotal_excluding_tax": without_tax,
             "total": total,
-            "total_excluding_tax": total,
+            "total_excluding_tax": without_tax,
+            "total_taxes": taxes,
             "amount_due": due,
             "amount_remaining": 0 if invoice["status"] == "paid" else due - invoice["amount_paid"],
         }
@@ -230,6 +255,7 @@ class CreditNotes:
         amount = sum(line["amount"] for line in lines) or integer(params, "amount", 0)
         if amount <= 0:
             raise required("lines")
+        require_units(amount, invoice["currency"])
         if amount > self._creditable(invoice):
             raise RefusalError(f"The most that can still be credited on this invoice is {self._creditable(invoice)}.")
         settled = sum(integer(params, name, 0) for name in ("refund_amount", "credit_amount", "out_of_band_amount"))
@@ -240,6 +266,9 @@ class CreditNotes:
         number = f"{invoice['number']}-CN-{self._desk.store.next('cn-' + invoice['id']):02d}"
         note = objects.credit_note(new("cn"), self._desk.now(), params, invoice, amount, number)
         note["lines"] = {"object": "list", "data": lines, "has_more": False, "url": f"/v1/credit_notes/{note['id']}/lines"}
+        if "credit_amount" in params:
+            customer = self._desk.get("customer", invoice["customer"])
+            self._desk.store.save(customer | {"balance": customer["balance"] - integer(params, "credit_amount", 0)})
         kind = "pre" if note["type"] == "pre_payment" else "post"
         invoice[f"{kind}_payment_credit_notes_amount"] += amount
         self._desk.store.save(invoice | {"lines": None})
@@ -250,10 +279,24 @@ class CreditNotes:
         return self._desk.save(note, "credit_note.created")
 
     def retrieve(self, id: str) -> Object:
-        return self._desk.get("credit_note", id)
+        return self.shown(self._desk.get("credit_note", id))
 
     def list(self, params: Object) -> Object:
-        return self._desk.page("credit_note", "/v1/credit_notes", params)
+        return self._desk.page("credit_note", "/v1/credit_notes", params, show=self.shown)
+
+    def list_lines(self, id: str, params: Object) -> Object:
+        """The lines of one note, in pages."""
+        lines = self._desk.get("credit_note", id)["lines"]["data"]
+        limit, first = integer(params, "limit", 10), 0
+        if "starting_after" in params:
+            first = [line["id"] for line in lines].index(params["starting_after"]) + 1
+        page, has_more = lines[first : first + limit], len(lines) > first + limit
+        return {"object": "list", "url": f"/v1/credit_notes/{id}/lines", "has_more": has_more, "data": page}
+
+    def shown(self, note: Object) -> Object:
+        """With its first lines, as Stripe shows it."""
+        lines = note["lines"]
+        return note | {"lines": lines | {"data": lines["data"][:_SHOWN_LINES], "has_more": len(lines["data"]) > _SHOWN_LINES}}
 
     def _line(self, invoice: Object, params: Object) -> Object:
         if params.get("type") == "invoice_line_item":
@@ -268,6 +311,34 @@ class CreditNotes:
     def _creditable(self, invoice: Object) -> int:
         notes: Iterable[Object] = self._desk.store.list("credit_note", invoice=invoice["id"])
         return int(invoice["total"] - sum(note["amount"] for note in notes if note["status"] == "issued"))
+
+
+def require_units(amount: int, currency: str) -> None:
+    """The rule of each currency: an amount of ISK ends in 00, one of KWD in 0."""
+    found = stripe_currencies().get(currency.upper())
+    if found is None:
+        raise RefusalError(f"Invalid currency: {currency.lower()}.", param="currency")
+    if amount % found.step:
+        raise RefusalError(
+            f"Invalid amount. Amounts in {currency.lower()} must be evenly divisible by {found.step}.",
+            code="parameter_invalid_integer",
+            param="amount",
+        )
+
+
+def total_taxes(invoice: Object, items: list[Object]) -> list[Object]:
+    """The taxes of an invoice, summed by rate; each item's is rounded half up to a whole unit."""
+    sums: dict[str, Object] = {}
+    for item in items:
+        for rate in item["tax_rates"] or invoice["default_tax_rates"]:
+            percentage = Decimal(str(rate["percentage"]))
+            share = percentage / (100 + percentage) if rate["inclusive"] else percentage / 100
+            tax = int((item["amount"] * share).quantize(Decimal(1), ROUND_HALF_UP))
+            behavior = "inclusive" if rate["inclusive"] else "exclusive"
+            found = sums.setdefault(rate["id"], objects.total_tax(rate["id"], behavior))
+            found["amount"] += tax
+            found["taxable_amount"] += item["amount"] - (tax if rate["inclusive"] else 0)
+    return list(sums.values())
 
 
 def draft(desk: Desk, id: str) -> Object:

@@ -127,7 +127,13 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
         "attempt_count": 0,
         "attempted": False,
         "auto_advance": params.get("auto_advance") == "true",
-        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": params.get("automatic_tax", {}).get("enabled") == "true",
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
         "automatically_finalizes_at": None,
         "billing_reason": "manual",
         "collection_method": params.get("collection_method", "charge_automatically"),
@@ -191,14 +197,14 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
     }
 
 
-def event(id: str, now: int, event_type: str, shown: Object) -> Object:
-    """What tells of a change: the object as it was right after it."""
+def event(id: str, now: int, event_type: str, shown: Object, previous: Object | None = None) -> Object:
+    """A change: the object as it was right after it, and (`previous`) the values of what an update changed."""
     return {
         "id": id,
         "object": "event",
         "api_version": None,
         "created": now,
-        "data": {"object": shown},
+        "data": {"object": shown} | ({"previous_attributes": previous} if previous is not None else {}),
         "livemode": False,
         "pending_webhooks": 0,
         "request": {"id": None, "idempotency_key": None},
@@ -266,6 +272,42 @@ def credit_note_line(id: str, params: Object, amount: int) -> Object:
         "type": params["type"],
         "unit_amount": int(params["unit_amount"]) if "unit_amount" in params else None,
         "unit_amount_decimal": params.get("unit_amount"),
+    }
+
+
+def tax_rate(id: str, now: int, params: Object) -> Object:
+    """A tax that somebody set up."""
+    return {
+        "id": id,
+        "object": "tax_rate",
+        "active": True,
+        "country": params.get("country"),
+        "created": now,
+        "description": params.get("description"),
+        "display_name": params["display_name"],
+        "effective_percentage": float(params["percentage"]),
+        "flat_amount": None,
+        "inclusive": params["inclusive"] == "true",
+        "jurisdiction": params.get("jurisdiction"),
+        "jurisdiction_level": None,
+        "livemode": False,
+        "metadata": params.get("metadata", {}),
+        "percentage": float(params["percentage"]),
+        "rate_type": "percentage",
+        "state": None,
+        "tax_type": params.get("tax_type"),
+    }
+
+
+def total_tax(tax_rate: str, behavior: str) -> Object:
+    """What one rate adds to an invoice, or is in it."""
+    return {
+        "amount": 0,
+        "tax_behavior": behavior,
+        "tax_rate_details": {"tax_rate": tax_rate},
+        "taxability_reason": "standard_rated",
+        "taxable_amount": 0,
+        "type": "tax_rate_details",
     }
 
 
@@ -338,13 +380,16 @@ def subscription_item(id: str, now: int, price: Object, subscription: str) -> Ob
 
 
 def subscription(id: str, now: int, params: Object, items: list[Object]) -> Object:
-    """An active subscription."""
+    """A subscription: active; trialing with `trial_end` or `trial_period_days`; incomplete where its first payment is awaited."""
+    trial_end = params.get("trial_end") or (
+        now + int(params["trial_period_days"]) * 86400 if "trial_period_days" in params else None
+    )
+    status = "trialing" if trial_end else "incomplete" if params.get("payment_behavior") == "default_incomplete" else "active"
     nothing_yet = (
         "application", "application_fee_percent", "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds",
         "cancel_at", "canceled_at", "customer_account", "days_until_due", "default_payment_method", "default_source",
         "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice", "on_behalf_of", "pause_collection",
         "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "test_clock", "transfer_data",
-        "trial_end", "trial_start",
     )  # fmt: skip
     return dict.fromkeys(nothing_yet) | {
         "id": id,
@@ -372,7 +417,9 @@ def subscription(id: str, now: int, params: Object, items: list[Object]) -> Obje
         "managed_payments": None,
         "metadata": params.get("metadata", {}),
         "payment_settings": {"payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off"},
-        "start_date": now,
-        "status": "active",
+        "start_date": int(params.get("backdate_start_date", now)),
+        "status": status,
+        "trial_end": int(trial_end) if trial_end else None,
         "trial_settings": None,
+        "trial_start": now if trial_end else None,
     }
