@@ -41,7 +41,7 @@ class SessionShare:
     """One session's part of a day of a line; or a sandbox's quantities at instants at which no session ran."""
 
     session_id: str
-    """'' where no session ran: then the instants are those of the first and the last quantity, and `end_reason` is 'no_session'."""
+    """'' where no session ran: then the instants are those of the first and the last quantity, `end_reason` is 'no_session'."""
     sandbox_id: str
     started_at: datetime
     ended_at: datetime

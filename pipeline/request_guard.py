@@ -1,7 +1,7 @@
 """Guards a local web page against other web pages: a browser sends requests to 127.0.0.1 for any page that its user opens.
 
-The Dagster UI has no authentication, and takes mutations from anyone who reaches it. In front of everything that Billhouse serves,
-a request passes only if it names a known host, comes from a page of that host or from no page at all, and changes state only
+The Dagster UI has no authentication, and takes mutations from anyone who reaches it. In front of all that Billhouse serves, a
+request passes only if it names a known host, comes from a page of that host or from no page at all, and changes state only
 in a way that a page of another origin cannot: JSON by POST.
 """
 
@@ -55,7 +55,7 @@ class RequestGuard:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = headers.get("host", [])
         if len(hosts) != 1 or _without_port(hosts[0]) not in self.hosts:
-            return "this server is not known by that host name. Open it by the address that it printed, or name the host in its settings."
+            return "this server does not have that host name. Open the address that it printed, or name the host in its settings."
         for origin in headers.get("origin", []):
             if not _is_origin_of(origin, hosts[0]):
                 return "the request comes from a page of another origin."
