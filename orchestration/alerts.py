@@ -25,7 +25,7 @@ _KINDS = {
     pool="alerts",
     retry_policy=TALKS_TO_THE_WORLD,
 )
-def alert_deliveries(context: dg.AssetExecutionContext, home: BillhouseHome) -> dg.MaterializeResult[None]:
+def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What people had to be told, sent once to each channel that is configured: webhook, Slack, e-mail. See docs/alerts.md.
 
     It waits for no build, and no build waits for a slow receiver.
@@ -54,7 +54,7 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: BillhouseHome) -> 
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
 )
-def alert_on_failure(context: dg.RunFailureSensorContext, home: BillhouseHome) -> None:
+def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam[BillhouseHome]) -> None:
     """One alert a job and UTC day, whatever fails how often. Not of sending itself: it could not be sent."""
     run = context.dagster_run
     if run.job_name == "send_alerts":

@@ -99,7 +99,9 @@ def hourly_build(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.Sk
 
 
 @_schedule(close_month, "20 * * * *")
-def close_after_grace(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+def close_after_grace(
+    context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[BillhouseHome]
+) -> dg.RunRequest | dg.SkipReason:
     """Close a month once its grace is over (BILLHOUSE_CLOSE_GRACE_HOURS) and a build knows all of it; each hour until it is."""
     month = month_to_close(home.home, datetime.now(UTC))
     if month is None:
@@ -108,7 +110,7 @@ def close_after_grace(context: dg.ScheduleEvaluationContext, home: BillhouseHome
 
 
 @_schedule(export_month, "0 5 * * *")
-def daily_export(context: dg.ScheduleEvaluationContext, home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+def daily_export(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
     """Export the latest closed month every day: what has been paid, and what Stripe has, is of that day."""
     month = month_to_export(home.home)
     return dg.RunRequest(partition_key=str(month)) if month is not None else dg.SkipReason("No month is closed.")
@@ -121,7 +123,9 @@ def weekly_audit() -> dg.RunRequest:
 
 
 @_sensor(land_and_build, every_seconds=10)
-def land_from_inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+def land_from_inbox(
+    context: dg.SensorEvaluationContext, home: dg.ResourceParam[BillhouseHome]
+) -> dg.SensorResult | dg.SkipReason:
     """Land and build within a minute of a file's coming."""
     found = inbox_digest(home.home)
     if found in ("", context.cursor):
@@ -132,7 +136,9 @@ def land_from_inbox(context: dg.SensorEvaluationContext, home: BillhouseHome) ->
 
 
 @_sensor(publish_month, every_seconds=30)
-def publish_approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -> dg.SensorResult | dg.SkipReason:
+def publish_approved(
+    context: dg.SensorEvaluationContext, home: dg.ResourceParam[BillhouseHome]
+) -> dg.SensorResult | dg.SkipReason:
     """Publish what has been approved; what could not be published is tried again each hour."""
     due = invoices_to_publish(home.home)
     if not due:
@@ -146,7 +152,7 @@ def publish_approved(context: dg.SensorEvaluationContext, home: BillhouseHome) -
 
 
 @_sensor(mirror_stripe, every_seconds=60)
-def mirror_stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+def mirror_stripe_changes(home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
     """Mirror Stripe when it tells of something new: a payment, a void invoice, a change made by hand. Tried again each hour."""
     event = newest_unmirrored_event(home.home, allow_live=Settings.load().stripe_live)
     if event is None:
@@ -155,7 +161,7 @@ def mirror_stripe_changes(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
 
 
 @_sensor(send_alerts, every_seconds=15)
-def send_waiting_alerts(home: BillhouseHome) -> dg.RunRequest | dg.SkipReason:
+def send_waiting_alerts(home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
     """Send alerts as they come; what a receiver did not take is tried again each hour."""
     waiting = waiting_alerts(home.home)
     if not waiting:

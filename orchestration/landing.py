@@ -91,7 +91,7 @@ def _type_name(type_: pa.DataType) -> str:
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def land_inbox(
-    context: dg.AssetExecutionContext, home: BillhouseHome
+    context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Land every file in the inbox: checked, deduplicated, atomic; then set it aside. Whatever was chosen, all of it lands.
 
@@ -222,7 +222,7 @@ def _chosen(
 
 
 @dg.asset_check(asset=RAW_KEYS["usage_events"], description="Each event that landed is in raw/ once: none lost, none twice.")
-def raw_events_are_what_landed(home: BillhouseHome) -> dg.AssetCheckResult:
+def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw events, which a build does not."""
     problems = list(event_problems(home.home))
     if problems:

@@ -14,7 +14,7 @@ from pipeline.exports import export_period
 from pipeline.ledger import close_period
 from pipeline.publishing import publish_and_refresh
 from pipeline.settings import Settings
-from pipeline.verify import verify_ledger
+from pipeline.verify import LedgerChangedError, verify_ledger
 from pipeline.warehouse import BuildFailedError
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
@@ -27,17 +27,8 @@ def no_use_in_trying_again() -> Iterator[None]:
     """A check that failed fails again: no retry."""
     try:
         yield
-    except BuildFailedError as error:
+    except (BuildFailedError, LedgerChangedError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-
-
-class CloseConfig(dg.Config):
-    """What a close may be told."""
-
-    force: bool = False
-    """Close before the month's end plus grace; what lands late is then settled on the next invoice."""
-    accept_adjustments: bool = False
-    """Correct closed months, however much that changes them."""
 
 
 @dg.asset(
@@ -49,14 +40,15 @@ class CloseConfig(dg.Config):
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def closed_invoices(context: dg.AssetExecutionContext, config: CloseConfig, home: BillhouseHome) -> dg.MaterializeResult[None]:
+def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's invoices, frozen in the ledger for good.
 
-    Refuses before the month's end plus grace, while an earlier month is open, and when any check fails. Several months are closed
-    in order. A month that is closed already stays as it is.
+    Refuses before the month's end plus grace, while an earlier month is open, when any check fails, and when it would correct
+    closed months by more than the limit. A launch cannot override that: use `billhouse close --force` or `--accept-adjustments`.
+    Several months are closed in order. A month that is closed already stays as it is.
     """
     for month in asked_months(context):
-        closed = close_period(home.home, month, force=config.force, accept_adjustments=config.accept_adjustments)
+        closed = close_period(home.home, month)
         totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
         facts = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
         context.add_asset_metadata(facts, partition_key=str(month))
@@ -64,7 +56,7 @@ def closed_invoices(context: dg.AssetExecutionContext, config: CloseConfig, home
 
 
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
-def ledger_is_as_written(home: BillhouseHome) -> dg.AssetCheckResult:
+def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
     result = verify_ledger(home.home, with_events=False)
     if result.problems:
@@ -90,15 +82,12 @@ def ledger_is_as_written(home: BillhouseHome) -> dg.AssetCheckResult:
     retry_policy=TALKS_TO_THE_WORLD,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def published_invoices(context: dg.AssetExecutionContext, home: BillhouseHome) -> dg.MaterializeResult[None]:
+def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's approved invoices, in Stripe, each once: without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
     What nobody approved waits: billhouse approve, or the setting BILLHOUSE_AUTO_APPROVE_UNDER. A ledger that is not as it was
     written, or a build that fails, publishes nothing.
     """
-    sound = verify_ledger(home.home, with_events=False)
-    if sound.problems:
-        raise dg.Failure(f"Nothing was published: {sound.problems[0]}", allow_retries=False)
     problems = []
     for month in asked_months(context):
         with no_use_in_trying_again():
@@ -124,7 +113,7 @@ def published_invoices(context: dg.AssetExecutionContext, home: BillhouseHome) -
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def month_export(context: dg.AssetExecutionContext, home: BillhouseHome) -> dg.MaterializeResult[None]:
+def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month for finance: an Excel workbook, its tables as CSV and Parquet, a double-entry journal, a statement a customer."""
     for month in asked_months(context):
         exported = export_period(home.home, month)

@@ -1,12 +1,18 @@
 """What the assets reach out to."""
 
-import dagster as dg
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 from pipeline.home import Home
 
 
-class BillhouseHome(dg.ConfigurableResource[None]):
-    """The home directory: raw/, ledger/, the warehouse, the reports."""
+@dataclass(frozen=True)
+class BillhouseHome:
+    """The home directory: raw/, ledger/, the warehouse, the reports.
+
+    A plain object and no configuration: a run cannot be launched with another home.
+    """
 
     path: str
 

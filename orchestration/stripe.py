@@ -20,7 +20,7 @@ from pipeline.settings import Settings
     pool="warehouse",
     retry_policy=TALKS_TO_THE_WORLD,
 )
-def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
+def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
     with no_use_in_trying_again():
         synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
@@ -28,7 +28,7 @@ def stripe_mirror(home: BillhouseHome) -> dg.MaterializeResult[None]:
 
 
 @dg.asset_check(asset=stripe_mirror)
-def stripe_agrees(home: BillhouseHome) -> dg.AssetCheckResult:
+def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
     result = reconciliation(home.home)
     columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from pipeline.errors import BillhouseError
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 LOOPBACK = "127.0.0.1"
+_SECONDS_TO_STOP = 20
 
 _INSTANCE = """\
 # Written by billhouse ui, anew each time it starts.
@@ -48,13 +51,37 @@ def serve(home: Home, port: int = 3000) -> None:
     _refuse_taken(port)
     instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "orchestration.definitions", "-h", LOOPBACK, "-p", str(port)]
-    command += ["--log-level", "warning"]
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
+    code = ["-m", "orchestration.definitions"]
+    web = ["-m", "orchestration.webserver", "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
+    daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "--log-level", "warning", *code]
+    started: list[subprocess.Popen[bytes]] = []
+    # A kill of this process asks for an end as an interrupt does; the processes that it started end with it.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        subprocess.run(command, cwd=PROJECT_ROOT, env=variables, check=False)  # noqa: S603 - our own words only
+        for program in (web, daemon):
+            command = [sys.executable, *program]
+            started.append(subprocess.Popen(command, cwd=PROJECT_ROOT, env=variables))  # noqa: S603 - our own words only
+        while all(process.poll() is None for process in started):
+            time.sleep(0.5)
     except KeyboardInterrupt:
         print("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        _stop(started)
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End each process: by an interrupt, which lets it end what it started; by force where that takes too long."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(timeout=_SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def prepare_instance(home: Home) -> Path:

@@ -103,7 +103,9 @@ class BuildConfig(dg.Config):
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def build_warehouse(context: dg.AssetExecutionContext, config: BuildConfig, home: BillhouseHome) -> Iterator[Any]:
+def build_warehouse(
+    context: dg.AssetExecutionContext, config: BuildConfig, home: dg.ResourceParam[BillhouseHome]
+) -> Iterator[Any]:
     """Build every model and run every check; when all is well, analysts get the new reports.
 
     A run that waited while another built what it was launched for takes that build as it stands.

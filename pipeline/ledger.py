@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import shutil
@@ -16,7 +15,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.adjustments import refuse_large_adjustments
@@ -32,6 +30,7 @@ from pipeline.ledger_files import (
     chain_entry,
     close_folder,
     closed_periods,
+    content_hash,
     file_sums,
     read_chain,
     read_close,
@@ -40,6 +39,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
+from pipeline.verify import require_verified_ledger
 from pipeline.warehouse import OnProgress, build, is_current, last_build, open_warehouse
 
 _ORDERS = {
@@ -92,6 +92,7 @@ def close_period(
     """
     with home.writing():
         _complete_chain(home)
+        require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)
             already_closed = False
@@ -239,20 +240,6 @@ def _manifest(
     }
     row["content_hash"] = content_hash(row, tables)
     return pa.Table.from_pylist([row], schema=SCHEMAS["close"])
-
-
-def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
-    """SHA-256 over a close: what it was computed from, the close before it, and every row it froze."""
-    digest = hashlib.sha256()
-    for name in sorted(manifest):
-        if name != "content_hash":
-            digest.update(f"{name}={manifest[name]}\n".encode())
-    for table in sorted(tables.keys() - {"close"}):
-        columns = [pc.cast(column, pa.string()).fill_null("\0") for column in tables[table].itercolumns()]
-        for batch in pa.table(columns, names=tables[table].column_names).to_batches():
-            for column in batch.columns:
-                digest.update("\x1f".join(column.to_pylist()).encode() + b"\x1e")
-    return digest.hexdigest()
 
 
 def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table], seeds: Path) -> None:

@@ -19,8 +19,10 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.files import replace_atomically
@@ -191,3 +193,17 @@ def chain_entry(home: Home, period: BillingPeriod) -> str:
 def read_chain(home: Home) -> list[str]:
     """The lines of ledger/chain.txt, in the order in which the months were closed."""
     return home.chain.read_text().splitlines() if home.chain.exists() else []
+
+
+def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
+    """SHA-256 over a close: what it was computed from, the close before it, and every row it froze."""
+    digest = hashlib.sha256()
+    for name in sorted(manifest):
+        if name != "content_hash":
+            digest.update(f"{name}={manifest[name]}\n".encode())
+    for table in sorted(tables.keys() - {"close"}):
+        columns = [pc.cast(column, pa.string()).fill_null("\0") for column in tables[table].itercolumns()]
+        for batch in pa.table(columns, names=tables[table].column_names).to_batches():
+            for column in batch.columns:
+                digest.update("\x1f".join(column.to_pylist()).encode() + b"\x1e")
+    return digest.hexdigest()

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """Whether what Dagster runs may use a live key: real customers, real invoices. The command line asks for --live instead."""
     automate: bool = Field(default=False, exclude=True)
     """Whether Dagster's schedules and sensors run from the start; else each is switched on in its UI."""
+    ui_hosts: str = Field(default="", exclude=True)
+    """Names, comma-separated, by which the Dagster UI may be asked for besides this machine's loopback: the proxy's site."""
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
     """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
 

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import Problem
+from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.errors import BillhouseError, Problem
 from pipeline.home import Home
 from pipeline.landing.collections import landed_files
-from pipeline.ledger import content_hash
 from pipeline.ledger_files import (
     PRICE_BOOK,
     SCHEMAS,
@@ -23,6 +23,7 @@ from pipeline.ledger_files import (
     chain_entry,
     close_folder,
     closed_periods,
+    content_hash,
     file_sums,
     read_chain,
     read_close,
@@ -87,6 +88,23 @@ def verify_ledger(home: Home, *, with_events: bool = True) -> VerifyResult:
     if with_events:
         result.problems += event_problems(home)
     return result
+
+
+class LedgerChangedError(BillhouseError):
+    """The ledger is not what was written: nothing may leave it or build on it."""
+
+
+def require_verified_ledger(home: Home) -> None:
+    """Called by all that sends the ledger's content out, or builds on it: close, publish, credit note, export.
+
+    Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The raw events, whose number grows
+    with history, are verified by `verify` and the weekly audit.
+    """
+    problems = verify_ledger(home, with_events=False).problems
+    if problems:
+        text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"
+        keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
+        raise LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
 
 
 def _chain_problems(home: Home) -> Iterator[Problem]:

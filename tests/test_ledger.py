@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.alerts.facts import alert_states
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods
@@ -112,6 +113,31 @@ def test_whatever_is_tampered_with_is_told(table: str, change: str, told: str, h
     assert verified.code == 1
     assert told in verified.stdout
     assert "2026-08" in verified.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("publish", "2026-08"),
+        ("publish", "2026-08", "--dry-run"),
+        ("export", "2026-08"),
+        ("close", "2026-09"),
+        ("credit-note", "INVOICE"),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_a_ledger_that_was_changed_is_not_published_exported_credited_or_built_upon(
+    command: tuple[str, ...], home: Home, run: Callable[..., Outcome]
+) -> None:
+    (invoice, *_) = query(home, "from invoices where status = 'closed' order by invoice_id")
+    edited(close_folder(home, AUGUST) / "invoices.parquet", "total_amount + 1000 as total_amount")
+    refused = run(*(invoice["invoice_id"] if word == "INVOICE" else word for word in command))
+    assert refused.code == 1
+    assert "The ledger is not what was written" in refused.stderr
+    assert "billhouse verify" in refused.stderr
+    assert list(home.exports.rglob("*.xlsx")) == []
+    assert not close_folder(home, SEPTEMBER).exists()
+    assert "check_failed" in {alert["kind"] for alert in alert_states(home)}
 
 
 def test_a_month_that_was_taken_out_of_the_ledger_breaks_the_chain(home: Home, run: Callable[..., Outcome]) -> None:

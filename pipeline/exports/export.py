@@ -27,6 +27,7 @@ from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
 from pipeline.sql import quoted
+from pipeline.verify import require_verified_ledger
 
 ROWS_PER_SHEET = 1_048_575
 """Excel's limit, less the headings. A longer table is in its CSV file alone."""
@@ -70,6 +71,7 @@ def export_period(
     """
     if not home.billing.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
+    require_verified_ledger(home)
     try:
         with duckdb.connect(str(home.billing), read_only=True) as reports:
             # The file and its schema share their name: spelled out here, so that tables need no qualification.

@@ -27,6 +27,7 @@ from pipeline.stripe.existing import PAGE, metadata_of
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publications import read_publications
 from pipeline.stripe.steps import Steps, told, told_plainly
+from pipeline.verify import require_verified_ledger
 from pipeline.warehouse import build, is_current, last_build, open_warehouse
 
 Row = dict[str, Any]
@@ -82,6 +83,7 @@ def issue_credit_note(
     Credit notes that an earlier run could not deliver are delivered first. Raises BillhouseError where there is nothing to
     credit, where Stripe does not have the invoice, and where more would be credited than was charged on it.
     """
+    require_verified_ledger(home)
     closed = _closed_invoice(home, invoice_id)
     with nullcontext(client) if client else connect(home, allow_live=allow_live) as connection, told_plainly():
         result = CreditNoteResult(connection.where, invoice_id, currency=closed["currency"])

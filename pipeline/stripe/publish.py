@@ -32,6 +32,7 @@ from pipeline.stripe.outbox import Outbox, open_outbox
 from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.requests import content_hash, customer_request, invoice_request, line_requests, total_request
 from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, told, told_plainly
+from pipeline.verify import require_verified_ledger
 
 _WORKERS = 8
 _LINES_AT_ONCE = 100
@@ -87,6 +88,7 @@ def publish_period(
     """
     if period not in closed_periods(home):
         raise BillhouseError(f"{period} is not closed, and only closed invoices are published.", f"billhouse close {period}")
+    require_verified_ledger(home)
     if not dry_run:
         approve_automatically(home, period)
     approved = approved_invoices(home)

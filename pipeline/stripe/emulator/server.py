@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvicorn
 
+from pipeline.request_guard import RequestGuard
 from pipeline.stripe.emulator.app import create_app
 
 
@@ -23,7 +24,8 @@ def running_emulator(database: Path, port: int = 0, requests_per_second: int | N
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        app = create_app(database, requests_per_second=requests_per_second)
+        # Stripe's own requests are forms, and carry a key that no other page has.
+        app = RequestGuard(create_app(database, requests_per_second=requests_per_second), requires_json=False)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
         listening.listen(128)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

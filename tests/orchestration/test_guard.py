@@ -1,0 +1,179 @@
+"""No web page but its own can do anything through the UI: tried by hand, and by a real browser that has another page open."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import sync_playwright
+
+from pipeline.home import Home
+from pipeline.request_guard import RequestGuard
+from tests.orchestration.serving import served
+from tests.support import copy_home
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SILENT = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+LAUNCH = """mutation { launchRun(executionParams: {
+  selector: {repositoryName: "__repository__", repositoryLocationName: "orchestration.definitions", jobName: "close_month"},
+  mode: "default", runConfigData: "{}", executionMetadata: {tags: [{key: "dagster/partition", value: "2026-01"}]}
+}) { __typename } }"""
+RUNS = "{ runsOrError { ... on Runs { results { id } } } }"
+
+
+def scope(method: str, path: str, query: str = "", *, kind: str = "http", **headers: str) -> dict[str, object]:
+    named = {"host": "127.0.0.1:3000", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
+    }
+
+
+JSON = {"content_type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        scope("GET", "/"),
+        scope("GET", "/graphql"),
+        scope("GET", "/asset-groups", sec_fetch_site="none"),
+        scope("POST", "/graphql", **JSON),
+        scope("POST", "/graphql", origin="http://127.0.0.1:3000", sec_fetch_site="same-origin", **JSON),
+        scope("GET", "/graphql", kind="websocket", origin="http://127.0.0.1:3000"),
+        scope("GET", "/", host="[::1]:3000"),
+        scope("GET", "/", host="billing.example.com"),
+        scope("POST", "/graphql", host="billing.example.com", origin="https://billing.example.com", **JSON),
+    ],
+)
+def test_the_page_itself_and_programs_on_this_machine_pass(request_: dict[str, object]) -> None:
+    guard = RequestGuard(None, {"127.0.0.1", "[::1]", "billing.example.com"})  # type: ignore[arg-type]
+    assert guard.refusal(request_) is None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        scope("GET", "/graphql", "query=mutation%7Bx%7D"),
+        scope("GET", "/graphql/", "query=%7Bx%7D"),
+        scope("HEAD", "/graphql", "variables=%7B%7D"),
+        scope("GET", "/", host="evil.example:3000"),
+        scope("GET", "/", host="127.0.0.1.evil.example"),
+        scope("GET", "/", host=""),
+        scope("GET", "/", sec_fetch_site="cross-site"),
+        scope("GET", "/", sec_fetch_site="same-site"),
+        scope("POST", "/graphql", origin="http://127.0.0.1:8000", **JSON),
+        scope("POST", "/graphql", origin="http://localhost:3000", **JSON),
+        scope("POST", "/graphql", origin="null", **JSON),
+        scope("POST", "/graphql", content_type="text/plain"),
+        scope("POST", "/graphql", content_type="application/x-www-form-urlencoded"),
+        scope("POST", "/graphql", "query=mutation%7Bx%7D", **JSON),
+        scope("POST", "/report_asset_materialization/x"),
+        scope("GET", "/graphql", kind="websocket", origin="http://evil.example"),
+        scope("GET", "/graphql", kind="websocket", host="evil.example"),
+    ],
+)
+def test_what_a_page_of_another_origin_can_send_is_refused_with_a_reason(request_: dict[str, object]) -> None:
+    guard = RequestGuard(None)  # type: ignore[arg-type]
+    assert guard.refusal(request_)
+
+
+def test_two_host_headers_are_refused() -> None:
+    twice = scope("GET", "/")
+    twice["headers"] = [(b"host", b"127.0.0.1:3000"), (b"host", b"evil.example")]
+    assert RequestGuard(None).refusal(twice)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Iterator[str]:
+    """Where `billhouse ui` serves a home."""
+    home: Home = copy_home(parsed_project, tmp_path_factory.mktemp("guard") / "home")
+    with served(home) as address:
+        yield address
+
+
+@contextmanager
+def page_of_another_origin(address: str) -> Iterator[str]:
+    """A page that tries everything that a page can do to another server, by a host name of another site."""
+    launch = json.dumps({"query": LAUNCH})
+    by_get = f"{address}/graphql?query={quote(LAUNCH)}"
+    html = f"""<!doctype html><title>cats</title>
+        <img src="{by_get}"><link rel="stylesheet" href="{by_get}"><iframe name="hidden"></iframe>
+        <form id="plain" target="hidden" method="post" enctype="text/plain" action="{address}/graphql">
+          <input name='{{"query": {json.dumps(LAUNCH)}, "x": "' value='"}}'></form>
+        <form id="encoded" target="hidden" method="post" action="{address}/graphql"><input name="query" value='{LAUNCH}'></form>
+        <script>
+          const launch = {json.dumps(launch)};
+          const tries = ["text/plain", "application/json"].map(type =>
+            fetch("{address}/graphql", {{method: "POST", mode: "no-cors", body: launch, headers: {{"content-type": type}}}})
+              .catch(() => 0));
+          const socket = new WebSocket("{address.replace("http", "ws")}/graphql", "graphql-ws");
+          const opened = new Promise(done => {{ socket.onopen = () => done("open"); socket.onerror = () => done("refused"); }});
+          document.getElementById("plain").submit();
+          setTimeout(() => document.getElementById("encoded").submit(), 500);
+          Promise.all([...tries, opened, new Promise(done => setTimeout(done, 2000))])
+            .then(all => document.title = "websocket " + all[2]);
+        </script>"""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def runs(address: str) -> int:
+    answer = httpx.post(f"{address}/graphql", json={"query": RUNS}, timeout=60)
+    return len(answer.json()["data"]["runsOrError"]["results"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+def test_a_page_of_another_origin_that_an_operator_opens_launches_nothing(address: str) -> None:
+    with page_of_another_origin(address) as page_address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *SILENT])
+        page = browser.new_page()
+        asked: list[tuple[str, int]] = []
+        page.on("response", lambda answer: asked.append((answer.request.method, answer.status)))
+        page.goto(page_address)
+        page.wait_for_function("document.title.startsWith('websocket')", timeout=60_000)
+        title = page.title()
+        browser.close()
+    assert title == "websocket refused"
+    refused = [method for method, status in asked if status == HTTPStatus.FORBIDDEN]
+    assert {"GET", "POST"} <= set(refused)
+    assert runs(address) == 0
+
+
+def test_the_address_alone_changes_nothing_and_a_foreign_host_sees_nothing(address: str) -> None:
+    assert httpx.get(f"{address}/graphql", params={"query": LAUNCH}, timeout=60).status_code == HTTPStatus.FORBIDDEN
+    assert httpx.get(address, headers={"host": "evil.example"}, timeout=60).status_code == HTTPStatus.FORBIDDEN
+    assert runs(address) == 0
+
+
+def test_the_same_mutation_from_the_ui_itself_launches_a_run(address: str) -> None:
+    """So that the tests above show what the guard does, and not a mutation that is wrong."""
+    port = urlsplit(address).port
+    answer = httpx.post(f"{address}/graphql", json={"query": LAUNCH}, headers={"origin": f"http://127.0.0.1:{port}"}, timeout=60)
+    assert answer.json()["data"]["launchRun"]["__typename"] == "LaunchRunSuccess"
+    assert runs(address) == 1
