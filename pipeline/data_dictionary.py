@@ -22,7 +22,7 @@ _CHAPTERS = {
         *("limit_breaches", "usage_alerts", "alerts", "concurrency_daily"),
     ),
     "The price book": ("plans", "rates", "rate_tiers", "fees"),
-    "What landed": ("landed_files", "quarantined_events"),
+    "What landed": ("landed_files", "ignored_events", "quarantined_events"),
 }
 _HEAD = """# Data dictionary
 
