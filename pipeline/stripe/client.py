@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, ParamSpec, TypeVar
 
+import requests.exceptions
 import stripe
 from pyrate_limiter import Duration, Limiter, Rate
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -31,6 +32,13 @@ _LIVE_PREFIXES = ("sk_live_", "rk_live_")
 _TEST_PREFIXES = ("sk_test_", "rk_test_")
 _REQUESTS_PER_SECOND = {"live": 80, "test": 20}
 """A fifth under Stripe's limits, which other programs of the same account share."""
+
+_NETWORK_ERRORS = (
+    requests.exceptions.Timeout,
+    requests.exceptions.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
 
 Mode = Literal["live", "test"]
 Given = ParamSpec("Given")
@@ -77,8 +85,14 @@ def is_transient(error: BaseException) -> bool:
     if not isinstance(error, stripe.StripeError) or is_replayed(error):
         return False
     if isinstance(error, stripe.RateLimitError | stripe.APIConnectionError):
-        return True
+        return not is_local_error(error)
     return error.http_status is not None and (error.http_status == 409 or error.http_status >= 500)
+
+
+def is_local_error(error: BaseException) -> bool:
+    """Whether a request never left this machine, since it cannot be written: Stripe's library calls that a connection error."""
+    cause = error.__cause__
+    return isinstance(error, stripe.APIConnectionError) and cause is not None and not isinstance(cause, _NETWORK_ERRORS)
 
 
 def is_replayed(told: Any) -> bool:

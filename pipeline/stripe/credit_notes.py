@@ -26,7 +26,7 @@ from pipeline.stripe.credit_note_files import read_credit_notes, write_credit_no
 from pipeline.stripe.existing import PAGE, metadata_of
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publications import read_publications
-from pipeline.stripe.steps import Steps, told, told_plainly
+from pipeline.stripe.steps import Steps, idempotency_key, told, told_plainly
 from pipeline.verify import require_verified_ledger
 from pipeline.warehouse import build, is_current, last_build, open_warehouse
 
@@ -208,7 +208,7 @@ def _deliver(steps: Steps, credit_note_id: str, lines: list[Row], attempt: int) 
             steps.outbox.record(credit_note_id, "credit_note", "found", stripe_id=str(note.id))
             return
     invoice = steps.connection.call(steps.connection.client.v1.invoices.retrieve, first["stripe_invoice_id"])
-    key = f"billhouse/{steps.connection.mode}/{credit_note_id}/{attempt}"
+    key = idempotency_key(steps.connection, "credit_note", credit_note_id, attempt)
     params = credit_note_request(credit_note_id, lines, is_paid=invoice.status == "paid")
     steps.take(credit_note_id, "credit_note", key, service.create, params)
 

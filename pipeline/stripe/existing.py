@@ -14,8 +14,8 @@ from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.stripe.client import StripeConnection
 from pipeline.stripe.publications import known_stripe_customers
-from pipeline.stripe.requests import content_hash, customer_request
-from pipeline.stripe.steps import Steps
+from pipeline.stripe.requests import content_hash, customer_request, metadata_text
+from pipeline.stripe.steps import Steps, idempotency_key
 
 PAGE = 100
 _CLOCK_MARGIN = timedelta(days=1)
@@ -96,13 +96,13 @@ class ExistingCustomers:
         """Stripe's id of the invoice's customer: the record's own, else the one there that carries our id, else a new one."""
         if closed.invoice["stripe_customer_id"]:
             return str(closed.invoice["stripe_customer_id"])
-        ours = closed.customer_id
+        ours = metadata_text(closed.customer_id)
         with self._lock:
             if ours not in self._known and (not self._is_listed or attempt > 1):
                 self._list()
             if ours in self._known:
                 return self._known[ours]
-        key = f"billhouse/{self._connection.mode}/customer/{ours}/{closed.invoice_id}/{attempt}"
+        key = idempotency_key(self._connection, "customer", closed.customer_id, closed.invoice_id, attempt)
         create = self._connection.client.v1.customers.create
         created = self._steps.take(closed.invoice_id, "customer", key, create, customer_request(closed))
         with self._lock:

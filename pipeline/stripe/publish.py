@@ -31,7 +31,7 @@ from pipeline.stripe.existing import PAGE, ExistingCustomers, ExistingInvoices, 
 from pipeline.stripe.outbox import Outbox, open_outbox
 from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.requests import content_hash, customer_request, invoice_request, line_requests, total_request
-from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, told, told_plainly
+from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, idempotency_key, told, told_plainly
 from pipeline.verify import require_verified_ledger
 
 _WORKERS = 8
@@ -172,7 +172,10 @@ class _Publisher:
             self._steps.until_done(lambda attempt: self._advance(closed, attempt))
         except HopelessError:
             raise
-        except (stripe.StripeError, BillhouseError) as error:
+        except OSError:  # the disk of the outbox, and no invoice's own
+            raise
+        except Exception as error:
+            # What one invoice's data make fail must not keep the others from being published.
             result.problems.append(_problem(closed, error))
             return "failed"
         return "published"
@@ -287,7 +290,7 @@ class _Publisher:
 
     def _key(self, closed: ClosedInvoice, step: str, attempt: int) -> str:
         """The same step of the same content has the same key, in whatever run; test and live never share one."""
-        return f"billhouse/{self._connection.mode}/{closed.invoice_id}/{content_hash(closed)[:16]}/{step}/{attempt}"
+        return idempotency_key(self._connection, closed.invoice_id, content_hash(closed), step, attempt)
 
 
 def _problem(closed: ClosedInvoice, error: Exception) -> Problem:

@@ -18,6 +18,8 @@ DAYS_UNTIL_DUE = 30
 MOST_LINES = 250
 """The most lines that Stripe takes on one invoice."""
 _LONGEST_DESCRIPTION = 500
+_LONGEST_NAME = 256
+_LONGEST_METADATA = 500
 _CREDIT_NAMES = {
     "signup": "Sign-up credit",
     "promotional": "Promotional credit",
@@ -45,12 +47,17 @@ class _Part:
     """How many were folded into it."""
 
 
+def metadata_text(text: str) -> str:
+    """A text as a value of Stripe's metadata, which holds at most 500 characters: a longer one by its hash."""
+    return text if len(text) <= _LONGEST_METADATA else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
 def customer_request(closed: ClosedInvoice) -> Row:
     """POST /v1/customers"""
     invoice = closed.invoice
-    params: Row = {"metadata": {"billhouse_customer_id": closed.customer_id}}
+    params: Row = {"metadata": {"billhouse_customer_id": metadata_text(closed.customer_id)}}
     if invoice["customer_name"]:
-        params["name"] = invoice["customer_name"]
+        params["name"] = invoice["customer_name"][:_LONGEST_NAME]
     if invoice["customer_email"]:
         params["email"] = invoice["customer_email"]
     return params
@@ -124,7 +131,7 @@ def _parts(closed: ClosedInvoice) -> list[_Part]:
     for credit in closed.credits:
         told = _CREDIT_NAMES.get(credit["source"], "Credit")
         told = f"{told}, given back" if credit["amount"] < 0 else told
-        part_id = f"CRD-{credit['grant_id']}-{credit['application_period']}"
+        part_id = metadata_text(f"CRD-{credit['grant_id']}-{credit['application_period']}")
         parts.append(_Part(part_id, -credit["amount"], told, credit["application_period"], "credit"))
     carried = closed.invoice["carried_forward_amount"]
     if carried:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import stripe
 
 from pipeline.errors import BillhouseError
-from pipeline.stripe.client import StripeConnection, is_replayed
+from pipeline.stripe.client import StripeConnection, is_local_error, is_replayed
 from pipeline.stripe.outbox import Outbox, Step
 
 ATTEMPTS = 4
@@ -22,6 +24,15 @@ class LookAgainError(Exception):
 
 class HopelessError(BillhouseError):
     """What would fail for every document alike, and ends the run."""
+
+
+def idempotency_key(connection: StripeConnection, *parts: object) -> str:
+    """The key of one step: the same for the same parts in any run; test and live never share one.
+
+    A hash, since it is sent as an HTTP header of at most 255 characters, and ids may hold any text.
+    """
+    digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
+    return f"billhouse/{connection.mode}/{digest}"
 
 
 class Steps:
@@ -75,6 +86,11 @@ def told_plainly() -> Iterator[None]:
             "Check STRIPE_API_KEY and its permissions: docs/stripe.md lists those it needs.",
         ) from error
     except stripe.APIConnectionError as error:
+        if is_local_error(error):
+            raise BillhouseError(
+                f"The request to Stripe cannot be written: {error.__cause__!r}.",
+                "Correct the customer's name or e-mail address and publish again, or report this as a fault of Billhouse.",
+            ) from error
         raise HopelessError(
             "Stripe cannot be reached, or does not answer.", "Call this again later: what is there is continued."
         ) from error

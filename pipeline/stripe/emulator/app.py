@@ -23,6 +23,7 @@ from pipeline.stripe.emulator.desk import Desk
 from pipeline.stripe.emulator.faults import Broken, Fault, Faults, refusal
 from pipeline.stripe.emulator.forms import parse_form
 from pipeline.stripe.emulator.invoices import CreditNotes, InvoiceItems, Invoices
+from pipeline.stripe.emulator.limits import check_idempotency_key, check_lengths
 from pipeline.stripe.emulator.refusals import RefusalError
 from pipeline.stripe.emulator.store import Object, Store
 
@@ -65,6 +66,8 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
         try:
             _authenticate(request)
             params = parse_form(body if request.method == "POST" else request.url.query)
+            check_lengths(params)
+            check_idempotency_key(request.headers.get("idempotency-key", ""))
             fault = faults.next(request.method)
             with one_at_a_time:
                 return _perform_once(store, calls, request, params, int(now()), fault)
