@@ -90,7 +90,7 @@ def _unread_columns(file: LandedFile) -> None:
     if file.starts_without:
         without = ", ".join(f"{number:,} name no {column}" for column, number in file.starts_without.items())
         out.print(
-            escape(f"{file.file_name}: of its starts, {without}: the plan's default is billed, unless the stop names it."),
+            escape(f"{file.file_name}: of its starts, {without}: the plan's default is billed."),
             soft_wrap=True,
         )
     if file.misspelt_resources:
