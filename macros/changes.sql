@@ -28,13 +28,21 @@
     {{ return(decided.rows[0][0]) }}
 {%- endmacro %}
 
-{# The decision: nothing can be taken over where the last build did not finish, where the fold has started anew since, or where the price
-   book is another. #}
+{# What the kept tables depend on besides what landed: with another of these, nothing of the last build can be reused. #}
+{% macro rating_basis() -%}
+    price_version || '/' || code_version || '/' || cast(books_open_at as varchar) || '/'
+    || coalesce(cast(heartbeat_timeout_seconds as varchar), 'none')
+{%- endmacro %}
+
+{# The decision: nothing can be reused where the last build did not finish or was as of a later instant, where the fold started from scratch
+   since, or where the price book, the models or a setting is another. #}
 {% macro must_rate_from_scratch() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
     {%- set standing = run_query(
-        "select count(*) from build_state.rated_state as state cross join staging.stg_build_inputs as build"
-        ~ " where state.price_version = build.price_version and not exists (select 1 from build_state.rating_plan)"
+        "select count(*) from build_state.rated_state as state"
+        ~ " cross join (select as_of, " ~ rating_basis() ~ " as basis from staging.stg_build_inputs) as build"
+        ~ " where state.price_version = build.basis and state.as_of <= build.as_of"
+        ~ " and not exists (select 1 from build_state.rating_plan)"
     ) -%}
     {{ return(standing.rows[0][0] != 1) }}
 {%- endmacro %}
@@ -85,7 +93,7 @@
             select
                 as_of,
                 current_period,
-                price_version,
+                {{ rating_basis() }} as price_version,
                 (select build_number from build_state.fold_state) as build_number,
                 (select starts_anew from build_state.rating_plan) as started_anew
             from staging.stg_build_inputs;

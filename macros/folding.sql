@@ -107,18 +107,6 @@
     {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='applied_voids', type='table')) }}
 {%- endmacro %}
 
-{# A day of a sandbox of which every event is voided leaves no new row by whose key its old rows would be replaced. #}
-{% macro delete_voided_days() -%}
-    {%- if takes_over() -%}
-        delete from {{ this }} as existing
-        using {{ voids_to_apply() }} as voids
-        where
-            existing.sandbox_id = voids.sandbox_id
-            and existing.execution_id = voids.execution_id
-            and existing.event_date = voids.event_date
-    {%- endif -%}
-{%- endmacro %}
-
 {# What an event is to a session: its type, but for an update that carries quantities and names no resource. That one says that the
    sandbox still runs, and opens no session. #}
 {% macro event_kind(events) -%}
@@ -173,14 +161,25 @@
     {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='fold_state', type='table')) }}
 {%- endmacro %}
 
-{# Before the fold: where it starts anew, forget all of it. #}
-{% macro forget_folds() -%}
-    {%- if execute and target.type == 'duckdb' and folds_from_scratch() -%}
+{# Before the fold: where nothing can be reused, forget all of it; else the days with newly voided events go, since a day of which every
+   event is voided leaves no new row by whose key its old rows would be replaced. One hook: after its first statement the second of two
+   would no longer know which case it is. #}
+{% macro prepare_fold() -%}
+    {%- if execute and target.type == 'duckdb' -%}
+    {%- if folds_from_scratch() -%}
         create or replace table {{ folded_files() }} (file_id varchar);
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
         delete from build_state.rated_state;
         delete from build_state.rating_plan;
         drop table if exists {{ fold_state() }};
+    {%- else -%}
+        delete from {{ this }} as existing
+        using {{ voids_to_apply() }} as voids
+        where
+            existing.sandbox_id = voids.sandbox_id
+            and existing.execution_id = voids.execution_id
+            and existing.event_date = voids.event_date
+    {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -63,6 +63,9 @@ def collected(result: Collected) -> None:
 def landing_summary(summary: LandingSummary, *, is_again: bool = False) -> None:
     """Rows by what became of them, and why some are in quarantine."""
     told = summary.as_dict()
+    if is_again and not summary.files:
+        out.print("No rows are in quarantine.")
+        return
     what = "Judged again the rows in quarantine of" if is_again else "Landed"
     out.print(
         f"{what} [bold]{told['files']:,}[/] file(s): {told['received']:,} rows received = {told['accepted']:,} accepted"
@@ -126,6 +129,12 @@ def build_result(home: Home, result: BuildResult) -> None:
         out.print(
             "Sessions with a resource from their plan's default sandbox, in billing.sessions (has_defaulted_resources):"
             f" {result.defaulted_sessions:,}."
+        )
+    if result.unmatched_voids:
+        names = ", ".join(result.unmatched_voids[:5]) + (", ..." if len(result.unmatched_voids) > 5 else "")
+        out.print(
+            escape(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
+            soft_wrap=True,
         )
     out.print(escape(f"In {home.billing} and {home.marts}/"))
 

@@ -83,6 +83,8 @@ class BuildResult:
     """Accepted events without effect on a session, by reason."""
     defaulted_sessions: int = 0
     """Sessions of which the plan's default sandbox supplies a resource."""
+    unmatched_voids: Sequence[str] = ()
+    """Voided ids of which no event and no grant has landed: a slip, or the record is still to come."""
 
     @property
     def steps(self) -> int:
@@ -96,6 +98,7 @@ class BuildResult:
             "tables": self.tables,
             "ignored_events": self.ignored_events,
             "defaulted_sessions": self.defaulted_sessions,
+            "unmatched_voids": list(self.unmatched_voids),
         }
 
 
@@ -153,8 +156,13 @@ def build(
                 warehouse.execute("select reason, count(*) from billing.ignored_events group by all order by all").fetchall()
             )
             defaulted = warehouse.execute("select count(*) from usage.sandbox_sessions where has_defaulted_resources").fetchall()
+            unmatched = warehouse.execute(
+                "select event_id from usage.event_voids where sandbox_id is null union all"
+                " select grant_id from staging.stg_voids where grant_id is not null"
+                " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
+            ).fetchall()
     seconds = (datetime.now(UTC) - started_at).total_seconds()
-    return BuildResult(as_of, ran, seconds, tables, ignored, defaulted[0][0])
+    return BuildResult(as_of, ran, seconds, tables, ignored, defaulted[0][0], [voided_id for (voided_id,) in unmatched])
 
 
 def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
@@ -106,6 +107,40 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     assert query(home, "from utilisation_daily")
     assert query(home, "from ignored_events where reason = 'voided'")
     assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
+
+
+def test_a_build_with_another_setting_or_as_of_an_earlier_instant_is_what_one_from_scratch_is(
+    home: Home, make_home: Callable[[str], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hobby session of 1000 vCPU: until as_of 25.20 of half an hour; cut by a silence after 45 minutes 37.80."""
+    usage = [
+        event("start", "2026-09-10T10:00:00Z", user="lost", sandbox="lost", vcpu_count=1000, memory_gb=0, storage_gb=0),
+        *(
+            event("update", f"2026-09-10T10:{minute}:00Z", user="ticks", sandbox="ticks", vcpu_count=1000)
+            for minute in (10, 20, 30)
+        ),
+        event("start", "2026-09-10T10:00:00Z", user="ticks", sandbox="ticks", vcpu_count=1000, memory_gb=0, storage_gb=0),
+        event("stop", "2026-09-10T12:00:00Z", user="ticks", sandbox="ticks"),
+        event("start", "2026-08-10T10:00:00Z", user="before", sandbox="before", vcpu_count=1000, memory_gb=0, storage_gb=0),
+    ]
+    land_files(home, [write_jsonl(tmp_path / "usage.jsonl", usage)])
+
+    def vcpu() -> dict[str, Decimal]:
+        return {row["customer_id"]: row["amount"] for row in query(home, "from invoice_lines where meter_id = 'vcpu'")}
+
+    late, early = (datetime.fromisoformat(f"2026-09-{day}+00:00") for day in ("20T00:00:00", "10T10:30:00"))
+    build(home, late)
+    assert vcpu() == {"lost": Decimal("50.40"), "ticks": Decimal("100.80"), "before": Decimal("50.40")}
+    build(home, early)
+    assert vcpu()["lost"] == Decimal("25.20")
+    monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", "900")
+    build(home, late)
+    assert vcpu()["ticks"] == Decimal("37.80")
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-09")
+    build(home, late)
+    assert vcpu().keys() == {"lost", "ticks"}
+    assert [row["reason"] for row in query(home, "from ignored_events where customer_id = 'before'")] == ["before_books_open"]
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), late))
 
 
 KILLED = """

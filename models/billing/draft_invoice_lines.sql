@@ -152,9 +152,14 @@ lines as (
                     when issued.billable_quantity <> issued.quantity
                         then ', ' || {{ plain_number('issued.billable_quantity') }}
                         || case
-                            when trials.price_id is not null then ' outside of the trial and above the allowance,'
-                            else ' above the allowance,'
+                            when trials.price_id is null then ' above the allowance'
+                            when rates.allowance_level = 0 then ' outside of the trial'
+                            else ' outside of the trial and above the allowance'
                         end
+                    else ''
+                end
+                || case
+                    when issued.billable_quantity <> issued.quantity and rates.charge_model not in ('graduated', 'volume') then ','
                     else ''
                 end
                 || case rates.charge_model

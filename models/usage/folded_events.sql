@@ -2,7 +2,7 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
     starts_anew='folds_from_scratch',
-    pre_hook=['{{ forget_folds() }}', '{{ delete_voided_days() }}'],
+    pre_hook='{{ prepare_fold() }}',
     post_hook='{{ remember_folds() }}'
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}

@@ -24,6 +24,8 @@ from pipeline.landing.specification import (
 )
 from pipeline.sql import quoted
 
+_NO_PLAIN_IDS = "'true', 'false', 'nan', 'inf', 'infinity'"
+"""Texts that may have been written without quotes, and are looked at again."""
 _PLAIN_ID = "[0-9]+|[A-Za-z0-9_:@/-]*[A-DF-Za-df-z_:@/][A-Za-z0-9_:@/-]*"
 """What nearly all ids are, and what no other JSON value than text or a whole number reads as, but for true and false."""
 _BLANK = r"[\s\p{Z}\p{Cf}]*"
@@ -262,7 +264,7 @@ def _id_faults(field: Field, misfit: str) -> Sequence[tuple[str, str, str]]:
     """An id that is blank, too long, not visible as what it is, or neither text nor a whole number."""
     text, name = _text(field), field.name
     is_blank = f"regexp_full_match({text}, '{_BLANK}')"
-    is_plain = f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and {text} not in ('true', 'false')"
+    is_plain = f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and lower({text}) not in ({_NO_PLAIN_IDS})"
     is_wrong = f"length({text}) > {ID_LENGTH} or regexp_matches({text}, '{_UNSAFE}') or {misfit}"
     # A blank id counts as absent where the id is optional.
     condition = f"case when {text} is null or {is_plain} then false when {is_blank} then {field.is_required} else {is_wrong} end"

@@ -89,7 +89,7 @@ def _problem(
         allowed = customer.in_force_from(landed_at)
         if named in allowed or not (customer.billed or customer.dated):
             return None
-        why = "it was billed in it" if customer.billed else "a dated record says so"
+        why = "by a closed invoice or a dated record" if customer.billed else "by a dated record"
         return (
             f"currency is '{named}', but the customer's is {customer.in_force_at(landed_at)}: {why}. To change it, add"
             f" effective_at, the first instant of a month that is not closed{_example(closed)}."
