@@ -19,7 +19,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITE = frozenset({"same-origin", "none"})
-_EXECUTES_BY_GET = ("query", "mutation", "operationName", "variables", "extensions")
+_EXECUTED = ("query", "mutation", "operationName", "variables", "extensions")
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
 
@@ -68,13 +68,11 @@ class RequestGuard:
     def _refusal_of_method(self, scope: Scope, headers: dict[str, list[str]]) -> str | None:
         method = scope["method"].upper()
         path = scope["path"].rstrip("/")
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        if path.endswith("graphql") and any(name in query for name in _EXECUTED):
+            return "GraphQL is not executed from the address. Send it as JSON by POST."
         if method in _SAFE_METHODS:
-            query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-            if path.endswith("graphql") and any(name in query for name in _EXECUTES_BY_GET):
-                return "GraphQL is not executed by GET. Send it as JSON by POST."
             return None
-        if path.endswith("graphql") and scope.get("query_string"):
-            return "GraphQL is not read from the address. Send it as JSON."
         kind = headers.get("content-type", [""])[0].partition(";")[0].strip().lower()
         if self.requires_json and kind != "application/json":
             return "a request that changes something must be of type application/json."

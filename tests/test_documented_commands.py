@@ -24,12 +24,17 @@ BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/test_benchmarks.py"
+JUDGED_AGAIN = "tests/landing/test_judged_again.py"
 RUN_ELSEWHERE = {
     "make demo": "tests/test_demo.py",
     "make test": ".ci/run",
     "make check": ".ci/run",
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/test_against_reference.py",
+    "billhouse land --again": JUDGED_AGAIN,
+    "billhouse land --again --kind subscriptions": JUDGED_AGAIN,
+    "billhouse land --again plans.csv": JUDGED_AGAIN,
+    "billhouse land --kind subscriptions plans.csv": JUDGED_AGAIN,
     "umask 077": OPERATIONS,
     "make bench-billion": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,

@@ -264,7 +264,9 @@ def _id_faults(field: Field, misfit: str) -> Sequence[tuple[str, str, str]]:
     """An id that is blank, too long, not visible as what it is, or neither text nor a whole number."""
     text, name = _text(field), field.name
     is_blank = f"regexp_full_match({text}, '{_BLANK}')"
-    is_plain = f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and lower({text}) not in ({_NO_PLAIN_IDS})"
+    is_plain = (
+        f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and lower({text}) not in ({_NO_PLAIN_IDS})"
+    )
     is_wrong = f"length({text}) > {ID_LENGTH} or regexp_matches({text}, '{_UNSAFE}') or {misfit}"
     # A blank id counts as absent where the id is optional.
     condition = f"case when {text} is null or {is_plain} then false when {is_blank} then {field.is_required} else {is_wrong} end"

@@ -51,6 +51,7 @@ JSON = {"content_type": "application/json"}
         scope("GET", "/graphql"),
         scope("GET", "/asset-groups", sec_fetch_site="none"),
         scope("POST", "/graphql", **JSON),
+        scope("POST", "/graphql", "op=AssetRecordsQuery", **JSON),  # as the UI names each query
         scope("POST", "/graphql", origin="http://127.0.0.1:3000", sec_fetch_site="same-origin", **JSON),
         scope("GET", "/graphql", kind="websocket", origin="http://127.0.0.1:3000"),
         scope("GET", "/", host="[::1]:3000"),
