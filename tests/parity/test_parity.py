@@ -49,6 +49,6 @@ def test_every_report_is_the_same_on_spark_to_the_last_digit(home: Home, tmp_pat
     assert ran.returncode == 0, ran.stderr
     comparisons = compare_reports(home, home.path / "spark" / "warehouse" / "billing.db")
     assert [found for found in comparisons if found.differences] == []
-    # An empty table would prove nothing. The price book that ships has no tiers (those of `make parity` have), and this home has no
-    # subscription in Stripe.
+    # An empty table would prove nothing. The price book that ships has no tiers (those of `make parity` have), and this home
+    # has no subscription in Stripe.
     assert {found.table for found in comparisons if found.rows == 0} <= {"rate_tiers", "stripe_subscriptions"}
