@@ -150,7 +150,7 @@ def _without_id(event: Event) -> Event:
 
 
 def _landed_events(home: Home, named: set[str | None]) -> set[Event]:
-    columns = ("sandbox_id", "user_id", "event_at", "vcpu_count", "memory_gb", "storage_gb", "execution_id")
+    columns = ("sandbox_id", "user_id", "event_at", "vcpu_count", "memory_gb", "storage_gb", "tokens", "execution_id")
     return {
         Event(
             event_id=row["event_id"] if row["event_id"] in named else None,
