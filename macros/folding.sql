@@ -126,6 +126,16 @@
     end
 {%- endmacro %}
 
+{# Whether a start or an update names other resources than the one of its kind that decides at its instant (`deciding_<resource>`). #}
+{% macro is_superseded() -%}
+    event_kind in ('sandbox_started', 'resources_updated')
+    and (
+        {%- for resource in resource_columns() %}
+        {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}
+        {%- endfor %}
+    )
+{%- endmacro %}
+
 {# What a row of folded_events counts. Each event is in exactly one of: starts, stops, updates, quantities alone. #}
 {% macro event_counts() -%}
     {{ return(['event_count', 'stop_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}

@@ -286,14 +286,7 @@ instants as (
         -- One that names other resources than the deciding event of its kind has no effect.
         sum(
             case
-                when
-                    event_kind in ('sandbox_started', 'resources_updated')
-                    and (
-                        {%- for resource in resource_columns() %}
-                        {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}
-                        {%- endfor %}
-                    )
-                    then 1
+                when {{ is_superseded() }} then 1
                 else 0
             end
         ) as superseded_count,

@@ -73,14 +73,7 @@ without_effect as (
         case
             when event_kind = 'sandbox_stopped' and not has_start and not is_running_before then 'stop_without_start'
             when event_kind = 'resources_updated' and not has_start and not is_running_after then 'update_after_stop'
-            when
-                event_kind in ('sandbox_started', 'resources_updated')
-                and (
-                    {%- for resource in resource_columns() %}
-                    {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}
-                    {%- endfor %}
-                )
-                then 'superseded'
+            when {{ is_superseded() }} then 'superseded'
         end as reason
     from with_deciding_event
 
