@@ -138,10 +138,10 @@ def test_the_order_of_arrival_of_accepted_events_changes_nothing(batch: Batch, s
 @given(histories(10))
 def test_invoices_are_the_sums_of_their_lines_and_no_credit_is_spent_twice(batch: Batch) -> None:
     result = result_of(batch)
-    subtotals: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    subtotals: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
     for line in result.lines:
-        subtotals[line.customer_id, line.period] += line.amount
-    assert {(i.customer_id, i.period): i.subtotal for i in result.invoices} == subtotals
+        subtotals[line.customer_id, line.period, line.currency] += line.amount
+    assert {(i.customer_id, i.period, i.currency): i.subtotal for i in result.invoices} == subtotals
     for invoice in result.invoices:
         assert invoice.total == invoice.subtotal - invoice.credits_applied - invoice.carried_forward
         assert invoice.total >= 0 >= invoice.carried_forward
