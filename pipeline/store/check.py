@@ -46,10 +46,9 @@ def changed_files(home: Home, manifest: Manifest, *, head: str | None = None, wi
         reason = f"is not there, and {len(unknown)} files are: this home is older than manifests are, or it was taken away."
         yield Problem(shown, None, reason, "Restore it from a back-up; or, for an older home: billhouse verify --adopt")
     for path in unknown if manifest.heads else ():
-        reason, known_path = "is in no line of the manifest: no command wrote it.", "billhouse verify --adopt"
-        yield Problem(
-            path, None, reason, f"Move it out of raw/ and ledger/; or, where you know where it comes from: {known_path}"
-        )
+        reason = "is in no line of the manifest: no command wrote it."
+        next_step = "Move it out of raw/ and ledger/; or, where you know where it comes from: billhouse verify --adopt"
+        yield Problem(path, None, reason, next_step)
     for path in sorted(manifest.journals - found.keys() - unplaced.keys()):
         yield Problem(path, None, "is gone: a run of publishing was writing it.", RESTORE)
 
