@@ -194,7 +194,7 @@ def test_its_file_is_never_open_to_others_not_even_while_it_is_made(database: Pa
     seen: list[int] = []
     connect = sqlite3.connect
 
-    def look(path: Path, *words: Any, **more: Any) -> sqlite3.Connection:
+    def look(path: Path, *words: Any, **more: Any) -> Any:
         seen.append(stat.S_IMODE(path.stat().st_mode))
         return connect(path, *words, **more)
 
