@@ -8,6 +8,7 @@ HOME_FOLDER ?= var
 SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
+CUSTOMERS ?= 1000
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 BENCH_READY = .venv/.ready-bench
@@ -16,7 +17,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 	--no-emit-find-links --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs \
+.PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-hostile bench-publish check format ui docs \
 	dictionary bench bench-landing bench-billion lock sbom check-runtime clean
 
 help: ## List these targets
@@ -68,6 +69,9 @@ soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps
 
 soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must succeed, one at a time, and nothing be lost
 	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest tests/orchestration/test_many_runs.py
+
+soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
+	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py
 
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -157,6 +158,18 @@ def test_errors_say_what_stripe_says(v1: Any, address: str) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
         v1.invoices.create({"customer": customer.id, "collection_method": "send_invoice"})
     assert httpx.get(f"{address}/v1/nothing", headers=BEARER).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "email", ["ada", "@example.com", "ada@localhost", "a da@example.com", "ada@example.com\r\nx", "名@example.com"]
+)
+def test_an_address_that_is_none_is_refused(email: str, v1: Any) -> None:
+    customer = v1.customers.create({"email": "ada@example.com"})
+    for call in (v1.customers.create, partial(v1.customers.update, customer.id)):
+        with pytest.raises(stripe.InvalidRequestError, match="Invalid email address") as refused:
+            call({"email": email})
+        assert refused.value.code == "email_invalid"
+    assert v1.customers.retrieve(customer.id).email == "ada@example.com"
 
 
 def test_an_invoice_takes_250_items_and_no_more(v1: Any) -> None:
