@@ -18,7 +18,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-hostile bench-publish check format ui docs \
-	dictionary bench bench-landing bench-billion lock sbom check-runtime clean
+	dictionary bench bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -87,6 +87,9 @@ bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a s
 
 bench-billion: $(READY) ## The same for a billion heartbeats over 300 days; takes a quarter of an hour, and 20 GB of disk
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers
+
+bench-safety: $(READY) ## Compare landing, close and publish with those of another checkout: make bench-safety AGAINST=PATH
+	@.venv/bin/python -m benchmarks.safety_cost --against $(AGAINST)
 
 check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .
