@@ -132,7 +132,10 @@ def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
 def _authenticate(request: Request) -> None:
     """Any test key will do, as a bearer token or as the user of basic authentication."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
+    try:
+        key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
+    except ValueError:
+        key = ""
     if not re.match(r"(sk|rk)_test_\w+", key):
         raise RefusalError("Invalid API Key provided.", status=401, code="api_key_invalid")
 
