@@ -27,7 +27,7 @@ from benchmarks.landing import generate
 
 HERE = Path(__file__).resolve().parent.parent
 PERIOD = "2026-09"
-STEPS = ("land one file", "land many files", "close", "publish")
+STEPS = ("land-one-file", "land-many-files", "close", "publish")
 _ENVIRONMENT = {"BILLHOUSE_FIRST_BILLING_MONTH": "2026-01", "PYTHONDONTWRITEBYTECODE": ""}
 _OUTSIDE = ("STRIPE_API_KEY", "BILLHOUSE_STRIPE_URL", "BILLHOUSE_HOME")
 
@@ -129,15 +129,17 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=100, help="small ones, of 1,000 rows each")
     parser.add_argument("--customers", type=int, default=2000, help="in the month that is closed")
     parser.add_argument("--invoices", type=int, default=500, help="that are published of it")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS), metavar="STEP", help=", ".join(STEPS))
     parser.add_argument("--folder", type=Path, help="where files and homes are made; a temporary folder by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         given = make_input(Path(folder), arguments)
         base = Side("base", arguments.against.resolve(), Path(folder) / "base")
         ours = Side("this", HERE, Path(folder) / "this")
-        for side in (base, ours):
-            prepare(side, given)
-        table(compare(base, ours, given, Path(folder) / "home", arguments.rounds))
+        if {"close", "publish"} & set(arguments.steps):
+            for side in (base, ours):
+                prepare(side, given)
+        table(compare(base, ours, given, Path(folder) / "home", arguments.steps, arguments.rounds))
 
 
 def make_input(folder: Path, arguments: argparse.Namespace) -> Input:
@@ -176,22 +178,26 @@ def prepare(side: Side, given: Input) -> None:
     side.billhouse(side.closed, "approve", PERIOD, *waiting[: given.invoices])
 
 
-def compare(base: Side, ours: Side, given: Input, home: Path, rounds: int) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """For each step and side, what each round measured; who comes first changes from round to round."""
-    found: dict[str, dict[str, list[dict[str, float]]]] = {step: {"base": [], "this": []} for step in STEPS}
+def compare(
+    base: Side, ours: Side, given: Input, home: Path, steps: Sequence[str], rounds: int
+) -> dict[str, dict[str, list[dict[str, float]]]]:
+    """For each step and side, what each round measured; which side comes first changes from round to round."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {step: {"base": [], "this": []} for step in steps}
     for number in range(rounds):
-        for step in STEPS:
+        for step in steps:
             for side in (base, ours) if number % 2 == 0 else (ours, base):
-                found[step][side.name].append(_measure(side, step, given, home))
-        print(f"round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
+                measured = _measure(side, step, given, home)
+                found[step][side.name].append(measured)
+                shown = f"{measured['seconds']:.2f} s, {measured['cpu']:.2f} s of processors"
+                print(f"round {number + 1} of {rounds}: {step}, {side.name}: {shown}", file=sys.stderr, flush=True)
     return found
 
 
 def _measure(side: Side, step: str, given: Input, home: Path) -> dict[str, float]:
     match step:
-        case "land one file":
+        case "land-one-file":
             return side.measure("land", home, given.rows, [given.large])
-        case "land many files":
+        case "land-many-files":
             return side.measure("land", home, given.rows_of_small, given.small)
         case "close":
             shutil.copytree(side.built, home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -58,7 +59,10 @@ def test_nothing_that_the_ui_started_outlives_it(
         deadline = time.monotonic() + SECONDS_TO_STOP
         while (left := started & processes().keys()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert [command(process) for process in left] == []
+        commands = [command(process) for process in left]
+        for id, _ in left:
+            os.kill(id, signal.SIGKILL)
+        assert commands == []
 
 
 def wait_for_code_servers(ui: int) -> set[tuple[int, str]]:
