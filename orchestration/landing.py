@@ -14,6 +14,7 @@ from orchestration.owners import PLATFORM
 from orchestration.partitions import report_days, usage_days
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.failures import in_plain_words
 from pipeline.health import write_health
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inbox import set_aside, version, waiting_files
@@ -90,6 +91,7 @@ def _type_name(type_: pa.DataType) -> str:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def land_inbox(
     context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -222,6 +224,7 @@ def _chosen(
 
 
 @dg.asset_check(asset=RAW_KEYS["usage_events"], description="Each event that landed is in raw/ once: none lost, none twice.")
+@in_plain_words
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw events, which a build does not."""
     problems = list(event_problems(home.home))
