@@ -492,6 +492,7 @@ def _call(*, wants_json: bool) -> int:
     """The exit code of one call."""
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except _USAGE_ERROR as error:
         show_usage_error(error)
         return 2

@@ -103,7 +103,12 @@ def in_plain_words(function: _Function) -> _Function:
 
 def wants_traceback() -> bool:
     """Whether BILLHOUSE_TRACEBACK asks for tracebacks."""
-    return os.environ.get(TRACEBACK_VARIABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
+    from pipeline.settings import Settings
+
+    try:
+        return Settings.load().traceback
+    except BillhouseError:  # another setting is wrong, which is what failed
+        return False
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
