@@ -20,6 +20,9 @@ class BillhouseError(Exception):
         self.next_step = plain_text(next_step)
         super().__init__(f"{self.message} {self.next_step}".strip())
 
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
+
 
 class WrongUsageError(BillhouseError):
     """The command was called with words that cannot be meant; exits with 2."""

@@ -25,6 +25,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
+from pipeline.failures import system_failure
 from pipeline.plain_text import plain_line
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
@@ -55,9 +56,11 @@ class Home:
             for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
+            known = system_failure(str(error))
+            why, next_step = (known.message, known.next_step) if known is not None else (f"{error.strerror}.", "")
             raise BillhouseError(
-                f"The home directory {home.path} cannot be used: {error.strerror}.",
-                "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
+                f"The home directory {home.path} cannot be used: {why}",
+                next_step or "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
             ) from error
         return home
 

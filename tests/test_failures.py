@@ -82,15 +82,21 @@ def alerts(home: Home) -> dict[str, str]:
 
 
 @contextmanager
-def answering(status: int) -> Iterator[str]:
-    """The address of a Stripe that answers everything with one status, and repeats the key that it was sent."""
+def answering(status: int, *, reads: bool = False) -> Iterator[str]:
+    """The address of a Stripe that answers everything with one status, and repeats the key that it was sent.
+
+    `reads`: it lists well, and has nothing.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             sent = self.headers["Authorization"]
-            body = json.dumps({"error": {"message": f"No: {sent}\x1b[2J", "type": "api_error"}}).encode()
-            self.send_response(status)
+            answer: dict[str, Any] = {"error": {"message": f"Invalid: {sent}\x1b[2J", "type": "api_error"}}
+            if is_well := reads and self.command == "GET":
+                answer = {"object": "list", "data": [], "has_more": False, "url": "/v1/things"}
+            body = json.dumps(answer).encode()
+            self.send_response(200 if is_well else status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -137,23 +143,17 @@ def test_a_stripe_that_always_fails_is_told_in_words_and_keeps_alerts_without_th
 
 def test_a_key_that_stripe_repeats_is_neither_printed_nor_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", KEY)
-    refuse = stripe.InvalidRequestError(f"Invalid: {KEY} \x1b[2J", "customer", http_status=400)  # type: ignore[no-untyped-call]
-
-    def create(*_: Any, **__: Any) -> None:
-        raise refuse
-
-    with answering(500) as address:
+    with answering(400, reads=True) as address:
         monkeypatch.setenv("BILLHOUSE_STRIPE_URL", address)
-        monkeypatch.setattr("pipeline.stripe.publish.ExistingInvoices", lambda *_: None)
-        monkeypatch.setattr("pipeline.stripe.client.StripeConnection.call", create)
         outcomes = [billhouse(home.path, "publish", "2026-08"), billhouse(home.path, "publish", "2026-08", "--json")]
     for outcome in outcomes:
         assert outcome.code == 1
+        assert "Invalid: Bearer [redacted]" in outcome.stdout
         assert "51Habc" not in outcome.stdout + outcome.stderr
+    assert "Invalid: Bearer [redacted]" in alerts(home)["publish_failed"]
     assert "51Habc" not in alerts(home)["publish_failed"]
     notes = duckdb.execute(f"select note from read_parquet('{home.outbox}/*.parquet') where note <> ''").fetchall()
-    assert notes or "Invalid" in outcomes[0].stdout
-    assert "51Habc" not in str(notes)
+    assert [note.replace("sk_test_", "") for (note,) in notes] == ["Invalid: Bearer [redacted]\\x1b[2J"] * 2
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BillhouseError, InputFileError, Problem
+from pipeline.failures import failure_in_words
 from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind, TimestampUnit
@@ -143,9 +144,10 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        known = failure_in_words(error)
         raise BillhouseError(
-            f"{failure}: {home.path} cannot be written to ({str(error).splitlines()[0]}).",
-            "See that its disk has room, and land all files again: what has landed does not land twice.",
+            f"{failure}: {home.path} cannot be written to. {known.message}",
+            f"{known.next_step} Land all files again: what has landed does not land twice.",
         ) from error
 
 
