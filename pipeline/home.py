@@ -17,6 +17,7 @@ exports/         workbooks and CSV files, a folder a period
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,6 +181,8 @@ def _refuse_unusable(path: Path) -> None:
     """Raises BillhouseError for a path with a character that DuckDB or dbt reads as something else."""
     text = str(path)
     found = [why for character, why in _UNUSABLE.items() if character in text]
+    if (escape := re.search("%[0-9A-Fa-f]{2}", text)) is not None:
+        found.append(f"{escape.group()}: Dagster takes it for another character")
     if plain_line(text) != text:
         found.append("a character that cannot be shown")
     if found:

@@ -53,7 +53,12 @@ def redact(text: str) -> str:
 
 def plain_text(text: object) -> str:
     r"""Text in lines, safe to show: characters that act on a terminal as visible escapes (\x1b, \u202e), no secret."""
-    return _UNSAFE_IN_LINES.sub(_visible, redact(str(text)))
+    return visible(redact(str(text)))
+
+
+def visible(text: str) -> str:
+    """Characters that act on a terminal as visible escapes, but for line ends and tabs. Secrets stay: see `plain_text`."""
+    return text if text.isascii() and text.isprintable() else _UNSAFE_IN_LINES.sub(_visible, text)
 
 
 def plain_line(text: object) -> str:

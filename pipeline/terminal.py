@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
-from pipeline.plain_text import plain_line, plain_text
+from pipeline.plain_text import plain_line, plain_text, visible
 
 
 def plain(text: object) -> str:
@@ -38,7 +38,8 @@ class Console(rich.console.Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """What is shown, made safe; rich's own control codes are segments of their own, and pass."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(plain_text(segment.text), segment.style)
+            text = segment.text if segment.control else visible(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
 
     @property
     def file(self) -> IO[str]:

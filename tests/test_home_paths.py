@@ -10,7 +10,7 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from tests.support import billhouse, event, prepare, query
 
-UNUSUAL = '50%20 off; it\'s "[new]" {{ home }} *a* $HOME ~é名:=&+@!|<>()`^'
+UNUSUAL = '50% off; it\'s "[new]" {{ home }} *a* $HOME ~é名:=&+@!|<>()`^'
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ UNUSUAL = '50%20 off; it\'s "[new]" {{ home }} *a* $HOME ~é名:=&+@!|<>()`^'
         ("a?b", "a question mark"),
         ("a#b", "a hash sign"),
         ("a\\b", "a backslash"),
+        ("a%20b", "%20: Dagster takes it for another character"),
         ("a\nb", "cannot be shown"),
         ("a\x1b[2Jb", "cannot be shown"),
         ("a\u202eb", "cannot be shown"),
