@@ -34,6 +34,7 @@ _SYSTEM_ERRORS = {
     errno.ENFILE: ("Too many files are open on this machine", "Close other programs, then call this again."),
     errno.EFBIG: ("A file would become larger than is allowed", f"Raise the limit (ulimit -f). {_REPEAT}"),
     errno.ENOMEM: ("There is not enough memory", "Close other programs, then call this again."),
+    errno.EADDRINUSE: ("The port is taken", "Stop what serves there, or choose another port."),
     errno.ESTALE: ("The network drive that holds the files is gone", f"Mount it again, or {_ANOTHER_HOME} on a local disk."),
 }
 _BY_TEXT = {os.strerror(code): code for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE)}

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BillhouseError
+from pipeline.failures import failure_in_words, wants_traceback
 from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.landing.collections import EMPTY_FILE
@@ -212,8 +213,10 @@ def main() -> None:
             unit_tests=arguments.unit_tests,
             is_small=arguments.small,
         )
-    except BillhouseError as error:
-        parser.exit(1, f"{error}\n")
+    except Exception as error:
+        if wants_traceback():
+            raise
+        parser.exit(1, f"{failure_in_words(error)}\n")
     print(json.dumps(result.as_dict()))
 
 

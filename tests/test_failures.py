@@ -367,6 +367,14 @@ def test_what_is_not_possible_yet_keeps_no_alert(home: Home) -> None:
     assert alerts(home) == {}
 
 
+def test_an_emulator_whose_port_is_taken_says_so(tmp_path: Path) -> None:
+    with serving() as api:
+        port = api.url.rpartition(":")[2]
+        command = [sys.executable, "-m", "pipeline.stripe.emulator", "--database", str(tmp_path / "s.sqlite"), "--port", port]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "The port is taken. Stop what serves there, or choose another port.\n")
+
+
 # What nobody foresaw
 
 

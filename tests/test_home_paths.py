@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.ui import prepare_instance
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from tests.support import billhouse, event, prepare, query
@@ -63,5 +64,6 @@ def test_every_command_works_under_a_path_of_any_other_characters(tmp_path: Path
     )
     (invoice,) = query(Home(home), "from invoices where period = '2026-09'")
     assert invoice["status"] == "open"
+    prepare_instance(Home(home))  # what `billhouse ui` begins with
     line = billhouse(home, "explain", invoice["invoice_id"], "--json").json["lines"][-1]["line_id"]
     assert billhouse(home, "explain", invoice["invoice_id"], "--line", line).code == 0
