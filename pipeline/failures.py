@@ -37,7 +37,9 @@ _SYSTEM_ERRORS = {
     errno.EADDRINUSE: ("The port is taken", "Stop what serves there, or choose another port."),
     errno.ESTALE: ("The network drive that holds the files is gone", f"Mount it again, or {_ANOTHER_HOME} on a local disk."),
 }
-_BY_TEXT = {os.strerror(code): code for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE)}
+_IN_MESSAGES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EMFILE, errno.EFBIG)
+_BY_TEXT = {os.strerror(code): code for code in _IN_MESSAGES}
+"""How libraries that raise errors of their own name those of the system."""
 _LOCKED = re.compile(r'Could not set lock on file "(?P<file>[^"]*)": (?P<holder>Conflicting lock is held in [^\n]*?\(PID \d+\))?')
 _QUOTED_FILE = re.compile(r'file \\?"(?P<file>[^"\\]+)\\?"')
 

@@ -145,10 +145,7 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
         yield
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         known = failure_in_words(error)
-        raise BillhouseError(
-            f"{failure}: {home.path} cannot be written to. {known.message}",
-            f"{known.next_step} Land all files again: what has landed does not land twice.",
-        ) from error
+        raise BillhouseError(f"{failure}: {home.path} cannot be written to. {known.message}", known.next_step) from error
 
 
 def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> LandedFile:
