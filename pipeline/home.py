@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
 from pipeline.failures import system_failure
-from pipeline.plain_text import plain_line
+from pipeline.plain_text import plain_line, visible
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
 DEFAULT_HOME = "./var"
@@ -183,7 +183,7 @@ def _refuse_unusable(path: Path) -> None:
     found = [why for character, why in _UNUSABLE.items() if character in text]
     if (escape := re.search("%[0-9A-Fa-f]{2}", text)) is not None:
         found.append(f"{escape.group()}: Dagster takes it for another character")
-    if plain_line(text) != text:
+    if visible(text) != text or "\n" in text or "\t" in text:
         found.append("a character that cannot be shown")
     if found:
         raise BillhouseError(

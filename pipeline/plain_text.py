@@ -26,8 +26,8 @@ _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _STRIPE_KEY = re.compile(r"\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[A-Za-z0-9*+/=_-]+")
 _TOKEN = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 REDACTED = "[redacted]"
-_SHORTEST_SECRET = 6
-"""A shorter one is in too many words; and no secret."""
+_SHORTEST_SECRET = 8
+"""A shorter one is no secret, and may be a word of our own messages."""
 _SECRET_VARIABLES = ("STRIPE_API_KEY", "BILLHOUSE_ALERT_WEBHOOK_SECRET", "BILLHOUSE_ALERT_SLACK_URL")
 _SECRET_ADDRESSES = ("BILLHOUSE_ALERT_SMTP_URL", "DAGSTER_POSTGRES_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """Variables that hold an address with a password."""
