@@ -7,11 +7,14 @@ from orchestration.months import TALKS_TO_THE_WORLD
 from orchestration.owners import PLATFORM
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, alert_states, keep_alert, send_alerts
+from pipeline.failures import in_plain_words
 from pipeline.health import write_health
 
 _KINDS = {
     "land_and_build": ("check_failed", "The build"),
+    "close_month": ("close_failed", "close {partition}"),
     "publish_month": ("publish_failed", "publish {partition}"),
+    "mirror_stripe": ("sync_failed", "sync-stripe"),
 }
 """By job: what its failure is called. The same words as the command line's, so that one failure is one alert."""
 
@@ -25,6 +28,7 @@ _KINDS = {
     pool="alerts",
     retry_policy=TALKS_TO_THE_WORLD,
 )
+@in_plain_words
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What people had to be told, sent once to each channel that is configured: webhook, Slack, e-mail. See docs/alerts.md.
 
@@ -54,6 +58,7 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[B
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
 )
+@in_plain_words
 def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam[BillhouseHome]) -> None:
     """One alert a job and UTC day, whatever fails how often. Not of sending itself: it could not be sent."""
     run = context.dagster_run

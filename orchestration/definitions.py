@@ -14,6 +14,9 @@ from orchestration.resources import BillhouseHome
 from orchestration.stripe import stripe_agrees, stripe_mirror
 from orchestration.warehouse import build_warehouse
 from pipeline.home import DEFAULT_HOME, HOME_VARIABLE
+from pipeline.terminal import protect_logging
+
+protect_logging()  # in each process that runs an asset, a schedule or a sensor
 
 # One process a run: there is one writer to the warehouse anyway, and each further process costs seconds to start.
 definitions = dg.Definitions(

@@ -14,6 +14,7 @@ from orchestration.owners import PLATFORM
 from orchestration.partitions import report_days, usage_days
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.failures import in_plain_words
 from pipeline.health import write_health
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inbox import set_aside, version, waiting_files
@@ -92,6 +93,7 @@ def _type_name(type_: pa.DataType) -> str:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def land_inbox(
     context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -224,6 +226,7 @@ def _chosen(
 
 
 @dg.asset_check(asset=RAW_KEYS["usage_events"], description="Every raw file is what was written; each event is there once.")
+@in_plain_words
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw files, which a build does not."""
     problems = [*changed_files(home.home, read_manifest(home.home)), *event_problems(home.home)]

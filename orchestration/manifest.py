@@ -12,6 +12,7 @@ from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.warehouse import dbt_arguments, dbt_environment, environment
 
+_LONGEST_WAIT_SECONDS = 600
 _SOURCES = ("models", "seeds", "macros", "tests/warehouse")
 
 
@@ -20,7 +21,7 @@ def ready_manifest() -> Path:
     home = Home.open()
     manifest = home.path / ".dbt" / "manifest.json"
     manifest.parent.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(home.path / ".dbt" / ".lock", mode=0o600):
+    with FileLock(home.path / ".dbt" / ".lock", timeout=_LONGEST_WAIT_SECONDS, mode=0o600):
         newest = _newest_source()
         if not manifest.exists() or manifest.stat().st_mtime < newest:
             _parse(home, manifest)

@@ -11,6 +11,7 @@ from orchestration.partitions import asked_months, billing_months
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.exports import export_period
+from pipeline.failures import in_plain_words
 from pipeline.ledger import close_period
 from pipeline.publishing import publish_and_refresh
 from pipeline.settings import Settings
@@ -40,6 +41,7 @@ def no_use_in_trying_again() -> Iterator[None]:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's invoices, frozen in the ledger for good.
 
@@ -56,6 +58,7 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
 
 
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
+@in_plain_words
 def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
     result = verify_ledger(home.home, with_raw_content=False)
@@ -82,6 +85,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     retry_policy=TALKS_TO_THE_WORLD,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's approved invoices, in Stripe, each once: without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
@@ -113,6 +117,7 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month for finance: an Excel workbook, its tables as CSV and Parquet, a double-entry journal, a statement a customer."""
     for month in asked_months(context):

@@ -7,6 +7,7 @@ from orchestration.months import TALKS_TO_THE_WORLD, no_use_in_trying_again, pub
 from orchestration.owners import BILLING
 from orchestration.resources import BillhouseHome
 from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.failures import in_plain_words
 from pipeline.publishing import sync_and_refresh
 from pipeline.reports import reconciliation
 from pipeline.settings import Settings
@@ -20,6 +21,7 @@ from pipeline.settings import Settings
     pool="warehouse",
     retry_policy=TALKS_TO_THE_WORLD,
 )
+@in_plain_words
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
     with no_use_in_trying_again():
@@ -28,6 +30,7 @@ def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult
 
 
 @dg.asset_check(asset=stripe_mirror)
+@in_plain_words
 def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
     result = reconciliation(home.home)

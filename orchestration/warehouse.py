@@ -20,6 +20,7 @@ from orchestration.manifest import ready_manifest
 from orchestration.owners import OF_LAYER, PLATFORM
 from orchestration.partitions import report_days, usage_days
 from orchestration.resources import BillhouseHome
+from pipeline.failures import in_plain_words
 from pipeline.home import Home
 from pipeline.periods import parse_instant
 from pipeline.warehouse import BuildFailedError, Step, build, is_current, last_build, open_warehouse
@@ -103,6 +104,7 @@ class BuildConfig(dg.Config):
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+@in_plain_words
 def build_warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[Any]:

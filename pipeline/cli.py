@@ -6,7 +6,6 @@ Heavy libraries are imported by the command that needs them: `billhouse --help` 
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sys
 from pathlib import Path
@@ -15,11 +14,14 @@ from typing import Annotated, Any, cast
 import typer
 
 from pipeline import cli_collect, console
-from pipeline.cli_support import Json, plain, progress, show, stderr
+from pipeline.cli_support import Json, close_broken_pipe, progress, show, show_failure, show_usage_error, stderr
 from pipeline.errors import BillhouseError, PriceBookError, WrongUsageError
+from pipeline.failures import failure_in_words
 from pipeline.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from pipeline.kinds import Kind, TimestampUnit
 from pipeline.periods import BillingPeriod, parse_instant
+from pipeline.plain_text import plain_json
+from pipeline.terminal import plain, protected_output
 
 app = typer.Typer(
     name="billhouse",
@@ -32,6 +34,9 @@ app = typer.Typer(
 )
 
 Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
+_USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""What the command line raises for an option or argument that it does not know."""
+_INTERRUPTED = 130
 Live = Annotated[bool, typer.Option("--live", help="Allow a live key: real customers, real invoices.")]
 
 
@@ -466,7 +471,7 @@ def docs(context: typer.Context, as_json: Json = False) -> None:
     from pipeline.model_docs import write_model_docs
 
     page = write_model_docs(Home.open(context.obj))
-    show(as_json, {"page": str(page)}, lambda: console.out.print(f"Open {page} in a browser."))
+    show(as_json, {"page": str(page)}, lambda: console.out.print(f"Open {plain(page)} in a browser.", soft_wrap=True))
 
 
 @app.command()
@@ -479,7 +484,7 @@ def demo(context: typer.Context, as_json: Json = False) -> None:
 
     report = run_demo(Home.open(context.obj), as_json=as_json)
     if as_json:
-        print(json.dumps(report, default=str))
+        print(plain_json(report))
 
 
 @app.command()
@@ -494,19 +499,33 @@ def ui(
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 failed, 2 wrong usage. A failure that a person can mend is told without a traceback."""
+    """Run the command line: 0 done, 1 failed, 2 wrong usage. A failure is told in words, with the next step."""
     os.umask(0o077)  # what is written holds money: for its owner alone
-    wants_json = "--json" in sys.argv[1:]
+    with protected_output():
+        code = _call(wants_json="--json" in sys.argv[1:])
+    if code:
+        sys.exit(code)
+
+
+def _call(*, wants_json: bool) -> int:
+    """The exit code of one call."""
     try:
-        app(standalone_mode=True)
-    except BillhouseError as error:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except _USAGE_ERROR as error:
+        show_usage_error(error)
+        return 2
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            return close_broken_pipe()
+        failure = failure_in_words(error)
         if wants_json:
-            print(json.dumps({"error": error.message, "next_step": error.next_step, **_problems(error)}))
-        stderr.print(f"[red]error[/] {plain(error)}", highlight=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, WrongUsageError) else 1)
-    except KeyboardInterrupt:
+            print(plain_json({"error": failure.message, "next_step": failure.next_step, **_problems(failure)}))
+        show_failure(failure, error)
+        return 2 if isinstance(failure, WrongUsageError) else 1
+    if code == _INTERRUPTED:
         stderr.print("Interrupted. What was finished is kept; call the command again to go on.")
-        sys.exit(130)
+    return code if isinstance(code, int) else 0
 
 
 def _problems(error: BillhouseError) -> dict[str, Any]:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import os
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from pipeline.errors import BillhouseError
+from pipeline.failures import wants_traceback
+from pipeline.plain_text import plain_json
+from pipeline.terminal import Console, plain
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 stderr = Console(stderr=True)
 
 
-def plain(text: object) -> str:
-    """Text from files and paths is shown as it is: square brackets in it are no markup."""
-    return escape(str(text))
-
-
 def show(as_json: bool, data: dict[str, Any], human: Callable[[], object]) -> None:
     """One JSON object on stdout, or what a person reads."""
     if as_json:
-        print(json.dumps(data, default=str))
+        print(plain_json(data))
     else:
         human()
 
@@ -43,6 +44,30 @@ def progress(what: str) -> Iterator[Any]:
         task = bar.add_task(what, total=None)
 
         def follow(step: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{what}: {step[:48]}", completed=done, total=total)
+            bar.update(task, description=f"{what}: {plain(step[:48])}", completed=done, total=total)
 
         yield follow
+
+
+def show_failure(failure: BillhouseError, error: BaseException) -> None:
+    """Print on stderr what failed; where BILLHOUSE_TRACEBACK is set, first the traceback of `error`."""
+    if wants_traceback():
+        print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    stderr.print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
+
+
+def show_usage_error(error: Exception) -> None:
+    """Print what is wrong with the words of the call; a group that was called without a command has shown its help by then."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return
+    usage: Any = error
+    if usage.ctx is not None:
+        stderr.print(escape(usage.ctx.get_usage()), highlight=False, soft_wrap=True)
+        stderr.print(f"Try '{escape(usage.ctx.command_path)} --help'.", highlight=False, soft_wrap=True)
+    stderr.print(f"[red]error[/] {escape(cast(str, usage.format_message()))}", highlight=False, soft_wrap=True)
+
+
+def close_broken_pipe() -> int:
+    """Whoever read the output has closed it (`billhouse invoices | head`): write nothing more. Returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli_support import stderr
 from pipeline.money import format_money
+from pipeline.plain_text import plain_json
+from pipeline.terminal import Console, plain
 
 if TYPE_CHECKING:
     from pipeline.alerts import SendResult
@@ -52,13 +51,13 @@ def _table(*columns: str, title: str = "") -> Table:
 def collected(result: Collected) -> None:
     """What came, and what to call next."""
     if result.files:
-        out.print(f"Collected [bold]{result.rows:,}[/] rows of {escape(result.source)}.")
+        out.print(f"Collected [bold]{result.rows:,}[/] rows of {plain(result.source)}.")
         named = " ".join(shlex.quote(str(path)) for path in result.files)
-        out.print(f"Now: billhouse land --kind {result.kind} {escape(named)}", soft_wrap=True)
+        out.print(f"Now: billhouse land --kind {result.kind} {plain(named)}", soft_wrap=True)
     else:
-        out.print(f"Nothing new from {escape(result.source)}.")
+        out.print(f"Nothing new from {plain(result.source)}.")
     for path in result.skipped:
-        out.print(f"[yellow]left out[/] {escape(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
+        out.print(f"[yellow]left out[/] {plain(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
 
 
 def landing_summary(summary: LandingSummary, *, is_again: bool = False) -> None:
@@ -87,20 +86,20 @@ def landing_summary(summary: LandingSummary, *, is_again: bool = False) -> None:
 def _unread_columns(file: LandedFile) -> None:
     """Columns that no field reads, and how many starts get the default sandbox of their plan."""
     if file.unread_columns:
-        out.print(escape(f"{file.file_name}: columns that no field reads: {file.unread_text}."), soft_wrap=True)
+        out.print(plain(f"{file.file_name}: columns that no field reads: {file.unread_text}."), soft_wrap=True)
     if file.suggestions:
         pairs = ", ".join(f"{field} for {name}" for name, field in file.suggestions.items())
-        out.print(escape(f"  Did you mean {pairs}?"), soft_wrap=True)
+        out.print(plain(f"  Did you mean {pairs}?"), soft_wrap=True)
     if file.starts_without:
         without = ", ".join(f"{number:,} name no {column}" for column, number in file.starts_without.items())
         out.print(
-            escape(f"{file.file_name}: of its starts, {without}: the plan's default is billed."),
+            plain(f"{file.file_name}: of its starts, {without}: the plan's default is billed."),
             soft_wrap=True,
         )
     if file.misspelt_resources:
         names = ", ".join(file.misspelt_resources)
         out.print(
-            f"[yellow]warning[/] {escape(f'{file.file_name}: {names}')} look like misspelt resources or quantities: they are not"
+            f"[yellow]warning[/] {plain(f'{file.file_name}: {names}')} look like misspelt resources or quantities: they are not"
             " billed. Rename them where the file is written.",
             soft_wrap=True,
         )
@@ -110,7 +109,7 @@ def reason_table(by_reason: dict[str, int]) -> Table:
     """Rows in quarantine by reason."""
     table = _table("in quarantine because", ">rows")
     for reason, rows in sorted(by_reason.items()):
-        table.add_row(reason, f"{rows:,}")
+        table.add_row(plain(reason), f"{rows:,}")
     return table
 
 
@@ -134,10 +133,10 @@ def build_result(home: Home, result: BuildResult) -> None:
     if result.unmatched_voids:
         names = ", ".join(result.unmatched_voids[:5]) + (", ..." if len(result.unmatched_voids) > 5 else "")
         out.print(
-            escape(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
+            plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
             soft_wrap=True,
         )
-    out.print(escape(f"In {home.billing} and {home.marts}/"))
+    out.print(plain(f"In {home.billing} and {home.marts}/"))
 
 
 def invoice_table(invoices: list[dict[str, Any]]) -> None:
@@ -151,8 +150,8 @@ def invoice_table(invoices: list[dict[str, Any]]) -> None:
         table.add_row(
             row["invoice_id"],
             row["period"],
-            escape(row["customer_name"] or row["customer_id"]),
-            row["plan_id"],
+            plain(row["customer_name"] or row["customer_id"]),
+            plain(row["plan_id"]),
             row["status"],
             format_money(row["subtotal_amount"], currency),
             format_money(row["credits_applied_amount"], currency),
@@ -174,7 +173,7 @@ def close_result(result: CloseResult) -> None:
 def approval_result(result: ApprovalResult) -> None:
     """What was decided, and what still waits."""
     if result.approved:
-        out.print(f"Approved [bold]{len(result.approved):,}[/] invoices of {result.period}, by {escape(result.decided_by)}.")
+        out.print(f"Approved [bold]{len(result.approved):,}[/] invoices of {result.period}, by {plain(result.decided_by)}.")
     if result.revoked:
         out.print(f"Approval taken back of [bold]{len(result.revoked):,}[/] invoices of {result.period}.")
     if not result.waiting:
@@ -183,7 +182,9 @@ def approval_result(result: ApprovalResult) -> None:
     table = _table("waits for approval", "customer", "plan", ">total")
     for row in result.waiting[:_SHOWN]:
         customer = row["customer_name"] or row["customer_id"]
-        table.add_row(row["invoice_id"], escape(customer), row["plan_id"], format_money(row["total_amount"], row["currency"]))
+        table.add_row(
+            row["invoice_id"], plain(customer), plain(row["plan_id"]), format_money(row["total_amount"], row["currency"])
+        )
     out.print(table)
     if len(result.waiting) > _SHOWN:
         out.print(f"and {len(result.waiting) - _SHOWN:,} more")
@@ -193,14 +194,14 @@ def approval_result(result: ApprovalResult) -> None:
 def publish_result(result: PublishResult) -> None:
     """What is in Stripe now, and what is not."""
     if result.is_dry_run:
-        out.print(f"[bold]{len(result.requests)}[/] requests would be sent to {result.where}; none was:")
+        out.print(f"[bold]{len(result.requests)}[/] requests would be sent to {plain(result.where)}; none was:")
         for request in result.requests:
-            out.print(f"{request['method']} {request['path']} {json.dumps(request['params'])}", markup=False, soft_wrap=True)
+            out.print(f"{request['method']} {request['path']} {plain_json(request['params'])}", markup=False, soft_wrap=True)
         return
     counts = result.counts
     amounts = ", ".join(format_money(amount, currency) for currency, amount in result.amounts.items()) or "nothing"
     out.print(
-        f"Published [bold]{result.period}[/] to {result.where}: {counts['published']:,} invoices new,"
+        f"Published [bold]{result.period}[/] to {plain(result.where)}: {counts['published']:,} invoices new,"
         f" {counts['already_published']:,} there before, {amounts} in all."
     )
     if counts["not_approved"]:
@@ -208,20 +209,20 @@ def publish_result(result: PublishResult) -> None:
     if counts["not_collected"]:
         out.print(f"{counts['not_collected']:,} have only lines of plans that collect nothing, and stay here.")
     for warning in result.warnings:
-        out.print(f"[yellow]warning[/] {escape(str(warning))}", soft_wrap=True)
+        out.print(f"[yellow]warning[/] {plain(warning)}", soft_wrap=True)
     for problem in result.problems:
-        out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
+        out.print(f"[red]failed[/] {plain(problem)}", soft_wrap=True)
 
 
 def credit_note_result(result: CreditNoteResult) -> None:
     """What was credited."""
     if result.credit_note_id:
         out.print(
-            f"Credited [bold]{format_money(result.amount, result.currency)}[/] on {result.invoice_id}, in {result.where}:"
+            f"Credited [bold]{format_money(result.amount, result.currency)}[/] on {result.invoice_id}, in {plain(result.where)}:"
             f" {result.credit_note_id}."
         )
         for line in result.lines:
-            out.print(f"  {format_money(line['amount'], result.currency):>16}  {escape(line['description'])}", soft_wrap=True)
+            out.print(f"  {format_money(line['amount'], result.currency):>16}  {plain(line['description'])}", soft_wrap=True)
     for earlier in result.published:
         if earlier != result.credit_note_id:
             out.print(f"{earlier}, issued before, is in Stripe now.")
@@ -231,7 +232,7 @@ def sync_result(result: SyncResult) -> None:
     """What was mirrored."""
     what = "everything" if result.is_full else "what changed"
     counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in result.counts.items() if count) or "nothing new"
-    out.print(f"Mirrored {what} from {result.where}: {counts}.")
+    out.print(f"Mirrored {what} from {plain(result.where)}: {counts}.")
 
 
 def reconciliation(result: dict[str, Any]) -> None:
@@ -243,7 +244,7 @@ def reconciliation(result: dict[str, Any]) -> None:
                 format_money(row[name], row["currency"]) if row[name] is not None else "-"
                 for name in ("total_amount", "stripe_total_amount")
             )
-            shown = (escape(row[name] or "-") for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
+            shown = (plain(row[name] or "-") for name in ("invoice_id", "stripe_invoice_id", "customer_id", "stripe_status"))
             table.add_row(f"[red]{row['difference']}[/]", *shown, ours, theirs)
         out.print(table)
         if len(result["differences"]) > _SHOWN:
@@ -255,7 +256,7 @@ def reconciliation(result: dict[str, Any]) -> None:
         table = _table("problem", "subscription in Stripe", "its customer", "customer", "its status", "since (UTC)")
         for row in result["subscriptions"][:_SHOWN]:
             shown = (
-                escape(row[name] or "-")
+                plain(row[name] or "-")
                 for name in ("stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
             )
             table.add_row(f"[red]{row['problem']}[/]", *shown, f"{row['starts_at']:%Y-%m-%d %H:%M}")
@@ -273,9 +274,9 @@ def reconciliation(result: dict[str, Any]) -> None:
 
 def export_result(result: ExportResult) -> None:
     """Where the files are."""
-    out.print(f"Exported to [bold]{escape(str(result.folder))}[/]:")
+    out.print(f"Exported to [bold]{plain(result.folder)}[/]:")
     for file in result.files:
-        out.print(f"  {file.name}")
+        out.print(f"  {plain(file.name)}")
     out.print(f"  statements/  {result.statements:,} pages, one an invoice")
 
 
@@ -283,7 +284,7 @@ def alert_table(alerts: list[dict[str, Any]]) -> None:
     """What people had to be told."""
     table = _table("alert", "raised (UTC)", "kind", "about", "channel", "state")
     for row in alerts:
-        about = escape(row["subject"])
+        about = plain(row["subject"])
         table.add_row(
             row["alert_id"], f"{row['raised_at']:%Y-%m-%d %H:%M}", row["kind"], about, row["channel"] or "-", row["state"]
         )
@@ -315,7 +316,7 @@ def month_table(months: list[dict[str, Any]]) -> Table:
 def status_report(report: dict[str, Any]) -> None:
     """The state of the house on one screen."""
     landed = report["landed"]
-    out.print(escape(f"Home      {report['home']}"))
+    out.print(plain(f"Home      {report['home']}"))
     out.print(
         f"Landed    {landed['files']:,} files: {landed['received']:,} rows = {landed['accepted']:,} accepted"
         f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine"
@@ -331,7 +332,7 @@ def explanation(explained: InvoiceExplanation) -> None:
     """The invoice from its total to its lines and days; of a single line also sessions and events."""
     currency = explained.currency
     out.print(
-        f"[bold]{explained.invoice_id}[/], {escape(explained.customer_id)}, {explained.period}, {explained.status}",
+        f"[bold]{explained.invoice_id}[/], {plain(explained.customer_id)}, {explained.period}, {explained.status}",
         highlight=False,
     )
     parts = [f"{format_money(explained.subtotal_amount, currency)} of lines"]
@@ -341,7 +342,7 @@ def explanation(explained: InvoiceExplanation) -> None:
         parts.append(f"- {format_money(explained.carried_forward_amount, currency)} carried forward")
     out.print(f"total {format_money(explained.total_amount, currency)} = {' '.join(parts)}")
     for credit in explained.credits:
-        out.print(f"  credit {escape(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
+        out.print(f"  credit {plain(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
     for line in explained.lines:
         _line(line, currency)
 
@@ -349,23 +350,23 @@ def explanation(explained: InvoiceExplanation) -> None:
 def _line(line: LineExplanation, currency: str) -> None:
     out.print()
     out.print(
-        f"[bold]{format_money(line.amount, currency)}[/]  {escape(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True
+        f"[bold]{format_money(line.amount, currency)}[/]  {plain(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True
     )
     for step in line.arithmetic:
-        out.print(f"  {escape(step)}", soft_wrap=True)
+        out.print(f"  {plain(step)}", soft_wrap=True)
     for day in line.days:
         out.print(f"  {day.usage_date}  {day.quantity.normalize():>24,f}  {format_money(day.amount, currency):>16}")
         for session in day.sessions[:_SHOWN]:
             out.print(
-                f"    {escape(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
+                f"    {plain(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
                 f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})"
                 f"  {session.quantity.normalize():,f}  {format_money(session.amount, currency)}",
                 soft_wrap=True,
             )
             for event in session.events[:_SHOWN]:
                 out.print(
-                    f"      {event.event_at:%Y-%m-%d %H:%M:%S.%f} {event.event_type} {escape(event.named)}"
-                    f"  [dim]{escape(event.file_name)}, row {event.file_row}, {escape(event.event_id)}[/]",
+                    f"      {event.event_at:%Y-%m-%d %H:%M:%S.%f} {event.event_type} {plain(event.named)}"
+                    f"  [dim]{plain(event.file_name)}, row {event.file_row}, {plain(event.event_id)}[/]",
                     soft_wrap=True,
                 )
             if len(session.events) > _SHOWN:
@@ -377,7 +378,7 @@ def _line(line: LineExplanation, currency: str) -> None:
 def verify_result(result: VerifyResult) -> None:
     """Whether the ledger is what was written."""
     for problem in result.problems:
-        out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
+        out.print(f"[red]wrong[/] {plain(problem)}", soft_wrap=True)
     if not result.problems:
         out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
         out.print("Every file in raw/ and ledger/ is what was written; each raw event is there once.")
@@ -393,9 +394,9 @@ def adopted(files: int) -> None:
 def price_check(result: PriceCheck) -> None:
     """What is wrong with the price book, and what an edit would change of the past."""
     for name in result.fixed:
-        out.print(f"Rewrote seeds/{escape(name)} plainly; no value changed.")
+        out.print(f"Rewrote seeds/{plain(name)} plainly; no value changed.")
     for problem in result.problems:
-        out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
+        out.print(f"[red]wrong[/] {plain(problem)}", soft_wrap=True)
     if not result.problems:
         out.print("The price book is sound.")
     if result.changed:
@@ -407,7 +408,7 @@ def _changes(rows: list[Any]) -> Table:
     table = _table("customer", "month", ">before", ">after", ">change")
     for customer_id, period, currency, before, after, difference in rows[:_SHOWN]:
         amounts = (format_money(amount, currency) for amount in (before, after, difference))
-        table.add_row(escape(customer_id), period, *amounts)
+        table.add_row(plain(customer_id), period, *amounts)
     if len(rows) > _SHOWN:
         table.add_row(f"and {len(rows) - _SHOWN:,} more")
     return table
@@ -427,4 +428,4 @@ def simulation(result: Simulation) -> None:
     out.print(f"{len(result.changed):,} of {len(result.rows):,} invoices would change; the largest changes:")
     out.print(_changes(result.changed))
     for file in result.files:
-        out.print(f"  {file}")
+        out.print(f"  {plain(file)}", soft_wrap=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 from rich.table import Table
@@ -27,6 +26,7 @@ from pipeline.money import format_money
 from pipeline.reports import open_reports, read_status
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.publish import publish_period
+from pipeline.terminal import Console, plain
 from pipeline.warehouse import build
 
 _MARK = "demo.json"
@@ -46,7 +46,7 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
 
     with _step(console, "Generating a month and a half of usage") as follow:
         files = generate(home.inbox, on_progress=follow)
-    console.print(f"   {len(files.landings)} landings for a few hundred customers, in {files.folder}")
+    console.print(f"   {len(files.landings)} landings for a few hundred customers, in {plain(files.folder)}", soft_wrap=True)
 
     summaries = []
     with _step(console, "Landing") as follow:
@@ -115,7 +115,7 @@ def _step(console: Console, what: str) -> Iterator[Follow]:
         task = progress.add_task(what, total=None)
 
         def follow(step: str, done: int, total: int) -> None:
-            progress.update(task, description=f"{what}: {step[:40]}", completed=done, total=total)
+            progress.update(task, description=f"{what}: {plain(step[:40])}", completed=done, total=total)
 
         yield follow
     console.print(f"[green]done[/] {what} [dim]{monotonic() - started:.1f} s[/]")
@@ -137,12 +137,14 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     for column in ("subtotal", "credits", "total"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, plan, status, subtotal, credits, total, currency in rows:
-        table.add_row(name, plan, status, *(format_money(amount, currency) for amount in (subtotal, credits, total)))
+        table.add_row(
+            plain(name), plain(plan), status, *(format_money(amount, currency) for amount in (subtotal, credits, total))
+        )
     console.print(table)
     console.print()
     console.print(Rule("Where to look next", align="left"))
     console.print("  [bold]make ui[/]                      the whole graph in Dagster, on this machine")
-    console.print(f"  {exports}/   the workbook and CSV files for finance")
-    console.print(f"  {home.billing}   query it: use billing.billing; from invoices;")
+    console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
+    console.print(f"  {plain(home.billing)}   query it: use billing.billing; from invoices;")
     console.print("  .venv/bin/billhouse invoices   every invoice; [bold]status[/], [bold]--help[/] for the rest")
     console.print(f"All of it in {seconds:.0f} seconds.")

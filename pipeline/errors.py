@@ -5,21 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.plain_text import plain_line, plain_text
+
 
 class BillhouseError(Exception):
     """A failure to show to a person: one sentence of what happened, one of what to do next.
 
-    The command line prints it without a traceback and exits with 1.
+    The command line prints it without a traceback and exits with 1. Its words are safe to show and to keep: no control
+    character, no secret.
     """
 
     def __init__(self, message: str, next_step: str = "") -> None:
-        self.message = message
-        self.next_step = next_step
-        super().__init__(f"{message} {next_step}".strip())
+        self.message = plain_text(message)
+        self.next_step = plain_text(next_step)
+        super().__init__(f"{self.message} {self.next_step}".strip())
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.next_step}".strip()
 
 
 class WrongUsageError(BillhouseError):
     """The command was called with words that cannot be meant; exits with 2."""
+
+
+class NotPossibleError(BillhouseError):
+    """What was asked for is not possible yet, or not any more. Nothing failed: no alert is kept."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}, line {self.line}"
-        return f"{where}: {self.reason} {self.next_step}".strip()
+        return plain_line(f"{where}: {self.reason} {self.next_step}".strip())
 
 
 class InputFileError(BillhouseError):

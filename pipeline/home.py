@@ -18,6 +18,7 @@ exports/         workbooks and CSV files, a folder a period
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
+from pipeline.failures import system_failure
+from pipeline.plain_text import plain_line, visible
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
 DEFAULT_HOME = "./var"
+_UNUSABLE = {
+    ",": "a comma: DuckDB takes it for the end of a folder's name",
+    "?": "a question mark: dbt takes what follows for parameters of an address",
+    "#": "a hash sign: dbt takes what follows for a part of a page",
+    "\\": "a backslash: DuckDB takes it for a slash",
+}
+"""What the path of a home cannot hold, and why."""
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -42,14 +52,17 @@ class Home:
     def open(cls, path: str | Path | None = None) -> Home:
         """The home at `path`, else at $BILLHOUSE_HOME, else ./var; made if it is not there, for its owner alone."""
         home = cls(Path(path or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
+        _refuse_unusable(home.path)
         try:
             home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
+            known = system_failure(str(error))
+            why, next_step = (known.message, known.next_step) if known is not None else (f"{error.strerror}.", "")
             raise BillhouseError(
-                f"The home directory {home.path} cannot be used: {error.strerror}.",
-                "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
+                f"The home directory {home.path} cannot be used: {why}",
+                next_step or "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
             ) from error
         return home
 
@@ -168,3 +181,18 @@ class Home:
             yield
         finally:
             lock.release()
+
+
+def _refuse_unusable(path: Path) -> None:
+    """Raises BillhouseError for a path with a character that DuckDB or dbt reads as something else."""
+    text = str(path)
+    found = [why for character, why in _UNUSABLE.items() if character in text]
+    if (escape := re.search("%[0-9A-Fa-f]{2}", text)) is not None:
+        found.append(f"{escape.group()}: Dagster takes it for another character")
+    if visible(text) != text or "\n" in text or "\t" in text:
+        found.append("a character that cannot be shown")
+    if found:
+        raise BillhouseError(
+            f"The home directory {plain_line(text)} cannot be used: its path has {'; and '.join(found)}.",
+            "Rename the folder, or name another with --home DIR or BILLHOUSE_HOME.",
+        )

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.adjustments import refuse_large_adjustments
-from pipeline.errors import BillhouseError
+from pipeline.alerts import alerting
+from pipeline.errors import BillhouseError, NotPossibleError
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inputs import input_digests, input_fingerprint
 from pipeline.landing.collections import landed_files
@@ -86,10 +87,10 @@ def close_period(
     what happens after is then settled on the next invoice. `accept_adjustments` lets it correct closed months by more than
     the set share (BILLHOUSE_ADJUSTMENT_LIMIT_SHARE).
 
-    Raises BillhouseError where the month is not over, an earlier month is open, or a check fails; AdjustmentsError where
-    closed months would change too much.
+    Raises NotPossibleError where the month is not over or an earlier month is open, BillhouseError where a check fails,
+    AdjustmentsError where closed months would change too much. Of all but the first an alert is kept.
     """
-    with home.writing():
+    with alerting(home, "close_failed", f"close {period}"), home.writing():
         finish_interrupted(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):
@@ -139,7 +140,7 @@ def _close(
 def _refuse_before_opening(period: BillingPeriod) -> None:
     settings = Settings.load()
     if period.start < settings.books_open_at:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} cannot be closed: the books open with {settings.first_billing_month} (BILLHOUSE_FIRST_BILLING_MONTH).",
             "Close that month or a later one; or set an earlier first month, land what is due for it, and build.",
         )
@@ -147,21 +148,21 @@ def _refuse_before_opening(period: BillingPeriod) -> None:
 
 def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, force: bool) -> None:
     if as_of < period.start:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} had not begun at {as_of:%Y-%m-%d %H:%M} UTC, the instant of the last build.",
             "Build as of a later instant first: billhouse build --as-of ...",
         )
     if force:
         return
     if as_of < period.end:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} was not over at {as_of:%Y-%m-%d %H:%M} UTC, the instant of the last build.",
             f"Build as of {period.end:%Y-%m-%dT%H:%M:%SZ} or later, or close it now with --force: "
             "what comes after is then settled on the next invoice.",
         )
     grace = Settings.load().close_grace
     if now < period.end + grace:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} can be closed from {period.end + grace:%Y-%m-%d %H:%M} UTC on: late events have until then.",
             "Wait, or close it now with --force: what lands late is then settled on the next invoice.",
         )
@@ -169,13 +170,13 @@ def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, for
 
 def _refuse_out_of_order(period: BillingPeriod, closed: Sequence[BillingPeriod], drafts: Sequence[BillingPeriod]) -> None:
     if closed and period < closed[-1]:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} cannot be closed any more: {closed[-1]} is, and months close in order.",
             f"What is due for {period} stands as a correction on the next invoice.",
         )
     earlier = [draft for draft in drafts if draft < period]
     if earlier:
-        raise BillhouseError(
+        raise NotPossibleError(
             f"{period} cannot be closed yet: {earlier[0]} still has drafts, and months close in order.",
             f"Close it first: billhouse close {earlier[0]}",
         )

@@ -64,16 +64,18 @@ def publish_and_refresh(
     if result.problems:
         text = f"{len(result.problems)} invoices of {period} were not published. First: {result.problems[0]}"
         keep_alert(home, OperationalAlert("publish_failed", what, text))
-    _refresh(home, on_progress)
+    with alerting(home, "publish_failed", what):
+        _refresh(home, on_progress)
     return result
 
 
 def sync_and_refresh(
     home: Home, *, full: bool = False, allow_live: bool = False, on_progress: OnProgress | None = None
 ) -> SyncResult:
-    """Mirror what changed in Stripe, then build again so that the reports show it."""
-    result = sync_stripe(home, full=full, allow_live=allow_live, on_progress=on_progress)
-    _refresh(home, on_progress)
+    """Mirror what changed in Stripe, then build again so that the reports show it. What goes wrong is kept as an alert."""
+    with alerting(home, "sync_failed", "sync-stripe"):
+        result = sync_stripe(home, full=full, allow_live=allow_live, on_progress=on_progress)
+        _refresh(home, on_progress)
     return result
 
 
@@ -87,11 +89,15 @@ def credit_and_refresh(
     allow_live: bool = False,
     on_progress: OnProgress | None = None,
 ) -> CreditNoteResult:
-    """Issue a credit note (see pipeline.stripe.credit_notes), then build again so that the drafts correct it no more."""
-    result = issue_credit_note(
-        home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
-    )
-    _refresh(home, on_progress)
+    """Issue a credit note (see pipeline.stripe.credit_notes), then build again so that the drafts correct it no more.
+
+    What goes wrong is kept as an alert.
+    """
+    with alerting(home, "credit_note_failed", f"credit-note {invoice_id}"):
+        result = issue_credit_note(
+            home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
+        )
+        _refresh(home, on_progress)
     return result
 
 

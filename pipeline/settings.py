@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
     """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
 
+    traceback: bool = Field(default=False, exclude=True)
+    """Whether a failure is shown with its traceback, for a report; else in words alone."""
+
     alert_webhook_url: str = Field(default="", exclude=True)
     """Where alerts are POSTed, signed. docs/alerts.md."""
     alert_webhook_secret: SecretStr | None = Field(default=None, exclude=True)

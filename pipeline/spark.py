@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BillhouseError
+from pipeline.failures import failure_in_words, wants_traceback
 from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.price_book import require_sound_price_book
@@ -211,8 +212,10 @@ def main() -> None:
             unit_tests=arguments.unit_tests,
             is_small=arguments.small,
         )
-    except BillhouseError as error:
-        parser.exit(1, f"{error}\n")
+    except Exception as error:
+        if wants_traceback():
+            raise
+        parser.exit(1, f"{failure_in_words(error)}\n")
     print(json.dumps(result.as_dict()))
 
 

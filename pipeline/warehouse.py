@@ -21,12 +21,14 @@ import duckdb
 from pipeline.alerts.facts import ensure_alerts
 from pipeline.approvals import ensure_approvals
 from pipeline.errors import BillhouseError
+from pipeline.failures import known_failure, system_failure
 from pipeline.files import replace_atomically
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.inputs import code_version, definitions_stand, input_digests, models_to_refresh, project_digest
 from pipeline.landing import ensure_collections
 from pipeline.landing.collections import file_id_of, landed_files
 from pipeline.ledger_files import closed_periods, ensure_ledger
+from pipeline.plain_text import plain_line
 from pipeline.price_book import DEFAULT_CURRENCY, require_sound_price_book
 from pipeline.price_changes import require_unedited_prices
 from pipeline.price_reachability import require_contracts_in_customers_currency
@@ -313,6 +315,8 @@ def run_dbt(
         finally:
             let_go_of_the_warehouse()
     if outcome.exception is not None:
+        if (failure := known_failure(outcome.exception)) is not None:
+            raise failure from outcome.exception
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
             f"The log is in {log}.",
@@ -330,6 +334,9 @@ def run_dbt(
     ]
     failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
+        if (failure := next(filter(None, (system_failure(step.message) for step in ran if step.has_failed)), None)) is not None:
+            stands = "The build stopped; the reports stay as the last good build left them."
+            raise BuildFailedError(f"{failure.message} {stands}", failure.next_step, ran)
         listed = "\n".join(f"  {_told(result)}{_failing_rows(home, result.node)}" for result in failed[:20])
         raise BuildFailedError(
             f"{len(failed)} of {len(results)} steps of the build failed; the reports stay as the last good build left them."
@@ -371,7 +378,8 @@ def _failing_rows(home: Home, node: Any) -> str:
     except (duckdb.Error, BillhouseError):  # it failed for another reason, or on another engine: the log has it
         return ""
     return "".join(
-        "\n    " + ", ".join(f"{column} {value}" for column, value in zip(columns, row, strict=True) if value is not None)
+        "\n    "
+        + ", ".join(f"{column} {plain_line(value)}" for column, value in zip(columns, row, strict=True) if value is not None)
         for row in rows
     )
 

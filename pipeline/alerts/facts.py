@@ -25,6 +25,7 @@ from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
 from pipeline.money import format_amount, format_money
+from pipeline.plain_text import plain_line, plain_text
 from pipeline.store.append import append_files
 from pipeline.store.collections import ensure_collection
 
@@ -71,11 +72,15 @@ class OperationalAlert:
     """Something that failed in Billhouse itself."""
 
     kind: str
-    """check_failed, publish_failed, run_failed or drift."""
+    """check_failed, close_failed, publish_failed, sync_failed, credit_note_failed, run_failed or drift."""
     subject: str
     """What failed, as 'publish 2026-09': with the kind and the UTC day, what makes it the same alert."""
     text: str
     """What a person should know, and what to do next. No secrets."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", plain_line(self.subject))
+        object.__setattr__(self, "text", plain_text(self.text))
 
 
 def ensure_alerts(home: Home) -> None:

@@ -24,7 +24,8 @@ from pipeline.alerts.facts import (
     record,
     sending,
 )
-from pipeline.errors import BillhouseError
+from pipeline.errors import BillhouseError, NotPossibleError, WrongUsageError
+from pipeline.failures import failure_in_words
 from pipeline.home import Home
 from pipeline.settings import Settings
 from pipeline.store.manifest import manifest_head
@@ -82,12 +83,25 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
 
 @contextmanager
 def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
-    """Keep an alert of what goes wrong inside, and let it go on its way."""
+    """Keep an alert of what fails inside, in the words of `failure_in_words`, and raise it as a BillhouseError.
+
+    What is not possible yet, or was called wrongly, is no failure: no alert. Where no alert can be kept (a full disk), the
+    error says so.
+    """
     try:
         yield
-    except BillhouseError as error:
-        keep_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {error}"))
+    except (NotPossibleError, WrongUsageError):
         raise
+    except Exception as error:
+        failure = failure_in_words(error)
+        try:
+            keep_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {failure}"))
+        except Exception as no_alert:
+            unkept = failure_in_words(no_alert).message
+            failure.next_step = f"{failure.next_step} No alert could be kept either: {unkept}".strip()
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def keep_alert(home: Home, alert: OperationalAlert) -> str:

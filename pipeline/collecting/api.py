@@ -6,7 +6,6 @@ is 429 or 5xx or none came. Numbers stay as they were written: no digit goes thr
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ from dlt.sources.helpers.rest_client.paginators import BasePaginator
 from pyrate_limiter import Duration, Limiter, Rate
 
 from pipeline.errors import BillhouseError, WrongUsageError
+from pipeline.loopback import is_local_address, is_loopback, without_proxy
+from pipeline.plain_text import remember_secret
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 6
@@ -65,6 +66,8 @@ class Api:
             request_max_attempts=ATTEMPTS,
             request_max_retry_delay=LONGEST_PAUSE_SECONDS,
         ).session
+        if is_local_address(access.url):
+            without_proxy(session)
         self._client = RESTClient(access.url, auth=_auth(access), session=session, config=RuntimeConfiguration())
 
     def pages(
@@ -173,15 +176,8 @@ def _check_address(access: Access) -> None:
         raise WrongUsageError(
             "The address holds a name or a password.", "Put the key into a variable, and name that with --api-key-env."
         )
-    if parts.scheme == "http" and access.key_variable and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and access.key_variable and not is_loopback(parts.hostname):
         raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _auth(access: Access) -> AuthConfigBase | None:
@@ -192,6 +188,7 @@ def _auth(access: Access) -> AuthConfigBase | None:
         raise WrongUsageError(
             f"{access.key_variable} is not set.", f"Call this with the API's key in the variable {access.key_variable}."
         )
+    remember_secret(key)
     if access.key_header.lower() == "authorization":
         return BearerTokenAuth(token=key)
     return APIKeyAuth(name=access.key_header, api_key=key, location="header")

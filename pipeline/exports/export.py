@@ -21,6 +21,7 @@ from pipeline.exports.statements import OnStatement, write_statements
 from pipeline.exports.summary import SummarySheet
 from pipeline.exports.tables import ExportTable, csv_text
 from pipeline.exports.workbook import PeriodWorkbook
+from pipeline.failures import known_failure, system_failure
 from pipeline.files import place
 from pipeline.home import Home
 from pipeline.ledger_files import close_head
@@ -82,14 +83,17 @@ def export_period(
                 raise _no_invoices(reports, period)
             return _write(home, reports, figures, rows_per_sheet, on_progress)
     except duckdb.Error as error:
+        if (failure := system_failure(str(error))) is not None:
+            raise failure from error
         raise BillhouseError(
             f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
             "Run `billhouse build` to write them anew.",
         ) from error
     except (OSError, XlsxFileError) as error:
+        known = known_failure(error)
+        why, next_step = (known.message, known.next_step) if known is not None else (str(error), "Correct that.")
         raise BillhouseError(
-            f"The export cannot be written to {home.exports}: {error}",
-            "Make room or give the rights, then export again.",
+            f"The export cannot be written to {home.exports}: {why}", f"{next_step} Then export again."
         ) from error
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BillhouseError, InputFileError, Problem
+from pipeline.failures import failure_in_words
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind, TimestampUnit
 from pipeline.landing.checks import Reading, checked_query
@@ -137,10 +138,8 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        raise BillhouseError(
-            f"{failure}: {home.path} cannot be written to ({str(error).splitlines()[0]}).",
-            "See that its disk has room, and land all files again: what has landed does not land twice.",
-        ) from error
+        known = failure_in_words(error)
+        raise BillhouseError(f"{failure}: {home.path} cannot be written to. {known.message}", known.next_step) from error
 
 
 def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> LandedFile:

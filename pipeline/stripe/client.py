@@ -1,7 +1,7 @@
 """The connection to Stripe: the official library, with its key from the environment alone.
 
 STRIPE_API_KEY         the secret or restricted key; without one, invoices go to the local emulator
-BILLHOUSE_STRIPE_URL   another base address than Stripe's own, for an emulator that runs elsewhere
+BILLHOUSE_STRIPE_URL   another base address than Stripe's own, for an emulator that runs elsewhere: https, or on this machine
 
 Every request waits for its turn (Stripe takes 100 a second live, 25 in test mode), and what may be repeated is repeated with
 growing pauses, under the same idempotency key.
@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
+import requests
 import requests.exceptions
 import stripe
 from pyrate_limiter import Duration, Limiter, Rate
@@ -22,6 +24,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.loopback import is_local_address, is_loopback, without_proxy
 from pipeline.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
@@ -123,10 +126,34 @@ def connect(home: Home, *, allow_live: bool = False) -> Iterator[StripeConnectio
     if allow_live and not is_live:
         raise BillhouseError(f"--live was said, and {KEY_VARIABLE} is a test key.", "Set the live key, or leave --live out.")
     mode: Mode = "live" if is_live else "test"
-    address = os.environ.get(ADDRESS_VARIABLE)
+    address = _checked_address(os.environ.get(ADDRESS_VARIABLE, "").strip(), is_live=is_live)
     pace = Settings.load().stripe_requests_per_second or _REQUESTS_PER_SECOND[mode]
     with connection_to(key, address, pace, where=address or f"Stripe ({'LIVE' if is_live else 'test mode'})") as connection:
         yield connection
+
+
+def _checked_address(address: str, *, is_live: bool) -> str | None:
+    """The address, or None for Stripe's own. Raises BillhouseError for one at which the key could be read on the way."""
+    if not address:
+        return None
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        has_password = bool(parts.username or parts.password)
+    except ValueError:  # brackets that do not close, a port that is no number
+        is_address = has_password = False
+    if not is_address or has_password:
+        raise BillhouseError(
+            f"{ADDRESS_VARIABLE} is no address{' that may be shown: it holds a name or a password' if has_password else ''}.",
+            "Write it as https://host, or unset it for Stripe itself.",
+        )
+    if parts.scheme == "http" and (is_live or not is_loopback(parts.hostname)):
+        what = "a live key is never sent unencrypted" if is_live else "everybody on the way could read the key"
+        raise BillhouseError(
+            f"{ADDRESS_VARIABLE} is {address}, which is not encrypted: {what}.",
+            "Write https://, or unset it for Stripe itself. http:// is for test keys on this machine alone.",
+        )
+    return address
 
 
 @contextmanager
@@ -153,7 +180,7 @@ def connection_to(
             key,
             base_addresses={"api": address} if address else {},
             max_network_retries=0,  # `StripeConnection.call` repeats, and knows what may be repeated
-            http_client=_PacedClient(limiter, timeout=patience.timeout_seconds),
+            http_client=_PacedClient(limiter, patience.timeout_seconds, is_local=is_local_address(address or "")),
         )
         yield StripeConnection(client, key.startswith(_LIVE_PREFIXES), where, patience)
     finally:
@@ -161,12 +188,15 @@ def connection_to(
 
 
 class _PacedClient(stripe.RequestsClient):
-    """Stripe's own HTTP client; each request waits for its turn."""
+    """Stripe's own HTTP client; each request waits for its turn, and none to this machine itself goes through a proxy."""
 
-    def __init__(self, limiter: Limiter, timeout: float) -> None:
+    def __init__(self, limiter: Limiter, timeout: float, *, is_local: bool) -> None:
         super().__init__(timeout=timeout)
         self._limiter = limiter
+        self._is_local = is_local
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         self._limiter.try_acquire("stripe")
+        if self._is_local and getattr(self._thread_local, "session", None) is None:
+            self._thread_local.session = without_proxy(requests.Session())
         return super().request(*args, **kwargs)

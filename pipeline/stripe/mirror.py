@@ -33,6 +33,8 @@ from pipeline.stripe.steps import told_plainly
 
 _WORKERS = 8
 _ROWS_AT_ONCE = 500
+_LONGEST_WAIT_SECONDS = 600
+"""For another sync to end."""
 _EVENTS_REACH_BACK = timedelta(days=29)
 _OVERLAP = timedelta(minutes=10)
 """Events may show up late in the list; those that were seen before are left out."""
@@ -110,7 +112,7 @@ def sync_stripe(
     """
     ensure_mirror(home)
     with (
-        FileLock(home.raw / "stripe" / ".lock", mode=0o600),
+        FileLock(home.raw / "stripe" / ".lock", timeout=_LONGEST_WAIT_SECONDS, mode=0o600),
         nullcontext(client) if client else connect(home, allow_live=allow_live) as connection,
         told_plainly(),
         append_files(home, "sync-stripe") as files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 import stripe
 
 from pipeline.errors import BillhouseError
+from pipeline.plain_text import plain_text
 from pipeline.stripe.client import StripeConnection, is_local_error, is_replayed
 from pipeline.stripe.outbox import Outbox, Step
 
 ATTEMPTS = 4
 """How often one document is looked at afresh, after failures that Stripe remembers and only replays."""
+_REFUSALS = range(400, 429)
 
 
 class LookAgainError(Exception):
@@ -71,26 +74,52 @@ class Steps:
 
 
 def told(error: Exception) -> str:
-    """An error in words for people."""
-    return str(getattr(error, "user_message", None) or error)
+    """An error in words for people, without a key that Stripe may have repeated in it."""
+    return plain_text(getattr(error, "user_message", None) or error)
 
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Turns what would fail for every document alike into one message that ends the run."""
+    """Turns what is no document's own (the key, the network, Stripe itself) into a message; a refused request passes."""
     try:
         yield
-    except (stripe.AuthenticationError, stripe.PermissionError) as error:
-        raise HopelessError(
+    except stripe.StripeError as error:
+        if (error.http_status or 0) in _REFUSALS and not isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+            raise
+        raise stripe_failure(error) from error
+
+
+def stripe_failure(error: Exception) -> BillhouseError:
+    """What Stripe, or the way to it, made fail: a HopelessError where it would fail for every document alike."""
+    status = getattr(error, "http_status", None) or 0
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return HopelessError(
             f"Stripe refuses the key: {told(error)}",
             "Check STRIPE_API_KEY and its permissions: docs/stripe.md lists those it needs.",
-        ) from error
-    except stripe.APIConnectionError as error:
-        if is_local_error(error):
-            raise BillhouseError(
-                f"The request to Stripe cannot be written: {error.__cause__!r}.",
-                "Correct the customer's name or e-mail address and publish again, or report this as a fault of Billhouse.",
-            ) from error
-        raise HopelessError(
-            "Stripe cannot be reached, or does not answer.", "Call this again later: what is there is continued."
-        ) from error
+        )
+    if is_local_error(error):
+        return BillhouseError(
+            f"The request to Stripe cannot be written: {error.__cause__!r}.",
+            "Correct the customer's name or e-mail address and publish again, or report this as a fault of Billhouse.",
+        )
+    if isinstance(error, stripe.APIConnectionError):
+        return HopelessError(
+            f"Stripe cannot be reached{_through_proxy()}, or does not answer.",
+            "Check the network, and call this again later: what is there is continued.",
+        )
+    if status == 429:
+        return HopelessError(
+            "Stripe has had too many requests (429).",
+            "Call this again later, or ask more slowly: BILLHOUSE_STRIPE_REQUESTS_PER_SECOND.",
+        )
+    if status >= 500 or not status:
+        return BillhouseError(
+            f"Stripe failed ({status or 'without a status'}), however often it was asked: {told(error)}",
+            "Look at status.stripe.com, and call this again later: what is there is continued.",
+        )
+    return BillhouseError(f"Stripe refused a request ({status}): {told(error)}", "Put that right, and call this again.")
+
+
+def _through_proxy() -> str:
+    name = next((name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
+    return f" through the proxy in {name}" if name else ""

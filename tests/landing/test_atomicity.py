@@ -231,9 +231,9 @@ def test_a_full_disk_is_one_clear_error_and_the_file_lands_when_there_is_room(
 
         with monkeypatch.context() as patched:
             patched.setattr(os, name, full)
-            with pytest.raises(BillhouseError, match="No space left on device") as failed:
+            with pytest.raises(BillhouseError, match="The disk is full") as failed:
                 land_files(trial, [files[1]])
-        assert "has room" in failed.value.next_step
+        assert "Make room" in failed.value.next_step
         seen = _state(trial)
         parts = ("rows", "quarantine", "files")
         # Once the manifest has it, it has landed, even if a last sync failed.
@@ -267,7 +267,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_too(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
-        with pytest.raises(BillhouseError, match=r"Nothing landed.*No space left"):
+        with pytest.raises(BillhouseError, match=r"Nothing landed.*The disk is full"):
             land_files(home, files)
     assert land_files(home, files).accepted == 8
 
@@ -311,7 +311,7 @@ def test_an_error_in_the_middle_of_a_call_does_not_hide_from_the_next_call_what_
 
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.landing.land._write_landed_file", fail)
-        with pytest.raises(BillhouseError, match="broken"):
+        with pytest.raises(BillhouseError, match="The disk cannot be read or written"):
             land_files(home, [files[0]])
     assert rows_of(home) == []
     landed = land(home, files[0])

@@ -6,6 +6,7 @@ import argparse
 import threading
 from pathlib import Path
 
+from pipeline.failures import failure_in_words
 from pipeline.stripe.emulator.server import running_emulator
 
 
@@ -16,12 +17,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--requests-per-second", type=int, help="answer 429 beyond this; no limit by default")
     arguments = parser.parse_args()
-    with running_emulator(arguments.database, arguments.port, arguments.requests_per_second) as address:
-        print(f"Stripe emulator at {address} (Ctrl-C stops it)", flush=True)
-        try:
+    try:
+        with running_emulator(arguments.database, arguments.port, arguments.requests_per_second) as address:
+            print(f"Stripe emulator at {address} (Ctrl-C stops it)", flush=True)
             threading.Event().wait()
-        except KeyboardInterrupt:
-            print("stopped")
+    except KeyboardInterrupt:
+        print("stopped")
+    except Exception as error:
+        parser.exit(1, f"{failure_in_words(error)}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""A run of Dagster fails in the same words as the command line, and logs no character that acts on a terminal, and no secret."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import dagster as dg
+import pytest
+
+from pipeline.failures import failure_in_words
+from pipeline.home import Home
+from tests.orchestration.jobs import in_home
+
+KEY = "sk_test_51HabcDEFghi"
+
+
+def close_failing(
+    error: Exception, definitions: dg.Definitions, home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The failure of a run in which the close raises this error, with all that Dagster keeps of it."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("orchestration.months.close_period", fail)
+    run = in_home(definitions, home, "close_month").execute_in_process(
+        partition_key="2026-08", instance=instance, raise_on_error=False
+    )
+    (failed,) = [event for event in run.get_step_failure_events() if event.step_key == "closed_invoices"]
+    kept = failed.step_failure_data.error
+    assert kept is not None
+    return kept.to_string()
+
+
+@pytest.fixture
+def empty(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Home:
+    return Home.open(f"{tmp_path}/home")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "ledger/closes"),
+        ZeroDivisionError("nobody foresaw it"),
+    ],
+)
+def test_a_run_fails_in_the_words_of_the_command_line(
+    error: Exception,
+    definitions: dg.Definitions,
+    empty: Home,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = close_failing(error, definitions, empty, instance, monkeypatch)
+    assert str(failure_in_words(error)) in kept
+    assert "in fail" in kept, "where it happened"
+
+
+def test_a_run_keeps_no_secret_and_no_control_character_of_what_failed(
+    definitions: dg.Definitions, empty: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = close_failing(ZeroDivisionError(f"{KEY}\x1b[2J"), definitions, empty, instance, monkeypatch)
+    assert "sk_test_[redacted]\\x1b[2J" in kept
+    assert "51Habc" not in kept
+    assert "\x1b" not in kept
+
+
+def test_what_a_run_logs_holds_no_control_character_and_no_secret(
+    definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    @dg.op
+    def say(context) -> None:  # type: ignore[no-untyped-def]
+        context.log.error(f"Not landed: \x1b]0;owned\x07\u202egnp {KEY}")
+
+    @dg.job
+    def saying() -> None:
+        say()
+
+    run = saying.execute_in_process(instance=instance)
+    logged = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    assert "Not landed: \\x1b]0;owned\\x07\\u202egnp sk_test_[redacted]" in logged
+    assert not any("\x1b" in message or "51Habc" in message for message in logged)
