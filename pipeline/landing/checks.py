@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipeline.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
 from pipeline.kinds import TimestampUnit
 from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
 from pipeline.landing.specification import (
@@ -31,6 +32,7 @@ _PLAIN_ID = "[0-9]+|[A-Za-z0-9_:@/-]*[A-DF-Za-df-z_:@/][A-Za-z0-9_:@/-]*"
 _BLANK = r"[\s\p{Z}\p{Cf}]*"
 _UNSAFE = r"[\x00-\x1F\x7F-\x9F\x{2028}\x{2029}\x{061C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
 """Control characters, line breaks, and what changes the direction of text: such ids look like others, or break a report."""
+_JSON_TEXT = r'"(?:[^"\\]|\\.)*"'
 _PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
 _NOT_ZERO = "^[^eE]*[1-9]"
 _DECIMALS_WRITTEN = r"\.(\d*?)0*([eE]|\s*$)"
@@ -38,7 +40,7 @@ _EXPONENT = r"[eE]([-+]?\d+)"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
-_REASONS = ("missing_field", "bad_id", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
+_REASONS = ("over_limit", "missing_field", "bad_id", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
 """The order in which a row's faults are looked for: the first found is its reason."""
 
 
@@ -52,9 +54,9 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A query for a file's rows: (file_row, unreadable, <a column a field>); of merged records `cleared_fields` too.
+    """A query for a file's rows: (file_row, over_limit, unreadable, <a column a field>); of merged records `cleared_fields` too.
 
-    `unreadable` says why a row is, null: it is not.
+    `over_limit` says which bound a row breaks, `unreadable` why it cannot be read; null: it does not, or it can.
     """
 
     query: str
@@ -81,7 +83,7 @@ def checked_query(specification: Specification, rows: Rows, reading: Reading) ->
     """The rows with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
     fields = specification.fields
     read = ",\n".join(f"{_read(field, field.name in rows.typed, reading)} as {field.stored_as}" for field in fields)
-    faults = [("unreadable", "unreadable is not null", "unreadable")]
+    faults = [(reason, f"{reason} is not null", reason) for reason in ("over_limit", "unreadable")]
     faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, rows, reading)]
     faults += _one_of_faults(specification.one_of)
     faults += [(rule.reason, rule.condition, quoted(rule.detail)) for rule in specification.row_rules]
@@ -94,6 +96,7 @@ def checked_query(specification: Specification, rows: Rows, reading: Reading) ->
         typed as (
             select
                 file_row,
+                over_limit,
                 unreadable,
                 {cleared}
                 {"".join(f"{column}, " for column in rows.carried)}
@@ -194,6 +197,8 @@ def _faults(field: Field, reason: str, rows: Rows, reading: Reading) -> Sequence
     told = f"'{name} is ''' || left({text}, 200) || ''': '"
     unread = f"{text} is not null and {value} is null"
     match reason:
+        case "over_limit" if field.type in (Type.TEXT, Type.JSON):
+            return _size_faults(field)
         case "missing_field" if field.is_required:
             return [(reason, f"{text} is null", quoted(f"{name} is missing. Give every row one."))]
         case "bad_id" if field.type is Type.ID:
@@ -246,6 +251,32 @@ def _faults(field: Field, reason: str, rows: Rows, reading: Reading) -> Sequence
                 faults += [(reason, f"{value} <> case currency {rounded} end", f"{told} || {help}")]
             return faults
     return []
+
+
+def _size_faults(field: Field) -> Sequence[tuple[str, str, str]]:
+    """A value of text that is longer, or of JSON that is deeper or has longer numbers, than what comes after us can take."""
+    text, name = _text(field), field.name
+    shorter = "Shorten it, and land the row in a new file."
+    faults = [
+        ("over_limit", f"strlen({text}) > {LONGEST_ROW}", quoted(f"{name} has more than {LONGEST_ROW:,} bytes. {shorter}")),
+    ]
+    if field.type is Type.JSON:
+        without_text = f"regexp_replace({text}, '{_JSON_TEXT}', '', 'g')"
+        # With each step the innermost level goes. Only what is long enough is looked at, and then only what has so many brackets.
+        levels = f"translate(regexp_replace({without_text}, '[^\[\]{{}}]', '', 'g'), '{{}}', '[]')"
+        for _ in range(DEEPEST_NESTING):
+            levels = f"replace({levels}, '[]', '')"
+        opened = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"
+        may_be_deep = f"strlen({text}) > {2 * DEEPEST_NESTING} and {opened} > {DEEPEST_NESTING} and json_valid({text})"
+        may_be_long = f"strlen({text}) > {MOST_DIGITS} and json_valid({text})"
+        has_long_number = f"regexp_matches({without_text}, '[0-9]{{{MOST_DIGITS}}}[0-9]')"
+        deep = f"{name} is nested more than {DEEPEST_NESTING} levels deep. Flatten it, and land the row in a new file."
+        long = f"{name} has a number of more than {MOST_DIGITS:,} digits. Write it as text, and land the row in a new file."
+        faults += [
+            ("over_limit", f"case when {may_be_deep} then {levels} <> '' end", quoted(deep)),
+            ("over_limit", f"case when {may_be_long} then {has_long_number} end", quoted(long)),
+        ]
+    return faults
 
 
 def _one_of_faults(names: Sequence[str]) -> Sequence[tuple[str, str, str]]:

@@ -39,9 +39,10 @@ from pipeline.landing.collections import (
 from pipeline.landing.contents import Contents, look_through
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import is_filled, judge
+from pipeline.landing.files_to_land import Source, examine, while_unchanged
 from pipeline.landing.instants import MACROS
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows, quarantined_files
-from pipeline.landing.sources import Source, csv_header_line, examine, raw_rows, readable, rows_of, while_unchanged
+from pipeline.landing.sources import csv_header_line, raw_rows, readable, rows_of
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.landing.unread import UnreadColumns

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, ParamSpec, TypeVar
 
+import requests
 import requests.exceptions
 import stripe
 from pyrate_limiter import Duration, Limiter, Rate
@@ -22,6 +23,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
+from pipeline.network_bounds import BoundedAdapter
 from pipeline.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
@@ -32,6 +34,10 @@ _LIVE_PREFIXES = ("sk_live_", "rk_live_")
 _TEST_PREFIXES = ("sk_test_", "rk_test_")
 _REQUESTS_PER_SECOND = {"live": 80, "test": 20}
 """A fifth under Stripe's limits, which other programs of the same account share."""
+_ANSWER_SECONDS = 90
+"""For one answer in all. Stripe itself gives up on a request after 80."""
+_ANSWER_BYTES = 32 << 20
+"""For one answer, once decompressed: a page has 100 objects at most."""
 
 _NETWORK_ERRORS = (
     requests.exceptions.Timeout,
@@ -164,7 +170,10 @@ class _PacedClient(stripe.RequestsClient):
     """Stripe's own HTTP client; each request waits for its turn."""
 
     def __init__(self, limiter: Limiter, timeout: float) -> None:
-        super().__init__(timeout=timeout)
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=_ANSWER_BYTES))
+        super().__init__(timeout=timeout, session=session)
         self._limiter = limiter
 
     def request(self, *args: Any, **kwargs: Any) -> Any:

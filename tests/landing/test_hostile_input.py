@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -118,9 +119,9 @@ def test_a_home_may_have_any_name(name: str, tmp_path: Path) -> None:
 
 def test_one_file_by_several_paths_lands_once(home: Home, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "rows.jsonl", [GOOD, "{"])
-    (tmp_path / "link.ndjson").symlink_to(path)
     (tmp_path / "copy.jsonl").write_bytes(path.read_bytes())
-    paths = [path, path, tmp_path / "link.ndjson", tmp_path / "copy.jsonl", tmp_path / "home" / ".." / "rows.jsonl"]
+    (tmp_path / "hard.ndjson").hardlink_to(path)
+    paths = [path, path, tmp_path / "hard.ndjson", tmp_path / "copy.jsonl", tmp_path / "home" / ".." / "rows.jsonl"]
     summary = land_files(home, paths)
     assert [file.is_already_landed for file in summary.files] == [False, True, True, True, True]
     assert (summary.received, summary.accepted, summary.duplicates, summary.quarantined) == (10, 1, 4, 5)
@@ -201,18 +202,65 @@ def _wrong_checksum(folder: Path) -> Path:
     return folder / "checksum.jsonl.gz"
 
 
-def _endless_line(folder: Path) -> Path:
-    with gzip.open(folder / "endless.jsonl.gz", "wb", compresslevel=1) as stream:
-        stream.write(b" " * (73 << 20))
-    return folder / "endless.jsonl.gz"
+def _link(folder: Path) -> Path:
+    (folder / "linked.jsonl").write_text(GOOD.replace("good", "linked"))
+    (folder / "link.jsonl").symlink_to(folder / "linked.jsonl")
+    return folder / "link.jsonl"
+
+
+def _device(folder: Path) -> Path:
+    """As `/dev/zero`, which no file is named like that could land."""
+    path = folder / "device.jsonl"
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        os.mkfifo(path)
+    return path
+
+
+def _folder(folder: Path) -> Path:
+    (folder / "folder.jsonl").mkdir()
+    return folder / "folder.jsonl"
+
+
+def _expanding(folder: Path) -> Path:
+    """150 MB of line ends, compressed to 150 KB."""
+    with gzip.open(folder / "expanding.jsonl.gz", "wb", compresslevel=9) as stream:
+        for _ in range(150):
+            stream.write(b"\n" * (1 << 20))
+    return folder / "expanding.jsonl.gz"
+
+
+def _many_alike_rows(folder: Path) -> Path:
+    event = json.loads(event_line(None))
+    alike = {name: pa.array([value]).dictionary_encode() for name, value in event.items() if value is not None}
+    table = pa.table({name: pa.DictionaryArray.from_arrays(pa.array([0] * 1_500_000, pa.int32()), value.dictionary)
+                      for name, value in alike.items()})
+    pq.write_table(table, folder / "alike.parquet", compression="zstd")
+    return folder / "alike.parquet"
+
+
+def _nameless_column(folder: Path) -> Path:
+    return _parquet(folder / "nameless.parquet", **{"": pa.array(["x"]), "vcpu_count": pa.array([-1])})
+
+
+def _nameless_field(folder: Path) -> Path:
+    return _parquet(folder / "field.parquet", note=pa.array([{"": b"x"}]), vcpu_count=pa.array([-1]))
 
 
 @pytest.mark.parametrize(
     ("make", "told"),
     [
         (_pipe, "is a pipe or a device"),
+        (_link, "is a symbolic link"),
+        (_device, "is a pipe or a device"),
+        (_folder, "is a folder"),
+        (_expanding, "expands from"),
+        (_many_alike_rows, "has 1,500,000 rows in"),
+        (_nameless_column, "a column without a name"),
+        (_nameless_field, "a column without a name"),
         (_long_name, "File name too long"),
-        (_loop, "no such file"),
+        (_loop, "is a symbolic link"),
         (_below_a_file, "no such file"),
         (_not_utf8, "a name that is not UTF-8"),
         (_old_line_ends, "the header cannot be read"),
@@ -224,7 +272,6 @@ def _endless_line(folder: Path) -> Path:
         (_not_compressed, "Not a gzipped file"),
         (_trailing_garbage, "Not a gzipped file"),
         (_wrong_checksum, "CRC check failed"),
-        (_endless_line, "a line of over 64 MB"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused_in_a_line_and_the_next_one_lands(
