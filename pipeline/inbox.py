@@ -28,10 +28,10 @@ def waiting_files(home: Home, kind: Kind) -> list[Path]:
 
 
 def version(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from another of its name, and from itself once more is written to it; None where it is gone."""
+    """What tells a file from another of its name, and from itself once more is written to it; None where it cannot be seen."""
     try:
         return version_of(path.lstat())
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # gone, or in a folder that is closed to us, which landing tells
         return None
 
 

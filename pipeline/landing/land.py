@@ -83,7 +83,7 @@ def land_files(
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
-                with _writing_to(home, f"{path} did not land"):
+                with _writing_to(home, f"{path} did not land"), _reading(path):
                     reading = Reading(landed_at or datetime.now(UTC), timestamps)
                     summary.files.append(_land(home, path, spec, reading))
                     summary.landed_paths.append(path)
@@ -124,7 +124,7 @@ def land_again(
             if on_progress is not None:
                 on_progress(file.file_name, done, len(found))
             try:
-                with _writing_to(home, f"The rows of {file.file_name} in quarantine were not judged"):
+                with _writing_to(home, f"The rows of {file.file_name} in quarantine were not judged"), _reading(file.file_name):
                     reading = Reading(landed_at or datetime.now(UTC), timestamps)
                     summary.files.append(_judge_again(home, file, specification(file.kind, seeds), reading))
             except InputFileError as error:
@@ -147,6 +147,25 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
         raise BillhouseError(
             f"{failure}: {home.path} cannot be written to ({str(error).splitlines()[0]}).",
             "See that its disk has room, and land all files again: what has landed does not land twice.",
+        ) from error
+
+
+@contextmanager
+def _reading(file: Path | str) -> Iterator[None]:
+    """What a file alone can be the cause of stops no other file."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if "temp_directory" in str(error):  # its disk has no room
+            raise
+        next_step = "Split it into smaller files, and land these."
+        raise InputFileError(file, f"needs more than the {MEMORY_LIMIT} of memory that a landing has.", next_step) from error
+    except (duckdb.IOException, BillhouseError, OSError):
+        raise
+    except (duckdb.Error, pa.ArrowException, ValueError, RecursionError, MemoryError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputFileError(
+            file, f"cannot be read ({cause[:300]}); nothing of it landed.", "Write it again in another format, and land that."
         ) from error
 
 

@@ -466,7 +466,11 @@ def _parquet_rows(
 
 def _check_size(source: Source) -> None:
     """Refuse a file of more rows than its bytes can hold unless they are all alike: a few kilobytes may say a billion of them."""
-    rows, most = pq.read_metadata(source.path).num_rows, max(FREE_ROWS, MOST_ROWS_PER_BYTE * source.file_bytes)
+    try:
+        rows = pq.read_metadata(source.path).num_rows
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unread_parquet(source, error) from error
+    most = max(FREE_ROWS, MOST_ROWS_PER_BYTE * source.file_bytes)
     if rows > most:
         raise InputFileError(
             source.path,
@@ -511,7 +515,8 @@ class _Place:
         if is_binary(self.type):
             return self.decoded
         if is_json(self.type) and field.type is not Type.JSON:
-            return f"({self.sql} ->> '$')"
+            written = f"trim(cast({self.sql} as varchar))"  # a number as a float would lose digits
+            return f"case when regexp_full_match({written}, '[-+0-9.eE]+') then {written} else {self.sql} ->> '$' end"
         if field.type is Type.JSON and pa.types.is_nested(self.type):
             return f"cast(to_json({self.sql}) as varchar)"
         return f"cast({self.sql} as varchar)"
