@@ -11,11 +11,10 @@ import http.client
 import io
 import socket
 import time
-from typing import Any, cast
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
@@ -59,14 +58,14 @@ class DeadlineReader(io.RawIOBase):
 
 def deadline_reader(connection: socket.socket, seconds: float, most_bytes: float = float("inf")) -> io.BufferedReader:
     """A socket's file to read from, for so many seconds from now and so many bytes."""
-    received = cast(socket.SocketIO, connection.makefile("rb", buffering=0))
+    received = connection.makefile("rb", buffering=0)
     return io.BufferedReader(DeadlineReader(received, connection, time.monotonic() + seconds, most_bytes))
 
 
 class BoundedAdapter(HTTPAdapter):
     """Sends the requests of a `requests.Session`; an answer has `seconds` in all, and `most_bytes` once decompressed.
 
-    With `most_bytes` 0 an answer's body is not read. Raises AnswerTooLargeError, and requests' own errors for what takes too long.
+    With `most_bytes` 0 an answer's body is not read. Raises AnswerTooLargeError; what takes too long is a timeout of requests'.
     """
 
     def __init__(self, *, seconds: float, most_bytes: int, **kwargs: Any) -> None:
@@ -76,7 +75,7 @@ class BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        cast(PoolManager, self.poolmanager).pool_classes_by_scheme = self._pools
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
@@ -94,7 +93,7 @@ class BoundedAdapter(HTTPAdapter):
         finally:
             response.raw.close()
         # As if `requests` had read it: from here on `response.content` is this, and nothing else is read.
-        response._content, response._content_consumed = content, True  # type: ignore[attr-defined]
+        response._content, response._content_consumed = content, True  # noqa: SLF001
         return response
 
     def _content(self, response: requests.Response) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -32,7 +32,7 @@ def check_regular(found: os.stat_result) -> None:
         raise NotRegularError("is a pipe or a device.", "Write its rows to a file.")
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file to read its bytes. Raises NotRegularError and OSError; never waits, and never follows a link."""
     check_regular(os.lstat(path))  # a device may do something when it is opened
     descriptor = os.open(path, _FLAGS)

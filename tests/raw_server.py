@@ -32,7 +32,7 @@ def raw_server(answer: Callable[[], Iterable[bytes]], *, reads_first: bool = Tru
 
     threading.Thread(target=serve, daemon=True).start()
     try:
-        yield "127.0.0.1:%d" % listening.getsockname()[1]
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
     finally:
         listening.close()
 

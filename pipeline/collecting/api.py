@@ -7,6 +7,7 @@ is 429 or 5xx or none came. Numbers stay as they were written: no digit goes thr
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -35,7 +36,7 @@ TIMEOUT_SECONDS = 60
 ANSWER_SECONDS = 120
 """For one answer in all, however steadily it drips."""
 ANSWER_BYTES = 16 << 20
-"""For one answer, once decompressed: a page of 10,000 usual rows is a fifth of it. As Python's objects it is up to 25 times as much."""
+"""For one answer, once decompressed: 10,000 usual rows are a fifth of it. As objects of Python it is up to 25 times as much."""
 ADDRESS_LENGTH = 4096
 """The characters of a next page's address or cursor."""
 ATTEMPTS = 6
@@ -137,13 +138,13 @@ class Api:
     def _check_next(self, page: PageData[Any]) -> None:
         """Refuse a page whose next page cannot be asked for: neither may become a position."""
         request = page.request
-        if not page.paginator.has_next_page or (request.url is None and request.params is None):
+        if not page.paginator.has_next_page:
             return
         try:
             urlsplit(str(request.url))
             self._check_stays(str(request.url))
             self._client.session.prepare_request(request)
-            values = [str(request.url), *(request.params or {}).values()]
+            values = [str(request.url), *_params(request).values()]
             is_usable = all(_is_position(value) for value in values)
         except (requests.RequestException, ValueError):
             is_usable = False
@@ -160,10 +161,9 @@ class Api:
         """`RateLimit-Remaining` and `RateLimit-Reset` (in seconds), where an API has them: wait before it has to say 429."""
         headers = response.headers
         if "Retry-After" in headers:
-            headers["Retry-After"] = str(_pause_seconds(headers["Retry-After"]))
+            headers["Retry-After"] = str(math.ceil(_pause_seconds(headers["Retry-After"])))
         if headers.get("RateLimit-Remaining") == "0" and headers.get("RateLimit-Reset", "").isdecimal():
-            # A Decimal, since Python makes no int of thousands of digits.
-            self._free_at = time.monotonic() + float(min(Decimal(headers["RateLimit-Reset"]), LONGEST_PAUSE_SECONDS))
+            self._free_at = time.monotonic() + _pause_seconds(headers["RateLimit-Reset"])
 
     def _take_turn(self) -> None:
         time.sleep(max(0.0, self._free_at - time.monotonic()))
@@ -222,15 +222,23 @@ def _whole_number(text: str) -> int | Decimal:
     return int(text) if len(text) <= _INT_DIGITS else Decimal(text)
 
 
-def _pause_seconds(written: str) -> int:
-    """What `Retry-After` asks for, in seconds or as a date; 0 where it cannot be read. The library fails on what is no date."""
+def _params(request: requests.Request) -> dict[str, Any]:
+    return cast(dict[str, Any], request.params or {})
+
+
+def _pause_seconds(written: str) -> float:
+    """What a header asks for, in seconds or as a date, at most the longest pause; 0 where it cannot be read.
+
+    The library that waits fails on what is no date, and Python on a number of thousands of digits.
+    """
     try:
         if written.strip().isdecimal():
-            return int(min(Decimal(written.strip()), LONGEST_PAUSE_SECONDS))
-        seconds = (parsedate_to_datetime(written) - datetime.now(UTC)).total_seconds()
+            seconds = float(written)  # beyond what a float holds it is infinite
+        else:
+            seconds = (parsedate_to_datetime(written) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return 0
-    return int(min(max(seconds, 0), LONGEST_PAUSE_SECONDS))
+    return float(min(max(seconds, 0), LONGEST_PAUSE_SECONDS))
 
 
 def _is_position(value: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from dlt.sources.helpers.rest_client.paginators import HeaderCursorPaginator, SinglePagePaginator
@@ -63,7 +63,7 @@ def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
     paginator = HeaderCursorPaginator(cursor_key="X-Next-Token", cursor_param="nextToken")
     asked, empty = set(), 0
     for page in api.pages("v2/sandboxes", "$", paginator, {"limit": 100}):
-        following, empty = str((page.request.params or {}).get("nextToken")), 0 if page else empty + 1
+        following, empty = str(cast(dict[str, Any], page.request.params or {}).get("nextToken")), 0 if page else empty + 1
         if page.paginator.has_next_page and (following in asked or empty > _EMPTY_PAGES):
             raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
         asked.add(following)

@@ -40,7 +40,16 @@ _EXPONENT = r"[eE]([-+]?\d+)"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
-_REASONS = ("over_limit", "missing_field", "bad_id", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
+_REASONS = (
+    "over_limit",
+    "missing_field",
+    "bad_id",
+    "bad_timestamp",
+    "future_timestamp",
+    "before_books_open",
+    "choice",
+    "bad_number",
+)
 """The order in which a row's faults are looked for: the first found is its reason."""
 
 
@@ -263,7 +272,7 @@ def _size_faults(field: Field) -> Sequence[tuple[str, str, str]]:
     if field.type is Type.JSON:
         without_text = f"regexp_replace({text}, '{_JSON_TEXT}', '', 'g')"
         # With each step the innermost level goes. Only what is long enough is looked at, and then only what has so many brackets.
-        levels = f"translate(regexp_replace({without_text}, '[^\[\]{{}}]', '', 'g'), '{{}}', '[]')"
+        levels = rf"translate(regexp_replace({without_text}, '[^\[\]{{}}]', '', 'g'), '{{}}', '[]')"
         for _ in range(DEEPEST_NESTING):
             levels = f"replace({levels}, '[]', '')"
         opened = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"

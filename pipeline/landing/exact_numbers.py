@@ -21,7 +21,7 @@ _READ_EXACTLY = (Type.RESOURCE, Type.QUANTITY, Type.AMOUNT, Type.INSTANT)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _LONG = 16
-"""Digits and point: a number that is written in fewer comes back from a float as it was written, unless its exponent is extreme."""
+"""Digits and point: a number that is written in fewer comes back from a float as it was, unless its exponent is extreme."""
 MAY_LOSE_DIGITS = r"[:\s][-+]?(?:[0-9.]{18}|[0-9.]{16,}[eE])"
 """What a line has where a number in it may lose digits: 18 characters are 17 digits and a point."""
 MAY_BE_TINY = r"[0-9.][eE]-[0-9]{3}"
@@ -51,15 +51,17 @@ class ExactNumbers:
 
     def _numbers(self, row: str) -> Iterator[tuple[str, re.Match[str]]]:
         """The numbers of the row's fields, each with its path. Depth costs nothing, and no JSON is required."""
-        depth, key, group = 0, None, None
+        depth = 0
+        key: str | None = None
+        group: str | None = None
         for match in _TOKEN.finditer(row):
-            token = match.group()
+            written = match.group()
             is_open = depth == 1 or (depth == 2 and group is not None)
-            match token[0]:
+            match written[0]:
                 case "{" | "[":
                     depth += 1
                     if depth == 2:
-                        group = key if token == "{" and key in self._groups else None
+                        group = key if written == "{" and key in self._groups else None
                         key = None
                 case "}" | "]":
                     depth -= 1
@@ -68,12 +70,12 @@ class ExactNumbers:
                 case ",":
                     key = None
                 case '"':
-                    key = _text(token) if is_open and key is None else key
+                    key = _text(written) if is_open and key is None else key
                 case ":":
                     pass
                 case _:
                     path = f"{group}.{key}" if group is not None else str(key)
-                    if is_open and path in self._paths and _NUMBER.fullmatch(token):
+                    if is_open and path in self._paths and _NUMBER.fullmatch(written):
                         yield path, match
 
 
@@ -92,8 +94,11 @@ def may_lose_digits(lines: pa.Array) -> npt.NDArray[np.int64]:
     if not places.size:
         return places
     chosen = lines.take(pa.array(places))
-    is_one = pc.and_(pc.match_substring_regex(chosen, MAY_LOSE_DIGITS), pc.match_substring_regex(chosen, _HAS_FRACTION))
-    return places[is_one.to_numpy(zero_copy_only=False)]
+    is_one: pa.BooleanArray = pc.and_(
+        pc.match_substring_regex(chosen, MAY_LOSE_DIGITS), pc.match_substring_regex(chosen, _HAS_FRACTION)
+    )
+    found: npt.NDArray[np.int64] = places[is_one.to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _long_runs(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -114,11 +119,12 @@ def _long_runs(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 
 def _is_digit(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether each byte is a digit or a point."""
-    return ((data - ord("0")) < 10) | (data == ord("."))
+    is_one: npt.NDArray[np.bool_] = ((data - ord("0")) < 10) | (data == ord("."))
+    return is_one
 
 
-def _text(token: str) -> str:
+def _text(written: str) -> str:
     try:
-        return str(json.loads(token))
+        return str(json.loads(written))
     except ValueError:  # no key of ours has an escape that is wrong
-        return token
+        return written

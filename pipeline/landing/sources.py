@@ -376,7 +376,11 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
                 row,
                 case
                     -- A long row of nothing but commas would take gigabytes to split.
-                    when strlen(row) > {_LONG_ROW} and not contains(row, '"') and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS} then null
+                    when
+                        strlen(row) > {_LONG_ROW}
+                        and not contains(row, '"')
+                        and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS}
+                        then null
                     when not contains(row, '"') then string_split(row, ',')
                     when regexp_full_match(row || ',', '({cell})*') then list_transform(
                         regexp_extract_all(row || ',', '{cell}', 1),

@@ -256,8 +256,12 @@ def _expanding(folder: Path) -> Path:
 def _many_alike_rows(folder: Path) -> Path:
     event = json.loads(event_line(None))
     alike = {name: pa.array([value]).dictionary_encode() for name, value in event.items() if value is not None}
-    table = pa.table({name: pa.DictionaryArray.from_arrays(pa.array([0] * 1_500_000, pa.int32()), value.dictionary)
-                      for name, value in alike.items()})
+    table = pa.table(
+        {
+            name: pa.DictionaryArray.from_arrays(pa.array([0] * 1_500_000, pa.int32()), value.dictionary)
+            for name, value in alike.items()
+        }
+    )
     pq.write_table(table, folder / "alike.parquet", compression="zstd")
     return folder / "alike.parquet"
 
@@ -422,7 +426,7 @@ FINE_NUMBERS = {
 def test_a_number_that_no_float_holds_is_judged_alike_in_every_format(suffix: str, home: Home, tmp_path: Path) -> None:
     event = {name: str(value) for name, value in json.loads(event_line(None)).items() if value is not None}
     rows = [{**event, "event_id": f"id {text}", "vcpu_count": text, "note": "e-400"} for text in FINE_NUMBERS]
-    landed, reasons = _verdict(home, _in_format(tmp_path / f"numbers{suffix}", rows))
+    _, reasons = _verdict(home, _in_format(tmp_path / f"numbers{suffix}", rows))
     assert reasons == {f"id {text}": "bad_number" for text, value in FINE_NUMBERS.items() if value is None}
     stored = {row["event_id"]: row["vcpu_count"] for row in events(home)}
     assert stored == {f"id {text}": Decimal(value) for text, value in FINE_NUMBERS.items() if value is not None}
@@ -430,7 +434,9 @@ def test_a_number_that_no_float_holds_is_judged_alike_in_every_format(suffix: st
     assert [text for text, detail in shown.items() if text not in detail and text != "4.9e-324"] == [], "as it was written"
 
 
-def test_fine_numbers_are_found_inside_resources_and_by_escaped_keys_and_are_judged_again_alike(home: Home, tmp_path: Path) -> None:
+def test_fine_numbers_are_found_inside_resources_and_by_escaped_keys_and_are_judged_again_alike(
+    home: Home, tmp_path: Path
+) -> None:
     fine = "2.0000000000000000000000001"
     lines = [
         event_line("inside")[:-1] + f', "metadata": {{"vcpu_count": 1}}, "resources": {{"memory_gb": 1, "vcpu_count": {fine}}}}}',
@@ -473,7 +479,9 @@ def test_metadata_that_breaks_a_bound_is_that_rows_quarantine_in_every_format(su
         lines = [event_line(name)[:-1] + f', "metadata": {value}}}' for name, value in values.items()]
         path = write_lines(tmp_path / "rows.jsonl", lines)
     else:
-        path = _in_format(tmp_path / f"rows{suffix}", [{**event, "event_id": name, "metadata": text} for name, text in values.items()])
+        path = _in_format(
+            tmp_path / f"rows{suffix}", [{**event, "event_id": name, "metadata": text} for name, text in values.items()]
+        )
     landed = land(home, path)
     assert (landed.accepted, landed.by_reason) == (len(WITHIN_LIMIT), {"over_limit": len(OVER_LIMIT)})
     assert {row["event_id"] for row in events(home)} == set(WITHIN_LIMIT)
