@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from benchmarks import usage
+from benchmarks import hostile, usage
 from pipeline.home import Home
 from pipeline.landing import land_files
 from tests.support import copy_home, event, write_jsonl
@@ -78,3 +78,16 @@ def disorder() -> list[dict[str, Any]]:
             at = (datetime(2026, 1, 20) + timedelta(seconds=second)).isoformat() + "Z"
             rows.append(event(kind, at, sandbox=f"box-{box}", user=f"customer-{box % 20}", **({} if kind == "stop" else names)))
     return rows
+
+
+def test_hostile_rows_and_files_are_all_accounted_for(tmp_path: Path) -> None:
+    """`make bench-hostile`, smaller: landing it asserts that no row and no file is lost."""
+    files = 24
+    hostile.make(tmp_path, 20_000, files)
+    found = hostile.land(tmp_path)
+    assert found["files_landed"] + found["files_refused"] == files + len(hostile.SHARES)
+    assert found["received"] == found["accepted"] + found["duplicates"] + found["quarantined"]
+    assert found["received"] >= 20_000
+    reasons = {"bad_id", "bad_number", "bad_timestamp", "before_books_open", "conflicting_duplicate", "over_limit", "unreadable"}
+    assert reasons <= found["by_reason"].keys()
+    assert found["accepted"] > 3000, "the good rows among them land"
