@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-LONGEST_ROW = 1 << 20
-"""The bytes that a line of JSON or CSV may have, and that one value of text may have in any format."""
+LONGEST_ROW = 1 << 16
+"""The bytes that a line of JSON or CSV may have, and one value of text in any format. DuckDB holds 2,048 rows at once."""
 DEEPEST_NESTING = 64
 """The levels that `metadata` may have: much deeper, and other programs cannot read it."""
 MOST_DIGITS = 1000

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
 from pipeline.kinds import TimestampUnit
 from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
+from pipeline.landing.json_bounds import JsonBound
 from pipeline.landing.specification import (
     AMOUNT_BOUND,
     BYTES_BOUND,
@@ -32,7 +33,6 @@ _PLAIN_ID = "[0-9]+|[A-Za-z0-9_:@/-]*[A-DF-Za-df-z_:@/][A-Za-z0-9_:@/-]*"
 _BLANK = r"[\s\p{Z}\p{Cf}]*"
 _UNSAFE = r"[\x00-\x1F\x7F-\x9F\x{2028}\x{2029}\x{061C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
 """Control characters, line breaks, and what changes the direction of text: such ids look like others, or break a report."""
-_JSON_TEXT = r'"(?:[^"\\]|\\.)*"'
 _PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
 _NOT_ZERO = "^[^eE]*[1-9]"
 _DECIMALS_WRITTEN = r"\.(\d*?)0*([eE]|\s*$)"
@@ -270,20 +270,17 @@ def _size_faults(field: Field) -> Sequence[tuple[str, str, str]]:
         ("over_limit", f"strlen({text}) > {LONGEST_ROW}", quoted(f"{name} has more than {LONGEST_ROW:,} bytes. {shorter}")),
     ]
     if field.type is Type.JSON:
-        without_text = f"regexp_replace({text}, '{_JSON_TEXT}', '', 'g')"
-        # With each step the innermost level goes. Only what is long enough is looked at, and then only what has so many brackets.
-        levels = rf"translate(regexp_replace({without_text}, '[^\[\]{{}}]', '', 'g'), '{{}}', '[]')"
-        for _ in range(DEEPEST_NESTING):
-            levels = f"replace({levels}, '[]', '')"
+        # Nearly all are too short, or have too few brackets and digits, to break a bound.
         opened = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"
-        may_be_deep = f"strlen({text}) > {2 * DEEPEST_NESTING} and {opened} > {DEEPEST_NESTING} and json_valid({text})"
-        may_be_long = f"strlen({text}) > {MOST_DIGITS} and json_valid({text})"
-        has_long_number = f"regexp_matches({without_text}, '[0-9]{{{MOST_DIGITS}}}[0-9]')"
+        may_break_one = (
+            f"strlen({text}) > {2 * DEEPEST_NESTING} and (strlen({text}) > {MOST_DIGITS} or {opened} > {DEEPEST_NESTING})"
+        )
+        broken = f"case when {may_break_one} and json_valid({text}) then broken_json_bound({text}) end"
         deep = f"{name} is nested more than {DEEPEST_NESTING} levels deep. Flatten it, and land the row in a new file."
         long = f"{name} has a number of more than {MOST_DIGITS:,} digits. Write it as text, and land the row in a new file."
         faults += [
-            ("over_limit", f"case when {may_be_deep} then {levels} <> '' end", quoted(deep)),
-            ("over_limit", f"case when {may_be_long} then {has_long_number} end", quoted(long)),
+            ("over_limit", f"{broken} = {quoted(JsonBound.DEEP)}", quoted(deep)),
+            ("over_limit", f"{broken} = {quoted(JsonBound.DIGITS)}", quoted(long)),
         ]
     return faults
 

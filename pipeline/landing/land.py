@@ -41,6 +41,7 @@ from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import is_filled, judge
 from pipeline.landing.files_to_land import Source, examine, while_unchanged
 from pipeline.landing.instants import MACROS
+from pipeline.landing.json_bounds import create_functions
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows, quarantined_files
 from pipeline.landing.sources import csv_header_line, raw_rows, readable, rows_of
 from pipeline.landing.specification import Specification, specification
@@ -156,7 +157,7 @@ def _reading(file: Path | str) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
-        if "temp_directory" in str(error):  # its disk has no room
+        if "offload" in str(error):  # the home's disk has no room
             raise
         next_step = "Split it into smaller files, and land these."
         raise InputFileError(file, f"needs more than the {MEMORY_LIMIT} of memory that a landing has.", next_step) from error
@@ -398,6 +399,7 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         connection.execute("set enable_progress_bar = false")  # it would be printed amid the output of --json
         connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         connection.execute(MACROS)
+        create_functions(connection)
         yield connection, folder
     finally:
         connection.close()

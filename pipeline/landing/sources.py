@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from duckdb.func import PythonUDFType
 
 from pipeline.errors import InputFileError
-from pipeline.input_bounds import FREE_ROWS, LONGEST_ROW, MOST_ROWS_PER_BYTE
+from pipeline.input_bounds import FREE_ROWS, MOST_ROWS_PER_BYTE
 from pipeline.landing.arrow_types import convert_columns, fits, is_binary, is_json, needs_conversion, wanted_type
 from pipeline.landing.checks import Rows, parquet_files
 from pipeline.landing.exact_numbers import MAY_BE_TINY, MAY_LOSE_DIGITS, ExactNumbers
@@ -33,6 +33,7 @@ from pipeline.landing.specification import CLEARED_FIELDS, DECIMALS, Field, Spec
 from pipeline.landing.unread import GROUP_SEPARATOR, KEY_SEPARATOR, UnreadColumns
 from pipeline.sql import quoted
 
+_LONGEST_HEADER = 1 << 20
 _LONG_ROW = 1 << 14
 _MOST_COMMAS = 1 << 14
 """A row of CSV without quotes that has more is no row."""
@@ -309,7 +310,7 @@ def csv_header_line(source: Source) -> str:
         return source.header
     try:
         with open_text(source) as stream:
-            return stream.readline(LONGEST_ROW).removeprefix(BYTE_ORDER_MARK).decode("utf-8", errors="replace").rstrip("\r\n")
+            return stream.readline(_LONGEST_HEADER).removeprefix(BYTE_ORDER_MARK).decode("utf-8", errors="replace").rstrip("\r\n")
     except (EOFError, zlib.error, OSError) as error:
         raise unread(source, error, row=1) from error
 

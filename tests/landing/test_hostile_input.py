@@ -460,14 +460,14 @@ OVER_LIMIT = {
     "deep": '{"a":' * 65 + "1" + "}" * 65,
     "deep in turns": '[{"a":' * 33 + "1" + "}]" * 33,
     "many digits": f'{{"a": [1, {LONG_DIGITS}]}}',
-    "long": json.dumps({"a": "x" * (1 << 20)}),
+    "long": json.dumps({"a": "x" * (1 << 16)}),
 }
 WITHIN_LIMIT = {
     "wide": "[" + "[]," * 5000 + "[]]",
     "level 64": "[" * 64 + "]" * 64,
     "brackets in text": json.dumps({"a": "[{" * 200}),
     "digits in text": json.dumps({"a": LONG_DIGITS}),
-    "long enough": json.dumps({"a": "x" * 1_000_000}),
+    "long enough": json.dumps({"a": "x" * 65_000}),
 }
 
 
@@ -486,7 +486,7 @@ def test_metadata_that_breaks_a_bound_is_that_rows_quarantine_in_every_format(su
     assert (landed.accepted, landed.by_reason) == (len(WITHIN_LIMIT), {"over_limit": len(OVER_LIMIT)})
     assert {row["event_id"] for row in events(home)} == set(WITHIN_LIMIT)
     shown = [row["detail"] for row in quarantined(home)]
-    assert "64 levels" in shown[0] and "64 levels" in shown[1] and "1,000 digits" in shown[2] and "1,048,576 bytes" in shown[3]
+    assert "64 levels" in shown[0] and "64 levels" in shown[1] and "1,000 digits" in shown[2] and "65,536 bytes" in shown[3]
 
 
 @pytest.mark.parametrize("end", [b"\n", b""])
@@ -763,11 +763,11 @@ def test_a_key_that_comes_twice_is_unreadable_and_a_column_that_does_refuses_the
 
 
 def test_json_that_is_deep_long_or_odd_is_judged_row_by_row(home: Home, tmp_path: Path) -> None:
-    deep = "[" * 100_000 + "]" * 100_000
+    deep = "[" * 30_000 + "]" * 30_000
     lines: list[str | bytes] = [
         event_line("deep")[:-1] + f', "metadata": {deep}}}',
         event_line("deep, cut off")[:-1] + f', "metadata": {deep[:-1]}}}',
-        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
         event_line("long", metadata={"text": "x" * 5_000_000}),
         event_line("long, cut off", metadata={"text": "x" * 5_000_000})[:-3],
         event_line("not a number")[:-1] + ', "metadata": {"a": NaN, "b": -Infinity, "c": 1e999}}',
@@ -836,7 +836,7 @@ def test_a_row_of_csv_that_is_nothing_but_commas_is_one_bad_row(home: Home, tmp_
     good = "box,ada,2026-01-01T10:00:00Z,sandbox_started"
     told = land(home, write_lines(tmp_path / "commas.csv", [columns, "," * (60 << 20), good]))
     assert (told.accepted, told.by_reason) == (1, {"over_limit": 1})
-    told = land(home, write_lines(tmp_path / "fewer.csv", [columns, "," * 1_000_000, good]))
+    told = land(home, write_lines(tmp_path / "fewer.csv", [columns, "," * 60_000, good]))
     assert (told.duplicates, told.by_reason) == (1, {"unreadable": 1})
 
 
