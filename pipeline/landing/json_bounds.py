@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import duckdb
 import pyarrow as pa
-from duckdb.func import PythonUDFType
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from pipeline.input_bounds import DEEPEST_NESTING, MOST_DIGITS
 
@@ -26,7 +26,12 @@ class JsonBound(StrEnum):
 def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `broken_json_bound(document)`, a JsonBound or null, which the checks call."""
     connection.create_function(
-        "broken_json_bound", _broken_bounds, ["VARCHAR"], "VARCHAR", type=PythonUDFType.ARROW, null_handling="special"
+        "broken_json_bound",
+        _broken_bounds,
+        ["VARCHAR"],
+        "VARCHAR",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
     )
 
 
