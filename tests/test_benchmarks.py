@@ -88,6 +88,6 @@ def test_hostile_rows_and_files_are_all_accounted_for(tmp_path: Path) -> None:
     assert found["files_landed"] + found["files_refused"] == files + len(hostile.SHARES)
     assert found["received"] == found["accepted"] + found["duplicates"] + found["quarantined"]
     assert found["received"] >= 20_000
-    reasons = {"bad_id", "bad_number", "bad_timestamp", "before_books_open", "conflicting_duplicate", "over_limit", "unreadable"}
+    reasons = {"bad_id", "bad_number", "bad_timestamp", "conflicting_duplicate", "over_limit", "unreadable"}
     assert reasons <= found["by_reason"].keys()
     assert found["accepted"] > 3000, "the good rows among them land"
