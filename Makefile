@@ -18,7 +18,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-hostile bench-publish check format ui docs \
-	dictionary bench bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	dictionary bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -81,6 +81,9 @@ bench: $(BENCH_READY) ## Time builds of 1 and 10 million events against a bare s
 	@.venv/bin/python -m benchmarks.usage --rows 10000000
 	@.venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle
 	@.venv/bin/python -m benchmarks.plot
+
+bench-hostile: $(READY) ## Land a million hostile rows and 1,000 hostile files: each accounted for, with peak memory
+	@.venv/bin/python -m benchmarks.hostile
 
 bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a second, peak memory
 	@.venv/bin/python -m benchmarks.landing

@@ -105,6 +105,8 @@ def collect(
         )
         collected = collect_events(home, access, name=name or f"{kind}-{_name_of(url)}", kind=kind, paging=style, rows_at=rows_at)
     show(as_json, collected.as_dict(), lambda: console.collected(collected))
+    if collected.refused:
+        raise typer.Exit(1)
 
 
 def _name_of(address: str) -> str:

@@ -58,6 +58,8 @@ def collected(result: Collected) -> None:
         out.print(f"Nothing new from {plain(result.source)}.")
     for path in result.skipped:
         out.print(f"[yellow]left out[/] {plain(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
+    for refusal in result.refused:
+        out.print(f"[red]refused[/] {plain(refusal)}", soft_wrap=True)
 
 
 def landing_summary(summary: LandingSummary, *, is_again: bool = False) -> None:

@@ -19,17 +19,24 @@ _LANDED = ".landed"
 
 
 def waiting_files(home: Home, kind: Kind) -> list[Path]:
-    """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written."""
-    found = (path for path in (home.inbox / kind).rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in found if path.name.lower().endswith(_ENDINGS))
+    """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written.
+
+    Links, pipes and devices are among them, for landing to refuse by name; what a link to a folder leads to is not.
+    """
+    found = (path for path in (home.inbox / kind).rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path for path in found if not path.name.startswith(".") and path.name.lower().endswith(_ENDINGS))
 
 
 def version(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from another of its name, and from itself once more is written to it; None where it is gone."""
+    """What tells a file from another of its name, and from itself once more is written to it; None where it cannot be seen."""
     try:
-        found = path.stat()
-    except FileNotFoundError:
+        return version_of(path.lstat())
+    except OSError:  # gone, or in a folder that is closed to us, which landing tells
         return None
+
+
+def version_of(found: os.stat_result) -> tuple[int, ...]:
+    """The same, of a file that is open."""
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from benchmarks import safety_cost, usage
+from benchmarks import hostile, safety_cost, usage
 from pipeline.home import Home
 from pipeline.landing import land_files
 from tests.support import copy_home, event, write_jsonl
@@ -101,3 +101,16 @@ def test_ratios_are_those_of_each_round(capsys: pytest.CaptureFixture[str]) -> N
     safety_cost.table({"close": {"base": runs(1, 2, 10), "this": runs(1.1, 3, 10)}})
     row = capsys.readouterr().out.splitlines()[-1]
     assert row == "| close | 2.00 | 3.00 | 1.10 (1.00 to 1.50) | 1.00 | 1.50 | 1.10 (1.00 to 1.50) |"
+
+
+def test_hostile_rows_and_files_are_all_accounted_for(tmp_path: Path) -> None:
+    """`make bench-hostile`, smaller: landing it asserts that no row and no file is lost."""
+    files = 24
+    hostile.make(tmp_path, 20_000, files)
+    found = hostile.land(tmp_path)
+    assert found["files_landed"] + found["files_refused"] == files + len(hostile.SHARES)
+    assert found["received"] == found["accepted"] + found["duplicates"] + found["quarantined"]
+    assert found["received"] >= 20_000
+    reasons = {"bad_id", "bad_number", "bad_timestamp", "conflicting_duplicate", "over_limit", "unreadable"}
+    assert reasons <= found["by_reason"].keys()
+    assert found["accepted"] > 3000, "the good rows among them land"

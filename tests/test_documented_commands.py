@@ -36,6 +36,7 @@ RUN_ELSEWHERE = {
     "billhouse land --again plans.csv": JUDGED_AGAIN,
     "umask 077": OPERATIONS,
     "make bench-billion": BENCHMARKS,
+    "make bench-hostile": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --more-days 3 --peers polars": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 100000000 --days 300 --more-days 3 --peers": BENCHMARKS,

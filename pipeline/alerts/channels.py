@@ -6,6 +6,7 @@ import json
 import logging
 import smtplib
 import ssl
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,18 +15,25 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
+import requests
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.errors import BillhouseError
+from pipeline.network_bounds import BoundedAdapter, deadline_reader
 from pipeline.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT_SECONDS = 10
+_ANSWER_SECONDS = 20
+"""For one answer in all: a receiver that drips keeps the other channels and the next alerts waiting no longer."""
+_MAIL_SECONDS = 60
+_MAIL_BYTES = 1 << 20
+"""For all that a mail server says while it takes one message."""
 _TRY_AGAIN = (408, 425, 429)
 """Answers of the 4xx that say: later."""
 
 # Each request is logged there with its address, which for Slack is the secret.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class RefusedError(Exception):
@@ -82,6 +90,23 @@ class SlackChannel(Channel):
         _post(self.url, json.dumps({"text": text}), {"content-type": "application/json"})
 
 
+class _MailServer(smtplib.SMTP):
+    """A mail server that has so many seconds and bytes for all its answers."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._until = time.monotonic() + _MAIL_SECONDS
+        super().__init__(*args, **kwargs)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:  # at the start, and again once the connection is encrypted
+            self.file = deadline_reader(self.sock, self._until - time.monotonic(), _MAIL_BYTES)
+        return super().getreply()
+
+
+class _SecureMailServer(_MailServer, smtplib.SMTP_SSL):
+    pass
+
+
 @dataclass(frozen=True)
 class EmailChannel(Channel):
     """Sends by SMTP: smtps://, or smtp:// with STARTTLS where the server offers it (and always before a password)."""
@@ -115,11 +140,11 @@ class EmailChannel(Channel):
         parts = urlsplit(self.server)
         host = parts.hostname or ""
         if parts.scheme == "smtps":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(
+            server: smtplib.SMTP = _SecureMailServer(
                 host, parts.port or 465, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context()
             )
         else:
-            server = smtplib.SMTP(host, parts.port or 587, timeout=_TIMEOUT_SECONDS)
+            server = _MailServer(host, parts.port or 587, timeout=_TIMEOUT_SECONDS)
             server.ehlo()
             if server.has_extn("starttls"):
                 server.starttls(context=ssl.create_default_context())
@@ -217,13 +242,21 @@ def _escaped(text: str) -> str:
 
 
 def _post(url: str, body: str, headers: dict[str, str]) -> None:
-    try:
-        answer = httpx.post(url, content=body, headers=headers, timeout=_TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
-    except httpx.HTTPError as error:  # its words may hold the URL, which may hold a secret
-        raise UnreachedError(type(error).__name__) from None
-    if answer.is_success:
+    """Send, and look at the answer's status and headers alone: its body is not read."""
+    with requests.Session() as session:
+        session.trust_env = False
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=0))
+        try:
+            answer = session.post(
+                url, data=body.encode(), headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
+            )
+        except (requests.RequestException, ValueError) as error:  # its words may hold the URL, which may hold a secret
+            raise UnreachedError(type(error).__name__) from None
+    status = answer.status_code
+    if 200 <= status < 300:
         return
-    if answer.status_code in _TRY_AGAIN or answer.is_server_error:
+    if status in _TRY_AGAIN or status >= 500:
         wait = answer.headers.get("retry-after", "")
-        raise UnreachedError(f"HTTP {answer.status_code}", float(wait) if wait.isdecimal() else 0)
-    raise RefusedError(f"HTTP {answer.status_code}")
+        raise UnreachedError(f"HTTP {status}", float(wait) if wait.isdecimal() else 0)
+    raise RefusedError(f"HTTP {status}")

@@ -10,6 +10,7 @@ from dlt.sources.helpers.rest_client.paginators import BasePaginator, HeaderLink
 
 from pipeline.collecting.api import Access, Api, as_line
 from pipeline.collecting.source import Collected, open_source
+from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.kinds import Kind
 
@@ -75,12 +76,19 @@ def collect_events(
     with open_source(home, name, kind, access.url, access.key_variable or "") as source:
         position: str | None = source.position
         address, params = paging.first(access, position)
-        empty = 0
+        empty, asked = 0, {position}
         for page in api.pages(address, rows_at, paging.paginator(), params):
             if page.paginator.has_next_page:
                 following = paging.next_position(page)
                 empty = 0 if page else empty + 1
-                is_last, position = following == position or empty == _EMPTY_PAGES, following
+                is_last = following == position or empty == _EMPTY_PAGES
+                if following in asked and not is_last:
+                    raise BillhouseError(
+                        f"{access.shown} names a next page that this run has read already: its pages go in a circle.",
+                        "What came before is kept. Ask whoever runs the API.",
+                    )
+                asked.add(following)
+                position = following
             else:
                 is_last = True
             source.add(map(as_line, page), position)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from dlt.sources.helpers.rest_client.paginators import HeaderCursorPaginator, SinglePagePaginator
@@ -27,6 +27,9 @@ _SETTLES_AFTER_SECONDS = 15 * 60
 """Until then a sample may still come to be known; of a sandbox that gives none, older time is not asked about again."""
 _FIRST_LOOK_BACK_SECONDS = 24 * 3600
 """How far back a sandbox is looked at that is new to us."""
+_EMPTY_PAGES = 100
+_LONGEST_ID = 800
+"""Bytes: four for each of the 200 characters that an id may have."""
 _YEAR_5138 = 10**11
 """What is later is in milliseconds, or no instant."""
 
@@ -58,14 +61,22 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
 def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
     """The sandboxes that the API lists, and since when there may be samples of each, in seconds since 1970."""
     paginator = HeaderCursorPaginator(cursor_key="X-Next-Token", cursor_param="nextToken")
+    asked, empty = set(), 0
     for page in api.pages("v2/sandboxes", "$", paginator, {"limit": 100}):
+        following, empty = str(cast(dict[str, Any], page.request.params or {}).get("nextToken")), 0 if page else empty + 1
+        if page.paginator.has_next_page and (following in asked or empty > _EMPTY_PAGES):
+            raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
+        asked.add(following)
         for sandbox in page:
             try:
                 started_at = datetime.fromisoformat(sandbox["startedAt"])
-                yield str(sandbox["sandboxID"]), max(int(started_at.timestamp()), earliest)
-            except (KeyError, TypeError, ValueError) as error:
+                sandbox_id = str(sandbox["sandboxID"])
+                if not 0 < len(sandbox_id.encode()) <= _LONGEST_ID:
+                    raise ValueError(sandbox_id)
+                yield sandbox_id, max(int(started_at.timestamp()), earliest)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise BillhouseError(
-                    f"The API lists a sandbox without its sandboxID and startedAt: {str(sandbox)[:200]}.", "Check --url."
+                    f"The API lists a sandbox without its sandboxID and startedAt: {ascii(sandbox)[:200]}.", "Check --url."
                 ) from error
 
 

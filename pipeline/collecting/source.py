@@ -27,6 +27,8 @@ from pipeline.kinds import Kind
 
 ROWS_PER_FILE = 50_000
 """So many rows, or a few more, wait in memory before they are written: what a kill makes a source tell again."""
+BYTES_PER_FILE = 32 << 20
+"""Or so many bytes of them, and what one page or block adds."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Collected:
     files: list[Path] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     """Files of an export that are no JSON lines, and were left where they are."""
+    refused: list[str] = field(default_factory=list)
+    """Files of an export that could not be read, each with why and what to do; the others were."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,6 +52,7 @@ class Collected:
             "rows": self.rows,
             "files": [str(path) for path in self.files],
             "skipped": self.skipped,
+            "refused": self.refused,
         }
 
 
@@ -60,14 +65,17 @@ class Source:
         self._inbox = home.inbox / kind
         self._scratch = home.scratch
         self._lines: list[bytes] = []
+        self._bytes = 0
         self._files, self.position = self._read()
         self.collected = Collected(name, kind)
 
     def add(self, lines: Iterable[bytes], position: Any) -> None:
         """Rows as JSON, each a line, and where to go on once they are kept."""
-        self._lines += lines
+        added = list(lines)  # a row that cannot be written leaves out its page, and not the half of it
+        self._lines += added
+        self._bytes += sum(map(len, added))
         self.position = position
-        if len(self._lines) >= ROWS_PER_FILE:
+        if len(self._lines) >= ROWS_PER_FILE or self._bytes >= BYTES_PER_FILE:
             self.keep()
 
     def keep(self) -> None:
@@ -79,7 +87,7 @@ class Source:
                 path.write_bytes(b"\n".join(self._lines) + b"\n")
             self.collected.files.append(target)
             self.collected.rows += len(self._lines)
-            self._lines = []
+            self._lines, self._bytes = [], 0
         with replace_atomically(self._record, aside=self._scratch) as path:
             record = {"files": self._files, "position": self.position, "of": self._of}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from pipeline.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
 from pipeline.kinds import TimestampUnit
 from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
+from pipeline.landing.json_bounds import JsonBound
 from pipeline.landing.specification import (
     AMOUNT_BOUND,
     BYTES_BOUND,
@@ -38,7 +40,16 @@ _EXPONENT = r"[eE]([-+]?\d+)"
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 _READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
-_REASONS = ("missing_field", "bad_id", "bad_timestamp", "future_timestamp", "before_books_open", "choice", "bad_number")
+_REASONS = (
+    "over_limit",
+    "missing_field",
+    "bad_id",
+    "bad_timestamp",
+    "future_timestamp",
+    "before_books_open",
+    "choice",
+    "bad_number",
+)
 """The order in which a row's faults are looked for: the first found is its reason."""
 
 
@@ -52,9 +63,9 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A query for a file's rows: (file_row, unreadable, <a column a field>); of merged records `cleared_fields` too.
+    """A query for a file's rows: (file_row, over_limit, unreadable, <a column a field>); of merged records `cleared_fields` too.
 
-    `unreadable` says why a row is, null: it is not.
+    `over_limit` says which bound a row breaks, `unreadable` why it cannot be read; null: it does not, or it can.
     """
 
     query: str
@@ -81,7 +92,7 @@ def checked_query(specification: Specification, rows: Rows, reading: Reading) ->
     """The rows with their fields as typed columns, and `reason` and `detail` of what is wrong (null: nothing)."""
     fields = specification.fields
     read = ",\n".join(f"{_read(field, field.name in rows.typed, reading)} as {field.stored_as}" for field in fields)
-    faults = [("unreadable", "unreadable is not null", "unreadable")]
+    faults = [(reason, f"{reason} is not null", reason) for reason in ("over_limit", "unreadable")]
     faults += [fault for reason in _REASONS for field in fields for fault in _faults(field, reason, rows, reading)]
     faults += _one_of_faults(specification.one_of)
     faults += [(rule.reason, rule.condition, quoted(rule.detail)) for rule in specification.row_rules]
@@ -94,6 +105,7 @@ def checked_query(specification: Specification, rows: Rows, reading: Reading) ->
         typed as (
             select
                 file_row,
+                over_limit,
                 unreadable,
                 {cleared}
                 {"".join(f"{column}, " for column in rows.carried)}
@@ -194,6 +206,8 @@ def _faults(field: Field, reason: str, rows: Rows, reading: Reading) -> Sequence
     told = f"'{name} is ''' || left({text}, 200) || ''': '"
     unread = f"{text} is not null and {value} is null"
     match reason:
+        case "over_limit" if field.type in (Type.TEXT, Type.JSON):
+            return _size_faults(field)
         case "missing_field" if field.is_required:
             return [(reason, f"{text} is null", quoted(f"{name} is missing. Give every row one."))]
         case "bad_id" if field.type is Type.ID:
@@ -246,6 +260,28 @@ def _faults(field: Field, reason: str, rows: Rows, reading: Reading) -> Sequence
                 faults += [(reason, f"{value} <> case currency {rounded} end", f"{told} || {help}")]
             return faults
     return []
+
+
+def _size_faults(field: Field) -> Sequence[tuple[str, str, str]]:
+    """A value of text that is longer, or of JSON that is deeper or has longer numbers, than what comes after us can take."""
+    text, name = _text(field), field.name
+    shorter = "Shorten it, and land the row in a new file."
+    faults = [
+        ("over_limit", f"strlen({text}) > {LONGEST_ROW}", quoted(f"{name} has more than {LONGEST_ROW:,} bytes. {shorter}")),
+    ]
+    if field.type is Type.JSON:
+        # Nearly all are short, or have few brackets, and break no bound. Of long ones SQL makes no copies to count in.
+        opened = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"
+        may_be_deep = f"strlen({text}) > {2 * DEEPEST_NESTING} and {opened} > {DEEPEST_NESTING}"
+        may_break_one = f"case when strlen({text}) > {MOST_DIGITS} then true else {may_be_deep} end"
+        broken = f"case when {may_break_one} and json_valid({text}) then broken_json_bound({text}) end"
+        deep = f"{name} is nested more than {DEEPEST_NESTING} levels deep. Flatten it, and land the row in a new file."
+        long = f"{name} has a number of more than {MOST_DIGITS:,} digits. Write it as text, and land the row in a new file."
+        faults += [
+            ("over_limit", f"{broken} = {quoted(JsonBound.DEEP)}", quoted(deep)),
+            ("over_limit", f"{broken} = {quoted(JsonBound.DIGITS)}", quoted(long)),
+        ]
+    return faults
 
 
 def _one_of_faults(names: Sequence[str]) -> Sequence[tuple[str, str, str]]:

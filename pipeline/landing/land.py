@@ -32,9 +32,11 @@ from pipeline.landing.collections import (
 from pipeline.landing.contents import Contents, look_through
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import is_filled, judge
+from pipeline.landing.files_to_land import Source, examine, while_unchanged
 from pipeline.landing.instants import MACROS
+from pipeline.landing.json_bounds import create_functions
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows, quarantined_files
-from pipeline.landing.sources import Source, csv_header_line, examine, raw_rows, readable, rows_of, while_unchanged
+from pipeline.landing.sources import csv_header_line, raw_rows, readable, rows_of
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.landing.unread import UnreadColumns
@@ -77,7 +79,7 @@ def land_files(
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
-                with _writing_to(home, f"{path} did not land"):
+                with _writing_to(home, f"{path} did not land"), _reading(path):
                     reading = Reading(landed_at or datetime.now(UTC), timestamps)
                     summary.files.append(_land(home, path, spec, reading))
                     summary.landed_paths.append(path)
@@ -118,7 +120,7 @@ def land_again(
             if on_progress is not None:
                 on_progress(file.file_name, done, len(found))
             try:
-                with _writing_to(home, f"The rows of {file.file_name} in quarantine were not judged"):
+                with _writing_to(home, f"The rows of {file.file_name} in quarantine were not judged"), _reading(file.file_name):
                     reading = Reading(landed_at or datetime.now(UTC), timestamps)
                     summary.files.append(_judge_again(home, file, specification(file.kind, seeds), reading))
             except InputFileError as error:
@@ -140,6 +142,25 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         known = failure_in_words(error)
         raise BillhouseError(f"{failure}: {home.path} cannot be written to. {known.message}", known.next_step) from error
+
+
+@contextmanager
+def _reading(file: Path | str) -> Iterator[None]:
+    """What a file alone can be the cause of stops no other file."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        if "offload" in str(error):  # the home's disk has no room
+            raise
+        next_step = "Split it into smaller files, and land these."
+        raise InputFileError(file, f"needs more than the {MEMORY_LIMIT} of memory that a landing has.", next_step) from error
+    except (duckdb.IOException, BillhouseError, OSError):
+        raise
+    except (duckdb.Error, pa.ArrowException, ValueError, RecursionError, MemoryError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputFileError(
+            file, f"cannot be read ({cause[:300]}); nothing of it landed.", "Write it again in another format, and land that."
+        ) from error
 
 
 def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> LandedFile:
@@ -363,6 +384,7 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         connection.execute("set enable_progress_bar = false")  # it would be printed amid the output of --json
         connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         connection.execute(MACROS)
+        create_functions(connection)
         yield connection, folder
 
 

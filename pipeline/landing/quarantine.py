@@ -15,12 +15,17 @@ from pipeline.errors import InputFileError
 from pipeline.home import Home
 from pipeline.kinds import Kind
 from pipeline.landing.checks import parquet_files
-from pipeline.landing.sources import Source
+from pipeline.landing.files_to_land import Source
+from pipeline.landing.lines import TOO_LONG
 from pipeline.sql import quoted
 
 _NOT_UTF_8 = r"\\x[0-9A-F]{2}"
 """Bytes that are no text are kept in this writing, which is no longer what came."""
-_UNCHANGEABLE = f"(reason = 'unreadable' and regexp_matches(raw_row, {quoted(_NOT_UTF_8)}))"
+_UNCHANGEABLE = (
+    f"(reason = 'unreadable' and regexp_matches(raw_row, {quoted(_NOT_UTF_8)})"
+    f" or reason = 'over_limit' and starts_with(detail, {quoted(TOO_LONG)}))"
+)
+"""So is a line of which only the beginning was kept."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class QuarantinedFile:
             0,
             "csv" if is_csv else "jsonl",
             None,
-            lines="select file_row, raw_row as line, null::blob as no_text from quarantined_rows",
+            lines="select file_row, raw_row as line, null::blob as no_text, null::varchar as over_limit from quarantined_rows",
             header=self.header,
             flat_keys=self.format == "parquet",
         )

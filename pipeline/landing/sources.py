@@ -7,10 +7,7 @@ the right type already: an instant or a number that was never text is not writte
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import hashlib
 import json
 import zlib
 from collections import Counter
@@ -18,114 +15,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from duckdb.func import PythonUDFType
 
 from pipeline.errors import InputFileError
-from pipeline.inbox import version
-from pipeline.kinds import Kind
+from pipeline.input_bounds import FREE_ROWS, MOST_ROWS_PER_BYTE
 from pipeline.landing.arrow_types import convert_columns, fits, is_binary, is_json, needs_conversion, wanted_type
 from pipeline.landing.checks import Rows, parquet_files
+from pipeline.landing.exact_numbers import MAY_BE_TINY, MAY_LOSE_DIGITS, ExactNumbers
+from pipeline.landing.files_to_land import Source
+from pipeline.landing.lines import BYTE_ORDER_MARK, LINES, LineReader, open_text, unread
 from pipeline.landing.specification import CLEARED_FIELDS, DECIMALS, Field, Specification, Type
 from pipeline.landing.unread import GROUP_SEPARATOR, KEY_SEPARATOR, UnreadColumns
 from pipeline.sql import quoted
 
-_BLOCK_BYTES = 8 << 20
-_LONGEST_LINE = 64 << 20
-_LONG_ROW = 1 << 20
-_MOST_COMMAS = 1 << 20
-"""A row of CSV with more, in cells or between them, is no row."""
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-_BYTE_ORDER_MARK = codecs.BOM_UTF8
+_LONGEST_HEADER = 1 << 20
+_LONG_ROW = 1 << 14
+_MOST_COMMAS = 1 << 14
+"""A row of CSV without quotes that has more is no row."""
 _IN_A_NEW_FILE = "Correct the row and land it in a new file."
 _NOT_UTF_8 = f"The line is not UTF-8. {_IN_A_NEW_FILE}"
 _CSV_CELLS = f"Put a cell with a comma or a quote in quotes; a cell holds no line break. {_IN_A_NEW_FILE}"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to land, looked at but not yet read."""
-
-    path: Path
-    file_id: str
-    """SHA-256 of its bytes, in hex. For records, their kind goes first: what landed as the wrong kind may land as the right."""
-    file_bytes: int
-    format: str
-    """jsonl, csv or parquet; the text formats with `.gz` where compressed."""
-    version: tuple[int, ...] | None
-    """Which file it was when its bytes were hashed, and of which time."""
-    parquet: Path | None = None
-    """A copy to read instead, where the file has types that DuckDB does not read exactly."""
-    lines: str | None = None
-    """A query for its rows (file_row, line, no_text), where they do not come from a file but from the quarantine."""
-    header: str | None = None
-    """The header that these lines of CSV had."""
-    flat_keys: bool = False
-    """Whether the rows were columns of Parquet, of which one may be named `resources.vcpu_count`."""
-
-
-def examine(path: Path, kind: Kind) -> Source:
-    """Look at a file and hash it. Raises InputFileError where it is none that can be landed."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        shown = str(path).encode(errors="backslashreplace").decode()
-        raise InputFileError(shown, "has a name that is not UTF-8.", "Give it another name.") from None
-    try:
-        _check_is_file(path)
-    except OSError as error:
-        raise InputFileError(path, f"cannot be read: {error.strerror}.", "Check its name and its permissions.") from error
-    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-    is_compressed = suffixes[-1:] == [".gz"]
-    format = _SUFFIXES.get(suffixes[-2] if is_compressed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
-    if format is None or (is_compressed and format == "parquet"):
-        raise InputFileError(path, "is of no known format by its name.", "Name it .jsonl or .csv (also .gz), or .parquet.")
-    seen = version(path)
-    try:
-        with path.open("rb") as stream:
-            prefix = b"" if kind is Kind.USAGE else f"{kind}\n".encode()
-            file_id = hashlib.file_digest(stream, lambda: hashlib.sha256(prefix)).hexdigest()
-            size = stream.tell()
-    except OSError as error:
-        raise InputFileError(path, f"cannot be read: {error.strerror}.", "Check its permissions.") from error
-    if size == 0:
-        raise InputFileError(path, "is empty: 0 bytes.", "Check that it was written to its end, and land it again.")
-    return Source(path, file_id, size, format + (".gz" if is_compressed else ""), seen)
-
-
-@contextmanager
-def while_unchanged(source: Source) -> Iterator[None]:
-    """Raise InputFileError where somebody wrote to the file before the block's end: what was read is not what was hashed."""
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException, OSError):
-        _check_unchanged(source)  # which may be why it could not be read
-        raise
-    _check_unchanged(source)
-
-
-def _check_unchanged(source: Source) -> None:
-    if source.lines is None and version(source.path) != source.version:
-        raise InputFileError(
-            source.path,
-            "was written to while it was read; nothing of it landed.",
-            "Write it under a name that begins with a dot, rename it when it is whole, and land it again.",
-        )
-
-
-def _check_is_file(path: Path) -> None:
-    if not path.exists():
-        raise InputFileError(path, "there is no such file.", "Check the path.")
-    if path.is_dir():
-        raise InputFileError(path, "is a folder.", f"Name the files in it, for example {path}/*.jsonl")
-    if not path.is_file():
-        raise InputFileError(path, "is a pipe or a device.", "Write its rows to a file, and land that.")
 
 
 @contextmanager
@@ -141,19 +55,34 @@ def rows_of(
         with _reading_parquet(source):
             yield _parquet_rows(connection, source, specification, unread)
     elif source.format.startswith("jsonl"):
-        connection.create_function(
-            "note_keys", unread.note_keys, ["VARCHAR"], "BOOLEAN", type=PythonUDFType.ARROW, side_effects=True
-        )
-        try:
-            with _lines(connection, source):
-                yield _jsonl_rows(specification, has_flat_keys=source.flat_keys)
-        finally:
-            connection.remove_function("note_keys")
+        exact = ExactNumbers(specification)
+        with _functions(connection, unread, exact), _lines(connection, source, exact):
+            yield _jsonl_rows(specification, has_flat_keys=source.flat_keys)
     else:
         header = _csv_header(source, specification)
         unread.add(header)
         with _lines(connection, source):
             yield Rows(_csv_query(specification, header))
+
+
+@contextmanager
+def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns, exact: ExactNumbers) -> Iterator[None]:
+    """What the query of a file of JSON lines calls."""
+    functions: dict[str, Any] = {"note_keys": unread.note_keys, "numbers_in_quotes": exact.column_in_quotes}
+    for name, function in functions.items():
+        connection.create_function(
+            name,
+            function,
+            ["VARCHAR"],
+            "BOOLEAN" if name == "note_keys" else "VARCHAR",
+            type=PythonUDFType.ARROW,
+            side_effects=name == "note_keys",
+        )
+    try:
+        yield
+    finally:
+        for name in functions:
+            connection.remove_function(name)
 
 
 def readable(source: Source, folder: Path) -> Source:
@@ -220,100 +149,33 @@ def raw_rows(connection: duckdb.DuckDBPyConnection, source: Source) -> Iterator[
 
 
 @contextmanager
-def _lines(connection: duckdb.DuckDBPyConnection, source: Source) -> Iterator[None]:
-    """The file's lines as `lines(file_row, line, no_text)`, for one query. No UTF-8: it is in `no_text`, `line` is null."""
+def _lines(connection: duckdb.DuckDBPyConnection, source: Source, exact: ExactNumbers | None = None) -> Iterator[None]:
+    """The file's lines as `lines` (lines.LINES), for one query, numbers in quotes where `exact` puts them there."""
     if source.lines is not None:
-        connection.execute(f"create or replace temp view lines as {source.lines}")
+        line = f"case when regexp_matches(line, {quoted(MAY_LOSE_DIGITS)}) then numbers_in_quotes(line) else line end"
+        replaced = f"replace ({line} as line)" if exact is not None else ""
+        connection.execute(f"create or replace temp view lines as select * {replaced} from ({source.lines})")
         yield
         return
-    failure: list[InputFileError] = []
-    connection.register("lines", pa.RecordBatchReader.from_batches(_LINES, _line_batches(source, failure)))
+    reader = LineReader(source, exact)
+    connection.register("lines", pa.RecordBatchReader.from_batches(LINES, reader.batches()))
     try:
         yield
     except duckdb.Error:
-        if failure:
-            raise failure[0] from None
+        if reader.failure is not None:
+            raise reader.failure from None
         raise
     finally:
         connection.unregister("lines")
 
 
-def _open(source: Source) -> IO[bytes]:
-    return gzip.open(source.path) if source.format.endswith(".gz") else source.path.open("rb")  # type: ignore[return-value]
-
-
-def _line_batches(source: Source, failure: list[InputFileError]) -> Iterator[pa.RecordBatch]:
-    """The file's lines, numbered from 1, in batches. What goes wrong is left in `failure`, since the caller is DuckDB."""
-    row = 1
-    carried = b""
-    try:
-        with _open(source) as stream:
-            carried = stream.read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
-            while chunk := stream.read(_BLOCK_BYTES):
-                block = carried + chunk
-                end = block.rfind(b"\n")
-                if end < 0:
-                    carried = block
-                    if len(carried) > _LONGEST_LINE:
-                        raise InputFileError(source.path, "has a line of over 64 MB.", "Write one row on each line.", line=row)
-                    continue
-                carried = block[end + 1 :]
-                batch = _numbered(block, end, row)
-                row += batch.num_rows
-                yield batch
-            if carried:
-                yield _numbered(carried, len(carried), row)
-    except InputFileError as error:
-        failure.append(error)
-        raise
-    except (EOFError, zlib.error, OSError) as error:
-        failure.append(_unread(source, error, row))
-        raise
-
-
-def _unread(source: Source, error: Exception, row: int) -> InputFileError:
-    what = "ends before its compressed data does" if isinstance(error, EOFError) else f"cannot be read ({error})"
-    return InputFileError(
-        source.path,
-        f"{what}; nothing of it landed.",
-        "Copy it again from where it comes from, and land it again.",
-        line=row,
-    )
-
-
-def _numbered(block: bytes, end: int, first_row: int) -> pa.RecordBatch:
-    """The lines of a block up to `end`. That the block is not copied to be split is felt."""
-    bounds = np.array([0, end], dtype=np.int32)
-    whole = pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(bounds), pa.py_buffer(block)])
-    lines = pc.split_pattern(whole, b"\n").flatten()
-    rows = pa.array(np.arange(first_row, first_row + len(lines), dtype=np.int64))
-    try:
-        text, no_text = lines.cast(pa.string()), pa.nulls(len(lines), pa.binary())
-    except pa.ArrowInvalid:
-        # One line of the block, or more, is no UTF-8: only then is each looked at by itself.
-        values = lines.to_pylist()
-        text = pa.array([_decoded(value) for value in values], pa.string())
-        no_text = pa.array(
-            [value if known is None else None for value, known in zip(values, text.to_pylist(), strict=True)], pa.binary()
-        )
-    return pa.RecordBatch.from_arrays([rows, text, no_text], schema=_LINES)
-
-
-def _decoded(line: bytes) -> str | None:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-_LINES = pa.schema({"file_row": pa.int64(), "line": pa.string(), "no_text": pa.binary()})
 _WITHOUT_CARRIAGE_RETURN = "case when ends_with(line, chr(13)) then rtrim(line, chr(13)) else line end"
 _STRIPPED = f"""
 stripped as (
-    select file_row, {_WITHOUT_CARRIAGE_RETURN} as row
+    select file_row, over_limit, {_WITHOUT_CARRIAGE_RETURN} as row
     from lines
     -- Lines of nothing but blanks are none. Whatever begins with a visible character is not one of them, which is soon seen.
-    where line is null or ascii(line) > 32 or trim(line, ' ' || chr(9) || chr(13)) <> ''
+    where line is null or over_limit is not null or ascii(line) > 32 or trim(line, ' ' || chr(9) || chr(13)) <> ''
 )"""
 
 
@@ -351,13 +213,21 @@ def _jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> Rows:
     objects = "".join(f", from_json(found.{_name(group)}, {_shape(inside[group])}) as {_name(group)}" for group in groups)
     columns, misfits = [], {}
     for field in specification.fields:
-        places = []
+        places, paths_of_places = [], []
         for path in (field.name, *field.paths):
             if path in keys:
                 places.append(f"found.{_name(path)}")
+                paths_of_places.append(f"$.{_name(path)}")
             if "." in path:
                 places.append(".".join(map(_name, path.split("."))))
-        columns.append(f"{_first_of(places, keep_empty=field.type is Type.ID)} as {_name(field.name)}")
+                paths_of_places.append(f"$.{places[-1]}")
+        value = _first_of(places, keep_empty=field.type is Type.ID)
+        if field.type in (Type.RESOURCE, Type.QUANTITY, Type.AMOUNT):
+            # A number that is too small for a float is 0 as one.
+            is_tiny = f"{value} in ('0.0', '-0.0') and regexp_matches(row, {quoted(MAY_BE_TINY)})"
+            exact = _first_of([f"(numbers_in_quotes(row) ->> {quoted(path)})" for path in paths_of_places])
+            value = f"case when {is_tiny} then {exact} else {value} end"
+        columns.append(f"{value} as {_name(field.name)}")
         if field.type is Type.ID:
             misfits[field.name] = _json_misfit("json_row", [field.name, *field.paths])
     wrong = " ".join(
@@ -373,6 +243,7 @@ def _jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> Rows:
         parsed as (
             select
                 file_row,
+                over_limit,
                 row,
                 -- Null where the line is no JSON at all.
                 case
@@ -381,9 +252,10 @@ def _jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> Rows:
                 end as found
             from stripped
         ),
-        opened as (select file_row, row, found{objects} from parsed)
+        opened as (select file_row, over_limit, row, found{objects} from parsed)
         select
             file_row,
+            over_limit,
             row as json_row,
             case
                 when row is null then {quoted(_NOT_UTF_8)}
@@ -437,10 +309,10 @@ def csv_header_line(source: Source) -> str:
     if source.header is not None:
         return source.header
     try:
-        with _open(source) as stream:
-            return stream.readline(1 << 20).removeprefix(_BYTE_ORDER_MARK).decode("utf-8", errors="replace").rstrip("\r\n")
+        with open_text(source) as stream:
+            return stream.readline(_LONGEST_HEADER).removeprefix(BYTE_ORDER_MARK).decode("utf-8", errors="replace").rstrip("\r\n")
     except (EOFError, zlib.error, OSError) as error:
-        raise _unread(source, error, row=1) from error
+        raise unread(source, error, row=1) from error
 
 
 def _csv_header(source: Source, specification: Specification) -> list[str]:
@@ -501,10 +373,15 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
         split as (
             select
                 file_row,
+                over_limit,
                 row,
                 case
                     -- A long row of nothing but commas would take gigabytes to split.
-                    when strlen(row) > {_LONG_ROW} and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS} then null
+                    when
+                        strlen(row) > {_LONG_ROW}
+                        and not contains(row, '"')
+                        and strlen(row) - strlen(replace(row, ',', '')) >= {_MOST_COMMAS}
+                        then null
                     when not contains(row, '"') then string_split(row, ',')
                     when regexp_full_match(row || ',', '({cell})*') then list_transform(
                         regexp_extract_all(row || ',', '{cell}', 1),
@@ -519,6 +396,7 @@ def _csv_query(specification: Specification, header: list[str]) -> str:
         )
         select
             file_row,
+            over_limit,
             case
                 when row is null then {quoted(_NOT_UTF_8)}
                 when cells is null then {quoted(f"The line's quotes are not in pairs, or it is too long. {_CSV_CELLS}")}
@@ -533,7 +411,10 @@ def _parquet_rows(
     connection: duckdb.DuckDBPyConnection, source: Source, specification: Specification, unread: UnreadColumns
 ) -> Rows:
     schema = _parquet_schema(source)
+    _check_size(source)
     names = schema.names
+    if not all(map(_has_names, schema)):
+        raise InputFileError(source.path, "has a column without a name.", "Give each column a name, and land it again.")
     repeated = [name for name, times in Counter(name.lower() for name in [*names, "file_row_number"]).items() if times > 1]
     if repeated:
         raise InputFileError(
@@ -580,11 +461,33 @@ def _parquet_rows(
     query = f"""
         select
             file_row_number + 1 as file_row,
+            cast(null as varchar) as over_limit,
             {unreadable} as unreadable,
             {", ".join([*json_columns, *columns])}{_without_cleared(specification)}
         from {files}"""
     carried = tuple(_name(f"json of {name}") for name in misfits)
     return Rows(query, frozenset(typed), can_be_read_again=True, carried=carried, misfits=misfits)
+
+
+def _check_size(source: Source) -> None:
+    """Refuse a file of more rows than its bytes can hold unless they are all alike: a few kilobytes may say a billion of them."""
+    try:
+        rows = pq.read_metadata(source.path).num_rows
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unread_parquet(source, error) from error
+    most = max(FREE_ROWS, MOST_ROWS_PER_BYTE * source.file_bytes)
+    if rows > most:
+        raise InputFileError(
+            source.path,
+            f"has {rows:,} rows in {source.file_bytes:,} bytes; nothing of it landed.",
+            f"Check what is in it. A file of that size may have {most:,} rows.",
+        )
+
+
+def _has_names(column: pa.Field) -> bool:
+    """Whether a column and all fields of its structs have names: DuckDB can ask for no other."""
+    type = column.type
+    return bool(column.name) and (not pa.types.is_struct(type) or all(map(_has_names, type)))
 
 
 def _check_types(
@@ -617,7 +520,8 @@ class _Place:
         if is_binary(self.type):
             return self.decoded
         if is_json(self.type) and field.type is not Type.JSON:
-            return f"({self.sql} ->> '$')"
+            written = f"trim(cast({self.sql} as varchar))"  # a number as a float would lose digits
+            return f"case when regexp_full_match({written}, '[-+0-9.eE]+') then {written} else {self.sql} ->> '$' end"
         if field.type is Type.JSON and pa.types.is_nested(self.type):
             return f"cast(to_json({self.sql}) as varchar)"
         return f"cast({self.sql} as varchar)"

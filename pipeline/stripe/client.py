@@ -25,6 +25,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.loopback import is_local_address, is_loopback, without_proxy
+from pipeline.network_bounds import BoundedAdapter
 from pipeline.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
@@ -35,6 +36,10 @@ _LIVE_PREFIXES = ("sk_live_", "rk_live_")
 _TEST_PREFIXES = ("sk_test_", "rk_test_")
 _REQUESTS_PER_SECOND = {"live": 80, "test": 20}
 """A fifth under Stripe's limits, which other programs of the same account share."""
+_ANSWER_SECONDS = 90
+"""For one answer in all. Stripe itself gives up on a request after 80."""
+_ANSWER_BYTES = 32 << 20
+"""For one answer, once decompressed: a page has 100 objects at most."""
 
 _NETWORK_ERRORS = (
     requests.exceptions.Timeout,
@@ -191,12 +196,12 @@ class _PacedClient(stripe.RequestsClient):
     """Stripe's own HTTP client; each request waits for its turn, and none to this machine itself goes through a proxy."""
 
     def __init__(self, limiter: Limiter, timeout: float, *, is_local: bool) -> None:
-        super().__init__(timeout=timeout)
+        session = requests.Session()
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=_ANSWER_BYTES))
+        super().__init__(timeout=timeout, session=without_proxy(session) if is_local else session)
         self._limiter = limiter
-        self._is_local = is_local
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
         self._limiter.try_acquire("stripe")
-        if self._is_local and getattr(self._thread_local, "session", None) is None:
-            self._thread_local.session = without_proxy(requests.Session())
         return super().request(*args, **kwargs)

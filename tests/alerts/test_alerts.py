@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import smtplib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from pipeline.errors import BillhouseError
 from pipeline.health import write_health
 from pipeline.home import Home
 from pipeline.settings import Settings
+from tests.raw_server import dripping, endless, raw_server
 from tests.support import billhouse, free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -255,6 +255,58 @@ def test_mail_goes_out_with_the_id_as_message_id_and_no_header_can_be_slipped_in
     assert all(message["Bcc"] is None and message["To"] == "ops@example.com, lead@example.com" for message in inbox.taken)
 
 
+OK = b"HTTP/1.1 200 OK\r\nX-Padding: 0123456789012345678901234567890123456789\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_a_receiver_that_drips_its_answer_is_given_up_and_the_other_channel_is_served(
+    home: Home, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes well within the timeout of a read: without a bound on it all, the answer would come and be taken."""
+    monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("BILLHOUSE_ALERT_SLACK_URL", receiver.url)
+    monkeypatch.setattr("pipeline.alerts.channels._ANSWER_SECONDS", 0.3)
+    with raw_server(lambda: dripping(OK)) as address:
+        monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_URL", f"http://{address}/hook")
+        result = send(home)
+    assert (result.delivered, result.problems) == (1, ["ALT-NEW by webhook: failed, ReadTimeout"])
+
+
+def test_the_body_of_a_receivers_answer_is_not_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is endless would fill the memory; here it is only more than the connection holds unread."""
+    monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", SECRET)
+    sent: list[int] = []
+
+    def answer() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+        for _ in range(200):
+            yield b" " * (1 << 20)
+            sent.append(1)
+
+    with raw_server(answer) as address:
+        monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_URL", f"http://{address}/hook")
+        assert send(home).delivered == 1
+    assert len(sent) < 100
+
+
+def test_an_endless_header_of_a_receiver_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", SECRET)
+    with raw_server(lambda: endless(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 1000 + b"\r\n", 10_000)) as address:
+        monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_URL", f"http://{address}/hook")
+        assert send(home).problems == ["ALT-NEW by webhook: failed, ConnectionError"]
+
+
+@pytest.mark.parametrize("says", ["drip", "endless"])
+def test_a_mail_server_that_drips_or_never_ends_is_given_up(says: str, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    greeting = b"220 " + b"x" * 60 + b"\r\n250 good\r\n250 good\r\n250 good\r\n354 go on\r\n250 taken\r\n221 bye\r\n"
+    answers = {"drip": lambda: dripping(greeting), "endless": lambda: endless(b"", b"220-more\r\n" * 1000, 10_000)}
+    monkeypatch.setenv("BILLHOUSE_ALERT_EMAIL_FROM", "billing@example.com")
+    monkeypatch.setenv("BILLHOUSE_ALERT_EMAIL_TO", "ops@example.com")
+    monkeypatch.setattr("pipeline.alerts.channels._MAIL_SECONDS", 0.5 if says == "drip" else 600)
+    with raw_server(answers[says], reads_first=False) as address:
+        monkeypatch.setenv("BILLHOUSE_ALERT_SMTP_URL", f"smtp://{address}")
+        assert send(home).problems == ["ALT-NEW by email: failed, SMTPServerDisconnected"]
+
+
 def test_a_password_is_not_sent_in_the_clear(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     class Plain:
         def __init__(self, *_: object, **__: object) -> None:
@@ -268,7 +320,7 @@ def test_a_password_is_not_sent_in_the_clear(home: Home, monkeypatch: pytest.Mon
         def login(self, *_: object) -> None:
             raise AssertionError("a password went out")
 
-    monkeypatch.setattr(smtplib, "SMTP", Plain)
+    monkeypatch.setattr("pipeline.alerts.channels._MailServer", Plain)
     monkeypatch.setenv("BILLHOUSE_ALERT_SMTP_URL", "smtp://ops:hunter2@mail.example.com")
     monkeypatch.setenv("BILLHOUSE_ALERT_EMAIL_FROM", "billing@example.com")
     monkeypatch.setenv("BILLHOUSE_ALERT_EMAIL_TO", "ops@example.com")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.home import Home
 from pipeline.kinds import Kind
 from tests.collecting.fake_api import Answer, Asked, FakeApi, serving
 from tests.landing.raw import event_line, events
+from tests.raw_server import HEAD, dripping, raw_server
 from tests.support import Outcome, billhouse
 
 KEY = "sk-very-secret-0123456789"
@@ -325,3 +328,163 @@ def test_many_rows_come_in_several_files_each_with_its_position(home: Home, tmp_
     assert result["rows"] == 9
     assert len(result["files"]) > 2
     assert land(home)["accepted"] == 9
+
+
+LINKED = ("--paging", "link", "--rows-at", "$", "--name", "linked")
+BAD_LINKS = [
+    "http://[::1/events",
+    "http://127.0.0.1:port/events",
+    "https://",
+    "http://user name@[/",
+    "x" * 5000,
+    "/v1/events?page=\x7f",
+]
+
+
+@pytest.mark.parametrize("link", BAD_LINKS)
+def test_a_link_that_cannot_be_followed_does_not_become_the_position(link: str, home: Home, api: FakeApi) -> None:
+    def answer(asked: Asked) -> Answer:
+        page = int(asked.query.get("page", 1))
+        named = {1: f"{api.url}/v1/events?page=2", 2: link}.get(page)
+        return Answer([row(page)], headers={"Link": f'<{named}>; rel="next"'} if named else {})
+
+    api.answers = answer
+    failed = collect(home, api, *LINKED)
+    assert (failed.code, len(inbox(home))) == (1, 1), "the first page was good"
+    assert "next page" in failed.json["error"]
+    assert "Traceback" not in failed.stderr
+    api.queries()
+    api.answers = lambda asked: Answer([row(int(asked.query["page"]))])
+    assert collect(home, api, *LINKED).json["rows"] == 1
+    assert api.queries() == [{"page": "2"}]
+
+
+@pytest.mark.parametrize("cursor", [{"a": 1}, ["x"], True, "x" * 5000, "\ud800", "a\nb", 10**4299])
+def test_a_cursor_that_cannot_be_sent_again_does_not_become_the_position(cursor: Any, home: Home, api: FakeApi) -> None:
+    api.answers = lambda asked: Answer({"data": [row(1)], "next_cursor": cursor})
+    failed = collect(home, api)
+    assert failed.code == 1
+    assert "names a next page that cannot be asked for" in failed.json["error"]
+    assert inbox(home) == []
+    api.answers = by_cursor([[row(1)]])
+    api.queries()
+    assert collect(home, api).json["rows"] == 1
+    assert api.queries() == [{"limit": "2"}]
+
+
+def test_pages_that_go_in_a_circle_end_the_run(home: Home, api: FakeApi) -> None:
+    following = {None: "a", "a": "b", "b": "a"}
+    api.answers = lambda asked: Answer({"data": [row(1)], "next_cursor": following[asked.query.get("cursor")]})
+    failed = collect(home, api)
+    assert (failed.code, len(api.asked)) == (1, 3)
+    assert "in a circle" in failed.json["error"]
+
+
+def test_a_position_that_an_earlier_run_kept_and_that_is_no_address_is_told(home: Home, api: FakeApi) -> None:
+    api.answers = lambda _: Answer([row(1)])
+    assert collect(home, api, *LINKED).code == 0
+    record = home.collecting / "linked.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"position": "http://[::1"}))
+    failed = collect(home, api, *LINKED)
+    assert failed.code == 1
+    assert "is no address" in failed.json["error"]
+    assert "collecting/" in f"{failed.json}"
+
+
+@pytest.mark.parametrize("seconds", ["9" * 5000, "1" * 400])
+def test_a_pause_of_thousands_of_digits_is_the_longest_pause(seconds: str, home: Home, api: FakeApi) -> None:
+    pages = by_cursor([[row(1)], [row(2)]])
+    limit = {"RateLimit-Remaining": "0", "RateLimit-Reset": seconds}
+    refusals = [Answer({}, 429, {"Retry-After": seconds}), Answer({}, 503, {"Retry-After": "Mon, 99 Foo 99999 00:00:00 GMT"})]
+    api.answers = lambda asked: refusals.pop() if refusals else Answer(pages(asked).body, headers=limit)
+    with patch.object(connection, "LONGEST_PAUSE_SECONDS", 0.01):
+        assert collect(home, api).json["rows"] == 2
+
+
+def test_rows_nested_deep_and_numbers_of_thousands_of_digits_come_as_they_are_and_land_in_quarantine(
+    home: Home, api: FakeApi
+) -> None:
+    digits = "7" * 4301
+    deep = "[" * 200 + "]" * 200
+    rows = [
+        event_line("a")[:-1] + f', "vcpu_count": {digits}}}',
+        event_line("b")[:-1] + f', "metadata": {deep}}}',
+        event_line("c", user_id=...)[:-1] + f', "user_id": {digits}}}',
+        event_line("good"),
+    ]
+    api.answers = lambda _: Answer('{"data": [' + ",".join(rows) + "]}")
+    assert collect(home, api).json["rows"] == 4
+    told = land(home)
+    assert (told["accepted"], told["by_reason"]) == (1, {"bad_id": 1, "bad_number": 1, "over_limit": 1})
+
+
+@pytest.mark.parametrize("depth", [1000, 100_000])
+def test_a_page_that_is_nested_too_deep_is_refused_and_the_position_stays(depth: int, home: Home, api: FakeApi) -> None:
+    pages = by_cursor([[row(1)], [row(2)], [row(3)]])
+    deep = '{"data": [' + "[" * depth + "]" * depth + '], "next_cursor": 2}'
+    api.answers = lambda asked: Answer(deep) if asked.query.get("cursor") == "1" else pages(asked)
+    failed = collect(home, api)
+    assert (failed.code, len(inbox(home))) == (1, 1)
+    assert "nested too deep" in failed.json["error"]
+    api.answers = pages
+    api.queries()
+    assert collect(home, api).json["rows"] == 2
+    assert [query["cursor"] for query in api.queries()] == ["1", "2"]
+
+
+def test_an_answer_that_is_too_large_is_refused_whatever_it_is_compressed_to(home: Home, api: FakeApi) -> None:
+    page = b'{"data": [' + b" " * (64 << 20) + b"]}"
+    for body, headers in ((gzip.compress(page, 1), {"Content-Encoding": "gzip"}), (page, {})):
+        api.answers = lambda _, body=body, headers=headers: Answer(body, headers=headers)  # type: ignore[misc]
+        failed = collect(home, api)
+        assert failed.code == 1
+        assert "more than 16 MB" in failed.json["error"]
+        assert len(api.queries()) == 1, "it would be as large again"
+    assert inbox(home) == []
+
+
+def test_an_answer_that_drips_is_given_up(home: Home) -> None:
+    """Each byte comes well within the timeout of a read: without a bound on it all, the answer would come and be taken."""
+    body = b'{"data": [] }'
+    whole = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    attempts, seconds = patch.object(connection, "ATTEMPTS", 1), patch.object(connection, "ANSWER_SECONDS", 0.3)
+    with raw_server(lambda: dripping(whole)) as address, attempts, seconds:
+        failed = billhouse(home.path, "collect", "--url", f"http://{address}/v1/events", "--json")
+    assert failed.code == 1
+    assert "cannot be reached" in failed.json["error"]
+
+
+def test_rows_wait_in_memory_up_to_a_number_of_bytes(home: Home, api: FakeApi) -> None:
+    api.answers = by_cursor([[row(number)] for number in range(6)])
+    with patch.object(source, "BYTES_PER_FILE", 250):
+        assert len(collect(home, api).json["files"]) == 3
+
+
+def test_of_an_export_pipes_and_links_are_refused_one_by_one_and_the_others_are_read(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (tmp_path / "secret.jsonl").write_text(event_line("secret") + "\n")
+    os.mkfifo(folder / "a.jsonl")
+    (folder / "b.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    (folder / "c.jsonl").write_text(event_line("c") + "\n")
+    told = export(home, folder)
+    assert (told.code, told.json["rows"]) == (1, 1)
+    pipe, link = told.json["refused"]
+    assert "a.jsonl is a pipe" in pipe
+    assert "b.jsonl is a symbolic link" in link
+    shown = billhouse(home.path, "collect", "--export", folder)
+    assert "is a symbolic link" in shown.stdout
+    land(home)
+    assert landed(home) == ["c"]
+
+
+def test_a_line_of_an_export_that_is_too_long_comes_cut_off_and_lands_in_quarantine(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "queue.jsonl"
+    path.write_text(event_line("a") + "\n" + event_line("long", note="x" * (3 << 20)) + "\n" + event_line("b") + "\n")
+    with patch("pipeline.collecting.exports._BLOCK_BYTES", 1 << 16):
+        told = export(home, path, "--name", "queue").json
+    assert told["rows"] == 3
+    assert Path(told["files"][0]).stat().st_size < 2 << 20
+    assert export(home, path, "--name", "queue").json["rows"] == 0
+    assert land(home)["by_reason"] == {"over_limit": 1}
+    assert landed(home) == ["a", "b"]

@@ -1,0 +1,51 @@
+"""Which bound a JSON document breaks: in Python, since SQL would hold each of its levels for thousands of rows at once."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+
+from pipeline.input_bounds import DEEPEST_NESTING, MOST_DIGITS
+
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
+
+
+class JsonBound(StrEnum):
+    """A bound that a document breaks."""
+
+    DEEP = "deep"
+    DIGITS = "digits"
+
+
+def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `broken_json_bound(document)`, a JsonBound or null, which the checks call."""
+    connection.create_function(
+        "broken_json_bound",
+        _broken_bounds,
+        ["VARCHAR"],
+        "VARCHAR",
+        type=PythonUDFType.ARROW,
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
+
+
+def _broken_bounds(documents: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return pa.array([_broken_bound(document.as_py()) for document in documents], pa.string())
+
+
+def _broken_bound(document: str | None) -> JsonBound | None:
+    without_text = _TEXT.sub("", document or "")
+    if _LONG_NUMBER.search(without_text):
+        return JsonBound.DIGITS
+    depth = 0
+    for bracket in _BRACKET.findall(without_text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST_NESTING:
+            return JsonBound.DEEP
+    return None
