@@ -8,14 +8,15 @@ HOME_FOLDER ?= var
 SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
+KILLS ?= 1000
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 BENCH_READY = .venv/.ready-bench
 SQL = models tests/warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs bench-publish check format ui docs \
-	dictionary bench bench-landing bench-billion lock clean
+.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-kills bench-publish check format ui \
+	docs dictionary bench bench-landing bench-billion lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +63,9 @@ soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps
 
 soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must succeed, one at a time, and nothing be lost
 	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest tests/orchestration/test_many_runs.py
+
+soak-kills: $(READY) ## Kill every command at KILLS instants (1000); called again, each must leave what an untouched run leaves
+	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
 
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish
