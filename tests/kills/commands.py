@@ -129,7 +129,10 @@ STARTS = {
     "approved, no warehouse": Start("closed, no warehouse", (("approve", "2026-09", "--all"),)),
     "published": Start("approved", (("publish", "2026-09"),)),
     "published, no warehouse": Start("approved, no warehouse", (("publish", "2026-09"),)),
-    "corrected": Start("published", (("land", "--kind", "voids", "FILES/voids.jsonl"), ("build", "--as-of", AS_OF))),
+    "corrected": Start(
+        "published, no warehouse",
+        (("land", "--kind", "voids", "FILES/voids.jsonl"), ("build", "--as-of", AS_OF)),
+    ),
 }
 
 
@@ -162,6 +165,7 @@ _ALERTS = {
 COMMANDS = {
     command.name: command
     for command in (
+        Command("close", "built", ("close", "2026-09"), seconds=18),
         Command("land", "empty", ("land", "FILES/usage-1.jsonl", "FILES/usage-2.jsonl")),
         Command("land subscriptions", "empty", ("land", "--kind", "subscriptions", "FILES/subscriptions.jsonl")),
         Command("land customers", "landed", ("land", "--kind", "customers", "FILES/customers.jsonl")),
@@ -172,7 +176,6 @@ COMMANDS = {
         Command("collect", "landed", ("collect", "--export", "FILES/queue", "--name", "queue")),
         Command("build", "more landed", ("build", "--as-of", AS_OF), seconds=20),
         Command("first build", "landed", ("build", "--as-of", AS_OF), seconds=25),
-        Command("close", "built", ("close", "2026-09"), seconds=18),
         Command("approve", "closed, no warehouse", ("approve", "2026-09", "--all")),
         Command("approve and build", "closed", ("approve", "2026-09", "--all"), seconds=16),
         Command("publish", "approved, no warehouse", ("publish", "2026-09"), seconds=4),

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+_RENAMES = ("replace", "rename", "link")
 _TRUTH = ("raw", "ledger")
 _COMMITS = ("raw/landed_files", "raw/stripe/syncs", "ledger/chain.txt")
 """What makes other files count where it is renamed into place."""
@@ -24,37 +25,49 @@ def violations(log: Path, home: Path) -> list[str]:
 
 
 def _violations(calls: list[dict[str, Any]], home: Path) -> Iterator[str]:
+    moved = [call["paths"][0] for call in calls if call["call"] in _RENAMES]
     synced: dict[int, list[int]] = {}
     """Inode -> size and instant of the last change when it was synced last."""
     pending: dict[str, str] = {}
     """Folders that are to be synced, and why."""
+
+    def not_synced(when: str) -> Iterator[str]:
+        return (f"{why}, and {_shown(folder)} is not synced before {when}" for folder, why in pending.items())
+
     for call in calls:
         name, paths, before = call["call"], call["paths"], call["before"]
         target = paths[-1]
         if name in ("fsync", "fdatasync"):
             for inode, kind, *state in before.values():
                 synced[inode] = state
-                if stat.S_ISREG(kind) and _is_truth(target) and pending:  # a line of a file that grows
-                    yield from (f"{why}, and {folder}/ is not synced before {target}" for folder, why in pending.items())
+                if stat.S_ISREG(kind) and _is_truth(target) and not _is_below(target, moved):  # a file that grows
+                    yield from not_synced(f"a line of {target}")
             pending.pop(target, None)
-        elif name in ("replace", "rename", "link") and _is_truth(target):
+        elif name in _RENAMES and _is_truth(target):
             for path, (inode, kind, *state) in before.items():
-                shown = PurePath(path).relative_to(home) if PurePath(path).is_relative_to(home) else path
                 if synced.get(inode) != state:
                     what = "folder" if stat.S_ISDIR(kind) else "file"
-                    yield f"{_masked(str(shown), paths[0], target)}, a {what}, is renamed to {target} without having been synced"
+                    yield f"{_placed(path, home, *paths)}, a {what}, is renamed into place without having been synced"
             if target.startswith(_COMMITS):
-                yield from (f"{why}, and {folder}/ is not synced before {target}" for folder, why in pending.items())
+                yield from not_synced(target)
             pending[str(PurePath(target).parent)] = f"{target} is renamed into place"
-        elif name == "mkdir" and _is_truth(target) and not before:
+        elif name == "mkdir" and _is_truth(target) and not before and not _is_below(target, moved):
             pending[str(PurePath(target).parent)] = f"{target}/ is made"
-    yield from (f"{why}, and {folder}/ is not synced before the command ends" for folder, why in pending.items())
+    yield from not_synced("the command ends")
+
+
+def _is_below(path: str, folders: list[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def _shown(folder: str) -> str:
+    return "the home" if folder == "." else f"{folder}/"
 
 
 def _is_truth(path: str) -> bool:
     return PurePath(path).parts[:1] != () and PurePath(path).parts[0] in _TRUTH
 
 
-def _masked(path: str, source: str, target: str) -> str:
-    """Where the file is after the rename: its scratch name says nothing to a reader."""
-    return target + path.removeprefix(source) if path.startswith(source) else path
+def _placed(path: str, home: Path, source: str, target: str) -> str:
+    """Where the file is after the rename: its name before means nothing to a reader."""
+    return target + str(PurePath(path).relative_to(home)).removeprefix(source)

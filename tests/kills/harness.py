@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.home import PROJECT_ROOT
-from tests.kills.commands import COMMANDS, FIRST_MONTH, STARTS, Command, placed, write_files
-from tests.kills.state import State, differences, leftovers, state_of
+from tests.kills.commands import FIRST_MONTH, STARTS, Command, Start, placed, write_files
+from tests.kills.durability import violations
+from tests.kills.state import State, differences, leftovers, masked, state_of
 from tests.support import adopt_parse
 
 KILLED = -9
@@ -104,11 +105,15 @@ class Report:
     kills: int = 0
     outlived: int = 0
     """Runs that were over before they could be killed."""
-    problems: list[str] = field(default_factory=list)
-    """What was not as after a run that nobody touched, and after which kill."""
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    """What was not as after a run that nobody touched, and after which kills."""
+
+    def lines(self) -> list[str]:
+        """Each problem, after how many kills, and the first of these."""
+        return [f"{problem} [{len(kills)} kills; {kills[0]}]" for problem, kills in self.problems.items()]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Reference:
     """A run that nobody touched."""
 
@@ -116,6 +121,9 @@ class Reference:
     seconds: float
     calls: list[str]
     """The calls that change the file system, in order."""
+    leftovers: list[str]
+    violations: list[str]
+    """What a power cut could have taken, after it all."""
 
 
 class World:
@@ -202,12 +210,16 @@ class World:
         if command.name not in self._references:
             log = self.folder / "calls"
             self.begin(command.start)
-            ran = self.call(command, log=str(log))
+            ran = self.call(command, log=str(log), snapshots=True)
             assert ran.code in command.codes, ran.output
             calls = [_told(json.loads(line)) for line in log.read_text().splitlines()]
+            found = violations(log, self.home)
+            self._references[command.name] = Reference(state_of(self.home), ran.seconds, calls, leftovers(self.home), found)
             verified = self.run(["verify"])
             assert verified.code == 0, verified.output
-            self._references[command.name] = Reference(state_of(self.home), ran.seconds, calls)
+            for name, start in STARTS.items():  # what others begin with need not be made again
+                if name not in self._starts and start == Start(command.start, (command.words,)):
+                    self._keep(name)
         return self._references[command.name]
 
     def kill(self, command: Command, kill: Kill, report: Report) -> None:
@@ -222,11 +234,9 @@ class World:
             report.kills += 1
         calls = log.read_text().splitlines() if log.exists() else []
         last = _told(json.loads(calls[-1])) if calls else "the start"
-        where = (
-            f"{kill.when} call {kill.at}, {last}" if kill.at else f"after {kill.seconds:.3f} s, last call {len(calls)}: {last}"
-        )
-        told = f"{command.name}, killed {where}"
-        report.problems += [f"{told}: {problem}" for problem in self._again(command, reference)]
+        where = f"{kill.when} call {kill.at}, {last}" if kill.at else f"after {kill.seconds:.3f} s, call {len(calls)}, {last}"
+        for problem in self._again(command, reference):
+            report.problems.setdefault(masked(problem), []).append(f"killed {where}")
 
     def _again(self, command: Command, reference: Reference) -> Iterator[str]:
         again = self.call(command)
@@ -275,8 +285,3 @@ def receiving() -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def commands(names: str = "") -> list[Command]:
-    """The commands of these names, comma-separated; all by default."""
-    return [COMMANDS[name.strip()] for name in names.split(",")] if names else list(COMMANDS.values())

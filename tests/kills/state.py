@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sqlite3
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,11 @@ def _contents(path: Path) -> bytes:
     contents = path.read_bytes()
     if path.suffix in (".json", ".txt", ".prom", ".jsonl") or path.name == "SHA256SUMS":
         return masked(contents.decode()).encode()
+    if path.suffix == ".xlsx":  # but for when it was made
+        with zipfile.ZipFile(path) as parts:
+            return b"\n".join(
+                name.encode() + b"\n" + parts.read(name) for name in sorted(parts.namelist()) if name != "docProps/core.xml"
+            )
     return contents
 
 
@@ -137,7 +143,7 @@ def _rows(path: Path) -> list[str]:
         found = [row for row in found if row["objects"]]
     if "body" in rows.column_names:
         found = [row | {"body": _masked_body(row["body"])} for row in found]
-    return sorted(str(row) for row in found)
+    return sorted(masked(str(row)) for row in found)
 
 
 def _tables(database: Path) -> State:
@@ -156,7 +162,9 @@ def _tables(database: Path) -> State:
                 f" where {in_it} and schema_name = ? and table_name = ? order by column_name",
                 [schema, table],
             ).fetchall()
-            columns = [f'"{name}"' for (name,) in names if name not in VOLATILE_COLUMNS]
+            # The id of a credit note is a hash of it, the instant included, and stands in texts.
+            columns = [f"regexp_replace(\"{name}\"::varchar, 'CN-[0-9A-F]{{12}}', 'CN', 'g')" for (name,) in names]
+            columns = [column for column, (name,) in zip(columns, names, strict=True) if name not in VOLATILE_COLUMNS]
             digest = connection.execute(
                 f'select count(*), sum(hash({", ".join(columns)})) from compared."{schema}"."{table}"'
                 if columns

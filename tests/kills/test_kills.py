@@ -13,7 +13,6 @@ from random import Random
 import pytest
 
 from tests.kills.commands import COMMANDS, Command
-from tests.kills.durability import violations
 from tests.kills.harness import ForkServer, Kill, Report, World, receiving
 from tests.kills.state import differences, leftovers, state_of
 
@@ -65,7 +64,7 @@ def chosen_kills(number: int, calls: int, seconds: float, random: Random) -> Ite
 def test_a_command_that_is_killed_at_any_instant_is_completed_by_the_next_call(world: World, name: str) -> None:
     command, report = COMMANDS[name], Report()
     reference = world.reference(command)
-    assert leftovers(world.home) == [], "an untouched run leaves nothing behind"
+    assert reference.leftovers == [], "of an untouched run"
     wanted = kills_of(command)
     for kill in chosen_kills(wanted, len(reference.calls), reference.seconds, Random(f"{SEED} {name}")):
         if report.kills >= wanted or report.outlived > 3 * wanted:
@@ -73,11 +72,11 @@ def test_a_command_that_is_killed_at_any_instant_is_completed_by_the_next_call(w
         world.kill(command, kill, report)
     print(f"{name}: {report.kills} kills, {len(report.problems)} problems; {report.outlived} runs ended before their kill")
     assert report.kills == wanted
-    assert report.problems == []
+    assert report.lines() == []
 
 
 @pytest.mark.skipif(bool(KILLS), reason="one of the suite")
-@pytest.mark.parametrize("name", ["sync-stripe", "publish", "export", "collect"])
+@pytest.mark.parametrize("name", ["sync-stripe", "publish", "export"])
 def test_a_command_at_work_loses_nothing_to_one_that_lands_meanwhile(world: World, name: str, tmp_path: Path) -> None:
     command, land = COMMANDS[name], COMMANDS["land voids"]
     reference = world.reference(command)
@@ -88,7 +87,7 @@ def test_a_command_at_work_loses_nothing_to_one_that_lands_meanwhile(world: Worl
         assert world.call(command).code == 0
         assert world.call(land).code == 0
         expected = state_of(world.home)
-        for at in renames[:: max(1, len(renames) // 3)]:
+        for at in renames[:: max(1, len(renames) // 2)]:
             world.begin(command.start)
             go_on = tmp_path / f"go-on-{at}"
             ran, landed = world.held(command, at, go_on, other, land)
@@ -104,11 +103,5 @@ def test_a_command_at_work_loses_nothing_to_one_that_lands_meanwhile(world: Worl
 @pytest.mark.parametrize(
     "name", ["land", "land --again", "close", "approve", "publish", "sync-stripe", "credit-note", "check-prices --accept"]
 )
-def test_a_power_cut_finds_everything_synced_before_it_is_renamed_and_its_folder_after(
-    world: World, name: str, tmp_path: Path
-) -> None:
-    command = COMMANDS[name]
-    world.begin(command.start)
-    ran = world.call(command, log=str(tmp_path / "calls"), snapshots=True)
-    assert ran.code in command.codes, ran.output
-    assert violations(tmp_path / "calls", world.home) == []
+def test_a_power_cut_finds_everything_synced_before_it_is_renamed_and_its_folder_after(world: World, name: str) -> None:
+    assert world.reference(COMMANDS[name]).violations == []
