@@ -93,6 +93,8 @@ class Kill:
     at: int = 0
     when: str = ""
     seconds: float = 0
+    seconds_again: float = 0
+    """When the next call is killed too, before one is let through; 0: it is not."""
 
     def orders(self) -> dict[str, Any]:
         return {"kill": {"at": self.at, "when": self.when}} if self.at else {"kill_after": self.seconds}
@@ -235,6 +237,9 @@ class World:
         calls = log.read_text().splitlines() if log.exists() else []
         last = _told(json.loads(calls[-1])) if calls else "the start"
         where = f"{kill.when} call {kill.at}, {last}" if kill.at else f"after {kill.seconds:.3f} s, call {len(calls)}, {last}"
+        if kill.seconds_again:
+            report.kills += self.call(command, kill_after=kill.seconds_again).code == KILLED
+            where += f", and again after {kill.seconds_again:.3f} s"
         for problem in self._again(command, reference):
             report.problems.setdefault(masked(problem), []).append(f"killed {where}")
 

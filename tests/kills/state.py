@@ -12,8 +12,9 @@ import re
 import sqlite3
 import zipfile
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow.parquet as pq
@@ -48,6 +49,8 @@ _OF_DATABASES = (*_DATABASES, "stripe-emulator.sqlite-wal", "stripe-emulator.sql
 _MERGED = ("ledger/publications", "ledger/alerts", "ledger/alert_deliveries")
 """Folders of which the rows are compared, not the files: a run that is killed and one that goes on write a file each."""
 
+_memory: dict[str, Any] = {}
+Read = TypeVar("Read")
 State = Counter[tuple[str, str]]
 """Every (name, digest of the contents), masked; how often it is there."""
 
@@ -66,13 +69,13 @@ def state_of(home: Path) -> State:
         elif folder in _MERGED and path.suffix == ".parquet":
             merged.setdefault(folder, []).extend(_rows(path))
         else:
-            state[masked(name), _digest(_contents(path))] += 1
+            state[masked(name), _remembered(path, _digest)] += 1
     for folder, rows in merged.items():
         for row in rows:
             state[folder, row] += 1
     for database in _DATABASES[:2]:
         if (home / database).exists():
-            state.update(_tables(home / database))
+            state.update(_remembered(home / database, _tables))
     if (home / "stripe-emulator.sqlite").exists():
         state.update(_stripe_objects(home / "stripe-emulator.sqlite"))
     return state
@@ -94,17 +97,8 @@ def shown(what: str) -> str:
 
 def leftovers(home: Path) -> list[str]:
     """Files that only a command at work may have: all that is in .tmp/ but locks, and what is named as unfinished anywhere."""
-    found = []
-    for path in sorted(home.rglob("*")):
-        name = path.relative_to(home)
-        if path.is_dir() or path.suffix == ".lock" or path.name == ".lock" or name.parts[0] == ".dbt":
-            continue
-        is_unfinished = any(
-            (part.startswith(".") and part.endswith(".tmp")) or part.startswith(".export-") for part in name.parts
-        )
-        if is_unfinished or path.suffix in (".tmp", ".wal"):
-            found.append(str(name))
-    return found
+    names = {path: str(path.relative_to(home)) for path in sorted(home.rglob("*")) if not path.is_dir()}
+    return [name for path, name in names.items() if _is_unfinished(path, name)]
 
 
 def masked(text: str) -> str:
@@ -114,8 +108,20 @@ def masked(text: str) -> str:
     return text
 
 
+def _is_unfinished(path: Path, name: str) -> bool:
+    if _is_lock(path) or name.startswith(".dbt/"):
+        return False
+    parts = PurePath(name).parts
+    is_named_so = any((part.startswith(".") and part.endswith(".tmp")) or part.startswith(".export-") for part in parts)
+    return is_named_so or path.suffix in (".tmp", ".wal")
+
+
+def _is_lock(path: Path) -> bool:
+    return path.name.endswith(".lock")
+
+
 def _is_ignored(path: Path, name: str) -> bool:
-    if name.startswith(".dbt") or path.suffix == ".lock" or path.name == ".lock" or name in _OF_DATABASES:
+    if name.startswith(".dbt") or _is_lock(path) or name in _OF_DATABASES or (not path.is_dir() and _is_unfinished(path, name)):
         return True
     # Steps that were begun and not recorded as done are taken again; what came of them is compared in Stripe.
     return name.startswith("ledger/outbox/") and path.suffix == ".parquet"
@@ -192,10 +198,14 @@ def _masked_body(body: str) -> str:
     return masked(text)
 
 
-def _digest(contents: bytes) -> str:
-    return hashlib.sha256(contents).hexdigest()
+def _digest(path: Path) -> str:
+    return hashlib.sha256(_contents(path)).hexdigest()
 
 
-def as_json(state: State) -> Any:
-    """For a reader: names and how many there are."""
-    return Counter(name for name, _ in state.elements())
+def _remembered(path: Path, read: Callable[[Path], Read]) -> Read:
+    """What was read of a file, or of another one of its kind and contents: most are as they were before the command."""
+    key = f"{path.parent.name} {path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    if key not in _memory:
+        _memory[key] = read(path)
+    found: Read = _memory[key]
+    return found

@@ -53,11 +53,15 @@ def kills_of(command: Command) -> int:
 
 
 def chosen_kills(number: int, calls: int, seconds: float, random: Random) -> Iterator[Kill]:
-    """Half of them at calls that change the file system, all of these where they suffice; then without end at random instants."""
+    """Half of them at calls that change the file system, all of these where they suffice; then without end at random instants.
+
+    Of the random ones every fourth is followed by another.
+    """
     at_calls = [Kill(at=at, when=when) for at in range(1, calls + 1) for when in ("before", "after")]
     yield from random.sample(at_calls, min(len(at_calls), max(1, number // 2)))
     while True:
-        yield Kill(seconds=random.uniform(0, seconds))
+        again = random.uniform(0, seconds) if random.random() < 0.25 else 0
+        yield Kill(seconds=random.uniform(0, seconds), seconds_again=again)
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if kills_of(command)])
