@@ -33,6 +33,7 @@ VOLATILE_COLUMNS = frozenset(
 _MASKS = (
     (re.compile(r"\d{8}T\d{12}"), "<instant>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\.\d+(\+00:00|Z)?"), "<instant>"),
+    (re.compile(r"(?<=\.export-)[a-z0-9_]{8}|(?<=/tmp)[a-z0-9_]{8}\b"), "<id>"),
     (re.compile(r"CN-[0-9A-F]{12}"), "CN-<id>"),
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b"), "<hash>"),
     (re.compile(r"-[0-9a-f]{8}(?=\.)"), "-<id>"),
@@ -46,7 +47,7 @@ _STRIPE_MASKS = (
 _DATABASES = ("warehouse.duckdb", "billing.duckdb", "stripe-emulator.sqlite")
 """Their rows are compared."""
 _OF_DATABASES = (*_DATABASES, "stripe-emulator.sqlite-wal", "stripe-emulator.sqlite-shm")
-_MERGED = ("ledger/publications", "ledger/alerts", "ledger/alert_deliveries")
+_MERGED = ("ledger/publications", "ledger/alerts", "ledger/alert_deliveries", "raw/stripe/syncs")
 """Folders of which the rows are compared, not the files: a run that is killed and one that goes on write a file each."""
 
 _memory: dict[str, Any] = {}
