@@ -129,6 +129,7 @@ STARTS = {
     "approved, no warehouse": Start("closed, no warehouse", (("approve", "2026-09", "--all"),)),
     "published": Start("approved", (("publish", "2026-09"),)),
     "published, no warehouse": Start("approved, no warehouse", (("publish", "2026-09"),)),
+    "exported": Start("closed", (("export", "2026-09"),)),
     "corrected": Start(
         "published, no warehouse",
         (("land", "--kind", "voids", "FILES/voids.jsonl"), ("build", "--as-of", AS_OF)),
@@ -190,7 +191,7 @@ COMMANDS = {
             said_again="there is nothing to credit",
             seconds=20,
         ),
-        Command("export", "closed", ("export", "2026-09"), seconds=3),
+        Command("export", "exported", ("export", "2026-09"), seconds=3),
         Command("simulate", "closed", ("simulate", "--prices", "FILES/prices", *_SEPTEMBER), seconds=40),
         Command("alerts", "built", ("alerts", "--send"), _ALERTS),
         Command("verify", "closed", ("verify",)),

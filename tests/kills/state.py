@@ -37,6 +37,7 @@ _MASKS = (
     (re.compile(r"CN-[0-9A-F]{12}"), "CN-<id>"),
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b"), "<hash>"),
     (re.compile(r"-[0-9a-f]{8}(?=\.)"), "-<id>"),
+    (re.compile(r'"steps": \d+'), '"steps": <number>'),  # of a build: more where the one before it was killed
     (re.compile(r"(_timestamp_seconds) .*"), r"\1 <instant>"),
 )
 _STRIPE_MASKS = (
@@ -44,9 +45,14 @@ _STRIPE_MASKS = (
     (re.compile(r"\b1[789]\d{8}\b"), "<instant>"),
     (re.compile(r'"(number|invoice_prefix|idempotency_key)": "[^"]*"'), r'"\1": "<id>"'),
 )
-_DATABASES = ("warehouse.duckdb", "billing.duckdb", "stripe-emulator.sqlite")
-"""Their rows are compared."""
-_OF_DATABASES = (*_DATABASES, "stripe-emulator.sqlite-wal", "stripe-emulator.sqlite-shm")
+_DATABASES = (
+    "billing.duckdb",
+    "warehouse.duckdb",
+    "stripe-emulator.sqlite",
+    "stripe-emulator.sqlite-wal",
+    "stripe-emulator.sqlite-shm",
+)
+"""Of the analysts' copy and of the emulator the rows are compared; the warehouse also keeps what its last build had to do."""
 _MERGED = ("ledger/publications", "ledger/alerts", "ledger/alert_deliveries", "raw/stripe/syncs")
 """Folders of which the rows are compared, not the files: a run that is killed and one that goes on write a file each."""
 
@@ -74,9 +80,8 @@ def state_of(home: Path) -> State:
     for folder, rows in merged.items():
         for row in rows:
             state[folder, row] += 1
-    for database in _DATABASES[:2]:
-        if (home / database).exists():
-            state.update(_remembered(home / database, _tables))
+    if (home / "billing.duckdb").exists():
+        state.update(_remembered(home / "billing.duckdb", _tables))
     if (home / "stripe-emulator.sqlite").exists():
         state.update(_stripe_objects(home / "stripe-emulator.sqlite"))
     return state
@@ -122,7 +127,7 @@ def _is_lock(path: Path) -> bool:
 
 
 def _is_ignored(path: Path, name: str) -> bool:
-    if name.startswith(".dbt") or _is_lock(path) or name in _OF_DATABASES or (not path.is_dir() and _is_unfinished(path, name)):
+    if name.startswith(".dbt") or _is_lock(path) or name in _DATABASES or (not path.is_dir() and _is_unfinished(path, name)):
         return True
     # Steps that were begun and not recorded as done are taken again; what came of them is compared in Stripe.
     return name.startswith("ledger/outbox/") and path.suffix == ".parquet"
