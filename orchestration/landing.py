@@ -22,6 +22,8 @@ from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.collections import SCHEMAS
 from pipeline.landing.specification import specification
 from pipeline.settings import Settings
+from pipeline.store.check import changed_files
+from pipeline.store.manifest import read_manifest
 from pipeline.verify_events import event_problems
 
 QUARANTINE_ALARM = 0.01
@@ -221,10 +223,10 @@ def _chosen(
             yield result
 
 
-@dg.asset_check(asset=RAW_KEYS["usage_events"], description="Each event that landed is in raw/ once: none lost, none twice.")
+@dg.asset_check(asset=RAW_KEYS["usage_events"], description="Every raw file is what was written; each event is there once.")
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
-    """Reads all raw events, which a build does not."""
-    problems = list(event_problems(home.home))
+    """Reads all raw files, which a build does not."""
+    problems = [*changed_files(home.home, read_manifest(home.home)), *event_problems(home.home)]
     if problems:
         keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(

@@ -40,5 +40,5 @@ def _parse(home: Home, manifest: Path) -> None:
         outcome = dbtRunner().invoke(["parse", *dbt_arguments(home), "--quiet", "--no-send-anonymous-usage-stats"])
     if outcome.exception is not None or not outcome.success:
         raise BillhouseError(f"The models could not be parsed: {outcome.exception}", "Call `make check`.")
-    with replace_atomically(manifest) as path:
+    with replace_atomically(manifest, aside=home.scratch) as path:
         shutil.copyfile(home.path / ".dbt" / "target" / "manifest.json", path)

@@ -58,7 +58,7 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
 def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
-    result = verify_ledger(home.home, with_events=False)
+    result = verify_ledger(home.home, with_raw_content=False)
     if result.problems:
         told = f"It is not as it was written. {result.problems[0]}"
         keep_alert(home.home, OperationalAlert("check_failed", "The ledger", told))

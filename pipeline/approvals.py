@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from pipeline.closed_invoices import Row, closed_invoice_rows
 from pipeline.errors import BillhouseError
-from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.ledger_files import closed_periods
 from pipeline.periods import BillingPeriod
 from pipeline.settings import Settings
+from pipeline.store.append import append_files
+from pipeline.store.collections import ensure_collection
 
 SCHEMA = pa.schema(
     {
@@ -60,11 +61,7 @@ class ApprovalResult:
 
 def ensure_approvals(home: Home) -> None:
     """A zero-row file, so that the models find the collection before the first decision."""
-    target = home.approvals / "_schema.parquet"
-    if not target.exists():
-        home.approvals.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replace_atomically(target) as path:
-            pq.write_table(SCHEMA.empty_table(), path)
+    ensure_collection(home, home.approvals, SCHEMA)
 
 
 def approve(
@@ -154,5 +151,6 @@ def _record(home: Home, period: BillingPeriod, invoice_ids: Sequence[str], *, is
         {"invoice_id": id, "period": str(period), "is_approved": is_approved, "decided_by": by, "decided_at": now}
         for id in invoice_ids
     ]
-    with replace_atomically(home.approvals / f"{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet") as path:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    with append_files(home, "approve" if is_approved else "approve --revoke") as files:
+        target = home.approvals / f"{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), files.file(target))

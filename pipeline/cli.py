@@ -320,11 +320,30 @@ def explain(
 
 
 @app.command()
-def verify(context: typer.Context, as_json: Json = False) -> None:
-    """Verify every close's hash, the chain of closes, every invoice's sums; and that each raw event is there once."""
+def verify(
+    context: typer.Context,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="HASH", help="A head that was written down: nothing written up to it may differ."),
+    ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="First enter files that no command wrote into the manifest, and say how many.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify that every file in raw/ and ledger/ is what was written, every close's hash and sums, each raw event once.
+
+    It ends with the manifest's head. Write that down where nobody who may write here can reach it, and give it later with --head:
+    then whatever was edited, deleted, forged or put back to an earlier state since is noticed. A head also leaves with
+    each alert, export and invoice in Stripe, and is in the health file.
+    """
+    from pipeline.store.check import adopt_files
     from pipeline.verify import verify_ledger
 
-    result = verify_ledger(Home.open(context.obj))
+    home = Home.open(context.obj)
+    if adopt:
+        console.adopted(adopt_files(home))
+    result = verify_ledger(home, head=head)
     show(as_json, result.as_dict(), lambda: console.verify_result(result))
     if result.problems:
         raise typer.Exit(1)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
-from pipeline.ledger_files import read_close
+from pipeline.ledger_files import close_head, read_close
 from pipeline.periods import BillingPeriod
 
 Row = dict[str, Any]
@@ -25,6 +25,8 @@ class ClosedInvoice:
     invoice: Row
     lines: list[Row]
     credits: list[Row]
+    manifest_head: str = ""
+    """Of the manifest after the month's close."""
 
     @property
     def invoice_id(self) -> str:
@@ -61,12 +63,16 @@ def closed_invoice_rows(home: Home, period: BillingPeriod) -> list[Row]:
 def closed_invoices(home: Home, period: BillingPeriod, batch: int = 200) -> Iterator[list[ClosedInvoice]]:
     """The month's invoices, whole, a batch at a time: memory holds the rows of one batch."""
     rows = closed_invoice_rows(home, period)
+    head = close_head(home, period)
     lines, credits = (read_close(home, period, table) for table in ("invoice_lines", "credit_applications"))
     for first in range(0, len(rows), batch):
         chosen = rows[first : first + batch]
         ids = pa.array([row["invoice_id"] for row in chosen])
         own_lines, own_credits = (_by_invoice(table.filter(pc.is_in(table["invoice_id"], ids))) for table in (lines, credits))
-        yield [ClosedInvoice(row, own_lines.get(row["invoice_id"], []), own_credits.get(row["invoice_id"], [])) for row in chosen]
+        yield [
+            ClosedInvoice(row, own_lines.get(row["invoice_id"], []), own_credits.get(row["invoice_id"], []), head)
+            for row in chosen
+        ]
 
 
 def find_closed_invoice(home: Home, period: BillingPeriod, invoice_id: str) -> ClosedInvoice:

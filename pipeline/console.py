@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli_support import stderr
 from pipeline.money import format_money
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def close_result(result: CloseResult) -> None:
         out.print(f"{result.period} was closed already; nothing changed: {result.invoices:,} invoices, {totals} in all.")
     else:
         out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in all.")
+    out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
 
 
 def approval_result(result: ApprovalResult) -> None:
@@ -376,7 +378,14 @@ def verify_result(result: VerifyResult) -> None:
         out.print(f"[red]wrong[/] {escape(str(problem))}", soft_wrap=True)
     if not result.problems:
         out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
-        out.print("The raw events are all there, each once.")
+        out.print("Every file in raw/ and ledger/ is what was written; each raw event is there once.")
+    if result.head:
+        out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
+
+
+def adopted(files: int) -> None:
+    """How many files were entered into the manifest that no command wrote."""
+    stderr.print(f"Entered {files} files into the manifest that no command wrote.")
 
 
 def price_check(result: PriceCheck) -> None:

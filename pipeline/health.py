@@ -17,6 +17,7 @@ from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
 from pipeline.reports import open_reports
+from pipeline.store.manifest import manifest_head
 from pipeline.warehouse import last_build
 
 
@@ -30,6 +31,8 @@ def write_health(home: Home) -> Path:
         connection.execute("set TimeZone = 'UTC'")
         _landing(registry, connection, home)
         _alerts(registry, connection, home)
+        head = Gauge("billhouse_manifest_info", "The head of the manifest, as its label.", ["head"], registry=registry)
+        head.labels(manifest_head(home)).set(1)
         if home.billing.exists():
             _build(registry, home)
             current = Gauge(
@@ -44,7 +47,7 @@ def write_health(home: Home) -> Path:
                     # Reports of an earlier version lack a table or two until the next build; no alert waits for that.
                     current.set(0)
     home.health.parent.mkdir(mode=0o700, exist_ok=True)
-    with replace_atomically(home.health) as path:
+    with replace_atomically(home.health, aside=home.scratch) as path:
         path.write_bytes(generate_latest(registry))
     return home.health
 

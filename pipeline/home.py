@@ -4,7 +4,7 @@ inbox/           where files wait to be landed, a folder a kind: usage/, subscri
                  voids/, metrics/
 raw/             landed truth, append-only Parquet: a folder a collection
 ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
-                 alerts/, alert_deliveries/
+                 alerts/, alert_deliveries/; and manifest.jsonl, which has the SHA-256 of every file here and in raw/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
 billing.duckdb   the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet; those that grow with time in folders, a file a day or month
@@ -12,6 +12,7 @@ collecting/      how far each source has been collected: a file a source
 health/          figures for monitoring
 docs/            dbt's pages on the models
 exports/         workbooks and CSV files, a folder a period
+.tmp/            what commands are writing just now
 """
 
 from __future__ import annotations
@@ -70,9 +71,14 @@ class Home:
         return self.ledger / "closes"
 
     @property
-    def chain(self) -> Path:
-        """A line a close, so that a close that was taken away is missed."""
-        return self.ledger / "chain.txt"
+    def manifest(self) -> Path:
+        """Every file that was written to raw/ and ledger/, with its SHA-256, each line chained to the one before."""
+        return self.ledger / "manifest.jsonl"
+
+    @property
+    def scratch(self) -> Path:
+        """Where commands write aside, in folders of their own."""
+        return self.path / ".tmp"
 
     @property
     def accepted_terms(self) -> Path:

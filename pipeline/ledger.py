@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +16,6 @@ import pyarrow.parquet as pq
 
 from pipeline.adjustments import refuse_large_adjustments
 from pipeline.errors import BillhouseError
-from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.inputs import input_digests, input_fingerprint
 from pipeline.landing.collections import landed_files
@@ -27,18 +23,18 @@ from pipeline.ledger_files import (
     PRICE_BOOK,
     SCHEMAS,
     SUMS,
-    chain_entry,
     close_folder,
     closed_periods,
     content_hash,
     file_sums,
-    read_chain,
     read_close,
 )
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
+from pipeline.store.append import append_files, finish_interrupted
+from pipeline.store.manifest import manifest_head
 from pipeline.verify import require_verified_ledger
 from pipeline.warehouse import OnProgress, build, is_current, last_build, open_warehouse
 
@@ -58,6 +54,8 @@ class CloseResult:
     period: BillingPeriod
     already_closed: bool
     invoices: int
+    head: str = ""
+    """Of the manifest after it: to be written down elsewhere, for `billhouse verify --head`."""
     totals: dict[str, Decimal] = field(default_factory=dict)
     """Sum of invoice totals by currency."""
 
@@ -66,6 +64,7 @@ class CloseResult:
             "period": str(self.period),
             "already_closed": self.already_closed,
             "invoices": self.invoices,
+            "head": self.head,
             "totals": {currency: str(total) for currency, total in self.totals.items()},
         }
 
@@ -91,7 +90,7 @@ def close_period(
     closed months would change too much.
     """
     with home.writing():
-        _complete_chain(home)
+        finish_interrupted(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)
@@ -102,7 +101,7 @@ def close_period(
         if record is not None and not is_current(home, record.as_of, project):
             build(home, record.as_of, project=project, on_progress=on_progress)
     invoices = read_close(home, period, "invoices")
-    return CloseResult(period, already_closed, invoices.num_rows, totals_by_currency(invoices))
+    return CloseResult(period, already_closed, invoices.num_rows, manifest_head(home), totals_by_currency(invoices))
 
 
 def totals_by_currency(invoices: pa.Table) -> dict[str, Decimal]:
@@ -237,42 +236,22 @@ def _manifest(
         "input_fingerprint": input_fingerprint(input_digests(home, as_of, project)),
         **{table: rows.num_rows for table, rows in tables.items()},
         "previous_hash": previous_hash,
+        "manifest_head": manifest_head(home),
     }
     row["content_hash"] = content_hash(row, tables)
     return pa.Table.from_pylist([row], schema=SCHEMAS["close"])
 
 
 def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table], seeds: Path) -> None:
-    """The folder is written aside and renamed: a kill leaves no month, or the whole month. The price book goes with it."""
-    aside = home.ledger / f".{period}.{uuid.uuid4().hex}.tmp"
-    aside.mkdir(mode=0o700)
-    try:
+    """The month's folder, with the price book it was computed with: a kill leaves no month, or the whole month."""
+    with append_files(home, f"close {period}") as files:
+        folder = files.folder(close_folder(home, period))
         for table, rows in tables.items():
-            path = aside / f"{table}.parquet"
-            pq.write_table(rows, path, compression="zstd")
-            path.chmod(0o400)
-            with path.open("rb") as written:
-                os.fsync(written.fileno())
-        (aside / PRICE_BOOK).mkdir(mode=0o700)
+            pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
+        (folder / PRICE_BOOK).mkdir(mode=0o700)
         for name in PRICE_BOOK_FILES:
-            copied = aside / PRICE_BOOK / name
-            copied.write_bytes((seeds / name).read_bytes())
-            copied.chmod(0o400)
-        (aside / SUMS).write_text(file_sums(aside))
-        (aside / SUMS).chmod(0o400)
-        sync_folder(aside / PRICE_BOOK)
-        sync_folder(aside)
-        aside.rename(close_folder(home, period))
-        sync_folder(home.closes)
-        _complete_chain(home)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _complete_chain(home: Home) -> None:
-    """Enter every close that the chain does not know yet: a kill may have come between a close and its line."""
-    entries = read_chain(home)
-    known = {entry.partition(" ")[0] for entry in entries}
-    entries += [chain_entry(home, period) for period in closed_periods(home) if str(period) not in known]
-    with replace_atomically(home.chain) as path:
-        path.write_text("".join(f"{entry}\n" for entry in entries))
+            (folder / PRICE_BOOK / name).write_bytes((seeds / name).read_bytes())
+        (folder / SUMS).write_text(file_sums(folder))
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o400)

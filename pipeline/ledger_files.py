@@ -9,9 +9,8 @@
                           landed_files.parquet         files that had landed since the close before
                           price_book/                  the prices it was computed with
                           SHA256SUMS                   of every file above, as sha256sum writes and checks them
-    ledger/chain.txt                                   a line a close: its month, and the hash of its SHA256SUMS
 
-A month is in the ledger when its folder is: the folder is written aside, and renamed into place whole.
+A month is in the ledger when its folder is, which comes into its place whole. Its files are in ledger/manifest.jsonl, too.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.periods import BillingPeriod
+from pipeline.store.collections import ensure_empty_file
+from pipeline.store.manifest import head_after
 
 PRICE_BOOK = "price_book"
 SUMS = "SHA256SUMS"
@@ -52,6 +52,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "credit_grants": pa.int64(),
             "usage_days": pa.int64(),
             "previous_hash": pa.string(),
+            "manifest_head": pa.string(),
             "content_hash": pa.string(),
         }
     ),
@@ -153,13 +154,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 def ensure_ledger(home: Home) -> None:
     """A zero-row file for each table, so that the models find the ledger before the first close."""
-    folder = home.closes / "_schema"
-    folder.mkdir(mode=0o700, exist_ok=True)
     for table, schema in SCHEMAS.items():
-        target = folder / f"{table}.parquet"
-        if not target.exists():
-            with replace_atomically(target) as path:
-                pq.write_table(schema.empty_table(), path)
+        ensure_empty_file(home, home.closes / "_schema" / f"{table}.parquet", schema)
 
 
 def closed_periods(home: Home) -> list[BillingPeriod]:
@@ -178,28 +174,26 @@ def read_close(home: Home, period: BillingPeriod, table: str) -> pa.Table:
     return pq.read_table(close_folder(home, period) / f"{table}.parquet", schema=SCHEMAS[table])
 
 
+def close_head(home: Home, period: BillingPeriod) -> str:
+    """The manifest's head after a month's close: what was written up to then is as it was while the manifest has it.
+
+    Empty for a month that was closed before there was a manifest.
+    """
+    return head_after(home, (close_folder(home, period) / "close.parquet").relative_to(home.path).as_posix())
+
+
 def file_sums(folder: Path) -> str:
     """SHA-256 of every file of a close, a line a file, in the form that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files)
 
 
-def chain_entry(home: Home, period: BillingPeriod) -> str:
-    """The line of ledger/chain.txt that stands for a close."""
-    sums = (close_folder(home, period) / SUMS).read_bytes()
-    return f"{period} {hashlib.sha256(sums).hexdigest()}"
-
-
-def read_chain(home: Home) -> list[str]:
-    """The lines of ledger/chain.txt, in the order in which the months were closed."""
-    return home.chain.read_text().splitlines() if home.chain.exists() else []
-
-
 def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
     """SHA-256 over a close: what it was computed from, the close before it, and every row it froze."""
     digest = hashlib.sha256()
     for name in sorted(manifest):
-        if name != "content_hash":
+        # A close from before a column was added is hashed without it.
+        if name != "content_hash" and manifest[name] is not None:
             digest.update(f"{name}={manifest[name]}\n".encode())
     for table in sorted(tables.keys() - {"close"}):
         columns = [pc.cast(column, pa.string()).fill_null("\0") for column in tables[table].itercolumns()]

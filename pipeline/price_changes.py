@@ -16,11 +16,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.errors import PriceBookError, Problem
-from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods
 from pipeline.price_book import price_book_hash
 from pipeline.seed_files import read_seed
+from pipeline.store.append import append_files
 
 _IDENTIFIERS = {"rates.csv": "rate_id", "plan_fees.csv": "fee_id"}
 # What else decides about amounts of the past: file -> its key, from when a row holds, and the columns that matter.
@@ -100,9 +100,11 @@ def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozense
 
 def accept_terms(home: Home, seeds: Path, by: str) -> None:
     """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
-    home.accepted_terms.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replace_atomically(home.accepted_terms / f"{price_book_hash(seeds)}.json") as path:
-        path.write_text(json.dumps({"accepted_by": by, "accepted_at": datetime.now(UTC).isoformat()}) + "\n")
+    if is_accepted(home, seeds):
+        return
+    with append_files(home, "check-prices --accept") as files:
+        written = files.file(home.accepted_terms / f"{price_book_hash(seeds)}.json")
+        written.write_text(json.dumps({"accepted_by": by, "accepted_at": datetime.now(UTC).isoformat()}) + "\n")
 
 
 def is_accepted(home: Home, seeds: Path) -> bool:

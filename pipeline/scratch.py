@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.landing.collections import EMPTY_FILE, SCHEMAS, landed_files
+from pipeline.landing.collections import SCHEMAS, landed_files
 from pipeline.ledger_files import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES, default_plan
+from pipeline.store.collections import EMPTY_FILE
+from pipeline.store.scratch_folders import scratch_folder
 from pipeline.stripe.amounts import FILE as STRIPE_CURRENCIES
 from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.mirror import COLLECTIONS, ensure_mirror
@@ -53,11 +54,8 @@ def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | No
 
 @contextmanager
 def _scratch(home: Home) -> Iterator[Home]:
-    folder = home.path / ".tmp" / f"scratch-{uuid.uuid4().hex}"
-    try:
+    with scratch_folder(home, "scratch") as folder:
         yield Home.open(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:

@@ -19,6 +19,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES, require_sound_price_book
 from pipeline.reports import open_reports
 from pipeline.scratch import what_if
+from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse import OnProgress, last_build
 
 COLUMNS = ("customer_id", "period", "currency", "before_amount", "after_amount", "difference_amount")
@@ -82,9 +83,7 @@ def simulate(
         raise WrongUsageError(f"{last} is before {first}.", "Give --from the earlier month.")
     if not prices.is_dir():
         raise BillhouseError(f"{prices} is no folder.", "Copy seeds/ somewhere, change the prices there, and name that folder.")
-    with home.writing():
-        merged = home.path / ".tmp" / "simulated-prices"
-        merged.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with home.writing(), scratch_folder(home, "prices") as merged:
         for name in FILES:
             source = prices / name if (prices / name).exists() else seeds / name
             (merged / name).write_bytes(source.read_bytes())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -21,14 +20,15 @@ from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.report_tables import ReportTable, report_tables
 from pipeline.sql import quoted
+from pipeline.store.scratch_folders import scratch_folder
 
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
     """Bring billing.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
-    scratch = home.path / ".tmp" / f"billing-{uuid.uuid4().hex}.duckdb"
     tables = report_tables(project)
     reports = [tables[name] for name in sorted(tables)]
-    try:
+    with scratch_folder(home, "snapshot") as folder:
+        scratch = folder / "snapshot.duckdb"
         if _can_be_kept(home):
             shutil.copyfile(home.billing, scratch)
         with duckdb.connect(str(scratch)) as connection:
@@ -43,9 +43,9 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
             for report in reports:
                 if report.part is None:
                     _copy_table(connection, report)
-                    _write(connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+                    _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
                 else:
-                    _copy_parts(connection, report, home.marts / report.name)
+                    _copy_parts(home, connection, report)
                 rows[report.name] = _count(connection, report)
             connection.execute(
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
@@ -55,11 +55,9 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
             )
             connection.execute("detach warehouse")
             connection.execute("checkpoint")
-            _write_balances(connection, home.marts / "customer_balances.json")
+            _write_balances(home, connection)
         scratch.chmod(0o440)
         os.replace(scratch, home.billing)
-    finally:
-        scratch.unlink(missing_ok=True)
     _remove_leftovers(home, reports)
     return rows
 
@@ -84,7 +82,7 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> N
     connection.execute("; ".join(comments))
 
 
-def _copy_parts(connection: duckdb.DuckDBPyConnection, report: ReportTable, folder: Path) -> None:
+def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
     """The parts that are not as they were: in the table, and as files. All of them where none is."""
     standing = _notes(connection, "written.parts", report)
     found = _notes(connection, "warehouse.build_state.report_parts", report)
@@ -96,12 +94,13 @@ def _copy_parts(connection: duckdb.DuckDBPyConnection, report: ReportTable, fold
             connection.execute(f"delete from billing.{report.name} {report.rows_of(part)}")
             arriving = f"select * from warehouse.billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
             connection.execute(f"insert into billing.{report.name} {arriving}")
+    folder = home.marts / report.name
     folder.mkdir(mode=0o700, exist_ok=True)
     for part in sorted(found):
         file = folder / report.file_of(part)
         if part in changed or not file.exists() or file.stat().st_size == 0:
             rows = f"select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
-            _write(connection, f"({rows})", file)
+            _write(home, connection, f"({rows})", file)
 
 
 def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:
@@ -109,8 +108,8 @@ def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTabl
     return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
 
 
-def _write(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
-    with replace_atomically(target, durably=False) as path:
+def _write(home: Home, connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    with replace_atomically(target, aside=home.scratch, durably=False) as path:
         connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
@@ -118,13 +117,13 @@ def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
     return int(connection.execute(f"select count(*) from billing.{report.name}").fetchall()[0][0])
 
 
-def _write_balances(connection: duckdb.DuckDBPyConnection, target: Path) -> None:
+def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
     result = connection.execute("select * from billing.customer_balances order by customer_id")
     names = [column[0] for column in result.description]
     customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
     as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(target) as path:
+    with replace_atomically(home.marts / "customer_balances.json", aside=home.scratch) as path:
         path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 

@@ -18,7 +18,6 @@ import importlib.util
 import json
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,8 +29,9 @@ from typing import Any
 from pipeline.errors import BillhouseError
 from pipeline.files import replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.landing.collections import EMPTY_FILE
 from pipeline.price_book import require_sound_price_book
+from pipeline.store.collections import EMPTY_FILE
+from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse import OnProgress, prepare_build, run_dbt
 
 FOLDER = "spark"
@@ -130,7 +130,7 @@ def _write_columns(home: Home) -> None:
         for empty in folder.rglob(EMPTY_FILE):
             target = home.path / FOLDER / "columns" / empty.parent.relative_to(home.path) / _COLUMNS_FILE
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replace_atomically(target) as path:
+            with replace_atomically(target, aside=home.scratch) as path:
                 shutil.copyfile(empty, path)
 
 
@@ -171,21 +171,20 @@ def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
     from pyspark.sql import SparkSession
 
     warehouse = home.path / FOLDER / "warehouse"
-    scratch = home.path / ".tmp" / f"spark-{uuid.uuid4().hex}"
-    builder: Any = SparkSession.builder
-    builder = builder.master(os.environ.get("BILLHOUSE_SPARK_MASTER", "local[*]"))
-    own = {"spark.sql.warehouse.dir": str(scratch / "warehouse"), "spark.local.dir": str(scratch / "spill")}
-    for name, value in {**_LOCAL_SETTINGS, **settings, **own}.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
-    try:
-        session.sparkContext.setLogLevel("OFF")  # dbt tells of each failure, and keeps it in its log
-        yield warehouse / "billing.db"
-        shutil.rmtree(warehouse, ignore_errors=True)
-        (scratch / "warehouse").rename(warehouse)
-    finally:
-        session.stop()
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_folder(home, "spark") as scratch:
+        builder: Any = SparkSession.builder
+        builder = builder.master(os.environ.get("BILLHOUSE_SPARK_MASTER", "local[*]"))
+        own = {"spark.sql.warehouse.dir": str(scratch / "warehouse"), "spark.local.dir": str(scratch / "spill")}
+        for name, value in {**_LOCAL_SETTINGS, **settings, **own}.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        try:
+            session.sparkContext.setLogLevel("OFF")  # dbt tells of each failure, and keeps it in its log
+            yield warehouse / "billing.db"
+            shutil.rmtree(warehouse, ignore_errors=True)
+            (scratch / "warehouse").rename(warehouse)
+        finally:
+            session.stop()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Checks that the ledger is what was written: every file's hash, every close's, the chain of closes, every sum."""
+"""Checks that what is true is what was written: every file by the manifest, every close's hash, every sum."""
 
 from __future__ import annotations
 
@@ -10,31 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.errors import BillhouseError, Problem
 from pipeline.home import Home
-from pipeline.landing.collections import landed_files
-from pipeline.ledger_files import (
-    PRICE_BOOK,
-    SCHEMAS,
-    SUMS,
-    chain_entry,
-    close_folder,
-    closed_periods,
-    content_hash,
-    file_sums,
-    read_chain,
-    read_close,
-)
+from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import price_book_hash
+from pipeline.store.check import RESTORE, changed_files
+from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.stripe.credit_note_files import credit_note_id_of, read_credit_notes
 from pipeline.stripe.publications import read_publications
 from pipeline.verify_events import event_problems
-
-_RESTORE = "Restore it from a back-up; the ledger is never edited."
 
 
 @dataclass
@@ -43,6 +30,8 @@ class VerifyResult:
 
     periods: list[str] = field(default_factory=list)
     invoices: int = 0
+    head: str = ""
+    """Of the manifest: to be written down elsewhere. Empty where nothing was ever written."""
     problems: list[Problem] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,23 +39,27 @@ class VerifyResult:
         return {
             "periods": self.periods,
             "invoices": self.invoices,
+            "head": self.head,
             "is_sound": not self.problems,
             "problems": [vars(problem) for problem in self.problems],
         }
 
 
-def verify_ledger(home: Home, *, with_events: bool = True) -> VerifyResult:
-    """Recompute every file's hash, every close's, the chain, every invoice's sums; count the raw events. Changes nothing.
+def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool = True) -> VerifyResult:
+    """Hold every file against the manifest, recompute every close's hash and every invoice's sums, count the raw events.
 
-    `with_events=False` leaves the raw events out, whose number grows with history.
+    Changes nothing. `head`: one that was written down; all that was written up to it must be as it was.
+    `with_raw_content=False` leaves out what takes the longer the more has landed: the content of raw files.
     """
-    result = VerifyResult()
-    result.problems += _chain_problems(home)
+    written = read_manifest(home)
+    result = VerifyResult(head=written.head)
+    result.problems += changed_files(home, written, head=head, with_raw_content=with_raw_content)
+    result.problems += _folder_problems(home)
     previous_hash = ""
     invoices: dict[str, Decimal] = {}
     for period in closed_periods(home):
         result.periods.append(str(period))
-        result.problems += _file_problems(home, period)
+        result.problems += _file_problems(home, period, written)
         tables = _read(home, period, result.problems)
         if tables is None:
             previous_hash = "unreadable"
@@ -74,18 +67,20 @@ def verify_ledger(home: Home, *, with_events: bool = True) -> VerifyResult:
         manifest = tables.pop("close").to_pylist()[0]
         result.invoices += tables["invoices"].num_rows
         result.problems += _hash_problems(home, period, manifest, tables, previous_hash)
+        if manifest["manifest_head"] and manifest["manifest_head"] not in written.heads:
+            reason = f"{period} was closed upon the head {manifest['manifest_head']}, which is not there any more."
+            result.problems.append(Problem("ledger/manifest.jsonl", None, reason, RESTORE))
         try:
             result.problems += list(_sum_problems(home, period, tables))
         except (TypeError, ArithmeticError):  # an amount that is none; the file's hash tells that it was changed
             shown = str(close_folder(home, period).relative_to(home.path))
-            result.problems.append(Problem(shown, None, "holds amounts that cannot be summed.", _RESTORE))
-        result.problems += _landed_problems(home, period, tables["landed_files"])
+            result.problems.append(Problem(shown, None, "holds amounts that cannot be summed.", RESTORE))
         for row in tables["invoices"].to_pylist():
             invoices[row["invoice_id"]] = row["total_amount"]
         previous_hash = manifest["content_hash"]
     result.problems += _publication_problems(home, invoices)
     result.problems += _credit_note_problems(home)
-    if with_events:
+    if with_raw_content:
         result.problems += event_problems(home)
     return result
 
@@ -97,47 +92,37 @@ class LedgerChangedError(BillhouseError):
 def require_verified_ledger(home: Home) -> None:
     """Called by all that sends the ledger's content out, or builds on it: close, publish, credit note, export.
 
-    Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The raw events, whose number grows
-    with history, are verified by `verify` and the weekly audit.
+    Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The content of raw files, which
+    grows with history, is verified by `verify` and the weekly audit; here their names and sizes are.
     """
-    problems = verify_ledger(home, with_events=False).problems
+    problems = verify_ledger(home, with_raw_content=False).problems
     if problems:
         text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"
         keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
         raise LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
 
 
-def _chain_problems(home: Home) -> Iterator[Problem]:
-    """Closes that are gone, that were exchanged, and what does not belong among them."""
-    shown = str(home.chain.relative_to(home.path))
-    entries = dict(entry.split(" ", 1) for entry in read_chain(home) if " " in entry)
+def _folder_problems(home: Home) -> Iterator[Problem]:
+    """What is no close among the closes."""
     closed = {str(period) for period in closed_periods(home)}
-    for line, name in enumerate(entries, 1):
-        if name not in closed:
-            yield Problem(shown, line, f"{name} was closed, and its folder is gone.", _RESTORE)
-    for period in closed_periods(home):
-        if str(period) not in entries:
-            yield Problem(shown, None, f"{period} is not in the chain of closes.", _RESTORE)
-        elif (close_folder(home, period) / SUMS).exists() and chain_entry(home, period) != f"{period} {entries[str(period)]}":
-            yield Problem(_file(home, period, "close"), None, "is not the close that the chain knows.", _RESTORE)
     for folder in sorted(home.closes.iterdir()) if home.closes.is_dir() else ():
         if folder.name not in closed | {"_schema"}:
             yield Problem(str(folder.relative_to(home.path)), None, "is no close.", "Move it out of the ledger.")
 
 
-def _file_problems(home: Home, period: BillingPeriod) -> Iterator[Problem]:
-    """Files that are not, byte for byte, what was written; files that are gone, or came later."""
+def _file_problems(home: Home, period: BillingPeriod, manifest: Manifest) -> Iterator[Problem]:
+    """SHA256SUMS, which a person can check by hand, must say what the manifest says."""
     folder = close_folder(home, period)
+    shown = f"{folder.relative_to(home.path).as_posix()}/"
     try:
-        written = dict(line.split("  ", 1)[::-1] for line in (folder / SUMS).read_text().splitlines())
+        summed = dict(line.split("  ", 1)[::-1] for line in (folder / SUMS).read_text().splitlines())
     except (OSError, ValueError):
-        yield Problem(str((folder / SUMS).relative_to(home.path)), None, "is missing or unreadable.", _RESTORE)
+        yield Problem(f"{shown}{SUMS}", None, "is missing or unreadable.", RESTORE)
         return
-    found = dict(line.split("  ", 1)[::-1] for line in file_sums(folder).splitlines())
-    for name in sorted(written.keys() | found.keys()):
-        if written.get(name) != found.get(name):
-            what = "is missing" if name not in found else "does not belong there" if name not in written else "was changed"
-            yield Problem(str((folder / name).relative_to(home.path)), None, f"{what} since the close.", _RESTORE)
+    written = {path.removeprefix(shown): file.sha256 for path, file in manifest.files.items() if path.startswith(shown)}
+    written.pop(SUMS, None)
+    for name in sorted(name for name in summed.keys() | written.keys() if summed.get(name) != written.get(name)):
+        yield Problem(f"{shown}{name}", None, f"is not the same in {SUMS} and in the manifest.", RESTORE)
 
 
 def _file(home: Home, period: BillingPeriod, table: str) -> str:
@@ -151,9 +136,9 @@ def _read(home: Home, period: BillingPeriod, problems: list[Problem]) -> dict[st
             tables[table] = read_close(home, period, table)
             tables[table].to_pylist()
         except (OSError, ValueError, pa.ArrowException) as error:
-            problems.append(Problem(_file(home, period, table), None, f"cannot be read: {error}.", _RESTORE))
+            problems.append(Problem(_file(home, period, table), None, f"cannot be read: {error}.", RESTORE))
     if "close" in tables and tables["close"].num_rows != 1:
-        problems.append(Problem(_file(home, period, "close"), None, "does not hold one row.", _RESTORE))
+        problems.append(Problem(_file(home, period, "close"), None, "does not hold one row.", RESTORE))
         return None
     return tables if len(tables) == len(SCHEMAS) else None
 
@@ -162,17 +147,17 @@ def _hash_problems(
     home: Home, period: BillingPeriod, manifest: dict[str, Any], tables: dict[str, pa.Table], previous_hash: str
 ) -> Iterator[Problem]:
     if manifest["period"] != str(period):
-        yield Problem(_file(home, period, "close"), None, f"is the close of {manifest['period']}.", _RESTORE)
+        yield Problem(_file(home, period, "close"), None, f"is the close of {manifest['period']}.", RESTORE)
     for table, rows in tables.items():
         if manifest[table] != rows.num_rows:
             reason = f"has {rows.num_rows} rows, and {manifest[table]} were written."
-            yield Problem(_file(home, period, table), None, reason, _RESTORE)
+            yield Problem(_file(home, period, table), None, reason, RESTORE)
     if manifest["content_hash"] != content_hash(manifest, tables):
         folder = Path(_file(home, period, "close")).parent
-        yield Problem(str(folder), None, "was changed after the close: its hash is not that of its rows.", _RESTORE)
+        yield Problem(str(folder), None, "was changed after the close: its hash is not that of its rows.", RESTORE)
     if manifest["previous_hash"] != previous_hash:
         reason = "does not follow the close before it: that one was replaced, changed or removed."
-        yield Problem(_file(home, period, "close"), None, reason, _RESTORE)
+        yield Problem(_file(home, period, "close"), None, reason, RESTORE)
     prices = close_folder(home, period) / PRICE_BOOK
     try:
         is_same = price_book_hash(prices) == manifest["price_book_hash"]
@@ -180,23 +165,7 @@ def _hash_problems(
         is_same = False
     if not is_same:
         shown = str(prices.relative_to(home.path))
-        yield Problem(shown, None, "is not the price book that the close was computed with.", _RESTORE)
-
-
-def _landed_problems(home: Home, period: BillingPeriod, written: pa.Table) -> Iterator[Problem]:
-    """Files that the close was computed from, and that are not in raw/ any more as they were."""
-    try:
-        rows = [
-            row for path in landed_files(home) for row in pq.read_table(path, columns=["file_id", "accepted_rows"]).to_pylist()
-        ]
-    except (OSError, ValueError, pa.ArrowException) as error:
-        yield Problem("raw/landed_files", None, f"cannot be read: {error}.", _RESTORE)
-        return
-    accepted = {row["file_id"]: row["accepted_rows"] for row in rows}
-    for row in written.to_pylist():
-        if accepted.get(row["file_id"]) != row["accepted_rows"]:
-            reason = f"{row['file_name']}, which {period} was computed from, is not there as it was."
-            yield Problem("raw/landed_files", None, reason, _RESTORE)
+        yield Problem(shown, None, "is not the price book that the close was computed with.", RESTORE)
 
 
 def _credit_note_problems(home: Home) -> Iterator[Problem]:
@@ -204,11 +173,11 @@ def _credit_note_problems(home: Home) -> Iterator[Problem]:
     try:
         notes = read_credit_notes(home)
     except (OSError, ValueError, pa.ArrowException) as error:
-        yield Problem("ledger/credit_notes", None, f"cannot be read: {error}.", _RESTORE)
+        yield Problem("ledger/credit_notes", None, f"cannot be read: {error}.", RESTORE)
         return
     for credit_note_id, lines in notes.items():
         if credit_note_id_of(lines) != credit_note_id:
-            yield Problem(f"ledger/credit_notes/{credit_note_id}.parquet", None, "was changed since it was issued.", _RESTORE)
+            yield Problem(f"ledger/credit_notes/{credit_note_id}.parquet", None, "was changed since it was issued.", RESTORE)
 
 
 def _sum_problems(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]) -> Iterator[Problem]:
@@ -231,9 +200,9 @@ def _sum_problems(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]
         seen.add(id)
         for is_so, what in faults:
             if is_so:
-                yield Problem(_file(home, period, "invoices"), row, f"{id} {what}.", _RESTORE)
+                yield Problem(_file(home, period, "invoices"), row, f"{id} {what}.", RESTORE)
     for id in sorted({*lines, *credits}):
-        yield Problem(_file(home, period, "invoice_lines"), None, f"{id} has lines or credit, and is no invoice.", _RESTORE)
+        yield Problem(_file(home, period, "invoice_lines"), None, f"{id} has lines or credit, and is no invoice.", RESTORE)
 
 
 def _publication_problems(home: Home, totals: dict[str, Decimal]) -> Iterator[Problem]:
@@ -241,7 +210,7 @@ def _publication_problems(home: Home, totals: dict[str, Decimal]) -> Iterator[Pr
     try:
         published = read_publications(home).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        yield Problem("ledger/publications", None, f"cannot be read: {error}.", _RESTORE)
+        yield Problem("ledger/publications", None, f"cannot be read: {error}.", RESTORE)
         return
     for publication in published:
         id, total = publication["invoice_id"], publication["total_amount"]

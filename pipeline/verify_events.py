@@ -11,6 +11,7 @@ from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
 from pipeline.landing.specification import EVENT_TYPES
 from pipeline.sql import quoted
+from pipeline.store.scratch_folders import scratch_folder
 
 _SHOWN = 20
 _MEMORY_LIMIT = "1500MB"
@@ -26,9 +27,9 @@ def event_problems(home: Home) -> Iterator[Problem]:
         return
     events = parquet_files(folder, "**", "*.parquet")
     try:
-        with duckdb.connect() as connection:
+        with scratch_folder(home, "verify") as scratch, duckdb.connect() as connection:
             connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
-            connection.execute(f"set temp_directory = {quoted(home.path / '.tmp' / 'spill')}")
+            connection.execute(f"set temp_directory = {quoted(scratch)}")
             landed = f"(select * from {parquet_files(home.raw / 'landed_files', '*.parquet')} where kind = 'usage')"
             lost = connection.execute(
                 f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from pipeline.price_reachability import require_contracts_in_customers_currency
 from pipeline.settings import Settings
 from pipeline.snapshot import publish_snapshot
 from pipeline.sql import quoted
+from pipeline.store.append import finish_interrupted
 from pipeline.stripe.credit_note_files import ensure_credit_notes
 from pipeline.stripe.mirror import ensure_mirror
 from pipeline.stripe.publications import ensure_publications
@@ -188,12 +190,15 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     ensure_mirror(home)
     ensure_credit_notes(home)
     ensure_alerts(home)
-    (home.path / ".tmp" / "spill").mkdir(mode=0o700, parents=True, exist_ok=True)
+    finish_interrupted(home)
+    spill = home.scratch / "spill"
+    shutil.rmtree(spill, ignore_errors=True)  # what a killed build left: one builds at a time
+    spill.mkdir(mode=0o700, parents=True)
     inputs = home.path / folder / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these. Another DuckDB may write other bytes of the same rows.
     versions = code_version(project), project_digest(project, "seeds")
-    with replace_atomically(inputs) as path, duckdb.connect() as connection:
+    with replace_atomically(inputs, aside=home.scratch) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
             "copy (select ?::timestamptz as as_of, ?::timestamptz as books_open_at, ?::bigint as heartbeat_timeout_seconds,"
@@ -276,7 +281,7 @@ def _has_lost_files(home: Home) -> bool:
 
 
 def _record_build(home: Home, record: BuildRecord) -> None:
-    with replace_atomically(home.path / "build" / "last.json") as path:
+    with replace_atomically(home.path / "build" / "last.json", aside=home.scratch) as path:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.steps}))
 
 

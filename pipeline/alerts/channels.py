@@ -78,7 +78,7 @@ class SlackChannel(Channel):
     name: str = "slack"
 
     def send(self, alert: dict[str, Any]) -> None:
-        text = f"*{_escaped(alert['subject'])}*\n{_escaped(alert['text'])}\n{alert['alert_id']}"
+        text = f"*{_escaped(alert['subject'])}*\n{_escaped(alert['text'])}\n{alert['alert_id']}\n{_head(alert)}"
         _post(self.url, json.dumps({"text": text}), {"content-type": "application/json"})
 
 
@@ -98,7 +98,7 @@ class EmailChannel(Channel):
         message["To"] = ", ".join(self.recipients)
         message["Message-ID"] = f"<{alert['alert_id']}@billhouse.invalid>"
         message.set_content(
-            f"{alert['text']}\n\n{alert['kind']}, {alert['reached_at']:%Y-%m-%d %H:%M} UTC, {alert['alert_id']}\n"
+            f"{alert['text']}\n\n{alert['kind']}, {alert['reached_at']:%Y-%m-%d %H:%M} UTC, {alert['alert_id']}\n{_head(alert)}\n"
         )
         try:
             with self._connected() as server:
@@ -181,8 +181,16 @@ def payload(alert: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": f"billhouse.alert.{alert['kind']}",
         "timestamp": alert["reached_at"].astimezone(UTC).isoformat(),
-        "data": {name: alert[name] for name in ("alert_id", "kind", "customer_id", "subject", "text")},
+        "data": {
+            **{name: alert[name] for name in ("alert_id", "kind", "customer_id", "subject", "text")},
+            "manifest_head": alert.get("manifest_head"),
+        },
     }
+
+
+def _head(alert: dict[str, Any]) -> str:
+    """The head of the manifest, for whoever keeps it; a test has none."""
+    return f"Head of the manifest: {alert['manifest_head']}" if alert.get("manifest_head") else ""
 
 
 def _safe_url(url: str, variable: str) -> str:

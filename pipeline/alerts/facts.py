@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
-from pipeline.files import replace_atomically
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
 from pipeline.money import format_amount, format_money
+from pipeline.store.append import append_files
+from pipeline.store.collections import ensure_collection
 
 _MONEY_LIMITS = ("monthly_spend", "credit")
 """Limits whose unit is a currency."""
@@ -80,11 +81,7 @@ class OperationalAlert:
 def ensure_alerts(home: Home) -> None:
     """Zero-row files, so that the models find both collections before the first alert."""
     for folder, schema in ((home.alerts, ALERTS), (home.alert_deliveries, DELIVERIES)):
-        target = folder / "_schema.parquet"
-        if not target.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replace_atomically(target) as path:
-                pq.write_table(schema.empty_table(), path)
+        ensure_collection(home, folder, schema)
 
 
 @contextmanager
@@ -262,5 +259,6 @@ def record(home: Home, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     folder = home.alerts if schema is ALERTS else home.alert_deliveries
-    with replace_atomically(folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet") as path:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    with append_files(home, "alerts") as files:
+        target = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), files.file(target))

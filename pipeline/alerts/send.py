@@ -27,6 +27,7 @@ from pipeline.alerts.facts import (
 from pipeline.errors import BillhouseError
 from pipeline.home import Home
 from pipeline.settings import Settings
+from pipeline.store.manifest import manifest_head
 
 _ATTEMPTS = 4
 _LONGEST_PAUSE_SECONDS = 20.0
@@ -66,6 +67,7 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
             if name in down:  # it was given its retries: the rest waits for the next call
                 result.problems.append(f"{alert['alert_id']} by {name}: waits, since {name} cannot be reached")
                 continue
+            alert["manifest_head"] = manifest_head(home)
             outcome, detail, attempts = _deliver(channels[name], alert, pause)
             delivery = {"alert_id": alert["alert_id"], "channel": name, "outcome": str(outcome), "attempts": attempts}
             record(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
@@ -118,7 +120,7 @@ def send_test(*, pause: Callable[[float], None] = time.sleep) -> SendResult:
     channels = configured_channels()
     result = SendResult([channel.name for channel in channels])
     now = datetime.now(UTC)
-    alert = {"alert_id": f"ALT-TEST-{now:%Y%m%dT%H%M%S}", "kind": "test", "customer_id": None, "reached_at": now}
+    alert: dict[str, Any] = {"alert_id": f"ALT-TEST-{now:%Y%m%dT%H%M%S}", "kind": "test", "customer_id": None, "reached_at": now}
     alert |= {"subject": "A test of Billhouse's alerts", "text": "Nothing is wrong: somebody asked for this message."}
     for channel in channels:
         outcome, detail, _ = _deliver(channel, alert, pause)

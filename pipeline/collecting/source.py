@@ -58,6 +58,7 @@ class Source:
         self._record = home.collecting / f"{name}.json"
         self._of = hashlib.sha256("\0".join([kind, *place]).encode()).hexdigest()
         self._inbox = home.inbox / kind
+        self._scratch = home.scratch
         self._lines: list[bytes] = []
         self._files, self.position = self._read()
         self.collected = Collected(name, kind)
@@ -74,12 +75,12 @@ class Source:
         if self._lines:
             self._files += 1
             target = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
-            with replace_atomically(target) as path:
+            with replace_atomically(target, aside=self._scratch) as path:
                 path.write_bytes(b"\n".join(self._lines) + b"\n")
             self.collected.files.append(target)
             self.collected.rows += len(self._lines)
             self._lines = []
-        with replace_atomically(self._record) as path:
+        with replace_atomically(self._record, aside=self._scratch) as path:
             record = {"files": self._files, "position": self.position, "of": self._of}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
@@ -119,8 +120,6 @@ def open_source(home: Home, name: str, kind: Kind, *place: str) -> Iterator[Sour
     except Timeout:
         raise BillhouseError(f"Another command is collecting {name}.", "Wait until it is done.") from None
     try:
-        for leftover in (home.inbox / kind).glob(f".{name}-{'[0-9]' * 8}.jsonl.*.tmp"):
-            leftover.unlink()
         source = Source(home, name, kind, *place)
         try:
             yield source

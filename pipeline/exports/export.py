@@ -6,8 +6,6 @@ What is in which file, and which of them stay as they are for good once the peri
 from __future__ import annotations
 
 import csv
-import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,15 +21,18 @@ from pipeline.exports.statements import OnStatement, write_statements
 from pipeline.exports.summary import SummarySheet
 from pipeline.exports.tables import ExportTable, csv_text
 from pipeline.exports.workbook import PeriodWorkbook
-from pipeline.files import replace_atomically
+from pipeline.files import place
 from pipeline.home import Home
+from pipeline.ledger_files import close_head
 from pipeline.periods import BillingPeriod
 from pipeline.sql import quoted
+from pipeline.store.scratch_folders import scratch_folder
 from pipeline.verify import require_verified_ledger
 
 ROWS_PER_SHEET = 1_048_575
 """Excel's limit, less the headings. A longer table is in its CSV file alone."""
 BATCH_ROWS = 10_000
+JOURNAL = "journal.beancount"
 
 
 @dataclass(frozen=True)
@@ -102,38 +103,37 @@ def _write(
     folder = home.exports / str(figures.period)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    workbook_file = folder / f"billhouse-{figures.period}.xlsx"
-    csv_files = [folder / f"{table.name}.csv" for table in EXPORT_TABLES]
-    parquet_files = [folder / f"{table.name}.parquet" for table in EXPORT_TABLES]
-    journal_file = folder / "journal.beancount"
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".export-", dir=home.exports)))
-        workbook = PeriodWorkbook(stack.enter_context(replace_atomically(workbook_file)), figures.period, scratch)
+    workbook_name = f"billhouse-{figures.period}.xlsx"
+    names = [
+        workbook_name,
+        *(f"{table.name}.csv" for table in EXPORT_TABLES),
+        *(f"{table.name}.parquet" for table in EXPORT_TABLES),
+        JOURNAL,
+    ]
+    with scratch_folder(home, "export") as scratch:
+        aside = scratch / "files"
+        aside.mkdir(mode=0o700)
+        workbook = PeriodWorkbook(aside / workbook_name, figures.period, scratch)
         sheets = [table for table in SHEETS if figures.rows[table.name] <= rows_per_sheet]
-        SummarySheet(workbook, figures, sheets).write(_notes(figures, sheets))
-        for table, csv_file in zip(EXPORT_TABLES, csv_files, strict=True):
-            text = stack.enter_context(replace_atomically(csv_file))
-            with text.open("w", encoding="utf-8", newline="") as stream:
+        SummarySheet(workbook, figures, sheets).write(_notes(home, figures, sheets))
+        for table in EXPORT_TABLES:
+            with (aside / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 _write_table(reports, figures, table, stream, workbook if table in sheets else None)
-        for table, parquet_file in zip(EXPORT_TABLES, parquet_files, strict=True):
-            _write_parquet(reports, figures, table, stack.enter_context(replace_atomically(parquet_file)))
-        with stack.enter_context(replace_atomically(journal_file)).open("w", encoding="utf-8") as stream:
+            _write_parquet(reports, figures, table, aside / f"{table.name}.parquet")
+        with (aside / JOURNAL).open("w", encoding="utf-8") as stream:
             write_journal(reports, figures.period, stream)
         pages = scratch / "statements"
         pages.mkdir(mode=0o700)
         statements = write_statements(reports, figures.period, pages, on_progress)
         workbook.close()
-        _replace_folder(pages, folder / "statements", scratch)
-        # Leaving the stack renames: every file is complete by now.
-    files = (workbook_file, *csv_files, *parquet_files, journal_file)
-    return ExportResult(figures.period, folder, files, figures.rows, figures.totals, statements)
-
-
-def _replace_folder(written: Path, target: Path, scratch: Path) -> None:
-    """Put a folder in another's place; the old one goes with the scratch."""
-    if target.exists():
-        target.rename(scratch / "replaced")
-    written.rename(target)
+        # All of it is complete by now.
+        if (folder / "statements").exists():
+            (folder / "statements").rename(scratch / "replaced")
+        place(pages, folder / "statements")
+        for name in names:
+            (aside / name).chmod(0o600)
+            place(aside / name, folder / name)
+    return ExportResult(figures.period, folder, tuple(folder / name for name in names), figures.rows, figures.totals, statements)
 
 
 def _write_table(
@@ -161,12 +161,14 @@ def _write_parquet(reports: duckdb.DuckDBPyConnection, figures: PeriodFigures, t
     )
 
 
-def _notes(figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
+def _notes(home: Home, figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
     """What a reader must know before trusting the numbers."""
     notes = ["A spreadsheet reckons with 15 digits; the CSV files beside this workbook hold every one."]
     notes.append(
         "Receivables, Reconciliation and Journal say what Stripe had told by the last build; a closed month's other sheets stay."
     )
+    if head := close_head(home, figures.period):
+        notes.append(f"The ledger when this month was closed: billhouse verify --head {head}")
     if figures.drafts:
         invoices = figures.rows[INVOICES.name]
         notes.append(f"{figures.drafts:,} of {invoices:,} invoices are drafts, not yet closed: they can change.")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import Home
+from pipeline.store.collections import EMPTY_FILE, ensure_collection
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 _RESOURCE = pa.decimal128(18, 6)
@@ -112,26 +110,11 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 
-EMPTY_FILE = "_schema.parquet"
-SCRATCH_PREFIX = "land-"
-
-
-def scratch_folder(home: Home) -> Path:
-    """Where each landing has a folder of its own to write aside in."""
-    return home.path / ".tmp"
-
 
 def ensure_collections(home: Home) -> None:
     """A zero-row file in each collection, so that a reader's pattern always finds one, and every column of today."""
     for collection, schema in SCHEMAS.items():
-        folder = home.raw / collection
-        if not folder.exists():
-            folder.mkdir(mode=0o700)
-            sync_folder(home.raw)
-        empty = folder / EMPTY_FILE
-        if not empty.exists() or not pq.read_schema(empty).equals(schema):
-            with replace_atomically(empty) as path:
-                pq.write_table(schema.empty_table(), path)
+        ensure_collection(home, home.raw / collection, schema)
 
 
 def landed_files(home: Home) -> list[Path]:
@@ -143,16 +126,3 @@ def landed_files(home: Home) -> list[Path]:
 def file_id_of(row: Path) -> str:
     """landed_files/00000012-<file_id>.parquet -> file_id."""
     return row.stem.partition("-")[2]
-
-
-def remove_unfinished(home: Home) -> None:
-    """Remove what a killed landing left: data files whose row in landed_files was never written, and scratch."""
-    landed = {file_id_of(row) for row in landed_files(home)}
-    for collection in SCHEMAS.keys() - {"landed_files"}:
-        for path in (home.raw / collection).rglob("*.parquet"):
-            if path.name != EMPTY_FILE and path.stem not in landed:
-                path.unlink()
-    for path in home.raw.rglob(".*.tmp"):
-        path.unlink()
-    for folder in scratch_folder(home).glob(f"{SCRATCH_PREFIX}*"):
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,16 +1,12 @@
 """Lands files, one at a time, each whole or not at all.
 
-A file's rows are checked and judged in a scratch database; what comes of them is written aside as Parquet and renamed into the
-raw collections; its row in `landed_files`, renamed last, is the commit. A kill before that leaves files that no reader looks at
-and that the next landing removes.
+A file's rows are checked and judged in a scratch database; what comes of them is appended to the raw collections, together with
+the file's row in `landed_files`, which comes last: from there on readers count them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,18 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BillhouseError, InputFileError, Problem
-from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind, TimestampUnit
 from pipeline.landing.checks import Reading, checked_query
 from pipeline.landing.collections import (
     SCHEMAS,
-    SCRATCH_PREFIX,
     ensure_collections,
     file_id_of,
     landed_files,
-    remove_unfinished,
-    scratch_folder,
 )
 from pipeline.landing.contents import Contents, look_through
 from pipeline.landing.currency_changes import find_currency_changes
@@ -46,6 +38,8 @@ from pipeline.landing.specification import Specification, specification
 from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.landing.unread import UnreadColumns
 from pipeline.sql import quoted
+from pipeline.store.append import NewFiles, append_files, finish_interrupted
+from pipeline.store.scratch_folders import scratch_folder
 
 MEMORY_LIMIT = "1200MB"
 _DAY = 86_400_000_000
@@ -134,7 +128,7 @@ def land_again(
 def _prepare(home: Home) -> None:
     with _writing_to(home, "Nothing landed"):
         ensure_collections(home)
-        remove_unfinished(home)
+        finish_interrupted(home)
 
 
 @contextmanager
@@ -155,7 +149,7 @@ def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> Land
     if source.file_id in before:
         received = pq.read_table(before[source.file_id], columns=["received_rows"])["received_rows"][0].as_py()
         return _land_what_landed(home, source, received, spec, reading)
-    with _scratch(home) as (connection, folder):
+    with _scratch(home) as (connection, folder), append_files(home, "land") as files:
         source = readable(source, folder)
         unread = UnreadColumns(spec)
         contents = _check(connection, home, source, spec, reading, unread)
@@ -164,10 +158,10 @@ def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> Land
             counts, example = _refusals(connection)
             duplicates = counts.pop("duplicate", 0)
             ((accepted, first_at, last_at),) = _accepted(connection, spec)
-            moves = [
-                *(_write_accepted(connection, folder, source, spec, contents) if accepted else ()),
-                *(_write_quarantine(connection, folder, source, spec) if counts else ()),
-            ]
+            if accepted:
+                _write_accepted(connection, files, source, spec, contents)
+            if counts:
+                _write_quarantine(connection, files, source, spec)
         received = contents.received
         assert received == accepted + duplicates + counts.total(), "every row received is accepted, a duplicate or quarantined"
         landed = LandedFile(
@@ -185,9 +179,7 @@ def _land(home: Home, path: Path, spec: Specification, reading: Reading) -> Land
             starts_without=contents.starts_without,
             example=example,
         )
-        for written, place in moves:
-            _move(written, home.raw / place)
-        _commit(home, source, spec, landed, reading, len(before) + 1, (first_at, last_at))
+        _write_landed_file(files, source, spec, landed, reading, len(before) + 1, (first_at, last_at))
     return landed
 
 
@@ -210,7 +202,7 @@ def _judge_again(home: Home, file: QuarantinedFile, spec: Specification, reading
     landing is made from the rows that it supersedes: a row leaves the quarantine once.
     """
     source = file.source()
-    with _scratch(home) as (connection, folder):
+    with _scratch(home) as (connection, _), append_files(home, "land --again") as files:
         unchangeable = load_quarantined_rows(connection, home, file)
         contents = _check(connection, home, source, spec, reading, UnreadColumns(spec))
         _judge(connection, home, spec)
@@ -253,16 +245,15 @@ def _judge_again(home: Home, file: QuarantinedFile, spec: Specification, reading
         if not changed:
             return landed
         source = replace(source, file_id=_retry_id(connection, file))
-        moves = [
-            *(_write_accepted(connection, folder, source, spec, contents) if accepted else ()),
-            *(_write_quarantine(connection, folder, source, spec) if changed_counts else ()),
-            *_write_retried_rows(connection, folder, source),
-        ]
-        for written, place in moves:
-            _move(written, home.raw / place)
+        if accepted:
+            _write_accepted(connection, files, source, spec, contents)
+        if changed_counts:
+            _write_quarantine(connection, files, source, spec)
+        _write_retried_rows(connection, files, source)
         recorded = replace(landed, received=changed, quarantined=changed_counts.total())
         sequence = len(landed_files(home)) + 1
-        _commit(home, source, spec, recorded, reading, sequence, (first_at, last_at), retried_file_id=file.file_id)
+        times = first_at, last_at
+        _write_landed_file(files, source, spec, recorded, reading, sequence, times, retried_file_id=file.file_id)
     return replace(landed, landed_as=source.file_id)
 
 
@@ -279,10 +270,9 @@ _CHANGED_ROWS = """
     where file_row not in (select file_row from unchanged)"""
 
 
-def _write_retried_rows(connection: duckdb.DuckDBPyConnection, folder: Path, source: Source) -> Iterator[tuple[Path, Path]]:
-    written = folder / f"retried-{source.file_id}.parquet"
+def _write_retried_rows(connection: duckdb.DuckDBPyConnection, files: NewFiles, source: Source) -> None:
+    written = files.file(files.home.raw / "retried_rows" / f"{source.file_id}.parquet")
     _copy(connection, f"select {quoted(source.file_id)} as file_id, * from ({_CHANGED_ROWS}) order by file_row", written)
-    yield written, Path("retried_rows") / f"{source.file_id}.parquet"
 
 
 def _judge(connection: duckdb.DuckDBPyConnection, home: Home, spec: Specification) -> None:
@@ -367,11 +357,7 @@ def _with_derived_ids(spec: Specification, checked: str) -> str:
 @contextmanager
 def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database and a folder of this landing's own, on disk, so that memory stays flat; gone afterwards."""
-    folder = scratch_folder(home) / f"{SCRATCH_PREFIX}{uuid.uuid4().hex}"
-    folder.parent.mkdir(mode=0o700, exist_ok=True)
-    folder.mkdir(mode=0o700)
-    connection = duckdb.connect()
-    try:
+    with scratch_folder(home, "land") as folder, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set preserve_insertion_order = false")  # rows are numbered, and ordered where it matters
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
@@ -379,24 +365,18 @@ def _scratch(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
         connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         connection.execute(MACROS)
         yield connection, folder
-    finally:
-        connection.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_accepted(
-    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification, contents: Contents
-) -> Iterator[tuple[Path, Path]]:
-    """Accepted rows as Parquet; events and samples one file a day, sorted for the queries that follow.
-
-    Yields (written, its place in raw/).
-    """
+    connection: duckdb.DuckDBPyConnection, files: NewFiles, source: Source, spec: Specification, contents: Contents
+) -> None:
+    """Accepted rows as Parquet; events and samples one file a day, sorted for the queries that follow."""
+    collection = files.home.raw / spec.collection
     name = f"{source.file_id}.parquet"
     connection.execute(f"create type this_file as enum ({quoted(source.file_id)})")
     if spec.partition is None:
-        written = folder / name
-        _copy(connection, f"select {_columns(source, contents, spec.columns)} from accepted order by file_row", written)
-        yield written, Path(spec.collection) / name
+        rows = f"select {_columns(source, contents, spec.columns)} from accepted order by file_row"
+        _copy(connection, rows, files.file(collection / name))
         return
     # So that the sort has less to carry, which halves its time: what no row has comes after it, and a column of few texts is
     # numbers meanwhile, in the order of the texts.
@@ -411,7 +391,6 @@ def _write_accepted(
     days = connection.execute(f"select distinct epoch_us({spec.instant}) // {_DAY} as day from accepted order by day").fetchall()
     for (number,) in days:
         day = date(1970, 1, 1) + timedelta(days=number)
-        written = folder / f"{day}-{name}"
         rows = f"""
             select {_columns(source, contents, contents.filled)}
             from (
@@ -422,8 +401,7 @@ def _write_accepted(
                     and {spec.instant} < timestamptz '{day} 00:00:00+00' + interval 1 day
                 order by sandbox_id, {spec.instant}, file_row
             )"""
-        _copy(connection, rows, written)
-        yield written, Path(spec.collection) / f"{spec.partition}={day}" / name
+        _copy(connection, rows, files.file(collection / f"{spec.partition}={day}" / name))
 
 
 def _columns(source: Source, contents: Contents, carried: Sequence[str]) -> str:
@@ -436,11 +414,9 @@ def _columns(source: Source, contents: Contents, carried: Sequence[str]) -> str:
     return ", ".join([*columns, "file_row"])
 
 
-def _write_quarantine(
-    connection: duckdb.DuckDBPyConnection, folder: Path, source: Source, spec: Specification
-) -> Iterator[tuple[Path, Path]]:
+def _write_quarantine(connection: duckdb.DuckDBPyConnection, files: NewFiles, source: Source, spec: Specification) -> None:
     event_id = "checked.event_id" if spec.kind in (Kind.USAGE, Kind.VOIDS) else "null"
-    written = folder / f"quarantine-{source.file_id}.parquet"
+    written = files.file(files.home.raw / "quarantine" / f"{source.file_id}.parquet")
     header = quoted(csv_header_line(source)) if source.format.startswith("csv") else "null"
     with raw_rows(connection, source) as raw:
         _copy(
@@ -456,11 +432,10 @@ def _write_quarantine(
             order by refused.file_row""",
             written,
         )
-    yield written, Path("quarantine") / f"{source.file_id}.parquet"
 
 
-def _commit(
-    home: Home,
+def _write_landed_file(
+    files: NewFiles,
     source: Source,
     spec: Specification,
     landed: LandedFile,
@@ -470,7 +445,7 @@ def _commit(
     *,
     retried_file_id: str | None = None,
 ) -> None:
-    """Write the file's row in landed_files: from here on it has landed."""
+    """The file's row in landed_files: once it is in its place, the file has landed."""
     first_at, last_at = first_and_last
     row = {
         "landed_sequence": sequence,
@@ -489,22 +464,10 @@ def _commit(
         "unread_columns": landed.unread_text,
         "retried_file_id": retried_file_id,
     }
-    with replace_atomically(home.raw / "landed_files" / f"{sequence:08d}-{source.file_id}.parquet") as path:
-        pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["landed_files"]), path)
+    written = files.file(files.home.raw / "landed_files" / f"{sequence:08d}-{source.file_id}.parquet")
+    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["landed_files"]), written)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
     # Level 1 is as small here as the higher ones, and takes a quarter less time.
     connection.execute(f"copy ({rows}) to {quoted(target)} (format parquet, compression zstd, compression_level 1)").fetchall()
-    target.chmod(0o600)
-    with target.open("rb") as written:
-        os.fsync(written.fileno())
-
-
-def _move(written: Path, target: Path) -> None:
-    is_first = not target.parent.exists()
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    os.replace(written, target)
-    sync_folder(target.parent)
-    if is_first:  # else a power cut may take the folder with all that is in it
-        sync_folder(target.parent.parent)

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.store.append import append_files
+from pipeline.store.collections import ensure_collection
 
 _AMOUNT = pa.decimal128(18, 3)
 _QUANTITY = pa.decimal128(38, 12)
@@ -44,11 +45,7 @@ SCHEMA = pa.schema(
 
 def ensure_credit_notes(home: Home) -> None:
     """A zero-row file, so that the models find the collection before the first credit note."""
-    target = home.credit_notes / "_schema.parquet"
-    if not target.exists():
-        home.credit_notes.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replace_atomically(target) as path:
-            pq.write_table(SCHEMA.empty_table(), path)
+    ensure_collection(home, home.credit_notes, SCHEMA)
 
 
 def read_credit_notes(home: Home) -> dict[str, list[dict[str, Any]]]:
@@ -64,8 +61,10 @@ def write_credit_note(home: Home, lines: list[dict[str, Any]]) -> str:
     """Issue a credit note; returns its id, which is a hash of what it says, so that `verify` can tell whether it was changed."""
     credit_note_id = credit_note_id_of(lines)
     rows = [{**line, "credit_note_id": credit_note_id} for line in lines]
-    with replace_atomically(home.credit_notes / f"{credit_note_id}.parquet", mode=0o400) as path:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    with append_files(home, "credit-note") as files:
+        written = files.file(home.credit_notes / f"{credit_note_id}.parquet")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), written)
+        written.chmod(0o400)
     return credit_note_id
 
 

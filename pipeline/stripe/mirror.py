@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 import stripe
 from filelock import FileLock
 
-from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.store.append import NewFiles, append_files
+from pipeline.store.collections import ensure_collection
 from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.existing import PAGE
 from pipeline.stripe.steps import told_plainly
@@ -92,13 +93,7 @@ class SyncResult:
 def ensure_mirror(home: Home) -> None:
     """Zero-row files, so that the models find the collections before the first sync."""
     for collection in (*COLLECTIONS, "syncs"):
-        target = home.raw / "stripe" / collection / "_schema.parquet"
-        schema = SYNCS if collection == "syncs" else OBJECTS
-        # A home from before a column was added gets the column here; its older files read as null.
-        if not target.exists() or pq.read_schema(target).names != schema.names:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replace_atomically(target) as path:
-                pq.write_table(schema.empty_table(), path)
+        ensure_collection(home, home.raw / "stripe" / collection, SYNCS if collection == "syncs" else OBJECTS)
 
 
 def sync_stripe(
@@ -118,8 +113,9 @@ def sync_stripe(
         FileLock(home.raw / "stripe" / ".lock", mode=0o600),
         nullcontext(client) if client else connect(home, allow_live=allow_live) as connection,
         told_plainly(),
+        append_files(home, "sync-stripe") as files,
     ):
-        return _Sync(home, connection, full, on_progress or (lambda *_: None)).run()
+        return _Sync(home, connection, full, on_progress or (lambda *_: None)).run(files)
 
 
 def newest_unmirrored_event(home: Home, *, client: StripeConnection | None = None, allow_live: bool = False) -> str | None:
@@ -144,8 +140,9 @@ class _Sync:
         self._sync_id = f"{self._started_at:%Y%m%dT%H%M%S%f}"
         self._through = None if full else self._events_through()
 
-    def run(self) -> SyncResult:
+    def run(self, files: NewFiles) -> SyncResult:
         """Everything, or what the events speak of; the sync's own row last, which makes it count."""
+        self._files = files
         result = SyncResult(self._connection.where, self._through is None)
         known = self._known_events()
         since = {"created": {"gte": int((self._through - _OVERLAP).timestamp())}} if self._through else {}
@@ -175,8 +172,8 @@ class _Sync:
             "events_through": max(latest, self._through or latest),
             "objects": sum(result.counts.values()),
         }
-        with replace_atomically(self._home.raw / "stripe" / "syncs" / f"{self._sync_id}.parquet") as path:
-            pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), path)
+        written = files.file(self._home.raw / "stripe" / "syncs" / f"{self._sync_id}.parquet")
+        pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), written)
         return result
 
     def news(self) -> str | None:
@@ -283,10 +280,8 @@ class _Sync:
         if first is None:
             return 0
         rows, count = chain([first], rows), 0
-        with (
-            replace_atomically(self._home.raw / "stripe" / collection / f"{self._sync_id}.parquet") as path,
-            pq.ParquetWriter(path, OBJECTS, compression="zstd") as writer,
-        ):
+        written = self._files.file(self._home.raw / "stripe" / collection / f"{self._sync_id}.parquet")
+        with pq.ParquetWriter(written, OBJECTS, compression="zstd") as writer:
             while some := list(islice(rows, _ROWS_AT_ONCE)):
                 writer.write_table(pa.Table.from_pylist(some, schema=OBJECTS))
                 count += len(some)

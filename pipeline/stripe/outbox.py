@@ -1,6 +1,6 @@
 """The outbox: every step of publishing is written down before it is asked of Stripe, and again when Stripe has answered.
 
-    ledger/outbox/<run>.jsonl      the run that is under way, a line a step, appended
+    ledger/outbox/<run>.jsonl      the run that is under way, a line a step, appended; the manifest knows of it
     ledger/outbox/<run>.parquet    a run that is over, with every step it took
     ledger/publications/<run>.parquet    the invoices and credit notes that Stripe has since that run
 
@@ -26,9 +26,10 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
-from pipeline.files import replace_atomically, sync_folder
 from pipeline.home import Home
 from pipeline.sql import quoted
+from pipeline.store.append import append_files, finish_interrupted
+from pipeline.store.manifest import read_manifest
 from pipeline.stripe.publications import SCHEMA as PUBLICATIONS
 
 Step = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
@@ -108,12 +109,14 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
     except Timeout:
         raise BillhouseError("Another run has been publishing for over an hour.", "Wait until it is done.") from None
     try:
+        finish_interrupted(home)
         for leftover in sorted(home.outbox.glob("*.jsonl")):
             _settle(home, leftover)
         journal = home.outbox / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.jsonl"
+        with append_files(home, "publish") as files:
+            files.journal(journal).touch(mode=0o600)
         try:
-            with open(os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as writer:  # noqa: PTH123
-                sync_folder(home.outbox)
+            with journal.open("a", encoding="utf-8") as writer:
                 yield Outbox(home, is_live, writer, threading.Lock())
         finally:
             _settle(home, journal)
@@ -122,8 +125,17 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
 
 
 def _settle(home: Home, journal: Path) -> None:
-    """Turn a journal into Parquet. Done again after a kill, it does the same; a line that was cut off is none."""
-    with duckdb.connect() as connection:
+    """Turn a journal into Parquet, and remove it; a line that was cut off is none.
+
+    One that the manifest does not know as open is of a run that was killed when all but the removing was done.
+    """
+    if journal.relative_to(home.path).as_posix() in read_manifest(home).journals:
+        _append_settled(home, journal)
+    journal.unlink()
+
+
+def _append_settled(home: Home, journal: Path) -> None:
+    with duckdb.connect() as connection, append_files(home, "publish") as files:
         connection.execute("set TimeZone = 'UTC'")
         told = ", ".join(f"{name}: '{kind}'" for name, kind in _STEP_TYPES.items())
         given = ", ".join(f"{name} {kind}" for name, kind in _PUBLICATION_TYPES.items())
@@ -136,12 +148,9 @@ def _settle(home: Home, journal: Path) -> None:
             ("<> 'published'", ", ".join(_STEP_TYPES), journal.with_suffix(".parquet")),
         ):
             if connection.execute(f"select 1 from rows where step {condition} limit 1").fetchone():
-                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with replace_atomically(target) as path:
-                    connection.execute(
-                        f"copy (select {columns} from rows where step {condition}) to {quoted(path)} (format parquet)"
-                    )
-    journal.unlink()
+                rows = f"select {columns} from rows where step {condition}"
+                connection.execute(f"copy ({rows}) to {quoted(files.file(target))} (format parquet)")
+        files.close_journal(journal)
 
 
 def _json(value: object) -> str:

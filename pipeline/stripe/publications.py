@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import replace_atomically
 from pipeline.home import Home
+from pipeline.store.collections import ensure_collection
 
 _INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -31,11 +31,7 @@ SCHEMA = pa.schema(
 
 def ensure_publications(home: Home) -> None:
     """A zero-row file, so that the models find the collection before the first publication."""
-    target = home.publications / "_schema.parquet"
-    if not target.exists():
-        home.publications.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replace_atomically(target) as path:
-            pq.write_table(SCHEMA.empty_table(), path)
+    ensure_collection(home, home.publications, SCHEMA)
 
 
 def read_publications(home: Home) -> pa.Table:

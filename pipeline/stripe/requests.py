@@ -70,6 +70,13 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
     """
     if closed.total < 0:
         raise BillhouseError(f"{closed.invoice_id} has a negative total, and Stripe would pay it out.", "This is a fault.")
+    metadata = {
+        "billhouse_invoice_id": closed.invoice_id,
+        "billhouse_period": closed.invoice["period"],
+        "billhouse_content_hash": content_hash(closed),
+    }
+    if closed.manifest_head:
+        metadata["billhouse_manifest_head"] = closed.manifest_head
     return {
         "customer": stripe_customer_id,
         "currency": closed.invoice["currency"].lower(),
@@ -80,11 +87,7 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
         "discounts": "",  # an empty text, or the customer's own are inherited
         "pending_invoice_items_behavior": "exclude",
         "description": f"Usage in {closed.invoice['period']}",
-        "metadata": {
-            "billhouse_invoice_id": closed.invoice_id,
-            "billhouse_period": closed.invoice["period"],
-            "billhouse_content_hash": content_hash(closed),
-        },
+        "metadata": metadata,
     }
 
 

@@ -20,7 +20,7 @@ from pipeline.home import Home
 from pipeline.kinds import TimestampUnit
 from pipeline.landing import land_files
 from pipeline.landing.duplicates import judge
-from pipeline.landing.land import _move
+from pipeline.landing.land import _write_landed_file
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
 
@@ -618,11 +618,11 @@ def test_a_file_that_is_gone_once_its_rows_are_written_lands_with_its_first_and_
 ) -> None:
     path = _parquet(tmp_path / "gone.parquet")
 
-    def move_late(written: Path, target: Path) -> None:
-        path.unlink(missing_ok=True)
-        _move(written, target)
+    def write_late(*args: Any, **options: Any) -> None:
+        path.unlink()
+        _write_landed_file(*args, **options)
 
-    monkeypatch.setattr("pipeline.landing.land._move", move_late)
+    monkeypatch.setattr("pipeline.landing.land._write_landed_file", write_late)
     assert land(home, path).accepted == 1
     (file,), (event,) = landed_files(home), events(home)
     assert file["first_at"] == file["last_at"] == event["event_at"]

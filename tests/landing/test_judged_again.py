@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,17 +109,19 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
     land(home, write_lines(tmp_path / "a.jsonl", lines))
     done = 0
 
-    def killed(*args: object, **options: object) -> None:
-        nonlocal done
-        if done == place:
-            raise KeyboardInterrupt
-        done += 1
-        (move if len(args) == 2 else commit)(*args, **options)  # type: ignore[arg-type]  # the two have other arguments
+    def dying(write: Callable[..., None]) -> Callable[..., None]:
+        def killed(*args: object, **options: object) -> None:
+            nonlocal done
+            if done == place:
+                raise KeyboardInterrupt
+            done += 1
+            write(*args, **options)
 
-    move, commit = landing._move, landing._commit
+        return killed
+
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.landing.land._move", killed)
-        patched.setattr("pipeline.landing.land._commit", killed)
+        for name in ("_copy", "_write_landed_file"):
+            patched.setattr(landing, name, dying(getattr(landing, name)))
         with pytest.raises(KeyboardInterrupt):
             land_again(home, timestamps=TimestampUnit.SECONDS)
     assert rows_of(home) == [] and len(quarantined(home)) == 2

@@ -1,0 +1,26 @@
+"""Folders under .tmp/ in which commands write aside: each is held by its command, and removed with it, or by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.files import hold_new_folder, make_folders, remove_abandoned
+from pipeline.home import Home
+
+PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark")
+"""What folders are for: who holds one has it locked, so that whoever comes next removes those of the dead."""
+COMMITTED = "committed-"
+"""What the name of a folder begins with whose files are in the manifest, and not yet all in their places."""
+
+
+@contextmanager
+def scratch_folder(home: Home, purpose: str) -> Iterator[Path]:
+    """A folder of this command's own; `purpose`, one of PURPOSES, begins its name. What commands that died left is removed."""
+    assert purpose in PURPOSES
+    make_folders(home.scratch)
+    for known in PURPOSES:
+        remove_abandoned(home.scratch, f"{known}-")
+    with hold_new_folder(home.scratch, f"{purpose}-") as folder:
+        yield folder
