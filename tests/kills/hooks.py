@@ -16,30 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CALLS = (
-    "replace",
-    "rename",
-    "link",
-    "symlink",
-    "fsync",
-    "fdatasync",
-    "unlink",
-    "remove",
-    "mkdir",
-    "rmdir",
-    "truncate",
-    "ftruncate",
-)
-_OF_DESCRIPTORS = ("fsync", "fdatasync", "ftruncate")
+_OF_DESCRIPTORS = ("fsync", "fdatasync", "ftruncate", "write")
 _OF_TWO_PATHS = ("replace", "rename", "link", "symlink")
+CALLS = (*_OF_DESCRIPTORS, *_OF_TWO_PATHS, "unlink", "remove", "mkdir", "rmdir", "truncate")
 
 
 def install(home: Path, orders: dict[str, Any]) -> None:
     """Patch the calls of this process.
 
-    `orders`: {"log": PATH} writes a line of JSON for every call; {"kill": {"at": N, "when": "before" | "after"}} ends the process
-    at the N-th call; {"hold": {"at": N, "until": PATH}} makes the N-th call wait until a file exists, and creates that path with
-    `.held` appended once it waits; {"snapshots": true} adds to every line of the log what the call moves or syncs.
+    `orders`: {"log": PATH} writes a line of JSON for every call; {"kill": {"at": N, "when": "before" | "halfway" | "after"}} ends
+    the process at the N-th call (halfway: half of what it writes is written); {"hold": {"at": N, "until": PATH}} makes the N-th
+    call wait until a file exists, and creates that path with `.held` appended once it waits; {"snapshots": true} adds to every
+    line of the log what the call moves or syncs.
     """
     calls = _Calls(home, orders)
     for name in CALLS:
@@ -54,6 +42,7 @@ class _Calls:
         self._hold: dict[str, Any] = orders.get("hold") or {}
         self._snapshots = bool(orders.get("snapshots"))
         log = orders.get("log")
+        self._write = os.write
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600) if log else None
         self._count = 0
         self._lock = threading.RLock()
@@ -70,6 +59,9 @@ class _Calls:
                 self._write_log(name, paths)
             if is_last and self._kill["when"] == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if is_last and self._kill["when"] == "halfway":
+                descriptor, content = words
+                words = (descriptor, bytes(content)[: len(content) // 2])
             if is_held:
                 self._wait()
             try:
@@ -86,7 +78,7 @@ class _Calls:
         line: dict[str, Any] = {"call": name, "paths": [path.removeprefix(self._home) for path in paths]}
         if self._snapshots:
             line["before"] = _snapshot(paths[0], deeply=name in _OF_TWO_PATHS)
-        os.write(self._log, (json.dumps(line) + "\n").encode())
+        self._write(self._log, (json.dumps(line) + "\n").encode())
 
     def _wait(self) -> None:
         until = Path(self._hold["until"])

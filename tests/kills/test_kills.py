@@ -52,16 +52,21 @@ def kills_of(command: Command) -> int:
     return max(1, round(KILLS * share))
 
 
-def chosen_kills(number: int, calls: int, seconds: float, random: Random) -> Iterator[Kill]:
+def chosen_kills(number: int, calls: list[str], seconds: float, random: Random) -> Iterator[Kill]:
     """Half of them at calls that change the file system, all of these where they suffice; then without end at random instants.
 
     Of the random ones every fourth is followed by another.
     """
-    at_calls = [Kill(at=at, when=when) for at in range(1, calls + 1) for when in ("before", "after")]
+    at_calls = [Kill(at=at, when=when) for at, call in enumerate(calls, 1) for when in moments_of(call)]
     yield from random.sample(at_calls, min(len(at_calls), max(1, number // 2)))
     while True:
         again = random.uniform(0, seconds) if random.random() < 0.25 else 0
         yield Kill(seconds=random.uniform(0, seconds), seconds_again=again)
+
+
+def moments_of(call: str) -> tuple[str, ...]:
+    """When a process can be killed at a call: what is written can also be cut off."""
+    return ("before", "halfway", "after") if call.startswith("write") else ("before", "after")
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if kills_of(command)])
@@ -70,12 +75,12 @@ def test_a_command_that_is_killed_at_any_instant_is_completed_by_the_next_call(w
     reference = world.reference(command)
     assert reference.leftovers == [], "of an untouched run"
     wanted = kills_of(command)
-    for kill in chosen_kills(wanted, len(reference.calls), reference.seconds, Random(f"{SEED} {name}")):
+    for kill in chosen_kills(wanted, reference.calls, reference.seconds, Random(f"{SEED} {name}")):
         if report.kills >= wanted or report.outlived > 3 * wanted:
             break
         world.kill(command, kill, report)
     print(f"{name}: {report.kills} kills, {len(report.problems)} problems; {report.outlived} runs ended before their kill")
-    assert report.kills == wanted
+    assert report.kills >= wanted
     assert report.lines() == []
 
 
