@@ -9,30 +9,37 @@ SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
 KILLS ?= 1000
+CUSTOMERS ?= 1000
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 BENCH_READY = .venv/.ready-bench
 SQL = models tests/warehouse
+COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--no-emit-find-links --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-kills bench-publish check format ui \
-	docs dictionary bench bench-landing bench-billion lock clean
+.PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-kills \
+	soak-hostile bench-publish check format ui docs dictionary bench bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the environment in .venv (the other targets do so themselves)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c '$(SUITABLE)' || \
 		{ echo "Billhouse needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not. Say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Setting up .venv with $$($(PYTHON) --version); the first time takes a minute or two ..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock -r requirements-dev.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# Compiled once here, every later start is seconds faster, also where Python may not write bytecode as it runs.
 	@env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv pipeline orchestration >/dev/null 2>&1 || true
 	@touch $(READY)
+
+setup-runtime: $(READY) ## Make the environment of a deployment: without the packages that only develop
+	@.venv/bin/python -m pip uninstall --quiet --yes -r requirements-dev.lock
+	@rm $(READY)
 
 setup-spark: $(SPARK_READY) ## Add what Spark needs to it, but for Java; half a gigabyte
 
@@ -67,6 +74,9 @@ soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must suc
 soak-kills: $(READY) ## Kill every command at KILLS instants (1000); called again, each must leave what an untouched run leaves
 	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
 
+soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
+	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py
+
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput against its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish
 
@@ -81,6 +91,9 @@ bench-landing: $(READY) ## Land 1 and 10 million rows from each format: rows a s
 
 bench-billion: $(READY) ## The same for a billion heartbeats over 300 days; takes a quarter of an hour, and 20 GB of disk
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers
+
+bench-safety: $(READY) ## Compare landing, close and publish with those of another checkout: make bench-safety AGAINST=PATH
+	@.venv/bin/python -m benchmarks.safety_cost --against $(AGAINST)
 
 check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .
@@ -102,15 +115,19 @@ docs: $(READY) ## Write dbt's pages on the models, from the last build
 dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' yml
 	@.venv/bin/python -m pipeline.data_dictionary
 
-lock: $(READY) ## Resolve the dependencies anew
-	@.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
-	@# What Spark and the benchmarks need on top of that, and nothing else.
-	@for extra in spark bench; do \
-		.venv/bin/uv pip compile pyproject.toml --extra $$extra --constraint requirements.lock --universal --python-version 3.11 \
-			--generate-hashes $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade \
-			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements-$$extra.lock || exit 1; \
+lock: $(READY) ## Resolve the dependencies again, to the newest versions: what runs, and on top of it what develops, Spark and benchmarks
+	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock
+	@.venv/bin/python -m deploy.sbom
+	@for extra in dev spark bench; do \
+		$(COMPILE) --extra $$extra --constraint requirements.lock $$(test $$extra = dev || echo --constraint requirements-dev.lock) \
+			$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade --no-annotate -o requirements-$$extra.lock || exit 1; \
 	done
+
+sbom: $(READY) ## Write deploy/sbom.cdx.json, the list of the packages that the image installs, from requirements.lock
+	@.venv/bin/python -m deploy.sbom
+
+check-runtime: $(READY) ## Install requirements.lock alone in a new environment, as the image does, and run the demo there; downloads 300 MB
+	@.venv/bin/python -m tests.runtime
 
 clean: ## Remove what set-up and builds made; the home folder stays
 	@rm -rf .venv target logs .pytest_cache .mypy_cache .ruff_cache

@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from orchestration.parent_watch import OPTION, start_child, stop_children
 from pipeline.errors import BillhouseError
 from pipeline.home import HOME_VARIABLE, PROJECT_ROOT, Home
 
 LOOPBACK = "127.0.0.1"
-_SECONDS_TO_STOP = 20
 
 _INSTANCE = """\
 # Written by billhouse ui, anew each time it starts.
@@ -53,35 +53,20 @@ def serve(home: Home, port: int = 3000) -> None:
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
     code = ["-m", "orchestration.definitions"]
-    web = ["-m", "orchestration.webserver", "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
-    daemon = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "--log-level", "warning", *code]
+    web = ["orchestration.webserver", OPTION, "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
+    daemon = ["orchestration.daemon", OPTION, "run", "--log-level", "warning", *code]
     started: list[subprocess.Popen[bytes]] = []
-    # A kill of this process asks for an end as an interrupt does; the processes that it started end with it.
+    # A kill of this process asks for an end as an interrupt does; where it cannot be asked, its children notice that it is gone.
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        for program in (web, daemon):
-            command = [sys.executable, *program]
-            started.append(subprocess.Popen(command, cwd=PROJECT_ROOT, env=variables))  # noqa: S603 - our own words only
+        started.extend(start_child([sys.executable, "-m", *program], PROJECT_ROOT, variables) for program in (web, daemon))
         while all(process.poll() is None for process in started):
             time.sleep(0.5)
     except KeyboardInterrupt:
         print("stopped")
     finally:
         signal.signal(signal.SIGTERM, previous)
-        _stop(started)
-
-
-def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
-    """End each process: by an interrupt, which lets it end what it started; by force where that takes too long."""
-    for process in processes:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-    for process in processes:
-        try:
-            process.wait(timeout=_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop_children(started)
 
 
 def prepare_instance(home: Home) -> Path:

@@ -15,6 +15,7 @@ from dagster_webserver import cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
+from orchestration.parent_watch import stop_with_parent
 from pipeline.request_guard import LOOPBACK_HOSTS, RequestGuard
 from pipeline.settings import Settings
 
@@ -29,7 +30,8 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted, or with `--stop-with-parent` until the parent ends."""
+    stop_with_parent()
     # dagster-webserver has no option for middleware; tests/orchestration/test_guard.py holds that this takes effect.
     vars(dagster_app)["DagsterWebserver"] = GuardedWebserver
     serve: Callable[[], None] = cli.main

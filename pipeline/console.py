@@ -207,6 +207,8 @@ def publish_result(result: PublishResult) -> None:
         out.print(f"{counts['not_approved']:,} are not approved yet: billhouse approve {result.period} --all")
     if counts["not_collected"]:
         out.print(f"{counts['not_collected']:,} have only lines of plans that collect nothing, and stay here.")
+    for warning in result.warnings:
+        out.print(f"[yellow]warning[/] {escape(str(warning))}", soft_wrap=True)
     for problem in result.problems:
         out.print(f"[red]failed[/] {escape(str(problem))}", soft_wrap=True)
 

@@ -23,6 +23,7 @@ from dbt.cli.main import dbtRunner
 from pipeline.cli import main
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
+from pipeline.store.manifest import append_line, new_line
 from pipeline.warehouse import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
 
 
@@ -57,6 +58,19 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
     """JSON lines; a row that is text is written as it is (for rows that are no JSON)."""
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def forget(home: Home, *folders: Path) -> None:
+    """As if what these folders of the ledger hold had never been written: a back-up from before it that was put back."""
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    gone = tuple(f"{folder.relative_to(home.path).as_posix()}/" for folder in folders)
+    lines = home.manifest.read_bytes().splitlines() if home.manifest.exists() else []
+    home.manifest.unlink(missing_ok=True)
+    for line in map(json.loads, lines):
+        paths = [*line.get("files", {}), *line.get("opened", ()), *line.get("closed", ())]
+        if not any(path.startswith(gone) for path in paths):
+            append_line(home, new_line(home, {name: value for name, value in line.items() if name != "previous"}))
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from benchmarks import usage
+from benchmarks import safety_cost, usage
 from pipeline.home import Home
 from pipeline.landing import land_files
 from tests.support import copy_home, event, write_jsonl
@@ -78,3 +78,26 @@ def disorder() -> list[dict[str, Any]]:
             at = (datetime(2026, 1, 20) + timedelta(seconds=second)).isoformat() + "Z"
             rows.append(event(kind, at, sandbox=f"box-{box}", user=f"customer-{box % 20}", **({} if kind == "stop" else names)))
     return rows
+
+
+def test_a_step_is_measured_in_the_checkout_that_is_named_and_must_do_all_of_its_work(tmp_path: Path) -> None:
+    ours = safety_cost.Side("this", safety_cost.HERE, tmp_path)
+    files = [write_jsonl(tmp_path / "usage.jsonl", [event("start", "2026-01-20T10:00:00Z", vcpu_count=1)])]
+    measured = ours.measure("land", tmp_path / "home", 1, files)
+    assert measured.keys() == {"seconds", "cpu"}
+    assert min(measured.values()) > 0
+    assert not (tmp_path / "home").exists()
+    with pytest.raises(SystemExit, match=r"AssertionError: \(1, 2\)"):
+        ours.measure("land", tmp_path / "home", 2, files)
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(SystemExit, match="AssertionError"):
+        safety_cost.Side("base", tmp_path / "elsewhere", tmp_path).measure("land", tmp_path / "other", 1, files)
+
+
+def test_ratios_are_those_of_each_round(capsys: pytest.CaptureFixture[str]) -> None:
+    def runs(*seconds: float) -> list[dict[str, float]]:
+        return [{"seconds": one, "cpu": one / 2} for one in seconds]
+
+    safety_cost.table({"close": {"base": runs(1, 2, 10), "this": runs(1.1, 3, 10)}})
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row == "| close | 2.00 | 3.00 | 1.10 (1.00 to 1.50) | 1.00 | 1.50 | 1.10 (1.00 to 1.50) |"

@@ -39,7 +39,10 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --more-days 3 --peers polars": BENCHMARKS,
     ".venv/bin/python -m benchmarks.usage --rows 100000000 --days 300 --more-days 3 --peers": BENCHMARKS,
-    'flock "$BILLHOUSE_HOME/.lock" tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox': OPERATIONS,
+    (
+        'flock "$BILLHOUSE_HOME/.lock" flock "$BILLHOUSE_HOME/.manifest.lock" '
+        'tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox'
+    ): OPERATIONS,
     "mkdir -m 700 restored": OPERATIONS,
     "tar -C restored -xpf backup.tar": OPERATIONS,
     "billhouse --home restored verify": OPERATIONS,

@@ -39,9 +39,16 @@ def changed_files(home: Home, manifest: Manifest, *, head: str | None = None, wi
     yield from _empty_files(home, [path for path in found if _is_empty_file(path)])
     yield from _differing(manifest, found | unplaced, with_raw_content)
     known = manifest.files.keys() | manifest.journals | {shown}
-    for path in sorted(found.keys() - known):
-        if not _is_empty_file(path) and not _is_closed_journal(path, manifest):
-            yield Problem(path, None, "is in no line of the manifest: no command wrote it.", "Move it out of raw/ and ledger/.")
+    unknown = [
+        path for path in sorted(found.keys() - known) if not _is_empty_file(path) and not _is_closed_journal(path, manifest)
+    ]
+    if unknown and not manifest.heads:
+        reason = f"is not there, and {len(unknown)} files are: this home is older than manifests are, or it was taken away."
+        yield Problem(shown, None, reason, "Restore it from a back-up; or, for an older home: billhouse verify --adopt")
+    for path in unknown if manifest.heads else ():
+        reason = "is in no line of the manifest: no command wrote it."
+        next_step = "Move it out of raw/ and ledger/; or, where you know where it comes from: billhouse verify --adopt"
+        yield Problem(path, None, reason, next_step)
     for path in sorted(manifest.journals - found.keys() - unplaced.keys()):
         yield Problem(path, None, "is gone: a run of publishing was writing it.", RESTORE)
 

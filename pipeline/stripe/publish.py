@@ -30,7 +30,14 @@ from pipeline.stripe.client import StripeConnection, connect, is_replayed
 from pipeline.stripe.existing import PAGE, ExistingCustomers, ExistingInvoices, metadata_of
 from pipeline.stripe.outbox import Outbox, open_outbox
 from pipeline.stripe.publications import published_invoices
-from pipeline.stripe.requests import content_hash, customer_request, invoice_request, line_requests, total_request
+from pipeline.stripe.requests import (
+    content_hash,
+    customer_request,
+    invoice_request,
+    line_requests,
+    refused_address,
+    total_request,
+)
 from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, idempotency_key, told, told_plainly
 from pipeline.verify import require_verified_ledger
 
@@ -55,6 +62,8 @@ class PublishResult:
     amounts: dict[str, Decimal] = field(default_factory=dict)
     """Sum of the totals now in Stripe, by currency."""
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    """What was left out of invoices that were published."""
     requests: list[Row] = field(default_factory=list)
     """What a dry run would send."""
 
@@ -67,6 +76,7 @@ class PublishResult:
             **self.counts,
             "amounts": {currency: str(amount) for currency, amount in self.amounts.items()},
             "problems": [vars(problem) for problem in self.problems],
+            "warnings": [vars(warning) for warning in self.warnings],
         }
         return told | ({"requests": self.requests} if self.is_dry_run else {})
 
@@ -149,6 +159,7 @@ def _take(
                 pool.shutdown(cancel_futures=True)
                 raise
     result.problems.sort(key=lambda problem: problem.file)
+    result.warnings.sort(key=lambda warning: warning.file)
 
 
 class _Publisher:
@@ -178,6 +189,7 @@ class _Publisher:
             # What one invoice's data make fail must not keep the others from being published.
             result.problems.append(_problem(closed, error))
             return "failed"
+        _warn(closed, result)
         return "published"
 
     def _advance(self, closed: ClosedInvoice, attempt: int) -> None:
@@ -297,6 +309,15 @@ def _problem(closed: ClosedInvoice, error: Exception) -> Problem:
     return Problem(closed.invoice_id, None, f"was not published: {told(error)}", "Publish again: what is there is continued.")
 
 
+def _warn(closed: ClosedInvoice, result: PublishResult) -> None:
+    address = refused_address(closed)
+    if address and not closed.invoice["stripe_customer_id"]:
+        reason = f"is published without the e-mail address {address[:80]!r}, which Stripe would refuse."
+        result.warnings.append(
+            Problem(closed.invoice_id, None, reason, f"Land a customer record of {closed.customer_id!r} with a valid address.")
+        )
+
+
 def _totals(closed: ClosedInvoice, found: stripe.Invoice) -> str:
     currency = closed.invoice["currency"]
     theirs, ours = from_stripe(total_without_tax(found), currency), closed.invoice["total_amount"]
@@ -304,6 +325,7 @@ def _totals(closed: ClosedInvoice, found: stripe.Invoice) -> str:
 
 
 def _list_requests(result: PublishResult, closed: ClosedInvoice) -> Outcome:
+    _warn(closed, result)
     customer = closed.invoice["stripe_customer_id"] or f"<customer of {closed.customer_id}>"
     try:
         lines = list(line_requests(closed).values())

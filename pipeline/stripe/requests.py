@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +21,9 @@ MOST_LINES = 250
 _LONGEST_DESCRIPTION = 500
 _LONGEST_NAME = 256
 _LONGEST_METADATA = 500
+_LONGEST_ADDRESS = 512
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+"""A valid e-mail address of the HTML standard, whose host has a dot."""
 _CREDIT_NAMES = {
     "signup": "Sign-up credit",
     "promotional": "Promotional credit",
@@ -58,9 +62,16 @@ def customer_request(closed: ClosedInvoice) -> Row:
     params: Row = {"metadata": {"billhouse_customer_id": metadata_text(closed.customer_id)}}
     if invoice["customer_name"]:
         params["name"] = invoice["customer_name"][:_LONGEST_NAME]
-    if invoice["customer_email"]:
+    if invoice["customer_email"] and not refused_address(closed):
         params["email"] = invoice["customer_email"]
     return params
+
+
+def refused_address(closed: ClosedInvoice) -> str | None:
+    """The customer's e-mail address where Stripe would refuse it, and the invoice with it: it is left out."""
+    address = closed.invoice["customer_email"]
+    is_taken = not address or (len(address) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(address))
+    return None if is_taken else address
 
 
 def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:

@@ -337,4 +337,4 @@ def test_a_power_cut_after_the_commit_finds_every_folder_on_the_disk(
         folder = synced.index(f"raw/usage_events/event_date=2026-01-{day}")
         assert "raw/usage_events" in synced[:folder]
     made = [synced.index(f"raw/{collection}") for collection in SCHEMAS]
-    assert [synced[place - 1] for place in made] == ["raw"] * len(SCHEMAS)
+    assert [synced[:place].count("raw") for place in sorted(made)] == list(range(1, len(SCHEMAS) + 1))

@@ -25,6 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from pipeline.cli import main
 main()
 """
+_IN_BACKGROUND = _BY_HAND.replace("signal.default_int_handler", "signal.SIG_IGN")
 SECONDS_TO_SERVE = 180
 """Far longer than it takes, for machines that are busy with other tests."""
 
@@ -32,20 +33,33 @@ SECONDS_TO_SERVE = 180
 @contextmanager
 def served(home: Home) -> Iterator[str]:
     """The address at which `billhouse ui` serves a home, with its daemon."""
+    with serving(home) as (address, _):
+        yield address
+
+
+@contextmanager
+def serving(home: Home, *, ignores_interrupts: bool = False) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The address and the process of `billhouse ui`; `ignores_interrupts`: as a script starts it in the background."""
     port = free_port()
-    command = [sys.executable, "-c", _BY_HAND, "--home", str(home.path), "ui", "--port", str(port)]
+    command = [sys.executable, "-c", _IN_BACKGROUND if ignores_interrupts else _BY_HAND]
     log = home.path.parent / "ui.log"
     with log.open("wb") as output:
         environment = os.environ | {"BILLHOUSE_FIRST_BILLING_MONTH": "2026-01"}
         serving = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            [*command, "--home", str(home.path), "ui", "--port", str(port)],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_until_it_answers(serving, f"{address}/server_info", log)
-        yield address
+        yield address, serving
     finally:
-        os.killpg(serving.pid, signal.SIGINT)
+        if serving.poll() is None:
+            serving.send_signal(signal.SIGTERM if ignores_interrupts else signal.SIGINT)
         serving.wait(timeout=60)
 
 

@@ -76,5 +76,6 @@ def reset(address: str) -> None:
 
 
 def _post(url: str, body: str) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), method="POST"), timeout=10):
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers, method="POST"), timeout=10):
         pass

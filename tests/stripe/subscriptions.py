@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.home import PROJECT_ROOT, Home
+from pipeline.store.append import append_files
 from pipeline.stripe.mirror import OBJECTS, SYNCS, ensure_mirror
 
 Row = dict[str, Any]
@@ -69,23 +70,25 @@ def write_sync(
     started_at = datetime.fromtimestamp(seconds(at), UTC)
     sync_id = f"{started_at:%Y%m%dT%H%M%S%f}"
     people = [{"id": f"cus_{name}", "object": "customer", "metadata": {"billhouse_customer_id": name}} for name in customers]
-    for collection, objects in (("events", list(events)), ("subscriptions", list(subscriptions)), ("customers", people)):
-        rows = [
-            {
-                "sync_id": sync_id,
-                "livemode": False,
-                "stripe_id": body["id"],
-                "created_at": datetime.fromtimestamp(body.get("created", 0), UTC),
-                "is_deleted": False,
-                "body": json.dumps(body),
-                "list_position": place if collection == "events" else None,
-            }
-            for place, body in enumerate(objects)
-        ]
-        target = home.raw / "stripe" / collection / f"{sync_id}.parquet"
-        pq.write_table(pa.Table.from_pylist(rows, schema=OBJECTS), target)
-    row = {"sync_id": sync_id, "livemode": False, "is_full": is_full, "started_at": started_at, "events_through": started_at}
-    pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), home.raw / "stripe" / "syncs" / f"{sync_id}.parquet")
+    with append_files(home, "sync-stripe") as files:
+        for collection, objects in (("events", list(events)), ("subscriptions", list(subscriptions)), ("customers", people)):
+            rows = [
+                {
+                    "sync_id": sync_id,
+                    "livemode": False,
+                    "stripe_id": body["id"],
+                    "created_at": datetime.fromtimestamp(body.get("created", 0), UTC),
+                    "is_deleted": False,
+                    "body": json.dumps(body),
+                    "list_position": place if collection == "events" else None,
+                }
+                for place, body in enumerate(objects)
+            ]
+            target = files.file(home.raw / "stripe" / collection / f"{sync_id}.parquet")
+            pq.write_table(pa.Table.from_pylist(rows, schema=OBJECTS), target)
+        row = {"sync_id": sync_id, "livemode": False, "is_full": is_full, "started_at": started_at, "events_through": started_at}
+        target = files.file(home.raw / "stripe" / "syncs" / f"{sync_id}.parquet")
+        pq.write_table(pa.Table.from_pylist([row], schema=SYNCS), target)
 
 
 def project_with(folder: Path, prices: Mapping[str, str]) -> Path:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import sqlite3
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -18,8 +22,10 @@ from pipeline.home import PROJECT_ROOT
 from pipeline.stripe.client import is_replayed
 from pipeline.stripe.emulator.app import create_app
 from pipeline.stripe.emulator.server import running_emulator
+from pipeline.stripe.emulator.store import Store
 
 FIXTURES = PROJECT_ROOT.parent / "shared" / "stripe" / "fixtures.json"
+BEARER = {"Authorization": "Bearer sk_test_x"}
 
 
 @pytest.fixture
@@ -125,6 +131,29 @@ def test_only_test_keys_are_let_in(key: str, address: str) -> None:
         client(address, key).customers.list()
 
 
+@pytest.mark.parametrize(
+    ("header", "status"), [("Basic c2tfdGVzdF94Og==", 200), ("Basic !", 401), ("Basic /w==", 401), ("", 401)]
+)
+def test_a_key_may_come_as_the_user_of_basic_authentication(header: str, status: int, address: str) -> None:
+    assert httpx.get(f"{address}/v1/customers", headers={"Authorization": header}).status_code == status
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer sk_live_x"}], ids=["no key", "a live key"])
+@pytest.mark.parametrize(("path", "body"), [("reset", None), ("faults", []), ("subscriptions", {"id": "sub_x"})])
+def test_its_own_controls_need_a_key_too(path: str, body: Any, headers: dict[str, str], v1: Any, address: str) -> None:
+    v1.customers.create({"name": "Ada"})
+    assert httpx.post(f"{address}/emulator/{path}", headers=headers, json=body).status_code == 401
+    assert [one.name for one in v1.customers.list().data] == ["Ada"]
+
+
+def test_its_controls_change_nothing_but_by_post(v1: Any, address: str) -> None:
+    v1.customers.create({"name": "Ada"})
+    assert httpx.get(f"{address}/emulator/reset", headers=BEARER).status_code == 404
+    assert [one.name for one in v1.customers.list().data] == ["Ada"]
+    assert httpx.post(f"{address}/emulator/reset", headers=BEARER).status_code == 204
+    assert v1.customers.list().data == []
+
+
 def test_errors_say_what_stripe_says(v1: Any, address: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as missing:
         v1.invoices.retrieve("in_none")
@@ -135,7 +164,19 @@ def test_errors_say_what_stripe_says(v1: Any, address: str) -> None:
     customer = v1.customers.create({})
     with pytest.raises(stripe.InvalidRequestError, match="days_until_due"):
         v1.invoices.create({"customer": customer.id, "collection_method": "send_invoice"})
-    assert httpx.get(f"{address}/v1/nothing", headers={"Authorization": "Bearer sk_test_x"}).status_code == 404
+    assert httpx.get(f"{address}/v1/nothing", headers=BEARER).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "email", ["ada", "@example.com", "ada@localhost", "a da@example.com", "ada@example.com\r\nx", "名@example.com"]
+)
+def test_an_address_that_is_none_is_refused(email: str, v1: Any) -> None:
+    customer = v1.customers.create({"email": "ada@example.com"})
+    for call in (v1.customers.create, partial(v1.customers.update, customer.id)):
+        with pytest.raises(stripe.InvalidRequestError, match="Invalid email address") as refused:
+            call({"email": email})
+        assert refused.value.code == "email_invalid"
+    assert v1.customers.retrieve(customer.id).email == "ada@example.com"
 
 
 def test_an_invoice_takes_250_items_and_no_more(v1: Any) -> None:
@@ -147,12 +188,43 @@ def test_an_invoice_takes_250_items_and_no_more(v1: Any) -> None:
         v1.invoice_items.create({"customer": invoice.customer, "invoice": invoice.id, "amount": 1, "currency": "usd"})
 
 
-def test_it_remembers_everything_and_lets_no_one_else_read_it(database: Path) -> None:
+def test_it_remembers_everything(database: Path) -> None:
     with running_emulator(database) as address:
         invoice = draft(client(address), 700)
     with running_emulator(database) as address:
         assert client(address).invoices.retrieve(invoice.id).total == 700
-    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("left", [(), ("", "-wal", "-shm")], ids=["new files", "files that all could read"])
+def test_no_one_else_can_read_any_of_its_files(left: tuple[str, ...], database: Path) -> None:
+    """Whatever the umask is, and from the moment a file is there: mode 0600 is asked for when it is created."""
+    umask = os.umask(0)
+    try:
+        for suffix in left:
+            database.with_name(database.name + suffix).touch(0o666)
+        store = Store(database)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in database.parent.iterdir()}
+        store.close()
+    finally:
+        os.umask(umask)
+    assert modes == dict.fromkeys(("stripe.sqlite", "stripe.sqlite-wal", "stripe.sqlite-shm"), 0o600)
+
+
+def test_its_file_is_never_open_to_others_not_even_while_it_is_made(database: Path) -> None:
+    seen: list[int] = []
+    connect = sqlite3.connect
+
+    def look(path: Path, *words: Any, **more: Any) -> Any:
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+        return connect(path, *words, **more)
+
+    umask = os.umask(0)
+    try:
+        with patch("sqlite3.connect", look):
+            Store(database).close()
+    finally:
+        os.umask(umask)
+    assert seen == [0o600]
 
 
 def test_it_serves_this_machine_alone(address: str) -> None:
@@ -168,7 +240,7 @@ def test_it_serves_this_machine_alone(address: str) -> None:
 def test_its_objects_have_the_fields_that_stripes_samples_have(v1: Any, address: str) -> None:
     samples = json.loads(FIXTURES.read_text())
     invoice = draft(v1, 700)
-    headers = {"Authorization": "Bearer sk_test_x"}
+    headers = BEARER
 
     def get(path: str) -> dict[str, Any]:
         answer: dict[str, Any] = httpx.get(f"{address}/v1/{path}", headers=headers).json()
@@ -198,7 +270,7 @@ def test_its_objects_have_the_fields_that_stripes_samples_have(v1: Any, address:
 
 
 def test_a_failure_is_remembered_under_its_key_and_replayed(v1: Any, address: str) -> None:
-    httpx.post(f"{address}/emulator/faults", json=[{"at": 1, "kind": "error", "after_commit": True}])
+    httpx.post(f"{address}/emulator/faults", headers=BEARER, json=[{"at": 1, "kind": "error", "after_commit": True}])
     for _ in range(2):
         with pytest.raises(stripe.APIError) as failed:
             v1.customers.create({"name": "Ada"}, {"idempotency_key": "k"})
@@ -212,7 +284,7 @@ def test_a_failure_is_remembered_under_its_key_and_replayed(v1: Any, address: st
     [("rate_limit", False, False), ("lock_timeout", False, False), ("cut", False, False), ("cut", True, True)],
 )
 def test_trouble_comes_when_it_is_ordered(kind: str, after_commit: bool, is_there: bool, v1: Any, address: str) -> None:
-    httpx.post(f"{address}/emulator/faults", json=[{"at": 2, "kind": kind, "after_commit": after_commit}])
+    httpx.post(f"{address}/emulator/faults", headers=BEARER, json=[{"at": 2, "kind": kind, "after_commit": after_commit}])
     v1.customers.create({"name": "Ada"})
     with pytest.raises(stripe.StripeError):
         v1.customers.create({"name": "Bob"})
@@ -220,10 +292,12 @@ def test_trouble_comes_when_it_is_ordered(kind: str, after_commit: bool, is_ther
 
 
 def test_more_requests_than_the_limit_are_turned_away(database: Path) -> None:
-    with running_emulator(database, requests_per_second=5) as limited:
-        answers = [httpx.get(f"{limited}/v1/customers", headers={"Authorization": "Bearer sk_test_x"}) for _ in range(8)]
-    assert [answer.status_code for answer in answers].count(429) >= 1
-    assert answers[0].status_code == 200
+    with running_emulator(database, requests_per_second=5) as limited, patch("pipeline.stripe.emulator.faults.time") as clock:
+        clock.monotonic.return_value = 100.0
+        answers = [httpx.get(f"{limited}/v1/customers", headers=BEARER).status_code for _ in range(8)]
+        clock.monotonic.return_value = 101.0
+        answers.append(httpx.get(f"{limited}/v1/customers", headers=BEARER).status_code)
+    assert answers == [200] * 5 + [429] * 3 + [200]
 
 
 def test_events_tell_of_every_change_and_lists_are_filtered(v1: Any) -> None:

@@ -27,7 +27,7 @@ from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publications import published_invoices, read_publications
 from pipeline.stripe.requests import line_requests
 from tests.stripe.publisher import QUICK, order_faults, publish, publish_and_die, quick_connection, reset
-from tests.support import billhouse, event, prepare
+from tests.support import billhouse, event, forget, prepare
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = [f"cust-{number:02d}" for number in range(20)]
@@ -81,8 +81,7 @@ def fresh(home: Home, address: str) -> Home:
 
 
 def start_over(home: Home, address: str) -> None:
-    for folder in (home.publications, home.outbox):
-        shutil.rmtree(folder, ignore_errors=True)
+    forget(home, home.publications, home.outbox)
     reset(address)
 
 
@@ -195,8 +194,7 @@ def test_two_publishers_that_share_no_lock_publish_everything_once(fresh: Home, 
 
 def test_a_lost_outbox_is_found_again_in_stripe_long_after_the_keys_expired(fresh: Home, address: str) -> None:
     publish(fresh.path, "2026-09", address)
-    for folder in (fresh.publications, fresh.outbox):
-        shutil.rmtree(folder)
+    forget(fresh, fresh.publications, fresh.outbox)
     # The keys are not looked at: nothing is asked of Stripe but what is there.
     result = publish(fresh.path, "2026-09", address)
     assert (result.counts["published"], result.problems) == (len(CUSTOMERS), [])

@@ -96,6 +96,49 @@ def test_a_request_that_cannot_be_written_is_that_invoices_problem_and_stops_no_
     assert billhouse(home.path, "publish", "2026-09", "--json").json["published"] == 1
 
 
+def test_an_address_that_stripe_refuses_is_left_out_with_a_warning(tmp_path: Path, parsed_project: Path) -> None:
+    addresses = {
+        "good": "ada+billing@mail.example.com",
+        "long": "a" * 600 + "@example.com",
+        "broken": "ada@example.com\r\nBcc: eve@example.com",
+        "foreign": "名前@example.com",
+        "none": "not an address",
+        "host": "ada@localhost",
+    }
+    home = Home(
+        prepare(
+            tmp_path / "home",
+            parsed_project,
+            {
+                Kind.USAGE: [
+                    event(what, f"2026-09-10T1{hour}:00:00Z", user=customer, sandbox=customer, vcpu_count=100)
+                    for customer in addresses
+                    for hour, what in ((0, "start"), (5, "stop"))
+                ],
+                Kind.SUBSCRIPTIONS: [
+                    {"customer_id": customer, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for customer in addresses
+                ],
+                Kind.CUSTOMERS: [{"customer_id": customer, "email": address} for customer, address in addresses.items()],
+            },
+            ("build", "--as-of", "2026-10-05T00:00:00Z"),
+            ("close", "2026-09"),
+            ("approve", "2026-09", "--all", "--by", "cfo"),
+        )
+    )
+    dry = billhouse(home.path, "publish", "2026-09", "--dry-run", "--json")
+    published = billhouse(home.path, "publish", "2026-09", "--json")
+    assert (published.code, published.json["published"], published.json["problems"]) == (0, len(addresses), [])
+    warned = {warning["next_step"].split("'")[1]: warning["reason"] for warning in published.json["warnings"]}
+    assert warned.keys() == addresses.keys() - {"good"}
+    assert "without the e-mail address 'ada@localhost'" in warned["host"]
+    assert dry.json["warnings"] == published.json["warnings"]
+    with local_emulator(home) as connection:
+        listed = connection.client.v1.customers.list({"limit": 100}).data
+    assert [(metadata_of(one)["billhouse_customer_id"], one.email) for one in listed if one.email] == [
+        ("good", addresses["good"])
+    ]
+
+
 def test_keys_hold_no_text_of_a_customer(home: Home) -> None:
     with local_emulator(home) as connection:
         keys = {idempotency_key(connection, customer, step) for customer in CUSTOMERS for step in ("a", "b")}

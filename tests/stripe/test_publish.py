@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sqlite3
 import typing
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.publish import publish_period
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
-from tests.support import Outcome, billhouse, copy_home, event, prepare, query
+from tests.support import Outcome, billhouse, copy_home, event, forget, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
 CUSTOMERS = ("ada", "bob", "cyd", "dan")
@@ -137,8 +136,7 @@ def test_yen_go_over_whole_and_dollars_in_cents(home: Home, emulator: StripeConn
 
 def test_a_lost_record_of_publications_is_found_again_in_stripe(home: Home, emulator: StripeConnection) -> None:
     publish_period(home, SEPTEMBER, client=emulator)
-    shutil.rmtree(home.publications)
-    home.publications.mkdir()
+    forget(home, home.publications, home.outbox)
     result = publish_period(home, SEPTEMBER, client=emulator)
     assert result.counts["published"] == 4
     assert_published_once(home, emulator)
@@ -251,7 +249,7 @@ def test_nothing_goes_out_that_nobody_approved(home: Home, run: Callable[..., Ou
     monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000000"}')
     # What was revoked by a person is not approved by a rule.
     assert run("publish", "2026-09", "--json").json["published"] == 0
-    shutil.rmtree(home.approvals)
+    forget(home, home.approvals)
     assert run("publish", "2026-09", "--json").json["published"] == 2  # dan's is in yen
     by = query(home, "select distinct approved_by from invoices where period = '2026-09' and customer_id in ('bob', 'cyd')")
     assert by == [{"approved_by": "automatic: under 1000000 USD"}]
@@ -274,8 +272,7 @@ def test_a_draft_that_someone_deleted_is_made_again_under_another_key(home: Home
     (drawn,) = [one for one in in_stripe(emulator) if one.currency == "jpy"]
     with sqlite3.connect(home.stripe_emulator) as stripe_state:
         stripe_state.execute("delete from objects where id = ? or invoice = ?", (drawn.id, drawn.id))
-    for folder in (home.publications, home.outbox):
-        shutil.rmtree(folder)
+    forget(home, home.publications, home.outbox)
     assert publish_period(home, SEPTEMBER, client=emulator).problems == []
     (again,) = [one for one in in_stripe(emulator) if one.currency == "jpy"]
     assert (again.id != drawn.id, again.total, v1.invoices.retrieve(again.id).status) == (True, drawn.total, "open")
@@ -286,7 +283,7 @@ def test_an_invoice_that_someone_duplicated_is_told(home: Home, emulator: Stripe
     publish_period(home, SEPTEMBER, client=emulator)
     first = in_stripe(emulator)[0]
     v1.invoices.create({"customer": first.customer, "currency": first.currency, "metadata": metadata_of(first)})
-    shutil.rmtree(home.publications)
+    forget(home, home.publications, home.outbox)
     (problem,) = publish_period(home, SEPTEMBER, client=emulator).problems
     assert "Stripe has 2 invoices for it" in problem.reason
 
@@ -295,8 +292,7 @@ def test_a_voided_invoice_is_not_published_again(home: Home, emulator: StripeCon
     v1: Any = emulator.client.v1
     publish_period(home, SEPTEMBER, client=emulator)
     v1.invoices.void_invoice(in_stripe(emulator)[0].id)
-    for folder in (home.publications, home.outbox):
-        shutil.rmtree(folder)
+    forget(home, home.publications, home.outbox)
     result = publish_period(home, SEPTEMBER, client=emulator)
     assert (result.counts["published"], result.problems) == (4, [])
     assert len(in_stripe(emulator)) == 4

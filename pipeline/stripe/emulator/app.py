@@ -43,11 +43,16 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
     async def serve(request: Request) -> Response:
         body = (await request.body()).decode()
         if request.url.path.startswith("/emulator/"):
-            return control(request.url.path, body)
+            return control(request, body)
         return await run_in_threadpool(answer, request, body)
 
-    def control(path: str, body: str) -> Response:
-        """What Stripe does not have: faults on order, what time does to a subscription, and a fresh start."""
+    def control(request: Request, body: str) -> Response:
+        """What Stripe does not have: faults on order, what time does to a subscription, and a reset. It needs a key, too."""
+        try:
+            _authenticate(request)
+        except RefusalError as refused:
+            return _refused(refused)
+        path = request.url.path if request.method == "POST" else ""
         if path == "/emulator/faults":
             faults.schedule(Fault(**fault) for fault in json.loads(body))
         elif path == "/emulator/subscriptions":
@@ -72,7 +77,7 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
             with one_at_a_time:
                 return _perform_once(store, calls, request, params, int(now()), fault)
         except RefusalError as refused:
-            return _response(refused.status, json.dumps({"error": refused.error}))
+            return _refused(refused)
 
     return Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST", "DELETE"])])
 
@@ -127,7 +132,10 @@ def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
 def _authenticate(request: Request) -> None:
     """Any test key will do, as a bearer token or as the user of basic authentication."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
+    try:
+        key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
+    except ValueError:
+        key = ""
     if not re.match(r"(sk|rk)_test_\w+", key):
         raise RefusalError("Invalid API Key provided.", status=401, code="api_key_invalid")
 
@@ -188,6 +196,10 @@ def _call(calls: list[tuple[str, re.Pattern[str], Call]], method: str, path: str
         if verb == method and found:
             return call(found.group(1) if found.groups() else "", params)
     raise RefusalError(f"Unrecognized request URL ({method}: {path}).", status=404, code="parameter_unknown")
+
+
+def _refused(error: RefusalError) -> Response:
+    return _response(error.status, json.dumps({"error": error.error}))
 
 
 def _response(status: int, body: str, headers: dict[str, Any] | None = None) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.stripe.emulator import objects
 from pipeline.stripe.emulator.desk import Desk, integer, new
+from pipeline.stripe.emulator.limits import check_address
 from pipeline.stripe.emulator.refusals import RefusalError, missing, required
 from pipeline.stripe.emulator.store import Object
 
@@ -26,6 +27,7 @@ class Customers:
         self._desk = desk
 
     def create(self, params: Object) -> Object:
+        check_address(params)
         return self._desk.save(objects.customer(new("cus"), self._desk.now(), params), "customer.created")
 
     def retrieve(self, id: str) -> Object:
@@ -33,6 +35,7 @@ class Customers:
 
     def update(self, id: str, params: Object) -> Object:
         found = self._desk.get("customer", id)
+        check_address(params)
         found |= {name: params[name] for name in ("name", "email", "description") if name in params}
         found["metadata"] |= params.get("metadata", {})
         return self._desk.save(found, "customer.updated")

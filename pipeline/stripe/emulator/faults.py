@@ -1,7 +1,7 @@
 """Trouble on order: what may go wrong between a client and Stripe, at the requests a test names.
 
 `POST /emulator/faults` takes a JSON list of faults and counts requests that write (POST, DELETE) from then on; `/emulator/`
-is no part of Stripe's API.
+is no part of Stripe's API. It needs a test key, as every request does.
 """
 
 from __future__ import annotations

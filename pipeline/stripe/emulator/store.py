@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,16 +35,27 @@ create table if not exists counters (name text primary key, value integer not nu
 """
 
 
+def _make_private(database: Path) -> None:
+    """Give the file mode 0600 before anything is in it: SQLite makes `-wal` and `-shm` beside it with the mode of the file.
+
+    What an earlier process left beside it gets the same.
+    """
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    for file in (database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))):
+        if file.exists():
+            file.chmod(0o600)
+
+
 class Store:
     """Objects by id, newest first when listed. Each request runs in one transaction."""
 
     def __init__(self, database: Path) -> None:
+        _make_private(database)
         self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._connection.execute("pragma journal_mode = wal")
         # It outlives a killed process; that it should outlive a power cut, nobody asks of an emulator.
         self._connection.execute("pragma synchronous = off")
         self._connection.executescript(_SCHEMA)
-        database.chmod(0o600)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,0 +1,240 @@
+"""Whatever is done to a file of raw/ or ledger/ is noticed, by whoever has written down a head."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.alerts import OperationalAlert, keep_alert
+from pipeline.approvals import approve
+from pipeline.home import PROJECT_ROOT, Home
+from pipeline.kinds import Kind
+from pipeline.periods import BillingPeriod
+from pipeline.price_changes import accept_terms
+from pipeline.store.append import append_files
+from pipeline.store.check import adopt_files, changed_files
+from pipeline.store.manifest import WrittenFile, append_line, manifest_head, new_line, read_manifest
+from pipeline.stripe.credit_note_files import SCHEMA as CREDIT_NOTE
+from pipeline.stripe.credit_note_files import write_credit_note
+from pipeline.stripe.mirror import sync_stripe
+from pipeline.stripe.publish import publish_period
+from tests.landing.raw import event_line, write_lines
+from tests.support import billhouse, copy_home
+
+KINDS = {
+    *("raw/usage_events", "raw/subscriptions", "raw/customers", "raw/credit_grants", "raw/voids", "raw/sandbox_metrics"),
+    *("raw/quarantine", "raw/retried_rows", "raw/landed_files"),
+    *("raw/stripe/customers", "raw/stripe/invoices", "raw/stripe/invoice_lines", "raw/stripe/events", "raw/stripe/syncs"),
+    *("ledger/closes", "ledger/approvals", "ledger/publications", "ledger/outbox", "ledger/credit_notes"),
+    *("ledger/alerts", "ledger/accepted_terms"),
+}
+"""Collections of which the home has files; those of a close are all tried."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    """A home with files of every kind, after a month that was closed and published."""
+    folder = tmp_path_factory.mktemp("tampering")
+    home = copy_home(parsed_project, folder / "home")
+
+    def run(*words: object) -> None:
+        outcome = billhouse(home.path, *words)
+        assert outcome.code == 0, outcome.stderr
+
+    events = [
+        event_line("first", timestamp="2026-08-03T10:00:00Z", user_id="ada", vcpu_count=4),
+        event_line("last", timestamp="2026-08-03T12:00:00Z", user_id="ada", event_type="sandbox_stopped"),
+    ]
+    aug = "2026-08-04T00:00:00Z"
+    late = [event_line("late", timestamp=aug).replace(f'"{aug}"', "1785801600"), event_line("other", timestamp=aug)]
+    for name, kind, rows in (
+        ("usage", Kind.USAGE, events),
+        ("late", Kind.USAGE, late),
+        ("plans", Kind.SUBSCRIPTIONS, [{"customer_id": "ada", "plan_id": "pro", "effective_at": "2026-08-01T00:00:00Z"}]),
+        ("people", Kind.CUSTOMERS, [{"customer_id": "ada", "name": "Ada"}]),
+        ("grants", Kind.CREDIT_GRANTS, [grant("G1"), grant("G2")]),
+        ("voids", Kind.VOIDS, [{"event_id": "other", "voided_at": "2026-08-02T00:00:00Z", "reason": "a test"}]),
+        ("samples", Kind.METRICS, [{"sandbox_id": "x", "timestamp": "2026-08-03T11:00:00Z", "cpu_used_pct": 1, "mem_bytes": 2}]),
+    ):
+        path = write_lines(folder / f"{name}.jsonl", [row if isinstance(row, str) else json.dumps(row) for row in rows])
+        run("land", "--kind", str(kind), path)
+    run("land", "--again", "--timestamps", "seconds", "late.jsonl")
+    run("build", "--as-of", "2026-09-05T00:00:00Z")
+    run("close", "2026-08")
+    approve(home, BillingPeriod.parse("2026-08"), everything=True, by="ada")
+    assert publish_period(home, BillingPeriod.parse("2026-08")).problems == []
+    sync_stripe(home)
+    keep_alert(home, OperationalAlert("drift", "Stripe", "differs"))
+    accept_terms(home, PROJECT_ROOT / "seeds", "ada")
+    line = dict.fromkeys(CREDIT_NOTE.names) | {"invoice_id": "INV", "issued_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    write_credit_note(home, [line])
+    return home
+
+
+def grant(grant_id: str) -> dict[str, object]:
+    return {"grant_id": grant_id, "customer_id": "ada", "amount": 1, "granted_at": "2026-08-01T00:00:00Z"}
+
+
+def files_by_kind(home: Home) -> dict[str, list[Path]]:
+    kinds: dict[str, list[Path]] = {}
+    for path in read_manifest(home).files:
+        depth = 3 if path.startswith("raw/stripe/") else 2
+        kinds.setdefault("/".join(path.split("/")[:depth]), []).append(home.path / path)
+    return kinds
+
+
+def is_noticed(home: Home, head: str) -> bool:
+    return any(changed_files(home, read_manifest(home), head=head))
+
+
+def edited(path: Path) -> bytes:
+    """The file with something else in it that can still be read: a Parquet file without its first row, a text with more."""
+    if path.suffix != ".parquet":
+        return path.read_bytes() + b"\n"
+    table = pq.read_table(path)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.slice(1), sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def tampers(home: Home) -> Iterator[str]:
+    """Does one thing after another to the home, each undone before the next; tells what it has done."""
+    random = Random(17)
+    for kind, paths in sorted(files_by_kind(home).items()):
+        for path in paths if kind == "ledger/closes" else paths[:1]:
+            shown, content = path.relative_to(home.path), path.read_bytes()
+            path.chmod(0o600)
+            for _ in range(3 if content else 0):
+                at = random.randrange(len(content))
+                path.write_bytes(content[:at] + bytes([content[at] ^ (1 << random.randrange(8))]) + content[at + 1 :])
+                yield f"{shown}: bit {at} flipped"
+            path.write_bytes(edited(path.with_name(path.name)) if not content else _edited_from(path, content))
+            yield f"{shown}: edited"
+            path.write_bytes(b"")
+            yield f"{shown}: emptied"
+            path.unlink()
+            yield f"{shown}: deleted"
+            path.write_bytes(content)
+            added = path.with_name(f"more{path.suffix}")
+            added.write_bytes(content)
+            yield f"{shown}: added"
+            added.unlink()
+            other = next((each for each in paths if each.read_bytes() != content), None)
+            if other is not None:
+                others = other.read_bytes()
+                other.chmod(0o600)
+                path.write_bytes(others)
+                other.write_bytes(content)
+                yield f"{shown}: swapped with {other.name}"
+                other.write_bytes(others)
+            path.write_bytes(content)
+    for empty in sorted([*home.raw.rglob("_schema.parquet"), *home.ledger.rglob("_schema.parquet")]):
+        content = empty.read_bytes()
+        table = pq.read_table(empty)
+        pq.write_table(pa.Table.from_pylist([dict.fromkeys(table.column_names)], schema=table.schema), empty)
+        yield f"{empty.relative_to(home.path)}: a row added"
+        empty.write_bytes(content)
+
+
+def _edited_from(path: Path, content: bytes) -> bytes:
+    path.write_bytes(content)
+    return edited(path)
+
+
+def test_every_change_to_a_file_of_any_kind_is_noticed_and_nothing_in_a_home_that_nobody_touched(whole: Home) -> None:
+    head = manifest_head(whole)
+    assert KINDS - files_by_kind(whole).keys() == set()
+    assert not is_noticed(whole, head)
+    done, unnoticed = 0, []
+    for what in tampers(whole):
+        done += 1
+        if not is_noticed(whole, head):
+            unnoticed.append(what)
+    assert unnoticed == []
+    assert done > 250
+    assert not is_noticed(whole, head), "all of it was undone"
+    assert billhouse(whole.path, "verify", "--head", head).code == 0
+
+
+def test_lines_of_the_manifest_that_were_edited_taken_out_or_exchanged_are_noticed(whole: Home) -> None:
+    head, content = manifest_head(whole), whole.manifest.read_bytes()
+    lines = content.splitlines(keepends=True)
+    tampered = {
+        "without the last": lines[:-1],
+        "without the first": lines[1:],
+        "without one in the middle": [*lines[:3], *lines[4:]],
+        "two exchanged": [*lines[:2], lines[3], lines[2], *lines[4:]],
+        "one edited": [*lines[:2], lines[2].replace(b'"command": "', b'"command": "x'), *lines[3:]],
+        "none left": [],
+    }
+    unnoticed = []
+    for what, left in tampered.items():
+        whole.manifest.write_bytes(b"".join(left))
+        if not is_noticed(whole, head):
+            unnoticed.append(what)
+    whole.manifest.unlink()
+    if not is_noticed(whole, head):
+        unnoticed.append("deleted")
+    whole.manifest.write_bytes(content)
+    assert unnoticed == [] and not is_noticed(whole, head)
+
+
+@pytest.fixture
+def copy(whole: Home, tmp_path: Path) -> Home:
+    shutil.copytree(whole.raw, tmp_path / "copy" / "raw")
+    shutil.copytree(whole.ledger, tmp_path / "copy" / "ledger")
+    return Home.open(tmp_path / "copy")
+
+
+def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> None:
+    """Ten times the vCPU, and a manifest and a chain that fit it."""
+    head = manifest_head(copy)
+    (path, *_) = files_by_kind(copy)["raw/usage_events"]
+    events = pq.read_table(path)
+    place = events.schema.get_field_index("vcpu_count")
+    tenfold = pc.multiply(events["vcpu_count"], 10).cast(events.schema.field("vcpu_count").type)
+    path.chmod(0o600)
+    pq.write_table(events.set_column(place, events.schema.field(place), tenfold), path)
+    lines = [json.loads(line) for line in copy.manifest.read_bytes().splitlines()]
+    copy.manifest.unlink()
+    for line in lines:
+        line.pop("previous")
+        for name in line.get("files", {}):
+            written = WrittenFile.of(copy.path / name)
+            line["files"][name] = [written.sha256, written.size]
+        append_line(copy, new_line(copy, line))
+    assert not any(changed_files(copy, read_manifest(copy))), "nothing in the home itself gives it away"
+    assert is_noticed(copy, head)
+    told = billhouse(copy.path, "verify", "--head", head)
+    assert told.code == 1 and f"does not have the head {head}" in told.stdout
+    assert "was closed upon the head" in told.stdout, "a close froze a head, too"
+
+
+def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(copy: Home, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(copy.path, earlier)
+    with append_files(copy, "approve") as files:
+        files.file(copy.approvals / "later.parquet").write_bytes(b"")
+    head = manifest_head(copy)
+    assert billhouse(earlier, "verify").code == 0, "as such it is sound"
+    assert billhouse(earlier, "verify", "--head", head).code == 1
+    assert not is_noticed(copy, manifest_head(Home(earlier))), "an earlier head holds for what came after it"
+
+
+def test_files_of_a_home_without_a_manifest_are_told_until_a_person_adopts_them(copy: Home) -> None:
+    copy.manifest.unlink()
+    (problem,) = changed_files(copy, read_manifest(copy))
+    assert "is not there" in problem.reason
+    assert "--adopt" in problem.next_step
+    adopted = billhouse(copy.path, "verify", "--adopt")
+    assert adopted.code == 1 and "was closed upon the head" in adopted.stdout, "the close knows that there was one"
+    assert list(changed_files(copy, read_manifest(copy))) == [] and adopt_files(copy) == 0
