@@ -8,6 +8,7 @@ HOME_FOLDER ?= var
 SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
+KILLS ?= 1000
 CUSTOMERS ?= 1000
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
@@ -17,8 +18,8 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 	--no-emit-find-links --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-hostile bench-publish check format ui docs \
-	dictionary bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+.PHONY: help setup setup-runtime setup-spark setup-bench demo test parity parity-servers soak soak-publish soak-runs soak-kills \
+	soak-hostile bench-publish check format ui docs dictionary bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,6 +70,9 @@ soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps
 
 soak-runs: $(READY) ## Launch RUNS builds at once (200) in Dagster; all must succeed, one at a time, and nothing be lost
 	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest tests/orchestration/test_many_runs.py
+
+soak-kills: $(READY) ## Kill every command at KILLS instants (1000); called again, each must leave what an untouched run leaves
+	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py

@@ -27,6 +27,7 @@ _TAKE_MINUTES = (
     "test_against_reference.py",
     "test_graph.py",
     "test_explain.py",
+    "test_kills.py",
     "test_demo.py",
 )
 FIRST_BILLING_MONTH = "1970-01"

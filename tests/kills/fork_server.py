@@ -1,0 +1,112 @@
+"""A warm interpreter that forks one process for each command that it is told to run, and kills it on order.
+
+Started as `python -m tests.kills.fork_server`; orders and answers are lines of JSON on its standard input and output. Everything
+that a command imports is imported here once: a command then takes its own time only, and so a kill at a random instant hits it
+and not the imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_HEAVY = (
+    *("dbt.cli.main", "dbt.adapters.duckdb", "dbt.adapters.duckdb.impl", "dbt.compilation"),
+    *("pandas", "pyarrow.dataset", "pyarrow.compute"),
+)
+
+
+def main() -> None:
+    """Run orders until the input ends: {"home", "words", "environment", "kill_after", "output", and what `hooks.install` takes}.
+
+    `kill_after`: seconds, after which the process and its children are killed. Answers {"status", "seconds"}; a status below zero
+    is the signal that ended the process.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _import_everything()
+    answers.write(json.dumps({"ready": os.getpid()}) + "\n")
+    answers.flush()
+    for line in sys.stdin:
+        answers.write(json.dumps(_run(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _import_everything() -> None:
+    import pipeline
+
+    names = [found.name for found in pkgutil.walk_packages(pipeline.__path__, "pipeline.") if not found.name.endswith("__main__")]
+    for name in (*_HEAVY, *names):
+        with contextlib.suppress(ImportError):  # Spark may not be installed
+            importlib.import_module(name)
+
+
+def _run(order: dict[str, Any]) -> dict[str, Any]:
+    started_at = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        try:
+            _command(order)
+        finally:
+            os._exit(70)
+    after = order.get("kill_after")
+    if after is not None:
+        _wait_until(process, started_at + after)
+    _, status = os.waitpid(process, 0)
+    with contextlib.suppress(ProcessLookupError):  # a child of its own that outlives it would go on writing
+        os.killpg(process, signal.SIGKILL)
+    return {"status": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - started_at}
+
+
+def _wait_until(process: int, instant: float) -> None:
+    while time.monotonic() < instant:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        time.sleep(min(0.002, max(0.0, instant - time.monotonic())))
+    os.kill(process, signal.SIGKILL)
+
+
+def _command(order: dict[str, Any]) -> None:
+    """In the forked process: the command line, as a shell would call it."""
+    import atexit
+
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    random.seed()
+    os.environ.update(order["environment"])
+    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for descriptor, source in ((0, nothing), (1, output), (2, output)):
+        os.dup2(source, descriptor)
+    sys.argv = ["billhouse", "--home", order["home"], *order["words"]]
+    from pipeline.cli import main as command_line
+    from tests.kills.hooks import install
+
+    code: Any = 0
+    install(Path(order["home"]), order)
+    try:
+        command_line()
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+if __name__ == "__main__":
+    main()
