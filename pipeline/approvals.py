@@ -23,7 +23,7 @@ from pipeline.home import Home
 from pipeline.ledger_files import closed_periods
 from pipeline.periods import BillingPeriod
 from pipeline.settings import Settings
-from pipeline.store.append import append_files
+from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.collections import ensure_collection
 
 SCHEMA = pa.schema(
@@ -87,6 +87,7 @@ def approve(
             f"{unknown[0]} is no invoice of {period} that is collected.", f"billhouse invoices {period} lists what there is."
         )
     with home.writing():
+        finish_interrupted(home)
         standing = approved_invoices(home)
         chosen = [id for id in collected if everything or id in invoice_ids]
         changed = [id for id in chosen if (id in standing) == revoke]
@@ -110,6 +111,7 @@ def approve_automatically(home: Home, period: BillingPeriod) -> list[str]:
     if not limits:
         return []
     with home.writing():
+        finish_interrupted(home)
         decided = {row["invoice_id"] for row in read_approvals(home).to_pylist()}
         approved: list[str] = []
         for currency, limit in sorted(limits.items()):

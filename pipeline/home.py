@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import BillhouseError
 from pipeline.failures import system_failure
+from pipeline.files import make_folders
 from pipeline.plain_text import plain_line, visible
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
@@ -54,9 +55,8 @@ class Home:
         home = cls(Path(path or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
         _refuse_unusable(home.path)
         try:
-            home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folders(folder)
         except OSError as error:
             known = system_failure(str(error))
             why, next_step = (known.message, known.next_step) if known is not None else (f"{error.strerror}.", "")

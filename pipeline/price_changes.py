@@ -20,7 +20,7 @@ from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, close_folder, closed_periods
 from pipeline.price_book import price_book_hash
 from pipeline.seed_files import read_seed
-from pipeline.store.append import append_files
+from pipeline.store.append import append_files, finish_interrupted
 
 _IDENTIFIERS = {"rates.csv": "rate_id", "plan_fees.csv": "fee_id"}
 # What else decides about amounts of the past: file -> its key, from when a row holds, and the columns that matter.
@@ -100,6 +100,7 @@ def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozense
 
 def accept_terms(home: Home, seeds: Path, by: str) -> None:
     """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
+    finish_interrupted(home)
     if is_accepted(home, seeds):
         return
     with append_files(home, "check-prices --accept") as files:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import Problem
-from pipeline.files import replace_atomically
+from pipeline.files import remove_abandoned, replace_atomically
 
 FIX = "Rewrite the file plainly: billhouse check-prices --fix"
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -68,6 +68,7 @@ def rewrite_plainly(path: Path) -> bool:
 
     No value is changed: a date or a number that was reformatted is for a person to correct. Returns whether anything changed.
     """
+    remove_abandoned(path.parent, f".{path.name}.")
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")

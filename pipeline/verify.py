@@ -17,6 +17,7 @@ from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import price_book_hash
+from pipeline.store.append import finish_interrupted
 from pipeline.store.check import RESTORE, changed_files
 from pipeline.store.manifest import Manifest, read_manifest
 from pipeline.stripe.credit_note_files import credit_note_id_of, read_credit_notes
@@ -95,6 +96,7 @@ def require_verified_ledger(home: Home) -> None:
     Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The content of raw files, which
     grows with history, is verified by `verify` and the weekly audit; here their names and sizes are.
     """
+    finish_interrupted(home)
     problems = verify_ledger(home, with_raw_content=False).problems
     if problems:
         text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"

@@ -26,7 +26,7 @@ from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
 from pipeline.money import format_amount, format_money
 from pipeline.plain_text import plain_line, plain_text
-from pipeline.store.append import append_files
+from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.collections import ensure_collection
 
 _MONEY_LIMITS = ("monthly_spend", "credit")
@@ -93,6 +93,7 @@ def ensure_alerts(home: Home) -> None:
 def sending(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
     """One sender at a time."""
     with _holding(home, ".alerts.lock", timeout_seconds):
+        finish_interrupted(home)
         yield
 
 
@@ -100,6 +101,7 @@ def sending(home: Home, timeout_seconds: float = 300) -> Iterator[None]:
 def _raising(home: Home) -> Iterator[None]:
     """One at a time looks whether an alert is kept, and keeps it. Nobody who does so waits for a sender and a slow receiver."""
     with _holding(home, ".raising.lock", timeout_seconds=60):
+        finish_interrupted(home)
         yield
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from pipeline.files import make_folders, sync_folder, sync_tree
 from pipeline.home import Home
 from pipeline.store.manifest import WrittenFile, append_line, holding_manifest, last_line, new_line
-from pipeline.store.scratch_folders import COMMITTED, scratch_folder
+from pipeline.store.scratch_folders import COMMITTED, remove_leftovers, scratch_folder
 
 
 @dataclass
@@ -86,10 +86,14 @@ def append_existing(home: Home, paths: Sequence[str], command: str) -> None:
 
 
 def finish_interrupted(home: Home) -> None:
-    """Put into their places the files of a command that was killed between its line in the manifest and the last rename."""
-    if _unplaced(home) is not None:
+    """Put into their places what a killed command had written and not placed; remove what killed commands left in .tmp/.
+
+    Called by every command that reads the ledger or raw/ to decide what to write there, once it holds its lock.
+    """
+    if any(home.scratch.glob(f"{COMMITTED}*")):
         with holding_manifest(home):
             _finish(home)
+    remove_leftovers(home)
 
 
 def unplaced_files(home: Home) -> dict[str, Path]:

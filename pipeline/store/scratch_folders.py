@@ -20,7 +20,12 @@ def scratch_folder(home: Home, purpose: str) -> Iterator[Path]:
     """A folder of this command's own; `purpose`, one of PURPOSES, begins its name. What commands that died left is removed."""
     assert purpose in PURPOSES
     make_folders(home.scratch)
-    for known in PURPOSES:
-        remove_abandoned(home.scratch, f"{known}-")
+    remove_leftovers(home)
     with hold_new_folder(home.scratch, f"{purpose}-") as folder:
         yield folder
+
+
+def remove_leftovers(home: Home) -> None:
+    """Remove the folders of commands that have died; those of the living, and what is committed, stay."""
+    for purpose in PURPOSES:
+        remove_abandoned(home.scratch, f"{purpose}-")

@@ -25,7 +25,7 @@ import stripe
 from filelock import FileLock
 
 from pipeline.home import Home
-from pipeline.store.append import NewFiles, append_files
+from pipeline.store.append import NewFiles, append_files, finish_interrupted
 from pipeline.store.collections import ensure_collection
 from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.existing import PAGE
@@ -117,6 +117,7 @@ def sync_stripe(
         told_plainly(),
         append_files(home, "sync-stripe") as files,
     ):
+        finish_interrupted(home)
         return _Sync(home, connection, full, on_progress or (lambda *_: None)).run(files)
 
 
