@@ -23,8 +23,7 @@ from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.collections import SCHEMAS
 from pipeline.landing.specification import specification
 from pipeline.settings import Settings
-from pipeline.store.check import changed_files
-from pipeline.store.manifest import read_manifest
+from pipeline.store.check import changed_files, take_picture
 from pipeline.verify_events import event_problems
 
 QUARANTINE_ALARM = 0.01
@@ -229,7 +228,7 @@ def _chosen(
 @in_plain_words
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw files, which a build does not."""
-    problems = [*changed_files(home.home, read_manifest(home.home)), *event_problems(home.home)]
+    problems = [*changed_files(home.home, take_picture(home.home)), *event_problems(home.home)]
     if problems:
         keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(

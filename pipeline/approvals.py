@@ -80,6 +80,7 @@ def approve(
     invoices that Stripe has, whose approval cannot be taken back. Raises BillhouseError for a month that is not closed, an
     id that is not in it, and one that is not collected.
     """
+    finish_interrupted(home)
     collected = _collected(home, period)
     unknown = sorted(set(invoice_ids) - collected.keys())
     if unknown:
@@ -87,7 +88,6 @@ def approve(
             f"{unknown[0]} is no invoice of {period} that is collected.", f"billhouse invoices {period} lists what there is."
         )
     with home.writing():
-        finish_interrupted(home)
         standing = approved_invoices(home)
         chosen = [id for id in collected if everything or id in invoice_ids]
         changed = [id for id in chosen if (id in standing) == revoke]

@@ -20,13 +20,17 @@ from pathlib import Path
 def replace_atomically(target: Path, mode: int = 0o600, *, aside: Path | None = None, durably: bool = True) -> Iterator[Path]:
     """Write to the path yielded; on leaving, it is synced and renamed to `target`. An error leaves `target` as it was.
 
-    `aside`: a folder on the same disk to write it in meanwhile, in one of its own; beside the target where none is given. What
-    killed writers left there is removed. `durably=False` leaves out the syncing: for what can be made again, since a power cut
-    may leave it empty.
+    `aside`: where to write it meanwhile, in a folder of its own; beside the target where none is given, or it is on another disk.
+    What killed writers left there is removed. `durably=False` leaves out the syncing: for what can be made again, since a power
+    cut may leave it empty.
     """
+    make_folders(target.parent)
+    if aside is not None:
+        make_folders(aside)
+        if not are_on_one_disk(aside, target.parent):
+            aside = None
     prefix = f".{target.name}." if aside is None else "file-"
     parent = target.parent if aside is None else aside
-    make_folders(parent)
     remove_abandoned(parent, prefix)
     with hold_new_folder(parent, prefix) as folder:
         written = folder / target.name
@@ -42,6 +46,11 @@ def place(written: Path, target: Path, *, durably: bool = True) -> None:
     os.replace(written, target)
     if durably:
         sync_folder(target.parent)
+
+
+def are_on_one_disk(one: Path, other: Path) -> bool:
+    """Whether a file can be renamed from one folder to the other."""
+    return one.stat().st_dev == other.stat().st_dev
 
 
 def sync_tree(path: Path) -> None:
@@ -67,8 +76,8 @@ def sync_folder(folder: Path) -> None:
 def make_folders(folder: Path) -> None:
     """Make a folder and those above it, for their owner alone, so that they survive a power cut."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for made in missing:
+    for made in reversed(missing):
+        made.mkdir(mode=0o700, exist_ok=True)
         sync_folder(made.parent)
 
 

@@ -100,12 +100,13 @@ def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozense
 
 def accept_terms(home: Home, seeds: Path, by: str) -> None:
     """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
-    finish_interrupted(home)
-    if is_accepted(home, seeds):
-        return
-    with append_files(home, "check-prices --accept") as files:
-        written = files.file(home.accepted_terms / f"{price_book_hash(seeds)}.json")
-        written.write_text(json.dumps({"accepted_by": by, "accepted_at": datetime.now(UTC).isoformat()}) + "\n")
+    with home.writing():
+        finish_interrupted(home)
+        if is_accepted(home, seeds):
+            return
+        with append_files(home, "check-prices --accept") as files:
+            written = files.file(home.accepted_terms / f"{price_book_hash(seeds)}.json")
+            written.write_text(json.dumps({"accepted_by": by, "accepted_at": datetime.now(UTC).isoformat()}) + "\n")
 
 
 def is_accepted(home: Home, seeds: Path) -> bool:

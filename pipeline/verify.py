@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from pipeline.alerts import OperationalAlert, keep_alert
 from pipeline.errors import BillhouseError, Problem
+from pipeline.failures import failure_in_words
 from pipeline.home import Home
 from pipeline.ledger_files import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.periods import BillingPeriod
 from pipeline.price_book import price_book_hash
 from pipeline.store.append import finish_interrupted
-from pipeline.store.check import RESTORE, changed_files
-from pipeline.store.manifest import Manifest, read_manifest
+from pipeline.store.check import RESTORE, changed_files, take_picture
+from pipeline.store.manifest import Manifest
 from pipeline.stripe.credit_note_files import credit_note_id_of, read_credit_notes
 from pipeline.stripe.publications import read_publications
 from pipeline.verify_events import event_problems
@@ -52,15 +53,18 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
     Changes nothing. `head`: one that was written down; all that was written up to it must be as it was.
     `with_raw_content=False` leaves out what takes the longer the more has landed: the content of raw files.
     """
-    written = read_manifest(home)
+    picture = take_picture(home)
+    written = picture.manifest
     result = VerifyResult(head=written.head)
-    result.problems += changed_files(home, written, head=head, with_raw_content=with_raw_content)
+    result.problems += changed_files(home, picture, head=head, with_raw_content=with_raw_content)
+    by_close = _files_by_close(written)
+    published = _publications(home, result.problems)  # before the closes: what is published meanwhile was closed before
     result.problems += _folder_problems(home)
     previous_hash = ""
     invoices: dict[str, Decimal] = {}
     for period in closed_periods(home):
         result.periods.append(str(period))
-        result.problems += _file_problems(home, period, written)
+        result.problems += _file_problems(home, period, by_close.get(str(period), {}))
         tables = _read(home, period, result.problems)
         if tables is None:
             previous_hash = "unreadable"
@@ -79,7 +83,7 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
         for row in tables["invoices"].to_pylist():
             invoices[row["invoice_id"]] = row["total_amount"]
         previous_hash = manifest["content_hash"]
-    result.problems += _publication_problems(home, invoices)
+    result.problems += _publication_problems(published, invoices)
     result.problems += _credit_note_problems(home)
     if with_raw_content:
         result.problems += event_problems(home)
@@ -100,8 +104,12 @@ def require_verified_ledger(home: Home) -> None:
     problems = verify_ledger(home, with_raw_content=False).problems
     if problems:
         text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"
-        keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
-        raise LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
+        failure = LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
+        try:
+            keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
+        except Exception as no_alert:
+            failure.next_step += f". No alert could be kept: {failure_in_words(no_alert).message}"
+        raise failure
 
 
 def _folder_problems(home: Home) -> Iterator[Problem]:
@@ -112,7 +120,17 @@ def _folder_problems(home: Home) -> Iterator[Problem]:
             yield Problem(str(folder.relative_to(home.path)), None, "is no close.", "Move it out of the ledger.")
 
 
-def _file_problems(home: Home, period: BillingPeriod, manifest: Manifest) -> Iterator[Problem]:
+def _files_by_close(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """The SHA-256 of each file of a close, by the month and the file's name."""
+    by_close: dict[str, dict[str, str]] = {}
+    for path, file in manifest.files.items():
+        if path.startswith("ledger/closes/"):
+            month, name = path.split("/", 3)[2:]
+            by_close.setdefault(month, {})[name] = file.sha256
+    return by_close
+
+
+def _file_problems(home: Home, period: BillingPeriod, written: dict[str, str]) -> Iterator[Problem]:
     """SHA256SUMS, which a person can check by hand, must say what the manifest says."""
     folder = close_folder(home, period)
     shown = f"{folder.relative_to(home.path).as_posix()}/"
@@ -121,9 +139,8 @@ def _file_problems(home: Home, period: BillingPeriod, manifest: Manifest) -> Ite
     except (OSError, ValueError):
         yield Problem(f"{shown}{SUMS}", None, "is missing or unreadable.", RESTORE)
         return
-    written = {path.removeprefix(shown): file.sha256 for path, file in manifest.files.items() if path.startswith(shown)}
-    written.pop(SUMS, None)
-    for name in sorted(name for name in summed.keys() | written.keys() if summed.get(name) != written.get(name)):
+    names = (summed.keys() | written.keys()) - {SUMS}
+    for name in sorted(name for name in names if summed.get(name) != written.get(name)):
         yield Problem(f"{shown}{name}", None, f"is not the same in {SUMS} and in the manifest.", RESTORE)
 
 
@@ -207,13 +224,17 @@ def _sum_problems(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]
         yield Problem(_file(home, period, "invoice_lines"), None, f"{id} has lines or credit, and is no invoice.", RESTORE)
 
 
-def _publication_problems(home: Home, totals: dict[str, Decimal]) -> Iterator[Problem]:
-    """What Stripe was given must be what the ledger says."""
+def _publications(home: Home, problems: list[Problem]) -> list[dict[str, Any]]:
     try:
-        published = read_publications(home).to_pylist()
+        rows: list[dict[str, Any]] = read_publications(home).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        yield Problem("ledger/publications", None, f"cannot be read: {error}.", RESTORE)
-        return
+        problems.append(Problem("ledger/publications", None, f"cannot be read: {error}.", RESTORE))
+        return []
+    return rows
+
+
+def _publication_problems(published: list[dict[str, Any]], totals: dict[str, Decimal]) -> Iterator[Problem]:
+    """What Stripe was given must be what the ledger says."""
     for publication in published:
         id, total = publication["invoice_id"], publication["total_amount"]
         if totals.get(id) != total:

@@ -9,6 +9,7 @@ import duckdb
 from pipeline.errors import Problem
 from pipeline.home import Home
 from pipeline.landing.checks import parquet_files
+from pipeline.landing.collections import landed_files
 from pipeline.landing.specification import EVENT_TYPES
 from pipeline.sql import quoted
 from pipeline.store.scratch_folders import scratch_folder
@@ -23,14 +24,20 @@ def event_problems(home: Home) -> Iterator[Problem]:
     Billing rules, section 3: an event counts once, whatever it was sent in and however often.
     """
     folder = home.raw / "usage_events"
-    if not any(folder.rglob("*.parquet")) or not any((home.raw / "landed_files").glob("*.parquet")):
+    rows = [str(path) for path in landed_files(home)]  # before the events are looked for: theirs are there by now
+    if not rows or not any(folder.rglob("*.parquet")):
         return
     events = parquet_files(folder, "**", "*.parquet")
     try:
         with scratch_folder(home, "verify") as scratch, duckdb.connect() as connection:
             connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
             connection.execute(f"set temp_directory = {quoted(scratch)}")
-            landed = f"(select * from {parquet_files(home.raw / 'landed_files', '*.parquet')} where kind = 'usage')"
+            connection.execute(
+                "create temp table landed as"
+                " select * from read_parquet(?, hive_partitioning = false, union_by_name = true) where kind = 'usage'",
+                [rows],
+            )
+            landed = "landed"
             lost = connection.execute(
                 f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"
                 f" left join (select file_id, count(*) as rows from {events} group by file_id) as found"

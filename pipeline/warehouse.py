@@ -138,6 +138,7 @@ def build(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
+        finish_interrupted(home)
         require_sound_price_book(project / "seeds", with_reachability=not is_reconstruction)
         if not is_reconstruction:
             require_contracts_in_customers_currency(home, project / "seeds")

@@ -42,7 +42,7 @@ RUN_ELSEWHERE = {
     ".venv/bin/python -m benchmarks.usage --rows 100000000 --days 300 --more-days 3 --peers": BENCHMARKS,
     (
         'flock "$BILLHOUSE_HOME/.lock" flock "$BILLHOUSE_HOME/.manifest.lock" '
-        'tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox'
+        'tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox .tmp'
     ): OPERATIONS,
     "mkdir -m 700 restored": OPERATIONS,
     "tar -C restored -xpf backup.tar": OPERATIONS,

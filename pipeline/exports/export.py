@@ -6,6 +6,8 @@ What is in which file, and which of them stay as they are for good once the peri
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,7 +24,7 @@ from pipeline.exports.summary import SummarySheet
 from pipeline.exports.tables import ExportTable, csv_text
 from pipeline.exports.workbook import PeriodWorkbook
 from pipeline.failures import known_failure, system_failure
-from pipeline.files import place
+from pipeline.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
 from pipeline.home import Home
 from pipeline.ledger_files import close_head
 from pipeline.periods import BillingPeriod
@@ -114,7 +116,7 @@ def _write(
         *(f"{table.name}.parquet" for table in EXPORT_TABLES),
         JOURNAL,
     ]
-    with scratch_folder(home, "export") as scratch:
+    with _scratch(home) as scratch:
         aside = scratch / "files"
         aside.mkdir(mode=0o700)
         workbook = PeriodWorkbook(aside / workbook_name, figures.period, scratch)
@@ -138,6 +140,19 @@ def _write(
             (aside / name).chmod(0o600)
             place(aside / name, folder / name)
     return ExportResult(figures.period, folder, tuple(folder / name for name in names), figures.rows, figures.totals, statements)
+
+
+@contextmanager
+def _scratch(home: Home) -> Iterator[Path]:
+    """Where the files are written before they are put into place: on the same disk, since exports/ may be a share."""
+    make_folders(home.scratch)
+    if are_on_one_disk(home.scratch, home.exports):
+        with scratch_folder(home, "export") as scratch:
+            yield scratch
+    else:
+        remove_abandoned(home.exports, ".export-")
+        with hold_new_folder(home.exports, ".export-") as scratch:
+            yield scratch
 
 
 def _write_table(

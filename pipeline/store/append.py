@@ -10,17 +10,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import make_folders, sync_folder, sync_tree
+from pipeline.errors import BillhouseError
+from pipeline.files import are_on_one_disk, make_folders, sync_folder, sync_tree
 from pipeline.home import Home
-from pipeline.store.manifest import WrittenFile, append_line, holding_manifest, last_line, new_line
+from pipeline.store.manifest import WrittenFile, append_line, holding_manifest, last_line, new_line, read_manifest
 from pipeline.store.scratch_folders import COMMITTED, remove_leftovers, scratch_folder
+
+
+class AlreadyWrittenError(BillhouseError):
+    """A file is there already: nothing is ever replaced."""
 
 
 @dataclass
@@ -67,22 +72,13 @@ def _name_aside(number: int, place: str) -> str:
 def append_files(home: Home, command: str) -> Iterator[NewFiles]:
     """Write files that come into their places together when this is left, and not at all where it fails.
 
-    `command` says for the record what wrote them. Raises FileExistsError where one is there already: nothing is ever replaced.
+    `command` says for the record what wrote them. Raises AlreadyWrittenError where one is there already.
     """
     with scratch_folder(home, "write") as aside:
         files = NewFiles(home, aside)
         yield files
         if files.places or files.closed:
             _commit(files, command)
-
-
-def append_existing(home: Home, paths: Sequence[str], command: str) -> None:
-    """Enter files into the manifest that are in their places already, by their path in the home."""
-    files = {path: WrittenFile.of(home.path / path) for path in paths}
-    said = {"command": command, "files": {path: [file.sha256, file.size] for path, file in files.items()}}
-    with holding_manifest(home):
-        _finish(home)
-        append_line(home, new_line(home, said))
 
 
 def finish_interrupted(home: Home) -> None:
@@ -92,7 +88,7 @@ def finish_interrupted(home: Home) -> None:
     """
     if any(home.scratch.glob(f"{COMMITTED}*")):
         with holding_manifest(home):
-            _finish(home)
+            place_committed(home)
     remove_leftovers(home)
 
 
@@ -131,10 +127,9 @@ def _commit(files: NewFiles, command: str) -> None:
     said = {name: value for name, value in said.items() if value}
     assert _places_of(said) == files.places, "every file that was asked for is written, and journals come last"
     with holding_manifest(home):
-        _finish(home)
-        for place in files.places:
-            if (home.path / place).exists():
-                raise FileExistsError(f"{home.path / place} is there already, and is never replaced.")
+        place_committed(home)
+        _require_one_disk(home, files.places)
+        _make_room(home, files.places, files.aside)
         line = new_line(home, said)
         aside = _aside_of(home, line)
         os.replace(files.aside, aside)
@@ -171,13 +166,41 @@ def _unplaced(home: Home) -> Path | None:
     return aside if line and aside.is_dir() else None
 
 
-def _finish(home: Home) -> None:
+def place_committed(home: Home) -> None:
     """Finish what the last line began, and drop what never got a line. Hold the manifest meanwhile."""
     aside = _unplaced(home)
     if aside is not None:
+        # The line may be in the system's memory alone: it must be on the disk before its files are in their places.
+        sync_tree(home.manifest)
+        sync_folder(home.ledger)
         _place_all(home, _places_of(json.loads(last_line(home))), aside)
     for never_committed in home.scratch.glob(f"{COMMITTED}*"):
         shutil.rmtree(never_committed, ignore_errors=True)
+
+
+def _require_one_disk(home: Home, places: list[str]) -> None:
+    """Before the line is written: files can be renamed into their places. Raises BillhouseError where they cannot."""
+    for folder in {(home.path / place).parent for place in places}:
+        make_folders(folder)
+        if not are_on_one_disk(home.scratch, folder):
+            raise BillhouseError(
+                f"{folder} is on another disk than {home.scratch}, and files could not be renamed into it.",
+                "Have raw/ and ledger/ on the disk of the home, and name a home on another disk with --home DIR.",
+            )
+
+
+def _make_room(home: Home, places: list[str], aside: Path) -> None:
+    """What lies in a place and is in no line was never committed: it goes. Raises BillhouseError for what is in one."""
+    taken = [place for place in places if (home.path / place).exists()]
+    if not taken:
+        return
+    manifest = read_manifest(home)
+    for number, place in enumerate(taken):
+        if any(path == place or path.startswith(f"{place}/") for path in manifest.files):
+            raise AlreadyWrittenError(
+                f"{home.path / place} is there already, and what was written is never replaced.", "See billhouse verify."
+            )
+        os.replace(home.path / place, aside / f"never-committed-{number}")
 
 
 def _place_all(home: Home, places: list[str], aside: Path) -> None:
@@ -185,9 +208,9 @@ def _place_all(home: Home, places: list[str], aside: Path) -> None:
     for folder in folders:
         make_folders(folder)
     for number, place in enumerate(places, 1):
-        written = aside / _name_aside(number, place)
-        if written.exists():
-            os.replace(written, home.path / place)
+        written, target = aside / _name_aside(number, place), home.path / place
+        if written.exists() and not target.exists():
+            os.replace(written, target)
     for folder in folders:
         sync_folder(folder)
     shutil.rmtree(aside, ignore_errors=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,20 +13,46 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import Problem
 from pipeline.home import Home
-from pipeline.store.append import append_existing, unplaced_files
+from pipeline.store.append import place_committed, unplaced_files
 from pipeline.store.collections import EMPTY_FILE
-from pipeline.store.manifest import Manifest, WrittenFile, read_manifest
+from pipeline.store.manifest import Manifest, WrittenFile, append_line, holding_manifest, new_line, read_manifest
 
 RESTORE = "Restore it from a back-up; what was written is never edited."
-_LOCK = re.compile(r"(^|/)\.([a-z]+\.)?lock$")
+_LOCKS = ("raw/stripe/.lock", "ledger/outbox/.lock")
+_AT_ONCE = 1000
+"""Files whose hashing waits in memory."""
 
 
-def changed_files(home: Home, manifest: Manifest, *, head: str | None = None, with_raw_content: bool = True) -> Iterator[Problem]:
+@dataclass(frozen=True)
+class Picture:
+    """The manifest and the files, as they were at one instant."""
+
+    manifest: Manifest
+    files: dict[str, Path]
+    """By the path where they belong: where they are. What a killed command has written and not placed is in .tmp/."""
+
+
+def take_picture(home: Home) -> Picture:
+    """What the manifest says, and what files there are, while nobody adds any."""
+
+    def look() -> Picture:
+        found = {path: home.path / path for path in _files_below(home)}
+        return Picture(read_manifest(home), unplaced_files(home) | found)
+
+    try:
+        with holding_manifest(home):
+            return look()
+    except OSError:  # a home that may only be read: nobody writes there
+        return look()
+
+
+def changed_files(home: Home, picture: Picture, *, head: str | None = None, with_raw_content: bool = True) -> Iterator[Problem]:
     """What differs between the manifest and the files. Reads only.
 
     `head`: one that was written down; all that was written up to it must be as it was. `with_raw_content=False` compares the
     files of raw/, whose size grows with history, by their names and sizes alone; the ledger's are always read whole.
     """
+    manifest, found = picture.manifest, picture.files
     shown = _shown(home, home.manifest)
     for number, reason in manifest.broken_lines:
         yield Problem(shown, number, f"{reason}.", RESTORE)
@@ -34,14 +60,9 @@ def changed_files(home: Home, manifest: Manifest, *, head: str | None = None, wi
         reason = f"does not have the head {head}: it was forged, or put back to an earlier state."
         next_step = "See that the head is spelt as it was given out; if it is, restore raw/ and ledger/ from a back-up."
         yield Problem(shown, None, reason, next_step)
-    unplaced = unplaced_files(home)
-    found = {path: home.path / path for path in _files_below(home)}
     yield from _empty_files(home, [path for path in found if _is_empty_file(path)])
-    yield from _differing(manifest, found | unplaced, with_raw_content)
-    known = manifest.files.keys() | manifest.journals | {shown}
-    unknown = [
-        path for path in sorted(found.keys() - known) if not _is_empty_file(path) and not _is_closed_journal(path, manifest)
-    ]
+    yield from _differing(manifest, found, with_raw_content)
+    unknown = _unknown_files(home, picture)
     if unknown and not manifest.heads:
         reason = f"is not there, and {len(unknown)} files are: this home is older than manifests are, or it was taken away."
         yield Problem(shown, None, reason, "Restore it from a back-up; or, for an older home: billhouse verify --adopt")
@@ -49,46 +70,67 @@ def changed_files(home: Home, manifest: Manifest, *, head: str | None = None, wi
         reason = "is in no line of the manifest: no command wrote it."
         next_step = "Move it out of raw/ and ledger/; or, where you know where it comes from: billhouse verify --adopt"
         yield Problem(path, None, reason, next_step)
-    for path in sorted(manifest.journals - found.keys() - unplaced.keys()):
-        yield Problem(path, None, "is gone: a run of publishing was writing it.", RESTORE)
+    for path in sorted(manifest.journals - found.keys()):
+        reason = "is gone: a run of publishing was writing it. Stripe knows what it did."
+        yield Problem(path, None, reason, "Restore it from a back-up; or, where it is lost for good: billhouse verify --adopt")
 
 
 def adopt_files(home: Home) -> int:
     """Enter files into the manifest that no command wrote: of a home from before there was one. Returns how many.
 
-    For a person who knows where they come from. Files that were changed or are gone stay a problem.
+    For a person who knows where they come from. A journal of publishing that is lost is given up; other files that were changed
+    or are gone stay a problem.
     """
-    manifest = read_manifest(home)
-    unknown = [
-        path
-        for path in _files_below(home)
-        if path not in manifest.files.keys() | manifest.journals | {_shown(home, home.manifest)} and not _is_empty_file(path)
-    ]
-    if unknown:
-        append_existing(home, unknown, "verify --adopt")
+    with holding_manifest(home):
+        place_committed(home)
+        picture = Picture(read_manifest(home), {path: home.path / path for path in _files_below(home)})
+        unknown = _unknown_files(home, picture)
+        journals = [path for path in unknown if _is_journal(path)]
+        files = {path: WrittenFile.of(home.path / path) for path in unknown if path not in journals}
+        said = {
+            "command": "verify --adopt",
+            "files": {path: [file.sha256, file.size] for path, file in files.items()},
+            "opened": journals,
+            "closed": sorted(picture.manifest.journals - picture.files.keys()),
+        }
+        if any(value for name, value in said.items() if name != "command"):
+            append_line(home, new_line(home, {name: value for name, value in said.items() if value}))
     return len(unknown)
 
 
+def _unknown_files(home: Home, picture: Picture) -> list[str]:
+    manifest = picture.manifest
+    known = manifest.files.keys() | manifest.journals | manifest.closed_journals | {_shown(home, home.manifest)}
+    return [path for path in sorted(picture.files.keys() - known) if not _is_empty_file(path)]
+
+
 def _differing(manifest: Manifest, found: dict[str, Path], with_raw_content: bool) -> Iterator[Problem]:
-    chosen = sorted(manifest.files)
-
-    def fault(path: str) -> str | None:
-        written = manifest.files[path]
-        try:
-            if found[path].stat().st_size != written.size:
-                return "was changed since it was written."
-            if (with_raw_content or not path.startswith("raw/")) and WrittenFile.of(found[path]) != written:
-                return "was changed since it was written."
-        except (KeyError, FileNotFoundError):
-            return "was written, and is gone."
-        except OSError as error:
-            return f"cannot be read: {error.strerror}."
-        return None
-
+    to_read = []
+    for path, written in sorted(manifest.files.items()):
+        reason = _fault(found.get(path), written, is_read=False)
+        if reason is not None:
+            yield Problem(path, None, reason, RESTORE)
+        elif with_raw_content or not path.startswith("raw/"):
+            to_read.append(path)
     with ThreadPoolExecutor() as pool:
-        for path, reason in zip(chosen, pool.map(fault, chosen), strict=True):
-            if reason is not None:
-                yield Problem(path, None, reason, RESTORE)
+        for first in range(0, len(to_read), _AT_ONCE):
+            paths = to_read[first : first + _AT_ONCE]
+            faults = pool.map(lambda path: _fault(found[path], manifest.files[path], is_read=True), paths)
+            for path, reason in zip(paths, faults, strict=True):
+                if reason is not None:
+                    yield Problem(path, None, reason, RESTORE)
+
+
+def _fault(path: Path | None, written: WrittenFile, *, is_read: bool) -> str | None:
+    if path is None:
+        return "was written, and is gone."
+    try:
+        is_same = WrittenFile.of(path) == written if is_read else path.stat().st_size == written.size
+    except FileNotFoundError:
+        return "was written, and is gone."
+    except OSError as error:
+        return f"cannot be read: {error.strerror}."
+    return None if is_same else "was changed since it was written."
 
 
 def _empty_files(home: Home, paths: list[str]) -> Iterator[Problem]:
@@ -108,7 +150,7 @@ def _files_below(home: Home) -> Iterator[str]:
         for folder, folders, names in os.walk(top):
             for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink())):
                 path = _shown(home, Path(folder) / name)
-                if not _LOCK.search(path):
+                if path not in _LOCKS or (Path(folder) / name).lstat().st_size:
                     yield path
 
 
@@ -116,9 +158,8 @@ def _is_empty_file(path: str) -> bool:
     return path.endswith(f"/{EMPTY_FILE}") or path.startswith("ledger/closes/_schema/")
 
 
-def _is_closed_journal(path: str, manifest: Manifest) -> bool:
-    """Whether its content is in the outbox, and a kill came before it was removed: nobody reads it any more."""
-    return path.endswith(".jsonl") and path in manifest.closed_journals
+def _is_journal(path: str) -> bool:
+    return path.startswith("ledger/outbox/") and path.endswith(".jsonl")
 
 
 def _shown(home: Home, path: Path) -> str:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,14 @@ def read_manifest(home: Home) -> Manifest:
             written = {path: WrittenFile(*map(_typed, found, (str, int))) for path, found in row.get("files", {}).items()}
             if row["previous"] != previous:
                 manifest.broken_lines.append((number, "does not follow the line before it: one of them was changed or removed"))
-            if again := sorted(manifest.files.keys() & written.keys()):
-                manifest.broken_lines.append((number, f"has {again[0]} a second time"))
+            if again := sorted(path for path in written if manifest.files.get(path, written[path]) != written[path]):
+                manifest.broken_lines.append((number, f"has {again[0]} a second time, as another file"))
             manifest.files |= written
             manifest.journals |= set(row.get("opened", ()))
             manifest.closed_journals |= set(row.get("closed", ()))
             manifest.journals -= manifest.closed_journals
             manifest.commands[number] = row["command"]
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             manifest.broken_lines.append((number, "cannot be read"))
         previous = hashlib.sha256(line).hexdigest()
         manifest.heads[previous] = number
@@ -158,6 +158,8 @@ def append_line(home: Home, line: bytes) -> None:
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, length)
+            with suppress(OSError):
+                os.fsync(descriptor)
             raise
     finally:
         os.close(descriptor)

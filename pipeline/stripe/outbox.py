@@ -127,9 +127,9 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
 def _settle(home: Home, journal: Path) -> None:
     """Turn a journal into Parquet, and remove it; a line that was cut off is none.
 
-    One that the manifest does not know as open is of a run that was killed when all but the removing was done.
+    One that the manifest knows as closed is of a run that was killed when all but the removing was done.
     """
-    if journal.relative_to(home.path).as_posix() in read_manifest(home).journals:
+    if journal.relative_to(home.path).as_posix() not in read_manifest(home).closed_journals:
         _append_settled(home, journal)
     journal.unlink()
 

@@ -25,6 +25,7 @@ from pipeline.home import Home
 from pipeline.ledger_files import closed_periods, read_close
 from pipeline.money import format_money
 from pipeline.periods import BillingPeriod
+from pipeline.store.append import finish_interrupted
 from pipeline.stripe.amounts import from_stripe, total_without_tax
 from pipeline.stripe.client import StripeConnection, connect, is_replayed
 from pipeline.stripe.existing import PAGE, ExistingCustomers, ExistingInvoices, metadata_of
@@ -96,6 +97,7 @@ def publish_period(
     none. Raises BillhouseError where the period is not closed, for a key that may not be used, and where Stripe refuses the
     key or cannot be reached.
     """
+    finish_interrupted(home)
     if period not in closed_periods(home):
         raise BillhouseError(f"{period} is not closed, and only closed invoices are published.", f"billhouse close {period}")
     require_verified_ledger(home)

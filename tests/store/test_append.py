@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from pipeline.errors import BillhouseError
 from pipeline.files import hold_new_folder, remove_abandoned, replace_atomically
 from pipeline.home import PROJECT_ROOT, Home
-from pipeline.store.append import append_files, finish_interrupted
-from pipeline.store.check import changed_files
+from pipeline.store.append import AlreadyWrittenError, append_files, finish_interrupted
+from pipeline.store.check import adopt_files, changed_files, take_picture
 from pipeline.store.manifest import manifest_head, read_manifest
 
 STEPS = ("fsync", "replace", "write", "mkdir", "open")
@@ -44,7 +46,7 @@ def state(home: Home) -> dict[str, str]:
 
 
 def is_sound(home: Home) -> bool:
-    return list(changed_files(home, read_manifest(home))) == []
+    return list(changed_files(home, take_picture(home))) == []
 
 
 def test_files_of_one_write_are_in_the_manifest_and_in_their_places(home: Home) -> None:
@@ -69,7 +71,7 @@ def test_an_error_while_writing_leaves_nothing(home: Home) -> None:
 def test_what_is_there_is_never_replaced(home: Home) -> None:
     append(home, "a")
     before = state(home)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(AlreadyWrittenError):
         append(home, "a")
     assert state(home) == before and is_sound(home) and list(home.scratch.iterdir()) == []
 
@@ -187,6 +189,7 @@ def test_many_writers_at_once_make_one_chain(home: Home) -> None:
 _HOLD = """
 import sys
 from pathlib import Path
+from pipeline.errors import BillhouseError
 from pipeline.files import hold_new_folder
 with hold_new_folder(Path(sys.argv[1]), "land-") as folder:
     (folder / "rows").write_text("half")
@@ -209,6 +212,100 @@ def test_the_folder_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_pat
         assert held.exists(), "a kill leaves it"
         remove_abandoned(tmp_path, "land-")
     assert list(tmp_path.iterdir()) == []
+
+
+_APPEND = """
+import sys
+from pathlib import Path
+from pipeline.home import Home
+from pipeline.store.append import append_files
+home = Home(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    with append_files(home, "write") as files:
+        files.file(home.ledger / "alerts" / f"{number}.parquet").write_text(f"{number}")
+"""
+
+
+def test_who_verifies_while_another_writes_finds_nothing_wrong(home: Home) -> None:
+    append(home, "a")
+    with subprocess.Popen([sys.executable, "-c", _APPEND, str(home.path), "150"], cwd=PROJECT_ROOT) as writer:
+        verified = 0
+        while writer.poll() is None:
+            assert list(changed_files(home, take_picture(home))) == []
+            verified += 1
+    assert verified > 3 and len(read_manifest(home).heads) == 151
+
+
+def test_what_lies_in_a_place_and_was_never_committed_is_no_hindrance(home: Home) -> None:
+    """A landing of an older version that was killed: the file's own name is taken, and nobody counts what is there."""
+    append(home, "a")
+    orphan = home.raw / "days" / "b.parquet"
+    orphan.write_text("half")
+    append(home, "b")
+    assert orphan.read_text() == "day of b" and is_sound(home)
+
+
+def test_a_folder_on_another_disk_is_refused_before_anything_is_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(home, "a")
+    before = state(home)
+    monkeypatch.setattr("pipeline.store.append.are_on_one_disk", lambda *_: False)
+    with pytest.raises(BillhouseError, match="on another disk"):
+        append(home, "b")
+    monkeypatch.undo()
+    finish_interrupted(home)
+    assert state(home) == before and is_sound(home)
+    append(home, "b")
+
+
+def test_a_file_on_another_disk_than_the_scratch_folder_is_written_beside_its_place(home: Home) -> None:
+    shared_memory = Path("/dev/shm")
+    if not shared_memory.is_dir() or shared_memory.stat().st_dev == home.path.stat().st_dev:
+        pytest.skip("there is no second disk here")
+    with TemporaryDirectory(dir=shared_memory) as folder:
+        with replace_atomically(Path(folder) / "figures.prom", aside=home.scratch) as path:
+            path.write_text("whole")
+        assert [path.name for path in Path(folder).iterdir()] == ["figures.prom"]
+
+
+def test_a_line_is_on_the_disk_before_its_files_are_in_their_places(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between writing the line and syncing it, it is in the system's memory alone: the next command syncs it first."""
+    order: list[str] = []
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, suppress(KeyboardInterrupt):
+        patched.setattr("pipeline.store.append._place_all", dies)
+        append(home, "a")
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_sync(descriptor: int) -> None:
+        order.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def recorded_rename(source: Path, target: Path) -> None:
+        order.append(f"rename to {target}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_sync)
+    monkeypatch.setattr(os, "replace", recorded_rename)
+    finish_interrupted(home)
+    renamed = [place for place, what in enumerate(order) if what.startswith("rename")]
+    assert order.index(str(home.manifest)) < renamed[0] and len(renamed) == 3 and is_sound(home)
+
+
+def test_a_journal_of_a_killed_run_is_adopted_as_one_and_one_that_is_lost_can_be_given_up(home: Home) -> None:
+    journal = home.outbox / "run.jsonl"
+    journal.write_text("{}")
+    assert adopt_files(home) == 1
+    assert read_manifest(home).journals == {"ledger/outbox/run.jsonl"} and is_sound(home)
+    journal.write_text("{}\n{}")
+    assert is_sound(home), "it is appended to"
+    journal.unlink()
+    (problem,) = changed_files(home, take_picture(home))
+    assert "--adopt" in problem.next_step
+    adopt_files(home)
+    assert is_sound(home)
 
 
 def test_what_a_killed_writer_of_a_file_left_goes_with_the_next(tmp_path: Path) -> None:

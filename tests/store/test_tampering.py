@@ -20,13 +20,14 @@ from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
 from pipeline.periods import BillingPeriod
 from pipeline.price_changes import accept_terms
-from pipeline.store.append import append_files
-from pipeline.store.check import adopt_files, changed_files
+from pipeline.store.append import append_files, finish_interrupted
+from pipeline.store.check import adopt_files, changed_files, take_picture
 from pipeline.store.manifest import WrittenFile, append_line, manifest_head, new_line, read_manifest
 from pipeline.stripe.credit_note_files import SCHEMA as CREDIT_NOTE
 from pipeline.stripe.credit_note_files import write_credit_note
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
+from pipeline.verify import LedgerChangedError, require_verified_ledger
 from tests.landing.raw import event_line, write_lines
 from tests.support import billhouse, copy_home
 
@@ -93,7 +94,7 @@ def files_by_kind(home: Home) -> dict[str, list[Path]]:
 
 
 def is_noticed(home: Home, head: str) -> bool:
-    return any(changed_files(home, read_manifest(home), head=head))
+    return any(changed_files(home, take_picture(home), head=head))
 
 
 def edited(path: Path) -> bytes:
@@ -212,11 +213,34 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
             written = WrittenFile.of(copy.path / name)
             line["files"][name] = [written.sha256, written.size]
         append_line(copy, new_line(copy, line))
-    assert not any(changed_files(copy, read_manifest(copy))), "nothing in the home itself gives it away"
+    assert not any(changed_files(copy, take_picture(copy))), "nothing in the home itself gives it away"
     assert is_noticed(copy, head)
     told = billhouse(copy.path, "verify", "--head", head)
     assert told.code == 1 and f"does not have the head {head}" in told.stdout
     assert "was closed upon the head" in told.stdout, "a close froze a head, too"
+
+
+def test_a_copy_in_the_scratch_folder_does_not_hide_what_is_in_its_place(copy: Home) -> None:
+    """As if a killed command had not placed its last file yet: the forged one is what everybody reads."""
+    head = manifest_head(copy)
+    path = copy.path / list(read_manifest(copy).files)[-1]
+    planted = copy.scratch / f"committed-{head[:32]}" / f"000001-{path.name}"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(path.read_bytes())
+    path.chmod(0o600)
+    path.write_bytes(b"evil")
+    assert is_noticed(copy, head)
+    finish_interrupted(copy)
+    assert is_noticed(copy, head), "nothing is replaced"
+
+
+def test_an_alert_that_cannot_be_kept_does_not_hide_that_the_ledger_was_changed(copy: Home) -> None:
+    for path in files_by_kind(copy)["ledger/alerts"]:
+        path.chmod(0o600)
+        path.write_bytes(b"")
+    with pytest.raises(LedgerChangedError, match="ledger/alerts") as refused:
+        require_verified_ledger(copy)
+    assert "No alert could be kept" in refused.value.next_step
 
 
 def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(copy: Home, tmp_path: Path) -> None:
@@ -232,9 +256,9 @@ def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(cop
 
 def test_files_of_a_home_without_a_manifest_are_told_until_a_person_adopts_them(copy: Home) -> None:
     copy.manifest.unlink()
-    (problem,) = changed_files(copy, read_manifest(copy))
+    (problem,) = changed_files(copy, take_picture(copy))
     assert "is not there" in problem.reason
     assert "--adopt" in problem.next_step
     adopted = billhouse(copy.path, "verify", "--adopt")
     assert adopted.code == 1 and "was closed upon the head" in adopted.stdout, "the close knows that there was one"
-    assert list(changed_files(copy, read_manifest(copy))) == [] and adopt_files(copy) == 0
+    assert list(changed_files(copy, take_picture(copy))) == [] and adopt_files(copy) == 0
