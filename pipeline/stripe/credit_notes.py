@@ -193,6 +193,9 @@ def _publish_pending(home: Home, steps: Steps) -> list[str]:
             raise BillhouseError(
                 f"{credit_note_id} is issued, and Stripe refused it: {told(error)}", "Put that right, and call this again."
             ) from error
+        except BillhouseError as error:
+            error.message = f"{credit_note_id} is issued, and Stripe does not have it yet: {error.message}"
+            raise
         published.append(credit_note_id)
     return published
 

@@ -255,7 +255,7 @@ def test_a_credit_note_whose_delivery_was_cut_off_is_delivered_once(
     def lost(method: str, *words: Any, **more: Any) -> Any:
         answer = real(method, *words, **more)
         if method == "post":
-            raise stripe.InvalidRequestError("cut off", None)  # type: ignore[no-untyped-call]
+            raise stripe.InvalidRequestError("cut off", None, http_status=400)  # type: ignore[no-untyped-call]
         return answer
 
     with monkeypatch.context() as patch:
