@@ -39,9 +39,11 @@ from pipeline.stripe.requests import (
     refused_address,
     total_request,
 )
-from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, idempotency_key, told, told_plainly
+from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, StripeFailedError, idempotency_key, told, told_plainly
 from pipeline.verify import require_verified_ledger
 
+MOST_FAILURES_IN_A_ROW = 16
+"""After so many invoices that Stripe itself failed for, each asked for minutes, the run ends; another one goes on from there."""
 _WORKERS = 8
 _LINES_AT_ONCE = 100
 _LOOK_AT = "Look in Stripe at its lines, at taxes that are included in its prices, and at discounts."
@@ -177,6 +179,7 @@ class _Publisher:
             self._invoices = ExistingInvoices(connection, min(closed_at, datetime.now(UTC)))
         self._customers = ExistingCustomers(home, self._steps)
         self._sent = outbox.delivered("send")
+        self._failures_in_a_row = 0
 
     def publish(self, closed: ClosedInvoice, result: PublishResult) -> Outcome:
         """Publish one invoice, or say why not. Raises HopelessError for what would fail for every invoice."""
@@ -185,12 +188,21 @@ class _Publisher:
             self._steps.until_done(lambda attempt: self._advance(closed, attempt))
         except HopelessError:
             raise
+        except StripeFailedError as error:
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row >= MOST_FAILURES_IN_A_ROW:
+                raise HopelessError(
+                    f"Stripe has failed for {MOST_FAILURES_IN_A_ROW} invoices in a row: {error.message}", error.next_step
+                ) from error
+            result.problems.append(_problem(closed, error))
+            return "failed"
         except OSError:  # the disk of the outbox, and no invoice's own
             raise
         except Exception as error:
             # What one invoice's data make fail must not keep the others from being published.
             result.problems.append(_problem(closed, error))
             return "failed"
+        self._failures_in_a_row = 0
         _warn(closed, result)
         return "published"
 

@@ -29,6 +29,10 @@ class HopelessError(BillhouseError):
     """What would fail for every document alike, and ends the run."""
 
 
+class StripeFailedError(BillhouseError):
+    """Stripe itself failed for a document, however often it was asked."""
+
+
 def idempotency_key(connection: StripeConnection, *parts: object) -> str:
     """The key of one step: the same for the same parts in any run; test and live never share one.
 
@@ -70,7 +74,9 @@ class Steps:
                 except LookAgainError:
                     continue
                 return
-            raise BillhouseError(f"Stripe failed {ATTEMPTS} times in a row.", "Look at status.stripe.com, and call this again.")
+            raise StripeFailedError(
+                f"Stripe failed {ATTEMPTS} times in a row.", "Look at status.stripe.com, and call this again."
+            )
 
 
 def told(error: Exception) -> str:
@@ -113,7 +119,7 @@ def stripe_failure(error: Exception) -> BillhouseError:
             "Call this again later, or ask more slowly: BILLHOUSE_STRIPE_REQUESTS_PER_SECOND.",
         )
     if status >= 500 or not status:
-        return BillhouseError(
+        return StripeFailedError(
             f"Stripe failed ({status or 'without a status'}), however often it was asked: {told(error)}",
             "Look at status.stripe.com, and call this again later: what is there is continued.",
         )

@@ -24,8 +24,9 @@ from pipeline.ledger_files import read_close
 from pipeline.periods import BillingPeriod
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
-from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publish import _Publisher, publish_period
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
+from pipeline.stripe.steps import HopelessError, StripeFailedError
 from tests.support import Outcome, billhouse, copy_home, event, forget, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -348,3 +349,24 @@ def test_live_must_be_said_and_only_with_a_live_key(
     monkeypatch.setenv("STRIPE_API_KEY", "rk_live_x")
     with connect(home, allow_live=True) as connection:
         assert (connection.is_live, connection.mode) == (True, "live")
+
+
+@pytest.mark.parametrize("who", [{"ada"}, None], ids=["one", "everybody"])
+def test_a_run_goes_on_where_stripe_fails_for_one_and_ends_where_it_fails_for_everybody(
+    who: set[str] | None, home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = _Publisher._advance
+
+    def fails(publisher: _Publisher, closed: ClosedInvoice, attempt: int) -> None:
+        if who is None or closed.customer_id in who:
+            raise StripeFailedError("Stripe failed (500).", "Call this again later.")
+        real(publisher, closed, attempt)
+
+    monkeypatch.setattr(_Publisher, "_advance", fails)
+    monkeypatch.setattr("pipeline.stripe.publish.MOST_FAILURES_IN_A_ROW", 2)
+    if who is None:
+        with pytest.raises(HopelessError, match="failed for 2 invoices in a row"):
+            publish_period(home, SEPTEMBER, client=emulator)
+    else:
+        result = publish_period(home, SEPTEMBER, client=emulator)
+        assert (result.counts["published"], result.counts["failed"]) == (3, 1)
