@@ -15,6 +15,7 @@ from pipeline.home import Home
 from pipeline.kinds import Kind
 from pipeline.ledger import close_period
 from pipeline.periods import BillingPeriod
+from pipeline.verify import verify_ledger
 from tests.support import Outcome, copy_home, event, prepare, query, write_jsonl
 
 Run = Callable[..., Outcome]
@@ -155,18 +156,24 @@ def test_months_close_in_order(home: Home, run: Run) -> None:
     assert (refused.code, "billhouse close 2026-09" in refused.stderr) == (1, True)
 
 
-def test_a_close_that_is_killed_leaves_no_month_and_can_be_repeated(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("step", "is_closed"), [("append_line", False), ("_place_all", True)])
+def test_a_close_that_is_killed_leaves_no_month_or_a_whole_one_and_can_be_repeated(
+    step: str, is_closed: bool, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its line in the manifest there is nothing; after it the next call puts the month into its place."""
     now = datetime(2026, 11, 1, tzinfo=UTC)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", killed)
+        patch.setattr(f"pipeline.store.append.{step}", killed)
         with pytest.raises(KeyboardInterrupt):
             close_period(home, SEPTEMBER, now=now)
     assert not (home.closes / "2026-09").exists()
-    assert close_period(home, SEPTEMBER, now=now).already_closed is False
+    assert close_period(home, SEPTEMBER, now=now).already_closed is is_closed
+    assert (home.closes / "2026-09" / "close.parquet").exists()
+    assert verify_ledger(home).problems == []
 
 
 def test_events_after_as_of_are_not_seen_whenever_they_landed(home: Home, run: Run) -> None:
