@@ -23,7 +23,7 @@ from dbt.cli.main import dbtRunner
 from pipeline.cli import main
 from pipeline.home import PROJECT_ROOT, Home
 from pipeline.kinds import Kind
-from pipeline.store.manifest import append_line, new_line
+from pipeline.store.manifest import WrittenFile, append_line, new_line
 from pipeline.warehouse import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
 
 
@@ -71,6 +71,18 @@ def forget(home: Home, *folders: Path) -> None:
         paths = [*line.get("files", {}), *line.get("opened", ()), *line.get("closed", ())]
         if not any(path.startswith(gone) for path in paths):
             append_line(home, new_line(home, {name: value for name, value in line.items() if name != "previous"}))
+
+
+def remake_manifest(home: Home) -> None:
+    """Have the manifest say of each file what it is now, and chain the lines anew: as a forger would."""
+    lines = [json.loads(line) for line in home.manifest.read_bytes().splitlines()]
+    home.manifest.unlink()
+    for line in lines:
+        line.pop("previous")
+        for name in line.get("files", {}):
+            written = WrittenFile.of(home.path / name)
+            line["files"][name] = [written.sha256, written.size]
+        append_line(home, new_line(home, line))
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ from pipeline.landing import LandingSummary, land_files
 from pipeline.ledger_files import closed_periods
 from pipeline.stripe.mirror import newest_unmirrored_event
 from tests.orchestration.jobs import build, in_home
-from tests.support import billhouse, event, query, write_jsonl
+from tests.support import billhouse, event, query, remake_manifest, write_jsonl
 
 
 def test_every_step_from_landing_to_export_is_an_asset_with_a_group_an_owner_and_a_description(
@@ -255,6 +255,7 @@ def _spoil_the_landing_counts(home: Home) -> None:
         )
     spoiled.chmod(0o600)
     Path(aside).replace(spoiled)
+    remake_manifest(home)
 
 
 def test_whichever_table_is_chosen_everything_is_brought_up_to_date_by_one_build(

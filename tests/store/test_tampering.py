@@ -22,14 +22,14 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_changes import accept_terms
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.check import adopt_files, changed_files, take_picture
-from pipeline.store.manifest import WrittenFile, append_line, manifest_head, new_line, read_manifest
+from pipeline.store.manifest import manifest_head, read_manifest
 from pipeline.stripe.credit_note_files import SCHEMA as CREDIT_NOTE
 from pipeline.stripe.credit_note_files import write_credit_note
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.verify import LedgerChangedError, require_verified_ledger
 from tests.landing.raw import event_line, write_lines
-from tests.support import billhouse, copy_home
+from tests.support import billhouse, copy_home, remake_manifest
 
 KINDS = {
     *("raw/usage_events", "raw/subscriptions", "raw/customers", "raw/credit_grants", "raw/voids", "raw/sandbox_metrics"),
@@ -205,14 +205,7 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     tenfold = pc.multiply(events["vcpu_count"], 10).cast(events.schema.field("vcpu_count").type)
     path.chmod(0o600)
     pq.write_table(events.set_column(place, events.schema.field(place), tenfold), path)
-    lines = [json.loads(line) for line in copy.manifest.read_bytes().splitlines()]
-    copy.manifest.unlink()
-    for line in lines:
-        line.pop("previous")
-        for name in line.get("files", {}):
-            written = WrittenFile.of(copy.path / name)
-            line["files"][name] = [written.sha256, written.size]
-        append_line(copy, new_line(copy, line))
+    remake_manifest(copy)
     assert not any(changed_files(copy, take_picture(copy))), "nothing in the home itself gives it away"
     assert is_noticed(copy, head)
     told = billhouse(copy.path, "verify", "--head", head)
