@@ -156,19 +156,22 @@ def test_numbers_come_as_they_were_written(home: Home, api: FakeApi) -> None:
 def test_a_kill_between_the_rows_and_the_position_loses_nothing(home: Home, api: FakeApi) -> None:
     api.answers = by_cursor([[row(1), row(2)], [row(3)]])
 
-    def die_before_the_position(target: Path) -> Any:
+    def die_before_the_position(target: Path, **options: Any) -> Any:
         if target.parent == home.collecting:
             raise KeyboardInterrupt
-        return replace_atomically(target)
+        return replace_atomically(target, **options)
 
     with patch.object(source, "replace_atomically", die_before_the_position):
         assert collect(home, api).code == 130
     (path,) = inbox(home)
     assert land(home)["accepted"] == 3
-    path.with_name(f".{path.name}.0.tmp").write_text('{"event_id": ')
+    abandoned = home.scratch / f"file-{0:032x}"
+    abandoned.mkdir()
+    (abandoned / path.name).write_text('{"event_id": ')
     api.answers = by_cursor([[row(1), row(2)], [row(3), row(4)]])
     assert collect(home, api).json["rows"] == 4
-    assert inbox(home) == [path], "the same file anew, and nothing half written"
+    assert inbox(home) == [path], "the same file anew"
+    assert list(home.scratch.iterdir()) == [], "and nothing half written"
     assert (land(home)["duplicates"], landed(home)) == (3, ["e1", "e2", "e3", "e4"])
 
 

@@ -50,7 +50,7 @@ class _Calls:
     def patched(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def patched_call(*words: Any, **named: Any) -> Any:
             paths = _paths(name, words, named)
-            if not any(path.startswith(self._home) and not path.startswith(self._of_dbt) for path in paths):
+            if not any(f"{path}{os.sep}".startswith(self._home) and not path.startswith(self._of_dbt) for path in paths):
                 return call(*words, **named)
             with self._lock:
                 self._count += 1
@@ -75,7 +75,10 @@ class _Calls:
     def _write_log(self, name: str, paths: list[str]) -> None:
         if self._log is None:
             return
-        line: dict[str, Any] = {"call": name, "paths": [path.removeprefix(self._home) for path in paths]}
+        line: dict[str, Any] = {
+            "call": name,
+            "paths": [path.removeprefix(self._home) if path != self._home[:-1] else "." for path in paths],
+        }
         if self._snapshots:
             line["before"] = _snapshot(paths[0], deeply=name in _OF_TWO_PATHS)
         self._write(self._log, (json.dumps(line) + "\n").encode())

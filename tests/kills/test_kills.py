@@ -55,10 +55,10 @@ def kills_of(command: Command) -> int:
 def chosen_kills(number: int, calls: list[str], seconds: float, random: Random) -> Iterator[Kill]:
     """Half of them at calls that change the file system, all of these where they suffice; then without end at random instants.
 
-    Of the random ones every fourth is followed by another.
+    Of the random ones every fourth is followed by another. In the suite all are at calls: it tells the same of the same code.
     """
     at_calls = [Kill(at=at, when=when) for at, call in enumerate(calls, 1) for when in moments_of(call)]
-    yield from random.sample(at_calls, min(len(at_calls), max(1, number // 2)))
+    yield from random.sample(at_calls, min(len(at_calls), max(1, number // 2 if KILLS else number)))
     while True:
         again = random.uniform(0, seconds) if random.random() < 0.25 else 0
         yield Kill(seconds=random.uniform(0, seconds), seconds_again=again)
