@@ -133,13 +133,23 @@ def _write(
         statements = write_statements(reports, figures.period, pages, on_progress)
         workbook.close()
         # All of it is complete by now.
-        if (folder / "statements").exists():
-            (folder / "statements").rename(scratch / "replaced")
-        place(pages, folder / "statements")
+        _replace_folder(pages, folder / "statements", scratch / "replaced")
         for name in names:
             (aside / name).chmod(0o600)
             place(aside / name, folder / name)
     return ExportResult(figures.period, folder, tuple(folder / name for name in names), figures.rows, figures.totals, statements)
+
+
+def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
+    """Put a folder in another's place; the old one is put aside, and back where that fails."""
+    if target.exists():
+        target.rename(replaced)
+    try:
+        place(written, target)
+    except BaseException:
+        if replaced.exists() and not target.exists():
+            replaced.rename(target)
+        raise
 
 
 @contextmanager
