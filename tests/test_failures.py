@@ -236,11 +236,14 @@ def test_a_file_that_cannot_be_written_is_told_in_words(
 ) -> None:
     more = write_jsonl(tmp_path / "more.jsonl", [event("start", "2026-09-11T10:00:00Z", sandbox="more", vcpu_count=1)])
     words = words_of(WRITING[command], home, more)
+    failed = []
     for name in ("replace", "rename"):
         real = getattr(os, name)
 
         def fail(source: Any, target: Any, *args: Any, real: Any = real, **rest: Any) -> None:
-            if str(target).startswith(str(home.path)) and "alerts" not in str(target):
+            # Once: an alert of it is written in the same way.
+            if not failed and str(target).startswith(str(home.path)):
+                failed.append(target)
                 raise OSError(code, os.strerror(code), str(target))
             real(source, target, *args, **rest)
 

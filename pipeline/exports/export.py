@@ -93,10 +93,8 @@ def export_period(
         ) from error
     except (OSError, XlsxFileError) as error:
         known = known_failure(error)
-        why, next_step = (known.message, known.next_step) if known is not None else (str(error), "Correct that.")
-        raise BillhouseError(
-            f"The export cannot be written to {home.exports}: {why}", f"{next_step} Then export again."
-        ) from error
+        why, next_step = (known.message, known.next_step) if known else (str(error), "Correct that, then export again.")
+        raise BillhouseError(f"The export cannot be written to {home.exports}: {why}", next_step) from error
 
 
 def _write(
