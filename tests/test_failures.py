@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_written_is_told_in_words(
 ) -> None:
     more = write_jsonl(tmp_path / "more.jsonl", [event("start", "2026-09-11T10:00:00Z", sandbox="more", vcpu_count=1)])
     words = words_of(WRITING[command], home, more)
-    failed = []
+    failed: list[Any] = []
     for name in ("replace", "rename"):
         real = getattr(os, name)
 
