@@ -180,7 +180,7 @@ def emulator(folder: Path) -> Iterator[str]:
             assert running.stdout is not None
             yield running.stdout.readline().split()[3]
         finally:
-            running.terminate()
+            running.kill()  # a worker of xdist has SIGTERM ignored, and so has what it starts
 
 
 def publish(home: Home) -> tuple[dict[str, Any], float, float]:
