@@ -106,9 +106,9 @@ def _new_held_folder(parent: Path, prefix: str) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove the folders that `hold_new_folder` made under a prefix, and whose holders have died. Those of the living stay."""
-    of_this_kind = re.compile(re.escape(prefix) + "[0-9a-f]{32}")
+def remove_abandoned(parent: Path, *prefixes: str) -> None:
+    """Remove the folders that `hold_new_folder` made under these prefixes, and whose holders have died. Others stay."""
+    of_this_kind = re.compile(f"({'|'.join(map(re.escape, prefixes))})[0-9a-f]{{32}}")
     try:
         with os.scandir(parent) as entries:
             found = [Path(entry.path) for entry in entries if of_this_kind.fullmatch(entry.name)]

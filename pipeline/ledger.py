@@ -34,7 +34,7 @@ from pipeline.periods import BillingPeriod
 from pipeline.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.price_book import price_book_hash
 from pipeline.settings import Settings
-from pipeline.store.append import append_files, finish_interrupted
+from pipeline.store.append import append_files
 from pipeline.store.manifest import manifest_head
 from pipeline.verify import require_verified_ledger
 from pipeline.warehouse import OnProgress, build, is_current, last_build, open_warehouse
@@ -91,7 +91,6 @@ def close_period(
     AdjustmentsError where closed months would change too much. Of all but the first an alert is kept.
     """
     with alerting(home, "close_failed", f"close {period}"), home.writing():
-        finish_interrupted(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)

@@ -124,7 +124,6 @@ def _commit(files: NewFiles, command: str) -> None:
         "opened": files.opened,
         "closed": files.closed,
     }
-    said = {name: value for name, value in said.items() if value}
     assert _places_of(said) == files.places, "every file that was asked for is written, and journals come last"
     with holding_manifest(home):
         place_committed(home)

@@ -66,10 +66,10 @@ def changed_files(home: Home, picture: Picture, *, head: str | None = None, with
     if unknown and not manifest.heads:
         reason = f"is not there, and {len(unknown)} files are: this home is older than manifests are, or it was taken away."
         yield Problem(shown, None, reason, "Restore it from a back-up; or, for an older home: billhouse verify --adopt")
-    for path in unknown if manifest.heads else ():
+    elif unknown:
         reason = "is in no line of the manifest: no command wrote it."
         next_step = "Move it out of raw/ and ledger/; or, where you know where it comes from: billhouse verify --adopt"
-        yield Problem(path, None, reason, next_step)
+        yield from (Problem(path, None, reason, next_step) for path in unknown)
     for path in sorted(manifest.journals - found.keys()):
         reason = "is gone: a run of publishing was writing it. Stripe knows what it did."
         yield Problem(path, None, reason, "Restore it from a back-up; or, where it is lost for good: billhouse verify --adopt")
@@ -93,8 +93,8 @@ def adopt_files(home: Home) -> int:
             "opened": journals,
             "closed": sorted(picture.manifest.journals - picture.files.keys()),
         }
-        if any(value for name, value in said.items() if name != "command"):
-            append_line(home, new_line(home, {name: value for name, value in said.items() if value}))
+        if unknown or said["closed"]:
+            append_line(home, new_line(home, said))
     return len(unknown)
 
 

@@ -56,8 +56,6 @@ class Manifest:
     """Those whose content is in other files since."""
     heads: dict[str, int] = field(default_factory=dict)
     """The head after each line, and the line's number."""
-    commands: dict[int, str] = field(default_factory=dict)
-    """What wrote each line, by its number."""
     broken_lines: list[tuple[int, str]] = field(default_factory=list)
     """Lines that are not as they were written, and how that shows."""
 
@@ -78,6 +76,7 @@ def read_manifest(home: Home) -> Manifest:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
+            _typed(row["command"], str)
             written = {path: WrittenFile(*map(_typed, found, (str, int))) for path, found in row.get("files", {}).items()}
             if row["previous"] != previous:
                 manifest.broken_lines.append((number, "does not follow the line before it: one of them was changed or removed"))
@@ -87,7 +86,6 @@ def read_manifest(home: Home) -> Manifest:
             manifest.journals |= set(row.get("opened", ()))
             manifest.closed_journals |= set(row.get("closed", ()))
             manifest.journals -= manifest.closed_journals
-            manifest.commands[number] = row["command"]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             manifest.broken_lines.append((number, "cannot be read"))
         previous = hashlib.sha256(line).hexdigest()
@@ -140,8 +138,9 @@ def last_line(home: Home) -> bytes:
 
 
 def new_line(home: Home, said: Mapping[str, Any]) -> bytes:
-    """What would be appended now: what is said, chained to the last line. Hold the manifest meanwhile."""
-    return json.dumps({**said, "previous": manifest_head(home)}, ensure_ascii=False).encode()
+    """What would be appended now: what is said, but for what is empty, chained to the last line. Hold the manifest meanwhile."""
+    told = {name: value for name, value in said.items() if value}
+    return json.dumps({**told, "previous": manifest_head(home)}, ensure_ascii=False).encode()
 
 
 def append_line(home: Home, line: bytes) -> None:

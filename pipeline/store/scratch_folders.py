@@ -27,5 +27,4 @@ def scratch_folder(home: Home, purpose: str) -> Iterator[Path]:
 
 def remove_leftovers(home: Home) -> None:
     """Remove the folders of commands that have died; those of the living, and what is committed, stay."""
-    for purpose in PURPOSES:
-        remove_abandoned(home.scratch, f"{purpose}-")
+    remove_abandoned(home.scratch, *(f"{purpose}-" for purpose in PURPOSES))
