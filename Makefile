@@ -63,7 +63,7 @@ parity-servers: $(SPARK_READY) ## The same, smaller, by way of a Thrift and of a
 
 soak: $(READY) ## Hold SOAK random histories (3000) against the reference engine
 	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \
-		tests/test_against_reference.py tests/test_incremental.py tests/test_late_files.py
+		tests/models/test_against_reference.py tests/models/test_incremental.py tests/models/test_late_files.py
 
 soak-publish: $(READY) ## Kill, cut off and refuse publishing at SCHEDULES steps (300); each invoice must be in Stripe once
 	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
@@ -102,6 +102,7 @@ check: $(READY) ## Check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/sqlfluff lint --processes 2 $(SQL)
 
 format: $(READY) ## Put style right
@@ -116,7 +117,7 @@ docs: $(READY) ## Write dbt's pages on the models, from the last build
 	@.venv/bin/billhouse --home $(HOME_FOLDER) docs
 
 dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' yml
-	@.venv/bin/python -m pipeline.data_dictionary
+	@.venv/bin/python -m pipeline.warehouse.data_dictionary
 
 lock: $(READY) ## Resolve the dependencies again, to the newest versions: what runs, and on top of it what develops, Spark and benchmarks
 	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock
@@ -130,7 +131,7 @@ sbom: $(READY) ## Write deploy/sbom.cdx.json, the list of the packages that the 
 	@.venv/bin/python -m deploy.sbom
 
 check-runtime: $(READY) ## Install requirements.lock alone in a new environment, as the image does, and run the demo there; downloads 300 MB
-	@.venv/bin/python -m tests.runtime
+	@.venv/bin/python -m tests.project.runtime
 
 clean: ## Remove what set-up and builds made; the home folder stays
 	@rm -rf .venv target logs .pytest_cache .mypy_cache .ruff_cache

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.apart import make_apart, run_apart
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 
 RESULTS = Path(__file__).parent / "results"

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.apart import make_apart, run_apart
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 
 RESULTS = Path(__file__).parent / "results"

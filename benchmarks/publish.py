@@ -20,12 +20,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.approvals import approve
-from pipeline.home import Home
-from pipeline.ledger_files import SCHEMAS, close_folder
-from pipeline.periods import BillingPeriod
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.ledger.approvals import approve
+from pipeline.store.closes import SCHEMAS, close_folder
+from pipeline.store.publications import published_invoices
 from pipeline.stripe.client import connection_to
-from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.publish import publish_period
 
 _PERIOD = BillingPeriod(2026, 9)
@@ -48,7 +48,7 @@ def _measure(folder: Path, invoices: int, limit: int) -> str:
     home = Home.open(folder / "home")
     _write_close(home, invoices)
     approve(home, _PERIOD, everything=True, by="benchmark")
-    command = [sys.executable, "-m", "pipeline.stripe.emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
+    command = [sys.executable, "-m", "pipeline.stripe_emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
     with subprocess.Popen([*command, "--requests-per-second", str(limit)], stdout=subprocess.PIPE, text=True) as emulator:  # noqa: S603
         try:
             assert emulator.stdout is not None

@@ -36,10 +36,10 @@ _STEP = """
 import json, os, sys, time
 from pathlib import Path
 import pipeline
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
-from pipeline.ledger import close_period
-from pipeline.periods import BillingPeriod
+from pipeline.ledger.close import close_period
+from pipeline.core.periods import BillingPeriod
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.publish import publish_period
 
@@ -102,7 +102,7 @@ class Side:
 
     def billhouse(self, home: Path, *words: object) -> str:
         """The command line of the checkout."""
-        return self._run("-m", "pipeline.cli", "--home", home, *words)
+        return self._run("-m", "pipeline.cli.app", "--home", home, *words)
 
     def measure(self, step: str, home: Path, count: int, files: Sequence[Path] = ()) -> dict[str, float]:
         """Wall and processor seconds of one step. The home is removed."""

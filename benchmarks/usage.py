@@ -27,9 +27,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.apart import make_apart, run_apart
 from benchmarks.peers import invoices_in_pandas, invoices_in_polars, told
-from pipeline.home import Home
-from pipeline.landing.collections import SCHEMAS, ensure_collections
-from pipeline.warehouse import build
+from pipeline.core.home import Home
+from pipeline.store.raw import SCHEMAS, ensure_raw_collections
+from pipeline.warehouse.build import build
 
 FIRST_DAY = date(2026, 1, 1)
 AS_OF = datetime(2026, 12, 31, tzinfo=UTC)
@@ -69,7 +69,7 @@ def main() -> None:
         sys.exit(f"{' and '.join(missing)} is not installed: make setup-bench, or choose with --peers.")
     per_day = arguments.rows // arguments.days
     empty = arguments.folder / "empty"
-    ensure_collections(Home.open(empty))
+    ensure_raw_collections(Home.open(empty))
     make_apart(generate_days, folder, arguments.shape, range(arguments.days), per_day)
     _forget_days_after(Home.open(folder), arguments.days)
     print(f"{arguments.rows:,} rows, {arguments.shape}, {arguments.days} days, {os.cpu_count()} cores", flush=True)
@@ -140,7 +140,7 @@ def generate_day(folder: Path, shape: str, day: int, rows: int) -> None:
     a copy, of which compression is most of the work.
     """
     home = Home.open(folder)
-    ensure_collections(home)
+    ensure_raw_collections(home)
     sessions = max(rows // EVENTS_PER_SESSION[shape], 1)
     on = FIRST_DAY + timedelta(days=day)
     file_id = f"{day:064x}"

@@ -2,13 +2,14 @@
 
 import dagster as dg
 
-from orchestration.figures import markdown_table
-from orchestration.months import TALKS_TO_THE_WORLD
-from orchestration.owners import PLATFORM
-from orchestration.resources import BillhouseHome
-from pipeline.alerts import OperationalAlert, alert_states, keep_alert, send_alerts
-from pipeline.failures import in_plain_words
-from pipeline.health import write_health
+from orchestration.lib.metadata import markdown_table
+from orchestration.lib.owners import PLATFORM
+from orchestration.lib.resources import BillhouseHome
+from orchestration.month_end import TALKS_TO_THE_WORLD
+from pipeline.alerts import send_alerts
+from pipeline.core.failures import in_plain_words
+from pipeline.monitoring.health import write_health
+from pipeline.store.alert_log import OperationalAlert, alert_states, keep_alert
 
 _KINDS = {
     "land_and_build": ("check_failed", "The build"),

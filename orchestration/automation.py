@@ -8,17 +8,17 @@ from typing import Any
 import dagster as dg
 
 from orchestration.alerts import alert_deliveries, alert_on_failure
-from orchestration.due import invoices_to_publish, month_to_close, month_to_export
 from orchestration.landing import land_inbox, raw_events_are_what_landed
-from orchestration.months import closed_invoices, ledger_is_as_written, month_export, published_invoices
-from orchestration.partitions import today
-from orchestration.resources import BillhouseHome
+from orchestration.lib.due import invoices_to_publish, month_to_close, month_to_export
+from orchestration.lib.partitions import today
+from orchestration.lib.resources import BillhouseHome
+from orchestration.month_end import closed_invoices, ledger_is_as_written, month_export, published_invoices
 from orchestration.stripe import stripe_mirror
 from orchestration.warehouse import build_warehouse
 from pipeline.alerts import waiting_alerts
-from pipeline.failures import in_plain_words
-from pipeline.inbox import inbox_digest
-from pipeline.settings import Settings
+from pipeline.core.failures import in_plain_words
+from pipeline.core.settings import Settings
+from pipeline.landing.inbox import inbox_digest
 from pipeline.stripe.mirror import newest_unmirrored_event
 
 _FROM_THE_START = Settings.load().automate

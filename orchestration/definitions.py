@@ -9,12 +9,12 @@ import dagster as dg
 from orchestration.alerts import alert_deliveries
 from orchestration.automation import JOBS, SCHEDULES, SENSORS
 from orchestration.landing import land_inbox, raw_events_are_what_landed
-from orchestration.months import closed_invoices, ledger_is_as_written, month_export, published_invoices
-from orchestration.resources import BillhouseHome
+from orchestration.lib.resources import BillhouseHome
+from orchestration.month_end import closed_invoices, ledger_is_as_written, month_export, published_invoices
 from orchestration.stripe import stripe_agrees, stripe_mirror
 from orchestration.warehouse import build_warehouse
-from pipeline.home import DEFAULT_HOME, HOME_VARIABLE
-from pipeline.terminal import protect_logging
+from pipeline.core.home import DEFAULT_HOME, HOME_VARIABLE
+from pipeline.core.terminal import protect_logging
 
 protect_logging()  # in each process that runs an asset, a schedule or a sensor
 

@@ -9,22 +9,22 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.figures import markdown_table
-from orchestration.owners import PLATFORM
-from orchestration.partitions import report_days, usage_days
-from orchestration.resources import BillhouseHome
-from pipeline.alerts import OperationalAlert, keep_alert
-from pipeline.failures import in_plain_words
-from pipeline.health import write_health
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.inbox import set_aside, version, waiting_files
-from pipeline.kinds import Kind
+from orchestration.lib.metadata import markdown_table
+from orchestration.lib.owners import PLATFORM
+from orchestration.lib.partitions import report_days, usage_days
+from orchestration.lib.resources import BillhouseHome
+from pipeline.core.failures import in_plain_words
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
-from pipeline.landing.collections import SCHEMAS
+from pipeline.landing.inbox import set_aside, version, waiting_files
+from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
-from pipeline.settings import Settings
+from pipeline.landing.verify_events import event_problems
+from pipeline.monitoring.health import write_health
+from pipeline.store.alert_log import OperationalAlert, keep_alert
 from pipeline.store.check import changed_files, take_picture
-from pipeline.verify_events import event_problems
+from pipeline.store.raw import SCHEMAS
 
 QUARANTINE_ALARM = 0.01
 """Above this share of a landing's rows in quarantine, somebody should look at what the collectors send."""

@@ -2,15 +2,16 @@
 
 import dagster as dg
 
-from orchestration.figures import markdown_table
-from orchestration.months import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
-from orchestration.owners import BILLING
-from orchestration.resources import BillhouseHome
-from pipeline.alerts import OperationalAlert, keep_alert
-from pipeline.failures import in_plain_words
-from pipeline.publishing import sync_and_refresh
-from pipeline.reports import reconciliation
-from pipeline.settings import Settings
+from orchestration.lib.metadata import markdown_table
+from orchestration.lib.owners import BILLING
+from orchestration.lib.resources import BillhouseHome
+from orchestration.month_end import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
+from pipeline.core.failures import in_plain_words
+from pipeline.core.settings import Settings
+from pipeline.monitoring.health import write_health
+from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.stripe.publishing import sync_and_refresh
+from pipeline.warehouse.reports import reconciliation
 
 
 @dg.asset(
@@ -26,6 +27,7 @@ def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
     with no_use_in_trying_again():
         synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
+    write_health(home.home)
     return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
 
 

@@ -14,16 +14,17 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from orchestration.highlights import highlights
 from orchestration.landing import RAW_KEYS
-from orchestration.manifest import ready_manifest
-from orchestration.owners import OF_LAYER, PLATFORM
-from orchestration.partitions import report_days, usage_days
-from orchestration.resources import BillhouseHome
-from pipeline.failures import in_plain_words
-from pipeline.home import Home
-from pipeline.periods import parse_instant
-from pipeline.warehouse import BuildFailedError, Step, build, is_current, last_build, open_warehouse
+from orchestration.lib.dbt_manifest import ready_manifest
+from orchestration.lib.owners import OF_LAYER, PLATFORM
+from orchestration.lib.partitions import report_days, usage_days
+from orchestration.lib.report_metadata import highlights
+from orchestration.lib.resources import BillhouseHome
+from pipeline.core.failures import in_plain_words
+from pipeline.core.home import Home
+from pipeline.core.periods import parse_instant
+from pipeline.monitoring.health import write_health
+from pipeline.warehouse.build import BuildFailedError, Step, build, is_current, last_build, open_warehouse
 
 _DAY_COLUMNS = ("usage_date", "event_date")
 """A table with one of these has rows of a day, and so partitions."""
@@ -146,6 +147,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
             context.log.info(f"{done} of {total}: {step}")
 
     result = build(home, as_of, on_progress=follow)
+    write_health(home)
     context.log.info(
         f"{home.billing.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 from tests.support import Outcome, adopt_parse, billhouse, copy_home
 
 _TAKE_MINUTES = (

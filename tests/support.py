@@ -20,11 +20,11 @@ from unittest.mock import patch
 import duckdb
 from dbt.cli.main import dbtRunner
 
-from pipeline.cli import main
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind
+from pipeline.cli.app import main
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
-from pipeline.warehouse import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
+from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
 
 
 @dataclass(frozen=True)

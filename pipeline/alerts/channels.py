@@ -18,9 +18,9 @@ import httpx
 import requests
 from standardwebhooks.webhooks import Webhook
 
-from pipeline.errors import BillhouseError
-from pipeline.network_bounds import BoundedAdapter, deadline_reader
-from pipeline.settings import Settings
+from pipeline.core.errors import BillhouseError
+from pipeline.core.network_bounds import BoundedAdapter, deadline_reader
+from pipeline.core.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT_SECONDS = 10
@@ -155,17 +155,6 @@ class EmailChannel(Channel):
         if parts.username and parts.password:
             server.login(unquote(parts.username), unquote(parts.password))
         return server
-
-
-def channel_names(settings: Settings | None = None) -> list[str]:
-    """The channels that the environment sets, whether or not they are set right."""
-    settings = settings or Settings.load()
-    given = {
-        "webhook": settings.alert_webhook_url,
-        "slack": settings.alert_slack_url is not None,
-        "email": settings.alert_smtp_url is not None,
-    }
-    return [name for name, is_given in given.items() if is_given]
 
 
 def configured_channels(settings: Settings | None = None) -> list[Channel]:

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, channel_names, configured_channels
-from pipeline.alerts.facts import (
-    DELIVERIES,
-    OperationalAlert,
-    Outcome,
-    due_alerts,
-    ensure_alerts,
-    new_limit_alerts,
-    raise_alert,
-    raise_limit_alerts,
-    record,
-    sending,
-)
-from pipeline.errors import BillhouseError, NotPossibleError, WrongUsageError
-from pipeline.failures import failure_in_words
-from pipeline.home import Home
-from pipeline.settings import Settings
+from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, configured_channels
+from pipeline.alerts.limits import new_limit_alerts, raise_limit_alerts
+from pipeline.core.home import Home
+from pipeline.core.settings import Settings
+from pipeline.store.alert_log import DELIVERIES, Outcome, due_alerts, record, sending
 from pipeline.store.manifest import manifest_head
 
 _ATTEMPTS = 4
@@ -81,47 +68,11 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
     return result
 
 
-@contextmanager
-def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
-    """Keep an alert of what fails inside, in the words of `failure_in_words`, and raise it as a BillhouseError.
-
-    What is not possible yet, or was called wrongly, is no failure: no alert. Where no alert can be kept (a full disk), the
-    error says so.
-    """
-    try:
-        yield
-    except (NotPossibleError, WrongUsageError):
-        raise
-    except Exception as error:
-        failure = failure_in_words(error)
-        try:
-            keep_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {failure}"))
-        except Exception as no_alert:
-            unkept = failure_in_words(no_alert).message
-            failure.next_step = f"{failure.next_step} No alert could be kept either: {unkept}".strip()
-        if failure is error:
-            raise
-        raise failure from error
-
-
-def keep_alert(home: Home, alert: OperationalAlert) -> str:
-    """Keep an alert, to be sent by the channels that are configured now; returns its id.
-
-    One that is set wrongly counts: what is wrong is told by the call that sends, and once it is corrected the alert goes out.
-    """
-    try:
-        channels = channel_names()
-    except BillhouseError:
-        channels = []
-    return raise_alert(home, alert, channels)
-
-
 def waiting_alerts(home: Home) -> list[str]:
     """The ids of what the next call of `send_alerts` would send, and of the limits' alerts it would raise.
 
     Raises BillhouseError where the configuration is wrong.
     """
-    ensure_alerts(home)
     due = [
         f"{alert['alert_id']} {alert['channel']}"
         for alert in due_alerts(home, [channel.name for channel in configured_channels()])

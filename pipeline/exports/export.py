@@ -15,22 +15,23 @@ from typing import Any, TextIO
 import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
-from pipeline.errors import BillhouseError
-from pipeline.exports.contents import EXPORT_TABLES, INVOICES, SHEETS
-from pipeline.exports.figures import CurrencyTotals, PeriodFigures, read_figures
+from pipeline.core.errors import BillhouseError
+from pipeline.core.failures import known_failure, system_failure
+from pipeline.core.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import quoted
 from pipeline.exports.journal import write_journal
+from pipeline.exports.period_totals import CurrencyTotals, PeriodFigures, read_figures
 from pipeline.exports.statements import OnStatement, write_statements
-from pipeline.exports.summary import SummarySheet
-from pipeline.exports.tables import ExportTable, csv_text
+from pipeline.exports.summary_sheet import SummarySheet
+from pipeline.exports.table_definitions import EXPORT_TABLES, INVOICES, SHEETS
+from pipeline.exports.tables import ExportTable
 from pipeline.exports.workbook import PeriodWorkbook
-from pipeline.failures import known_failure, system_failure
-from pipeline.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
-from pipeline.home import Home
-from pipeline.ledger_files import close_head
-from pipeline.periods import BillingPeriod
-from pipeline.sql import quoted
+from pipeline.ledger.verify import require_verified_ledger
+from pipeline.pricebook.spreadsheets import csv_text
+from pipeline.store.closes import close_head
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.verify import require_verified_ledger
 
 ROWS_PER_SHEET = 1_048_575
 """Excel's limit, less the headings. A longer table is in its CSV file alone."""
@@ -176,7 +177,7 @@ def _write_table(
     lines.writerow(column.name for column in table.columns)
     found = reports.execute(table.select_period, {"period": str(figures.period)})
     while rows := found.fetchmany(BATCH_ROWS):
-        lines.writerows([csv_text(*cell) for cell in zip(table.columns, row, strict=True)] for row in rows)
+        lines.writerows(map(csv_text, row) for row in rows)
         if sheet:
             sheet.write_rows(rows)
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import duckdb
 
-from pipeline.periods import BillingPeriod
+from pipeline.core.periods import BillingPeriod
 
 OPENING = "Equity:OpeningBalances"
 CREDIT = "Liabilities:CustomerCredit"

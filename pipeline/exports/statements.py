@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.money import format_amount
-from pipeline.periods import BillingPeriod
+from pipeline.core.money import format_amount
+from pipeline.core.periods import BillingPeriod
 
 Rows = dict[str, list[dict[str, Any]]]
 OnStatement = Callable[[str, int, int], None]

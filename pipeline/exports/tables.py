@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
 from enum import Enum, auto
 
-from pipeline.money import shown_digits
-from pipeline.price_book import minor_unit_digits
-
 Row = tuple[object, ...]
-
-FORMULA_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters that make a spreadsheet take a text for a formula (the last four: full-width = + - @)."""
 
 
 class ColumnKind(Enum):
@@ -75,32 +67,3 @@ class ExportTable:
     def index(self, column_name: str) -> int:
         """The place of a column, from 0."""
         return next(place for place, column in enumerate(self.columns) if column.name == column_name)
-
-
-def money_format(currency: str) -> str:
-    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's usual digits, or the price book's if more."""
-    digits = max(shown_digits(currency), dict(minor_unit_digits()).get(currency, 0))
-    number = "#,##0" + ("." + "0" * digits if digits else "")
-    is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()
-    return f"[${currency.upper()}] {number}" if is_code else number
-
-
-def csv_text(column: Column, value: object) -> str:
-    """A value as it stands in CSV: decimals exact, instants ISO 8601 in UTC, null empty.
-
-    A text that a spreadsheet would take for a formula gets a leading apostrophe; numbers never do.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, datetime):
-        return value.isoformat() + "Z"
-    if isinstance(value, date):
-        return value.isoformat()
-    text = str(value)
-    if column.kind is ColumnKind.TEXT and text.startswith(FORMULA_TRIGGERS):
-        return "'" + text
-    return text

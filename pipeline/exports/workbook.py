@@ -15,8 +15,9 @@ import xlsxwriter
 import xlsxwriter.format
 import xlsxwriter.worksheet
 
-from pipeline.exports.tables import ColumnKind, ExportTable, Row, money_format
-from pipeline.periods import BillingPeriod
+from pipeline.core.periods import BillingPeriod
+from pipeline.exports.tables import ColumnKind, ExportTable, Row
+from pipeline.pricebook.spreadsheets import money_format
 
 Cell = Callable[[int, int, Any], object]
 """Writes a value, never null, at a row and column."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from pipeline.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
-from pipeline.kinds import TimestampUnit
+from pipeline.core.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
+from pipeline.core.sql import quoted
 from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
 from pipeline.landing.json_bounds import JsonBound
+from pipeline.landing.record_kinds import TimestampUnit
 from pipeline.landing.specification import (
     AMOUNT_BOUND,
     BYTES_BOUND,
@@ -24,7 +23,6 @@ from pipeline.landing.specification import (
     Specification,
     Type,
 )
-from pipeline.sql import quoted
 
 _NO_PLAIN_IDS = "'true', 'false', 'nan', 'inf', 'infinity'"
 """Texts that may have been written without quotes, and are looked at again."""
@@ -51,14 +49,6 @@ _REASONS = (
     "bad_number",
 )
 """The order in which a row's faults are looked for: the first found is its reason."""
-
-
-def parquet_files(folder_or_file: Path, *below: str) -> str:
-    """`read_parquet` of one file, or of the files that match a pattern `below` a folder. DuckDB takes all of a path as a pattern,
-    and folders named key=value for columns: neither is meant. A column that came later is null in older files.
-    """
-    literal = re.sub(r"[*?[]", r"[\g<0>]", str(folder_or_file.absolute()))
-    return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false, union_by_name = true)"
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from pipeline.home import Home
-from pipeline.landing.checks import parquet_files
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import parquet_files
 from pipeline.landing.specification import CLEARED_FIELDS
-from pipeline.ledger_files import closed_periods
-from pipeline.periods import BillingPeriod
-from pipeline.price_book import DEFAULT_CURRENCY
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY
+from pipeline.store.closes import closed_periods
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMED = (

@@ -7,9 +7,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
-from pipeline.landing.checks import parquet_files
+from pipeline.core.home import Home
+from pipeline.core.sql import parquet_files
+from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 
 VOIDED_BY = {Kind.USAGE: "event_id", Kind.CREDIT_GRANTS: "grant_id"}

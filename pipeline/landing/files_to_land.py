@@ -14,10 +14,10 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
-from pipeline.errors import InputFileError
-from pipeline.inbox import version, version_of
-from pipeline.kinds import Kind
-from pipeline.regular_files import NotRegularError, open_regular
+from pipeline.core.errors import InputFileError
+from pipeline.core.regular_files import NotRegularError, open_regular
+from pipeline.landing.inbox import version, version_of
+from pipeline.landing.record_kinds import Kind
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 

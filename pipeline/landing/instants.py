@@ -7,8 +7,8 @@ offset the instant is UTC. A date alone is no instant. A number is one only wher
 
 from __future__ import annotations
 
-from pipeline.kinds import TimestampUnit
-from pipeline.sql import quoted
+from pipeline.core.sql import quoted
+from pipeline.landing.record_kinds import TimestampUnit
 
 EARLIEST = "timestamptz '1970-01-01 00:00:00+00'"
 END = "timestamptz '9999-01-01 00:00:00+00'"

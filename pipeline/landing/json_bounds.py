@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from pipeline.input_bounds import DEEPEST_NESTING, MOST_DIGITS
+from pipeline.core.input_bounds import DEEPEST_NESTING, MOST_DIGITS
 
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")

@@ -18,30 +18,30 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import BillhouseError, InputFileError, Problem
-from pipeline.failures import failure_in_words
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind, TimestampUnit
+from pipeline.core.errors import BillhouseError, InputFileError, Problem
+from pipeline.core.failures import failure_in_words
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.sql import quoted
 from pipeline.landing.checks import Reading, checked_query
-from pipeline.landing.collections import (
-    SCHEMAS,
-    ensure_collections,
-    file_id_of,
-    landed_files,
-)
-from pipeline.landing.contents import Contents, look_through
+from pipeline.landing.column_profile import Contents, look_through
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import is_filled, judge
 from pipeline.landing.files_to_land import Source, examine, while_unchanged
 from pipeline.landing.instants import MACROS
 from pipeline.landing.json_bounds import create_functions
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows, quarantined_files
+from pipeline.landing.record_kinds import Kind, TimestampUnit
+from pipeline.landing.result import LandedFile, LandingSummary
 from pipeline.landing.sources import csv_header_line, raw_rows, readable, rows_of
 from pipeline.landing.specification import Specification, specification
-from pipeline.landing.summary import LandedFile, LandingSummary
 from pipeline.landing.unread import UnreadColumns
-from pipeline.sql import quoted
 from pipeline.store.append import NewFiles, append_files, finish_interrupted
+from pipeline.store.raw import (
+    SCHEMAS,
+    ensure_raw_collections,
+    file_id_of,
+    landed_files,
+)
 from pipeline.store.scratch_folders import scratch_folder
 
 MEMORY_LIMIT = "1200MB"
@@ -130,7 +130,7 @@ def land_again(
 
 def _prepare(home: Home) -> None:
     with _writing_to(home, "Nothing landed"):
-        ensure_collections(home)
+        ensure_raw_collections(home)
         finish_interrupted(home)
 
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import InputFileError
-from pipeline.input_bounds import LONGEST_ROW, may_expand_to
+from pipeline.core.errors import InputFileError
+from pipeline.core.input_bounds import LONGEST_ROW, may_expand_to
 from pipeline.landing.exact_numbers import ExactNumbers, may_lose_digits
 from pipeline.landing.files_to_land import Source, open_unchanged
 

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.errors import InputFileError
-from pipeline.home import Home
-from pipeline.kinds import Kind
-from pipeline.landing.checks import parquet_files
+from pipeline.core.errors import InputFileError
+from pipeline.core.home import Home
+from pipeline.core.sql import parquet_files, quoted
 from pipeline.landing.files_to_land import Source
 from pipeline.landing.lines import TOO_LONG
-from pipeline.sql import quoted
+from pipeline.landing.record_kinds import Kind
 
 _NOT_UTF_8 = r"\\x[0-9A-F]{2}"
 """Bytes that are no text are kept in this writing, which is no longer what came."""

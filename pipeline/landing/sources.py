@@ -22,16 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from duckdb.func import PythonUDFType
 
-from pipeline.errors import InputFileError
-from pipeline.input_bounds import FREE_ROWS, MOST_ROWS_PER_BYTE
+from pipeline.core.errors import InputFileError
+from pipeline.core.input_bounds import FREE_ROWS, MOST_ROWS_PER_BYTE
+from pipeline.core.sql import parquet_files, quoted
 from pipeline.landing.arrow_types import convert_columns, fits, is_binary, is_json, needs_conversion, wanted_type
-from pipeline.landing.checks import Rows, parquet_files
+from pipeline.landing.checks import Rows
 from pipeline.landing.exact_numbers import MAY_BE_TINY, MAY_LOSE_DIGITS, ExactNumbers
 from pipeline.landing.files_to_land import Source
 from pipeline.landing.lines import BYTE_ORDER_MARK, LINES, LineReader, open_text, unread
 from pipeline.landing.specification import CLEARED_FIELDS, DECIMALS, Field, Specification, Type
 from pipeline.landing.unread import GROUP_SEPARATOR, KEY_SEPARATOR, UnreadColumns
-from pipeline.sql import quoted
 
 _LONGEST_HEADER = 1 << 20
 _LONG_ROW = 1 << 14

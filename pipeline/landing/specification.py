@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.kinds import Kind
-from pipeline.price_book import DEFAULT_CURRENCY, first_versions, known_ids, minor_unit_digits
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
+from pipeline.landing.record_kinds import Kind
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY, first_versions, known_ids, minor_unit_digits
 
 RESOURCE_BOUND = 1_000_000
 """The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""

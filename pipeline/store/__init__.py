@@ -1,5 +1,5 @@
-"""What is true: how files come into raw/ and ledger/, and how it is known that they are what was written.
+"""The append-only Parquet collections under raw/ and ledger/: their schemas, their paths, how files are written and read.
 
-Owns the one way to write there (`append_files`), the manifest that has the SHA-256 of every file so written, each line chained to
-the one before, and the scratch folders that commands write aside in. It does not know what the files mean.
+Owns the one way to write there (`append_files`), the manifest with the SHA-256 of every file (each line chained to the one
+before), and the scratch folders that commands write in. It does not decide what is written.
 """

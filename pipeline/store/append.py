@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import BillhouseError
-from pipeline.files import are_on_one_disk, make_folders, sync_folder, sync_tree
-from pipeline.home import Home
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import are_on_one_disk, make_folders, sync_folder, sync_tree
+from pipeline.core.home import Home
 from pipeline.store.manifest import WrittenFile, append_line, holding_manifest, last_line, new_line, read_manifest
 from pipeline.store.scratch_folders import COMMITTED, remove_leftovers, scratch_folder
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import Problem
-from pipeline.home import Home
+from pipeline.core.errors import Problem
+from pipeline.core.home import Home
 from pipeline.store.append import place_committed, unplaced_files
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.manifest import Manifest, WrittenFile, append_line, holding_manifest, new_line, read_manifest

@@ -1,25 +1,48 @@
-"""Collections of Parquet files, and the zero-row file in each that tells its columns before anything has come."""
+"""Parquet collections under the home: their column types, and the zero-row file that defines the columns of an empty one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.files import make_folders, replace_atomically
-from pipeline.home import Home
+from pipeline.core.files import make_folders, replace_atomically
+from pipeline.core.home import Home
 
 EMPTY_FILE = "_schema.parquet"
+INSTANT = pa.timestamp("us", tz="UTC")
+AMOUNT = pa.decimal128(18, 3)
+"""Money, in whole minor units of its currency. Billing rules, section 2."""
+QUANTITY = pa.decimal128(38, 12)
+"""Usage, and prices of one unit."""
 
 
-def ensure_collection(home: Home, folder: Path, schema: pa.Schema) -> None:
-    """A zero-row file of these columns in a folder, so that a reader's pattern always finds one, and every column of today."""
-    ensure_empty_file(home, folder / EMPTY_FILE, schema)
+@dataclass(frozen=True)
+class Collection:
+    """Append-only Parquet files of one schema in one folder."""
+
+    folder: str
+    """Relative to the home: ledger/approvals."""
+    schema: pa.Schema
+
+    def path(self, home: Home) -> Path:
+        """The folder in a home."""
+        return home.path / self.folder
+
+    def ensure(self, home: Home) -> None:
+        """Write the zero-row file, so that a reader's pattern always finds a file and every column of this version."""
+        ensure_empty_file(home, self.path(home) / EMPTY_FILE, self.schema)
+
+    def read(self, home: Home) -> pa.Table:
+        """All rows. Columns that older files lack are null."""
+        self.ensure(home)
+        return pq.read_table(self.path(home), schema=self.schema)
 
 
 def ensure_empty_file(home: Home, empty: Path, schema: pa.Schema) -> None:
-    """A zero-row file of these columns. A home from before a column was added gets it here; its older files read as null."""
+    """Write a zero-row file of a schema, or replace one of an earlier schema."""
     if not empty.exists() or not pq.read_schema(empty).equals(schema):
         make_folders(empty.parent)
         with replace_atomically(empty, aside=home.scratch) as path:

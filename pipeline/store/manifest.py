@@ -22,9 +22,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import BillhouseError
-from pipeline.files import sync_folder
-from pipeline.home import Home
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import sync_folder
+from pipeline.core.home import Home
 
 _BLOCK = 65_536
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.files import hold_new_folder, make_folders, remove_abandoned
-from pipeline.home import Home
+from pipeline.core.files import hold_new_folder, make_folders, remove_abandoned
+from pipeline.core.home import Home
 
 PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark")
 """What folders are for: who holds one has it locked, so that whoever comes next removes those of the dead."""

@@ -22,11 +22,11 @@ import stripe
 from pyrate_limiter import Duration, Limiter, Rate
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.loopback import is_local_address, is_loopback, without_proxy
-from pipeline.network_bounds import BoundedAdapter
-from pipeline.settings import Settings
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.loopback import is_local_address, is_loopback, without_proxy
+from pipeline.core.network_bounds import BoundedAdapter
+from pipeline.core.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
 ADDRESS_VARIABLE = "BILLHOUSE_STRIPE_URL"
@@ -164,7 +164,7 @@ def _checked_address(address: str, *, is_live: bool) -> str | None:
 @contextmanager
 def local_emulator(home: Home) -> Iterator[StripeConnection]:
     """The home's own emulator, whatever the environment says."""
-    from pipeline.stripe.emulator.server import running_emulator
+    from pipeline.stripe_emulator.server import running_emulator
 
     with (
         running_emulator(home.stripe_emulator) as address,

@@ -15,20 +15,21 @@ from typing import Any, Literal
 
 import stripe
 
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.ledger_files import closed_periods, read_close
-from pipeline.money import format_amount, format_money
-from pipeline.periods import BillingPeriod
-from pipeline.stripe.amounts import from_stripe, to_stripe, total_without_tax
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.money import format_amount, format_money
+from pipeline.core.periods import BillingPeriod
+from pipeline.ledger.verify import require_verified_ledger
+from pipeline.pricebook.stripe_currencies import from_stripe, to_stripe
+from pipeline.store.closes import closed_periods, read_close
+from pipeline.store.credit_notes import read_credit_notes, write_credit_note
+from pipeline.store.publications import PUBLICATIONS
 from pipeline.stripe.client import StripeConnection, connect
-from pipeline.stripe.credit_note_files import read_credit_notes, write_credit_note
 from pipeline.stripe.existing import PAGE, metadata_of
 from pipeline.stripe.outbox import open_outbox
-from pipeline.stripe.publications import read_publications
+from pipeline.stripe.requests import total_without_tax
 from pipeline.stripe.steps import Steps, idempotency_key, told, told_plainly
-from pipeline.verify import require_verified_ledger
-from pipeline.warehouse import build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build, is_current, last_build, open_warehouse
 
 Row = dict[str, Any]
 Settlement = Literal["balance", "refund", "outside"]
@@ -129,7 +130,7 @@ def _closed_invoice(home: Home, invoice_id: str) -> Row:
 
 
 def _published_as(home: Home, invoice_id: str, *, is_live: bool) -> str:
-    for row in read_publications(home).to_pylist():
+    for row in PUBLICATIONS.read(home).to_pylist():
         if row["invoice_id"] == invoice_id and row["livemode"] == is_live:
             return str(row["stripe_invoice_id"])
     raise BillhouseError(

@@ -9,11 +9,11 @@ from typing import Any
 
 import stripe
 
-from pipeline.closed_invoices import ClosedInvoice
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.ledger.closed_invoices import ClosedInvoice
+from pipeline.store.publications import known_stripe_customers
 from pipeline.stripe.client import StripeConnection
-from pipeline.stripe.publications import known_stripe_customers
 from pipeline.stripe.requests import content_hash, customer_request, metadata_text
 from pipeline.stripe.steps import Steps, idempotency_key
 

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 import stripe
 from filelock import FileLock
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.store.append import NewFiles, append_files, finish_interrupted
-from pipeline.store.collections import ensure_collection
+from pipeline.store.stripe_mirror import OBJECTS, SYNCS, ensure_mirror
 from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.existing import PAGE
 from pipeline.stripe.steps import told_plainly
@@ -38,31 +38,7 @@ _LONGEST_WAIT_SECONDS = 600
 _EVENTS_REACH_BACK = timedelta(days=29)
 _OVERLAP = timedelta(minutes=10)
 """Events may show up late in the list; those that were seen before are left out."""
-_INSTANT = pa.timestamp("us", tz="UTC")
 
-OBJECTS = pa.schema(
-    {
-        "sync_id": pa.string(),
-        "livemode": pa.bool_(),
-        "stripe_id": pa.string(),
-        "parent_id": pa.string(),
-        "created_at": _INSTANT,
-        "is_deleted": pa.bool_(),
-        "body": pa.string(),
-        "list_position": pa.int64(),
-    }
-)
-"""`list_position`: of an event its place in Stripe's list, higher is later; it orders the events of one second. Else null."""
-SYNCS = pa.schema(
-    {
-        "sync_id": pa.string(),
-        "livemode": pa.bool_(),
-        "is_full": pa.bool_(),
-        "started_at": _INSTANT,
-        "events_through": _INSTANT,
-        "objects": pa.int64(),
-    }
-)
 # What is mirrored -> the name of the client's service for it, and the `object` that events call it.
 _KINDS = {
     "customers": "customer",
@@ -71,7 +47,6 @@ _KINDS = {
     "invoice_payments": "invoice_payment",
     "credit_notes": "credit_note",
 }
-COLLECTIONS = (*_KINDS, "invoice_lines", "events")
 _LIST_ALL: dict[str, dict[str, Any]] = {"subscriptions": {"status": "all"}}
 
 OnProgress = Callable[[str, int, int], None]
@@ -90,12 +65,6 @@ class SyncResult:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"where": self.where, "is_full": self.is_full, "objects": self.counts}
-
-
-def ensure_mirror(home: Home) -> None:
-    """Zero-row files, so that the models find the collections before the first sync."""
-    for collection in (*COLLECTIONS, "syncs"):
-        ensure_collection(home, home.raw / "stripe" / collection, SYNCS if collection == "syncs" else OBJECTS)
 
 
 def sync_stripe(

@@ -25,12 +25,12 @@ import duckdb
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.sql import quoted
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.sql import quoted
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.manifest import read_manifest
-from pipeline.stripe.publications import SCHEMA as PUBLICATIONS
+from pipeline.store.publications import SCHEMA as PUBLICATIONS
 
 Step = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
 State = Literal["intended", "done", "found", "failed"]

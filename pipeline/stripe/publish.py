@@ -18,19 +18,21 @@ from typing import Any, Literal, get_args
 
 import stripe
 
-from pipeline.approvals import approve_automatically, approved_invoices
-from pipeline.closed_invoices import ClosedInvoice, Row, closed_invoices
-from pipeline.errors import BillhouseError, Problem
-from pipeline.home import Home
-from pipeline.ledger_files import closed_periods, read_close
-from pipeline.money import format_money
-from pipeline.periods import BillingPeriod
+from pipeline.core.errors import BillhouseError, Problem
+from pipeline.core.home import Home
+from pipeline.core.money import format_money
+from pipeline.core.periods import BillingPeriod
+from pipeline.ledger.approvals import approve_automatically
+from pipeline.ledger.closed_invoices import ClosedInvoice, Row, closed_invoices
+from pipeline.ledger.verify import require_verified_ledger
+from pipeline.pricebook.stripe_currencies import from_stripe
 from pipeline.store.append import finish_interrupted
-from pipeline.stripe.amounts import from_stripe, total_without_tax
+from pipeline.store.approvals import approved_invoices
+from pipeline.store.closes import closed_periods, read_close
+from pipeline.store.publications import published_invoices
 from pipeline.stripe.client import StripeConnection, connect, is_replayed
 from pipeline.stripe.existing import PAGE, ExistingCustomers, ExistingInvoices, metadata_of
 from pipeline.stripe.outbox import Outbox, open_outbox
-from pipeline.stripe.publications import published_invoices
 from pipeline.stripe.requests import (
     content_hash,
     customer_request,
@@ -38,9 +40,9 @@ from pipeline.stripe.requests import (
     line_requests,
     refused_address,
     total_request,
+    total_without_tax,
 )
 from pipeline.stripe.steps import HopelessError, LookAgainError, Steps, StripeFailedError, idempotency_key, told, told_plainly
-from pipeline.verify import require_verified_ledger
 
 MOST_FAILURES_IN_A_ROW = 16
 """After so many invoices that Stripe itself failed for, each asked for minutes, the run ends; another one goes on from there."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from pipeline.closed_invoices import ClosedInvoice, Row
-from pipeline.errors import BillhouseError
-from pipeline.periods import BillingPeriod
-from pipeline.stripe.amounts import to_stripe
+from pipeline.core.errors import BillhouseError
+from pipeline.core.periods import BillingPeriod
+from pipeline.ledger.closed_invoices import ClosedInvoice, Row
+from pipeline.pricebook.stripe_currencies import to_stripe
 
 DAYS_UNTIL_DUE = 30
 MOST_LINES = 250
@@ -211,3 +211,10 @@ def _line(part: _Part, currency: str) -> Row:
 def _plain(number: Decimal) -> str:
     """1.5000 -> '1.5', 2E+3 -> '2000'."""
     return f"{number.normalize():f}"
+
+
+def total_without_tax(document: Any) -> int:
+    """What an invoice or credit note of Stripe's sums to without tax, in Stripe's units: what is compared with ours."""
+    if document.total_excluding_tax is not None:
+        return int(document.total_excluding_tax)
+    return int(document.total) - sum(int(tax.amount) for tax in document.total_taxes or [])

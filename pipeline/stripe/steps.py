@@ -11,8 +11,9 @@ from typing import Any
 
 import stripe
 
-from pipeline.errors import BillhouseError
-from pipeline.plain_text import plain_text
+from pipeline.core.errors import BillhouseError
+from pipeline.core.failures import describe_errors_of
+from pipeline.core.plain_text import plain_text
 from pipeline.stripe.client import StripeConnection, is_local_error, is_replayed
 from pipeline.stripe.outbox import Outbox, Step
 
@@ -129,3 +130,6 @@ def stripe_failure(error: Exception) -> BillhouseError:
 def _through_proxy() -> str:
     name = next((name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
     return f" through the proxy in {name}" if name else ""
+
+
+describe_errors_of("stripe", stripe_failure)

@@ -18,13 +18,14 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 from standardwebhooks.webhooks import Webhook
 
-from pipeline.alerts import OperationalAlert, alert_states, alerting, keep_alert, raise_alert, send_alerts
 from pipeline.alerts import send as sending
+from pipeline.alerts import send_alerts
 from pipeline.alerts.channels import configured_channels
-from pipeline.errors import BillhouseError
-from pipeline.health import write_health
-from pipeline.home import Home
-from pipeline.settings import Settings
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.settings import Settings
+from pipeline.monitoring.health import write_health
+from pipeline.store.alert_log import OperationalAlert, alert_states, alerting, keep_alert, raise_alert
 from tests.raw_server import dripping, endless, raw_server
 from tests.support import billhouse, free_port
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.home import PROJECT_ROOT
+from pipeline.core.home import PROJECT_ROOT
 from tests.support import write_jsonl
 
 FIRST_MONTH = "2026-08"

@@ -88,7 +88,7 @@ def _command(order: dict[str, Any]) -> None:
     for descriptor, source in ((0, nothing), (1, output), (2, output)):
         os.dup2(source, descriptor)
     sys.argv = ["billhouse", "--home", order["home"], *order["words"]]
-    from pipeline.cli import main as command_line
+    from pipeline.cli.app import main as command_line
     from tests.kills.hooks import install
 
     code: Any = 0

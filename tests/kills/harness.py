@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pipeline.home import PROJECT_ROOT
+from pipeline.core.home import PROJECT_ROOT
 from tests.kills.commands import FIRST_MONTH, STARTS, Command, Start, placed, write_files
 from tests.kills.durability import violations
 from tests.kills.state import State, differences, leftovers, masked, state_of

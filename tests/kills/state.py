@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import duckdb
 import pyarrow.parquet as pq
 
-from pipeline.sql import quoted
+from pipeline.core.sql import quoted
 
 VOLATILE_COLUMNS = frozenset(
     [

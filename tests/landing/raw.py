@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
 from pipeline.landing import LandedFile, land_files
+from pipeline.landing.record_kinds import Kind
 
 Row = dict[str, Any]
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import BillhouseError
-from pipeline.files import sync_folder
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import sync_folder
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
-from pipeline.landing.collections import SCHEMAS
+from pipeline.store.raw import SCHEMAS
 from tests.landing.raw import Row, event_line, events, land, landed_files, quarantined, rows_of, write_lines
 
 
@@ -56,8 +56,9 @@ _KILLED_AT_EVERY_STEP = """
 import os, shutil, sys
 from pathlib import Path
 import duckdb, pandas, pyarrow.dataset  # once, and not in every child
-from pipeline.home import Home
-from pipeline.landing import ensure_collections, land_files
+from pipeline.core.home import Home
+from pipeline.landing import land_files
+    from pipeline.store.raw import ensure_raw_collections
 
 folder, *files = sys.argv[1:]
 
@@ -93,7 +94,7 @@ def land_and_die(home, at):
     connect = duckdb.connect
     duckdb.connect = lambda: Connection(connect())
     home = Home.open(home)
-    ensure_collections(home)
+    ensure_raw_collections(home)
     shutil.rmtree(home.raw / "credit_grants")  # making one collection stands for making all
     for name in ("fsync", "replace", "rename", "unlink", "mkdir"):
         setattr(os, name, stepped(getattr(os, name)))
@@ -154,7 +155,7 @@ def test_a_landing_that_dies_at_any_step_leaves_whole_files_and_the_next_one_fin
 _LAND_WHEN_TOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 
 home, go, *files = sys.argv[1:]
@@ -274,7 +275,7 @@ def test_a_disk_that_is_full_from_the_start_is_told_too(
 
 _LAND_WITH_LITTLE_ROOM = """
 import resource, sys
-from pipeline.cli import main
+from pipeline.cli.app import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
 main()
 """

@@ -15,7 +15,7 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 from tests.landing.raw import landed_files, quarantined, rows_of, write_lines
 from tests.reference.acceptance import Acceptance, accept

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 
 RESOURCES = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count", "tokens")

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.home import Home
-from pipeline.inbox import inbox_digest, waiting_files
-from pipeline.kinds import Kind, TimestampUnit
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 from pipeline.landing.duplicates import judge
+from pipeline.landing.inbox import inbox_digest, waiting_files
 from pipeline.landing.land import _write_landed_file
+from pipeline.landing.record_kinds import Kind, TimestampUnit
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
 
@@ -531,7 +531,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
             raise duckdb.InternalException("a fault of the reader")
         judged(connection, *args)
 
-    monkeypatch.setattr("pipeline.regular_files.os.open", refuse)
+    monkeypatch.setattr("pipeline.core.regular_files.os.open", refuse)
     monkeypatch.setattr("pipeline.landing.land.judge", fail)
     summary = land_files(home, [closed, broken, good])
     assert [problem.file for problem in summary.problems] == [str(closed), str(broken)]

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind, TimestampUnit
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land as landing
 from pipeline.landing import land_again, land_files
-from pipeline.verify_events import event_problems
+from pipeline.landing.record_kinds import Kind, TimestampUnit
+from pipeline.landing.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from tests.landing.raw import event_line, land, landed_files, quarantined, rows_of, write_lines
 
 ROWS = 400_000
@@ -19,7 +19,7 @@ LIMIT_MB = 1200
 _LAND_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.landing import land_files
 
 (landed,) = land_files(Home.open(sys.argv[1]), [Path(sys.argv[2])]).files

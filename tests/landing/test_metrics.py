@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
 from pipeline.landing import LandedFile, land_files
 from pipeline.landing import land as landing
+from pipeline.landing.record_kinds import Kind
 from tests.landing.raw import land, landed_files, quarantined, rows_of, write_lines
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
 from pipeline.landing import land_files
+from pipeline.landing.record_kinds import Kind
 from tests.landing.raw import event_line, events, land, quarantined, write_lines
 
 UUID = uuid.UUID("01234567-89ab-cdef-0123-456789abcdef")

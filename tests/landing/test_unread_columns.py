@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
+from pipeline.landing.record_kinds import Kind
 from tests.landing.raw import event_line, land, landed_files, write_lines
 from tests.support import billhouse
 

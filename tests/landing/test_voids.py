@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
 from pipeline.landing import LandedFile
+from pipeline.landing.record_kinds import Kind
 from tests.landing.raw import event_line, land, quarantined, rows_of, write_lines
 
 VOIDED_AT = "2026-01-20T00:00:00Z"

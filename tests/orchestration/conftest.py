@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from pipeline.home import HOME_VARIABLE, Home
-from pipeline.kinds import Kind
+from pipeline.core.home import HOME_VARIABLE, Home
+from pipeline.landing.record_kinds import Kind
 from tests.orchestration.jobs import build
 from tests.support import copy_home, event, write_jsonl
 

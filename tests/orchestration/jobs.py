@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 
 
 def in_home(definitions: dg.Definitions, home: Home, job: str) -> dg.JobDefinition:
     """The job, over another home."""
-    from orchestration.resources import BillhouseHome
+    from orchestration.lib.resources import BillhouseHome
 
     moved = dg.Definitions(
         assets=definitions.assets,

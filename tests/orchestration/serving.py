@@ -15,14 +15,14 @@ from urllib.request import urlopen
 
 import pytest
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from tests.support import free_port
 
 # Where the tests run in the background of a script, an interrupt is ignored, also by what they start.
 _BY_HAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from pipeline.cli import main
+from pipeline.cli.app import main
 main()
 """
 _IN_BACKGROUND = _BY_HAND.replace("signal.default_int_handler", "signal.SIG_IGN")

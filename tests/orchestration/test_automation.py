@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.due import month_to_close
-from pipeline.alerts import OperationalAlert, keep_alert
-from pipeline.home import Home
-from pipeline.periods import BillingPeriod
+from orchestration.lib.due import month_to_close
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.store.alert_log import OperationalAlert, keep_alert
 from tests.support import event, write_jsonl
 
 
@@ -19,7 +19,7 @@ def asked(
     automation: dg.SensorDefinition, home: Home, instance: dg.DagsterInstance, cursor: str | None = None
 ) -> dg.SensorResult:
     """What a sensor of ours says at a tick."""
-    from orchestration.resources import BillhouseHome
+    from orchestration.lib.resources import BillhouseHome
 
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
     said = automation(context, home=BillhouseHome(path=str(home.path)))

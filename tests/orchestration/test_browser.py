@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
+from pipeline.landing.record_kinds import Kind
 from tests.orchestration.serving import served
 from tests.support import event, prepare, query, write_jsonl
 

@@ -8,8 +8,8 @@ import os
 import dagster as dg
 import pytest
 
-from pipeline.failures import failure_in_words
-from pipeline.home import Home
+from pipeline.core.failures import failure_in_words
+from pipeline.core.home import Home
 from tests.orchestration.jobs import in_home
 
 KEY = "sk_test_51HabcDEFghi"
@@ -23,7 +23,7 @@ def close_failing(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("orchestration.months.close_period", fail)
+    monkeypatch.setattr("orchestration.month_end.close_period", fail)
     run = in_home(definitions, home, "close_month").execute_in_process(
         partition_key="2026-08", instance=instance, raise_on_error=False
     )

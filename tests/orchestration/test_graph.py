@@ -11,14 +11,14 @@ import dagster as dg
 import duckdb
 import pytest
 
-from orchestration.due import invoices_to_publish
-from pipeline.alerts import alert_states
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.inbox import inbox_digest
-from pipeline.kinds import Kind
+from orchestration.lib.due import invoices_to_publish
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
 from pipeline.landing import LandingSummary, land_files
-from pipeline.ledger_files import closed_periods
+from pipeline.landing.inbox import inbox_digest
+from pipeline.landing.record_kinds import Kind
+from pipeline.store.alert_log import alert_states
+from pipeline.store.closes import closed_periods
 from pipeline.stripe.mirror import newest_unmirrored_event
 from tests.orchestration.jobs import build, in_home
 from tests.support import billhouse, event, query, remake_manifest, write_jsonl
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_turns_a_check_red_and_stops_nothing(
 
 
 def test_a_name_in_a_table_is_no_link_no_picture_and_no_column_more() -> None:
-    from orchestration.figures import markdown_table
+    from orchestration.lib.metadata import markdown_table
 
     table = markdown_table(["file"], [["![a](http://b) \\| <i> `c`"]]).value
     assert str(table).splitlines()[-1] == r"| !\[a\](http://b) \\\| \<i> \`c\` |"
@@ -234,7 +234,7 @@ def test_nothing_is_reported_closed_or_published_past_a_failed_check_and_people_
 def _tell_of_failure(run: dg.ExecuteInProcessResult, instance: dg.DagsterInstance, home: Home) -> None:
     """What Dagster's daemon does when a run has failed."""
     from orchestration.alerts import alert_on_failure
-    from orchestration.resources import BillhouseHome
+    from orchestration.lib.resources import BillhouseHome
 
     context = dg.build_run_status_sensor_context(
         sensor_name="alert_on_failure",

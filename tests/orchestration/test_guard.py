@@ -16,8 +16,8 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from pipeline.home import Home
-from pipeline.request_guard import RequestGuard
+from pipeline.core.home import Home
+from pipeline.core.request_guard import RequestGuard
 from tests.orchestration.serving import served
 from tests.support import copy_home
 

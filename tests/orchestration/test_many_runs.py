@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 from tests.orchestration.serving import served
 from tests.support import copy_home, event, query, write_jsonl
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
 
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.settings import Settings
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.settings import Settings
 from tests.support import billhouse
 
 DEPLOY = PROJECT_ROOT / "deploy"
@@ -25,7 +25,7 @@ PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the_byte(stocked: Home, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "billhouse").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.cli "$@"\n')
+    (tools / "billhouse").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.cli.app "$@"\n')
     (tools / "billhouse").chmod(0o755)
     commands = "".join(re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
     known = {"PATH": os.pathsep.join([str(tools), os.environ["PATH"]]), "PYTHONPATH": str(PROJECT_ROOT)}
@@ -56,7 +56,7 @@ def test_the_instance_of_a_real_installation_loads(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_ui_of_this_machine_has_an_instance_that_loads(tmp_path: Path) -> None:
-    from orchestration.ui import prepare_instance
+    from orchestration.ui.serve import prepare_instance
 
     folder = prepare_instance(Home.open(tmp_path / "it's a home"))
     instance = InstanceRef.from_dir(str(folder))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from pipeline.spark import build_on_spark
+from pipeline.warehouse.spark import build_on_spark
 from tests.parity.command import chosen
 from tests.parity.compare import Comparison, compare_reports
 from tests.parity.homes import Built, demo, grid, random_histories

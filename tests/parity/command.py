@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 
-from pipeline.spark import missing_for_spark
+from pipeline.warehouse.spark import missing_for_spark
 
 
 def chosen(program: str, description: str | None, known: Collection[str]) -> list[str]:

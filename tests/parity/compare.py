@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.home import Home
+from pipeline.core.home import Home
 
 
 @dataclass(frozen=True)

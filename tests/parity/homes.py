@@ -9,26 +9,26 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline.alerts import OperationalAlert, raise_alert, send_alerts
-from pipeline.alerts.facts import DELIVERIES, record
-from pipeline.approvals import approve
-from pipeline.demo import run_demo
-from pipeline.demo_events import AS_OF
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind
+from pipeline.alerts import send_alerts
+from pipeline.cli.demo import run_demo
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.demo.events import AS_OF
 from pipeline.landing import land_files
-from pipeline.ledger import close_period
-from pipeline.periods import BillingPeriod
+from pipeline.landing.record_kinds import Kind
+from pipeline.ledger.approvals import approve
+from pipeline.ledger.close import close_period
+from pipeline.store.alert_log import DELIVERIES, OperationalAlert, raise_alert, record
+from pipeline.store.publications import PUBLICATIONS
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.credit_notes import issue_credit_note
 from pipeline.stripe.mirror import sync_stripe
-from pipeline.stripe.publications import read_publications
 from pipeline.stripe.publish import publish_period
-from pipeline.warehouse import build
-from tests.strategies import random_batch, to_jsonl_parts
+from pipeline.warehouse.build import build
+from tests.models.test_against_reference import land_records, project_of
+from tests.models.test_real_grid_usage import DATA, FILES
+from tests.reference.strategies import random_batch, to_jsonl_parts
 from tests.support import query, write_jsonl
-from tests.test_against_reference import land_records, project_of
-from tests.test_real_grid_usage import DATA, FILES
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
         lambda invoices, id: invoices.mark_uncollectible(id),
         lambda invoices, id: invoices.update(id, {"metadata": {"billhouse_content_hash": "by hand"}}),
     )
-    published = sorted(read_publications(home).to_pylist(), key=lambda row: (row["total_amount"], row["invoice_id"]))
+    published = sorted(PUBLICATIONS.read(home).to_pylist(), key=lambda row: (row["total_amount"], row["invoice_id"]))
     lines = (
         "from invoice_lines inner join fees on rate_id = fee_id where line_type = 'fee' and contract_id is null and amount > 0"
     )

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from tests.parity.command import chosen
 from tests.parity.compare import compare_reports
 from tests.parity.homes import Built, small
@@ -106,7 +106,7 @@ def build_by(server: Server, port: int, built: Built) -> subprocess.CompletedPro
     """Build a home by way of a server, in a process of its own, as anyone would."""
     words = ["--home", str(built.home.path), "--as-of", built.as_of.isoformat(), "--unit-tests"]
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.spark", *words],
+        [sys.executable, "-m", "pipeline.warehouse.spark", *words],
         env={**_environment(), **server.environment(port)},
         cwd=PROJECT_ROOT,
         capture_output=True,

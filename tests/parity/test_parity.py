@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.errors import BillhouseError
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.spark import build_on_spark, missing_for_spark
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.warehouse.spark import build_on_spark, missing_for_spark
 from tests.parity.compare import compare_reports
 from tests.parity.homes import small
 from tests.parity.servers import documented_settings
@@ -45,7 +45,7 @@ def test_every_report_is_the_same_on_spark_to_the_last_digit(home: Home, tmp_pat
     built = small(home, tmp_path)
     # In a process of its own, as anyone would, so that no Java outlives the test.
     words = ["--home", str(home.path), "--as-of", built.as_of.isoformat(), "--small", "--no-checks"]
-    ran = subprocess.run([sys.executable, "-m", "pipeline.spark", *words], capture_output=True, text=True, check=False)
+    ran = subprocess.run([sys.executable, "-m", "pipeline.warehouse.spark", *words], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     comparisons = compare_reports(home, home.path / "spark" / "warehouse" / "billing.db")
     assert [found for found in comparisons if found.differences] == []

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.strategies import Batch, History
+    from tests.reference.strategies import Batch, History
 
 WrongCustomers = Callable[["Batch"], set[str]]
 """Which customers of a batch the warehouse and the engine disagree about."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import BillhouseError
-from pipeline.files import hold_new_folder, remove_abandoned, replace_atomically
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import hold_new_folder, remove_abandoned, replace_atomically
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.store.append import AlreadyWrittenError, append_files, finish_interrupted
 from pipeline.store.check import adopt_files, changed_files, take_picture
 from pipeline.store.manifest import manifest_head, read_manifest
@@ -189,8 +189,8 @@ def test_many_writers_at_once_make_one_chain(home: Home) -> None:
 _HOLD = """
 import sys
 from pathlib import Path
-from pipeline.errors import BillhouseError
-from pipeline.files import hold_new_folder
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import hold_new_folder
 with hold_new_folder(Path(sys.argv[1]), "land-") as folder:
     (folder / "rows").write_text("half")
     print(folder, flush=True)
@@ -217,7 +217,7 @@ def test_the_folder_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_pat
 _APPEND = """
 import sys
 from pathlib import Path
-from pipeline.home import Home
+from pipeline.core.home import Home
 from pipeline.store.append import append_files
 home = Home(Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):

@@ -14,20 +14,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.alerts import OperationalAlert, keep_alert
-from pipeline.approvals import approve
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind
-from pipeline.periods import BillingPeriod
-from pipeline.price_changes import accept_terms
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.landing.record_kinds import Kind
+from pipeline.ledger.approvals import approve
+from pipeline.ledger.verify import LedgerChangedError, require_verified_ledger
+from pipeline.pricebook.edits import accept_terms
+from pipeline.store.alert_log import OperationalAlert, keep_alert
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.check import adopt_files, changed_files, take_picture
+from pipeline.store.credit_notes import SCHEMA as CREDIT_NOTE
+from pipeline.store.credit_notes import write_credit_note
 from pipeline.store.manifest import manifest_head, read_manifest
-from pipeline.stripe.credit_note_files import SCHEMA as CREDIT_NOTE
-from pipeline.stripe.credit_note_files import write_credit_note
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
-from pipeline.verify import LedgerChangedError, require_verified_ledger
 from tests.landing.raw import event_line, write_lines
 from tests.support import billhouse, copy_home, remake_manifest
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.home import Home
-from pipeline.periods import BillingPeriod
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
 from pipeline.stripe.client import Patience, StripeConnection, connection_to
 from pipeline.stripe.publish import PublishResult, publish_period
 

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.home import PROJECT_ROOT, Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.store.append import append_files
-from pipeline.stripe.mirror import OBJECTS, SYNCS, ensure_mirror
+from pipeline.store.stripe_mirror import OBJECTS, SYNCS, ensure_mirror
 
 Row = dict[str, Any]
 

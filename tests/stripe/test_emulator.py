@@ -18,11 +18,11 @@ import pytest
 import stripe
 from starlette.testclient import TestClient
 
-from pipeline.home import PROJECT_ROOT
+from pipeline.core.home import PROJECT_ROOT
 from pipeline.stripe.client import is_replayed
-from pipeline.stripe.emulator.app import create_app
-from pipeline.stripe.emulator.server import running_emulator
-from pipeline.stripe.emulator.store import Store
+from pipeline.stripe_emulator.app import create_app
+from pipeline.stripe_emulator.server import running_emulator
+from pipeline.stripe_emulator.store import Store
 
 FIXTURES = PROJECT_ROOT.parent / "shared" / "stripe" / "fixtures.json"
 BEARER = {"Authorization": "Bearer sk_test_x"}
@@ -292,7 +292,7 @@ def test_trouble_comes_when_it_is_ordered(kind: str, after_commit: bool, is_ther
 
 
 def test_more_requests_than_the_limit_are_turned_away(database: Path) -> None:
-    with running_emulator(database, requests_per_second=5) as limited, patch("pipeline.stripe.emulator.faults.time") as clock:
+    with running_emulator(database, requests_per_second=5) as limited, patch("pipeline.stripe_emulator.faults.time") as clock:
         clock.monotonic.return_value = 100.0
         answers = [httpx.get(f"{limited}/v1/customers", headers=BEARER).status_code for _ in range(8)]
         clock.monotonic.return_value = 101.0

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.approvals import approve
-from pipeline.closed_invoices import closed_invoices
-from pipeline.home import Home
-from pipeline.kinds import Kind
-from pipeline.periods import BillingPeriod
-from pipeline.stripe.emulator.server import running_emulator
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.landing.record_kinds import Kind
+from pipeline.ledger.approvals import approve
+from pipeline.ledger.closed_invoices import closed_invoices
+from pipeline.store.publications import PUBLICATIONS, published_invoices
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.outbox import open_outbox
-from pipeline.stripe.publications import published_invoices, read_publications
 from pipeline.stripe.requests import line_requests
+from pipeline.stripe_emulator.server import running_emulator
 from tests.stripe.publisher import QUICK, order_faults, publish, publish_and_die, quick_connection, reset
 from tests.support import billhouse, event, forget, prepare
 
@@ -114,7 +114,7 @@ def assert_all_there_once(home: Home, address: str) -> None:
             event.data.object["id"] for event in v1.events.list({"type": "invoice.sent", "limit": 100}).auto_paging_iter()
         )
         assert mailed == {one.id: 1 for one in invoices if one.status == "open"}
-    published = read_publications(home)["invoice_id"].to_pylist()
+    published = PUBLICATIONS.read(home)["invoice_id"].to_pylist()
     assert sorted(published) == sorted(ours)
     assert [path.suffix for path in home.outbox.glob("2*")] == [".parquet"] * len(list(home.outbox.glob("2*")))
 

@@ -9,10 +9,10 @@ from unittest.mock import patch
 
 import pytest
 
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
 from pipeline.landing import checks
-from pipeline.periods import BillingPeriod
+from pipeline.landing.record_kinds import Kind
 from pipeline.stripe.client import StripeConnection, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.requests import metadata_text

@@ -23,9 +23,9 @@ from unittest.mock import patch
 import pytest
 
 from benchmarks.apart import run_apart
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import checks
+from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import ID_LENGTH
 from pipeline.stripe.client import StripeConnection, connection_to
 from pipeline.stripe.existing import metadata_of
@@ -109,7 +109,7 @@ LIMIT = 100
 _PUBLISH = """
 import sys
 from pathlib import Path
-from pipeline.cli import main
+from pipeline.cli.app import main
 try:
     main()
 finally:
@@ -172,7 +172,7 @@ def home(tmp_path: Path, parsed_project: Path) -> Home:
 @contextmanager
 def emulator(folder: Path) -> Iterator[str]:
     """The address of an emulator in a process of its own, which enforces Stripe's limits, that of requests too."""
-    command = [sys.executable, "-m", "pipeline.stripe.emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
+    command = [sys.executable, "-m", "pipeline.stripe_emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
     with subprocess.Popen(
         [*command, "--requests-per-second", str(LIMIT)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
     ) as running:

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import stripe
 
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.kinds import Kind
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.landing.record_kinds import Kind
+from pipeline.store.credit_notes import read_credit_notes
 from pipeline.stripe.client import StripeConnection, local_emulator
-from pipeline.stripe.credit_note_files import read_credit_notes
 from pipeline.stripe.credit_notes import issue_credit_note
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.mirror import sync_stripe
-from pipeline.warehouse import build
+from pipeline.warehouse.build import build
 from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
 
 AS_OF = "2026-10-05T00:00:00Z"
@@ -275,7 +275,7 @@ def test_a_subscription_in_stripe_changes_the_plan(
     v1: Any = emulator.client.v1
     price = v1.prices.create({"currency": "usd", "unit_amount": 0, "product": "prod_x"})
     project = tmp_path / "project"
-    from pipeline.home import PROJECT_ROOT
+    from pipeline.core.home import PROJECT_ROOT
 
     for part in ("models", "macros", "seeds", "tests/warehouse"):
         shutil.copytree(PROJECT_ROOT / part, project / part)

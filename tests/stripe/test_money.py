@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 import stripe
 
-from pipeline.approvals import approve
-from pipeline.closed_invoices import ClosedInvoice
-from pipeline.errors import BillhouseError
-from pipeline.home import PROJECT_ROOT, Home
-from pipeline.kinds import Kind
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.money import format_money
+from pipeline.core.periods import BillingPeriod
 from pipeline.landing import land_files
-from pipeline.ledger import close_period
-from pipeline.money import format_money
-from pipeline.periods import BillingPeriod
-from pipeline.price_check import check_prices
-from pipeline.stripe.amounts import from_stripe, to_stripe
+from pipeline.landing.record_kinds import Kind
+from pipeline.ledger.approvals import approve
+from pipeline.ledger.close import close_period
+from pipeline.ledger.closed_invoices import ClosedInvoice
+from pipeline.ledger.price_check import check_prices
+from pipeline.pricebook.stripe_currencies import from_stripe, to_stripe
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import _Publisher, publish_period
 from pipeline.stripe.requests import invoice_request, line_requests
-from pipeline.warehouse import build
+from pipeline.warehouse.build import build
 from tests.stripe.subscriptions import project_with
 from tests.support import copy_home, query, write_jsonl
 

@@ -16,12 +16,12 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from stripe import params as stripe_params
 from stripe._stripe_context import StripeContext
 
-from pipeline.closed_invoices import ClosedInvoice, closed_invoices
-from pipeline.errors import BillhouseError
-from pipeline.home import Home
-from pipeline.kinds import Kind
-from pipeline.ledger_files import read_close
-from pipeline.periods import BillingPeriod
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.landing.record_kinds import Kind
+from pipeline.ledger.closed_invoices import ClosedInvoice, closed_invoices
+from pipeline.store.closes import read_close
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.publish import _Publisher, publish_period

@@ -12,10 +12,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipeline.home import Home
-from pipeline.stripe.emulator.server import running_emulator
+from pipeline.core.home import Home
 from pipeline.stripe.mirror import sync_stripe
-from pipeline.warehouse import build
+from pipeline.stripe_emulator.server import running_emulator
+from pipeline.warehouse.build import build
 from tests.reference.stripe_subscriptions import MEMORY, State, given_plan
 from tests.stripe.publisher import _post, quick_connection
 from tests.stripe.subscriptions import Row, event, project_with, seconds, subscription, write_sync

@@ -1,0 +1,112 @@
+"""Serves the Dagster UI on this machine: `python -m orchestration.ui.serve HOME PORT`, which `billhouse ui` calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.markup import escape
+
+from orchestration.ui.parent_watch import OPTION, start_child, stop_children
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.core.terminal import Console
+
+LOOPBACK = "127.0.0.1"
+
+_INSTANCE = """\
+# Written by billhouse ui, anew each time it starts.
+# One writer to the warehouse at a time: other runs wait in the queue.
+concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
+run_coordinator:
+  module: dagster.core.run_coordinator
+  class: QueuedRunCoordinator
+  config:
+    dequeue_interval_seconds: 1
+# A run whose process is gone is failed: it would keep the others waiting.
+run_monitoring:
+  enabled: true
+  max_resume_run_attempts: 0
+  poll_interval_seconds: 30
+event_log_storage:
+  module: orchestration.ui.event_storage
+  class: PatientSqliteEventLogStorage
+  config:
+    base_dir: {events}
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+"""
+
+
+def serve(home: Home, port: int = 3000) -> None:
+    """Serve the UI and its daemon on the loopback address until interrupted. Raises BillhouseError where the port is taken."""
+    _refuse_taken(port)
+    instance = prepare_instance(home)
+    print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
+    variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
+    code = ["-m", "orchestration.definitions"]
+    web = ["orchestration.ui.webserver", OPTION, "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
+    daemon = ["orchestration.ui.daemon", OPTION, "run", "--log-level", "warning", *code]
+    started: list[subprocess.Popen[bytes]] = []
+    # A kill of this process asks for an end as an interrupt does; where it cannot be asked, its children notice that it is gone.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        started.extend(start_child([sys.executable, "-m", *program], PROJECT_ROOT, variables) for program in (web, daemon))
+        while all(process.poll() is None for process in started):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        stop_children(started)
+
+
+def prepare_instance(home: Home) -> Path:
+    """Make ready what Dagster keeps in a home; returns the folder."""
+    from dagster import DagsterInstance  # it takes a second to import
+
+    folder = home.path / ".dagster"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
+    # A pool that nobody has set a limit for gets the default one at the daemon's second look at the queue: the first would launch
+    # whatever waits.
+    with DagsterInstance.from_config(str(folder)) as instance:
+        instance.event_log_storage.set_concurrency_slots("warehouse", 1)
+        instance.event_log_storage.set_concurrency_slots("alerts", 1)
+    return folder
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            raise BillhouseError(
+                f"Port {port} is taken.", f"Stop what serves there, or choose another: --port {port + 1}"
+            ) from None
+
+
+def main() -> None:
+    """Serve the home and on the port that the arguments name; exits with 1 where that fails."""
+    home, port = sys.argv[1:]
+    try:
+        serve(Home.open(home), int(port))
+    except BillhouseError as error:
+        Console(stderr=True).print(f"[red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Alerts of limits that customers have reached, as the last build found them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from pipeline.core.home import Home
+from pipeline.core.money import format_amount, format_money
+from pipeline.store.alert_log import ALERTS, logged_alerts, record
+
+_MONEY_LIMITS = ("monthly_spend", "credit")
+"""Limits whose unit is a currency."""
+
+
+def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, now: datetime) -> int:
+    """Keep the limits' alerts that the last build found and that were not kept before; returns how many.
+
+    Those reached longer ago than `max_age` are kept as suppressed: whoever loads a year of history wants no flood.
+    """
+    found = new_limit_alerts(home)
+    rows = []
+    for alert in found:
+        customer, percent, limit, period = (alert[name] for name in ("customer_id", "threshold_percent", "limit_kind", "period"))
+        observed, allowed, unit = alert["observed"], alert["allowed"], alert["unit"]
+        reached = (
+            f"{format_amount(observed, unit)} of {format_money(allowed, unit)}"
+            if limit in _MONEY_LIMITS
+            else f"{observed.normalize():f} of {allowed.normalize():f} {unit}"
+        )
+        text = f"{customer} came to {percent} % of its limit {limit} in {period}: {reached}."
+        facts = {
+            "alert_id": alert["alert_id"],
+            "kind": "limit",
+            "customer_id": customer,
+            "subject": f"{customer}: {percent} % of {limit} in {period}",
+            "text": text,
+            "reached_at": alert["reached_at"],
+            "raised_at": now,
+            "is_suppressed": alert["reached_at"] < now - max_age,
+        }
+        rows += [{"channel": channel, **facts} for channel in (channels or ("",))]
+    record(home, ALERTS, rows)
+    return len(found)
+
+
+def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
+    """The limits' alerts that the last build found and that are not kept yet, oldest first."""
+    if not home.billing.exists():
+        return []
+    with duckdb.connect(str(home.billing), read_only=True) as reports:
+        reports.execute("set TimeZone = 'UTC'")
+        result = reports.execute(
+            f"""
+            select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
+            from billing.billing.usage_alerts
+            where alert_id not in (select alert_id from {logged_alerts(home)})
+            order by reached_at, alert_id"""
+        )
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -1,0 +1,34 @@
+"""The export command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from pipeline.cli.support import Json, Period, out, progress, show
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.terminal import plain
+
+if TYPE_CHECKING:
+    from pipeline.exports import ExportResult
+
+
+def export(context: typer.Context, period: Period, as_json: Json = False) -> None:
+    """Export a month: a workbook, its tables as CSV and Parquet, a double-entry journal, and a statement per customer."""
+    month = BillingPeriod.parse(period)
+    from pipeline.exports import export_period
+
+    home = Home.open(context.obj)
+    with progress("Writing statements") as follow:
+        result = export_period(home, month, on_progress=follow)
+    show(as_json, result.as_dict(), lambda: print_export(result))
+
+
+def print_export(result: ExportResult) -> None:
+    """Where the files are."""
+    out.print(f"Exported to [bold]{plain(result.folder)}[/]:")
+    for file in result.files:
+        out.print(f"  {plain(file.name)}")
+    out.print(f"  statements/  {result.statements:,} pages, one an invoice")

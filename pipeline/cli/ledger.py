@@ -1,0 +1,221 @@
+"""Commands on the ledger: close, approve, explain, verify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.support import SHOWN_ROWS, Json, Period, out, progress, show, stderr, table
+from pipeline.core.errors import WrongUsageError
+from pipeline.core.home import Home
+from pipeline.core.money import format_money
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.terminal import plain
+
+if TYPE_CHECKING:
+    from pipeline.ledger.approvals import ApprovalResult
+    from pipeline.ledger.close import CloseResult
+    from pipeline.ledger.explain import InvoiceExplanation, LineExplanation
+    from pipeline.ledger.verify import VerifyResult
+
+
+def close(
+    context: typer.Context,
+    period: Period,
+    force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus grace.")] = False,
+    accept_adjustments: Annotated[
+        bool, typer.Option("--accept-adjustments", help="Correct closed months, however much that changes them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Close a month: freeze its draft invoices in the ledger, for good. Months close in order; safe to repeat.
+
+    What lands later for a closed month is settled as a correction on the next invoice.
+    """
+    month = BillingPeriod.parse(period)
+    from pipeline.ledger.close import close_period
+    from pipeline.monitoring.health import write_health
+
+    home = Home.open(context.obj)
+    with progress("Closing") as follow:
+        result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
+    write_health(home)
+    show(as_json, result.as_dict(), lambda: print_close(result))
+
+
+def approve(
+    context: typer.Context,
+    period: Period,
+    invoice_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[INVOICE...]", help="Invoices of that month.", show_default=False)
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of the month's.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the approval back, of what is not published yet.")] = False,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who approves. Default: whoever is logged in.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Approve closed invoices for publishing; who and when is kept. Without INVOICE or --all, list what waits for approval.
+
+    BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}', lets smaller ones go by themselves.
+    """
+    month = BillingPeriod.parse(period)
+    if everything and invoice_ids:
+        raise WrongUsageError("Give invoices, or --all, not both.")
+    if revoke and not (everything or invoice_ids):
+        raise WrongUsageError("Say which: invoices, or --all.")
+    from pipeline.monitoring.health import write_health
+    from pipeline.stripe.publishing import approve_and_refresh
+
+    home = Home.open(context.obj)
+    with progress("Approving") as follow:
+        result = approve_and_refresh(
+            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
+        )
+    write_health(home)
+    show(as_json, result.as_dict(), lambda: print_approvals(result))
+
+
+def explain(
+    context: typer.Context,
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE_ID", help="As billhouse invoices lists it.", show_default=False)],
+    line: Annotated[
+        str | None, typer.Option("--line", metavar="LINE_ID", help="One line, down to the landed events.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain an invoice: its total, lines and days; with --line its sandboxes, sessions and landed events too.
+
+    Every step shows its arithmetic, and the pieces sum to the line.
+    """
+    from pipeline.ledger.explain import explain as explain_invoice
+
+    home = Home.open(context.obj)
+    with progress("Looking back") as follow:
+        explanation = explain_invoice(home, invoice_id, line, on_progress=follow)
+    show(as_json, explanation.as_dict(), lambda: print_explanation(explanation))
+
+
+def verify(
+    context: typer.Context,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="HASH", help="A head that was written down: nothing written up to it may differ."),
+    ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="First enter files that no command wrote into the manifest, and say how many.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify that every file in raw/ and ledger/ is what was written, every close's hash and sums, each raw event once.
+
+    It ends with the manifest's head. Write that down where nobody who may write here can reach it, and give it later with --head:
+    then whatever was edited, deleted, forged or put back to an earlier state since is noticed. A head also leaves with
+    each alert, export and invoice in Stripe, and is in the health file.
+    """
+    from pipeline.ledger.verify import verify_ledger
+    from pipeline.store.check import adopt_files
+
+    home = Home.open(context.obj)
+    if adopt:
+        print_adopted(adopt_files(home))
+    result = verify_ledger(home, head=head)
+    show(as_json, result.as_dict(), lambda: print_verification(result))
+    if result.problems:
+        raise typer.Exit(1)
+
+
+def print_close(result: CloseResult) -> None:
+    """What was frozen."""
+    totals = ", ".join(format_money(total, currency) for currency, total in result.totals.items()) or "nothing"
+    if result.already_closed:
+        out.print(f"{result.period} was closed already; nothing changed: {result.invoices:,} invoices, {totals} in all.")
+    else:
+        out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in all.")
+    out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
+
+
+def print_approvals(result: ApprovalResult) -> None:
+    """What was decided, and what still waits."""
+    if result.approved:
+        out.print(f"Approved [bold]{len(result.approved):,}[/] invoices of {result.period}, by {plain(result.decided_by)}.")
+    if result.revoked:
+        out.print(f"Approval taken back of [bold]{len(result.revoked):,}[/] invoices of {result.period}.")
+    if not result.waiting:
+        out.print(f"No invoice of {result.period} waits for approval. Next: billhouse publish {result.period}")
+        return
+    shown = table("waits for approval", "customer", "plan", ">total")
+    for row in result.waiting[:SHOWN_ROWS]:
+        customer = row["customer_name"] or row["customer_id"]
+        shown.add_row(
+            row["invoice_id"], plain(customer), plain(row["plan_id"]), format_money(row["total_amount"], row["currency"])
+        )
+    out.print(shown)
+    if len(result.waiting) > SHOWN_ROWS:
+        out.print(f"and {len(result.waiting) - SHOWN_ROWS:,} more")
+    out.print(f"Approve them: billhouse approve {result.period} INVOICE...  or --all")
+
+
+def print_explanation(explained: InvoiceExplanation) -> None:
+    """The invoice from its total to its lines and days; of a single line also sessions and events."""
+    currency = explained.currency
+    out.print(
+        f"[bold]{explained.invoice_id}[/], {plain(explained.customer_id)}, {explained.period}, {explained.status}",
+        highlight=False,
+    )
+    parts = [f"{format_money(explained.subtotal_amount, currency)} of lines"]
+    if explained.credits_applied_amount:
+        parts.append(f"- {format_money(explained.credits_applied_amount, currency)} credit")
+    if explained.carried_forward_amount:
+        parts.append(f"- {format_money(explained.carried_forward_amount, currency)} carried forward")
+    out.print(f"total {format_money(explained.total_amount, currency)} = {' '.join(parts)}")
+    for credit in explained.credits:
+        out.print(f"  credit {plain(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
+    for line in explained.lines:
+        _line(line, currency)
+
+
+def _line(line: LineExplanation, currency: str) -> None:
+    out.print()
+    out.print(
+        f"[bold]{format_money(line.amount, currency)}[/]  {plain(line.description)}  [dim]{line.line_id}[/]", soft_wrap=True
+    )
+    for step in line.arithmetic:
+        out.print(f"  {plain(step)}", soft_wrap=True)
+    for day in line.days:
+        out.print(f"  {day.usage_date}  {day.quantity.normalize():>24,f}  {format_money(day.amount, currency):>16}")
+        for session in day.sessions[:SHOWN_ROWS]:
+            out.print(
+                f"    {plain(session.sandbox_id)}  {session.started_at:%Y-%m-%d %H:%M:%S} to"
+                f" {session.ended_at:%Y-%m-%d %H:%M:%S} ({session.end_reason})"
+                f"  {session.quantity.normalize():,f}  {format_money(session.amount, currency)}",
+                soft_wrap=True,
+            )
+            for event in session.events[:SHOWN_ROWS]:
+                out.print(
+                    f"      {event.event_at:%Y-%m-%d %H:%M:%S.%f} {event.event_type} {plain(event.named)}"
+                    f"  [dim]{plain(event.file_name)}, row {event.file_row}, {plain(event.event_id)}[/]",
+                    soft_wrap=True,
+                )
+            if len(session.events) > SHOWN_ROWS:
+                out.print(f"      and {len(session.events) - SHOWN_ROWS:,} more events (--json has all)")
+        if len(day.sessions) > SHOWN_ROWS:
+            out.print(f"    and {len(day.sessions) - SHOWN_ROWS:,} more sessions (--json has all)")
+
+
+def print_verification(result: VerifyResult) -> None:
+    """Whether the ledger is what was written."""
+    for problem in result.problems:
+        out.print(f"[red]wrong[/] {plain(problem)}", soft_wrap=True)
+    if not result.problems:
+        out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
+        out.print("Every file in raw/ and ledger/ is what was written; each raw event is there once.")
+    if result.head:
+        out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
+
+
+def print_adopted(files: int) -> None:
+    """How many files were entered into the manifest that no command wrote."""
+    stderr.print(f"Entered {files} files into the manifest that no command wrote.")

@@ -1,0 +1,94 @@
+"""What the commands share: how they show results, progress and failures."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, cast
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.failures import wants_traceback
+from pipeline.core.plain_text import plain_json
+from pipeline.core.terminal import Console, plain
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
+Live = Annotated[bool, typer.Option("--live", help="Allow a live key: real customers, real invoices.")]
+SHOWN_ROWS = 20
+"""How many rows of a long list the terminal shows; --json and the files have all of them."""
+_PIPED_WIDTH = 160
+"""Columns of output that is written to a file or a pipe."""
+out = Console(highlight=False)
+if not out.is_terminal:
+    out.width = _PIPED_WIDTH
+stderr = Console(stderr=True)
+
+
+def show(as_json: bool, data: dict[str, Any], human: Callable[[], object]) -> None:
+    """One JSON object on stdout, or what a person reads."""
+    if as_json:
+        print(plain_json(data))
+    else:
+        human()
+
+
+def table(*columns: str, title: str = "") -> Table:
+    """A table without lines. A column whose name starts with '>' is a number: aligned to the right, and never wrapped."""
+    shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        is_number = column.startswith(">")
+        shown.add_column(
+            column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number or column == "invoice"
+        )
+    return shown
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Any]:
+    """A progress bar on stderr, gone when done; yields the function that moves it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def follow(step: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{what}: {plain(step[:48])}", completed=done, total=total)
+
+        yield follow
+
+
+def show_failure(failure: BillhouseError, error: BaseException) -> None:
+    """Print on stderr what failed; where BILLHOUSE_TRACEBACK is set, first the traceback of `error`."""
+    if wants_traceback():
+        print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    stderr.print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
+
+
+def show_usage_error(error: Exception) -> None:
+    """Print what is wrong with the words of the call; a group that was called without a command has shown its help by then."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return
+    usage: Any = error
+    if usage.ctx is not None:
+        stderr.print(escape(usage.ctx.get_usage()), highlight=False, soft_wrap=True)
+        stderr.print(f"Try '{escape(usage.ctx.command_path)} --help'.", highlight=False, soft_wrap=True)
+    stderr.print(f"[red]error[/] {escape(cast(str, usage.format_message()))}", highlight=False, soft_wrap=True)
+
+
+def close_broken_pipe() -> int:
+    """Whoever read the output has closed it (`billhouse invoices | head`): write nothing more. Returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1

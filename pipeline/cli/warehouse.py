@@ -1,0 +1,155 @@
+"""Commands on the warehouse and its reports: build, invoices, status, docs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.support import Json, out, progress, show, table
+from pipeline.core.home import Home
+from pipeline.core.money import format_money
+from pipeline.core.periods import BillingPeriod, parse_instant
+from pipeline.core.terminal import plain
+
+if TYPE_CHECKING:
+    from pipeline.warehouse.build import BuildResult
+
+
+def build(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Events after this instant are not seen (ISO 8601, UTC). Default: now.", show_default=False),
+    ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Take nothing over from the last build. Slower, and comes to the same."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
+    instant = parse_instant(as_of) if as_of is not None else None
+    from pipeline.monitoring.health import write_health
+    from pipeline.store.alert_log import alerting
+    from pipeline.warehouse.build import build as build_warehouse
+
+    home = Home.open(context.obj)
+    with progress("Building") as follow, alerting(home, "check_failed", "The build"):
+        result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
+    write_health(home)
+    show(as_json, result.as_dict(), lambda: print_build(home, result))
+
+
+def invoices(
+    context: typer.Context,
+    period: Annotated[
+        str | None,
+        typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List invoices, drafts included, as of the last build."""
+    month = BillingPeriod.parse(period) if period is not None else None
+    from pipeline.warehouse.reports import list_invoices
+
+    listed = list_invoices(Home.open(context.obj), month)
+    show(as_json, {"invoices": listed}, lambda: print_invoices(listed))
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Show what has landed, been built, closed and published."""
+    from pipeline.warehouse.reports import read_status
+
+    report = read_status(Home.open(context.obj))
+    show(as_json, report, lambda: print_status(report))
+
+
+def docs(context: typer.Context, as_json: Json = False) -> None:
+    """Write dbt's pages on the models to <home>/docs/index.html: every table, column and line of SQL, and the graph.
+
+    One file that needs no network: open it in a browser.
+    """
+    from pipeline.warehouse.model_docs import write_model_docs
+
+    page = write_model_docs(Home.open(context.obj))
+    show(as_json, {"page": str(page)}, lambda: out.print(f"Open {plain(page)} in a browser.", soft_wrap=True))
+
+
+def print_build(home: Home, result: BuildResult) -> None:
+    """How long it took, and what to open."""
+    out.print(
+        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s: {result.steps} steps, all well."
+    )
+    shown = table("table", ">rows")
+    for name, rows in result.tables.items():
+        shown.add_row(f"billing.{name}", f"{rows:,}")
+    out.print(shown)
+    if result.ignored_events:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.ignored_events.items())
+        out.print(f"Events without effect on a session, in billing.ignored_events: {reasons}.")
+    if result.defaulted_sessions:
+        out.print(
+            "Sessions with a resource from their plan's default sandbox, in billing.sessions (has_defaulted_resources):"
+            f" {result.defaulted_sessions:,}."
+        )
+    if result.unmatched_voids:
+        names = ", ".join(result.unmatched_voids[:5]) + (", ..." if len(result.unmatched_voids) > 5 else "")
+        out.print(
+            plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
+            soft_wrap=True,
+        )
+    out.print(plain(f"In {home.billing} and {home.marts}/"))
+
+
+def print_invoices(invoices: list[dict[str, Any]]) -> None:
+    """One line an invoice."""
+    if not invoices:
+        out.print("No invoices. Land usage and build: billhouse land ..., billhouse build")
+        return
+    shown = table("invoice", "period", "customer", "plan", "status", ">subtotal", ">credits", ">total")
+    for row in invoices:
+        currency = row["currency"]
+        shown.add_row(
+            row["invoice_id"],
+            row["period"],
+            plain(row["customer_name"] or row["customer_id"]),
+            plain(row["plan_id"]),
+            row["status"],
+            format_money(row["subtotal_amount"], currency),
+            format_money(row["credits_applied_amount"], currency),
+            format_money(row["total_amount"], currency),
+        )
+    out.print(shown)
+
+
+def print_status(report: dict[str, Any]) -> None:
+    """The state of the house on one screen."""
+    landed = report["landed"]
+    out.print(plain(f"Home      {report['home']}"))
+    out.print(
+        f"Landed    {landed['files']:,} files: {landed['received']:,} rows = {landed['accepted']:,} accepted"
+        f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine"
+    )
+    out.print(f"Built     {report['built_as_of'] or 'not yet: billhouse build'}")
+    out.print(f"Closed    {', '.join(report['closed']) or 'no month yet'}")
+    if report["months"]:
+        out.print()
+        out.print(month_table(report["months"]))
+
+
+def month_table(months: list[dict[str, Any]]) -> Table:
+    """Invoices by month and status."""
+    shown = table("month", "status", ">invoices", ">subtotal", ">credits", ">total")
+    for row in months:
+        currency = row["currency"]
+        shown.add_row(
+            row["period"],
+            row["status"],
+            f"{row['invoices']:,}",
+            format_money(row["subtotal_amount"], currency),
+            format_money(row["credits_applied_amount"], currency),
+            format_money(row["total_amount"], currency),
+        )
+    return shown

@@ -1,0 +1,106 @@
+"""Samples of what sandboxes use, from an API as E2B describes it: its list of sandboxes, and the metrics of each.
+
+Written after the API's published specification (e2b-dev/infra, spec/openapi.yml): `GET /v2/sandboxes` is paged by the header
+`X-Next-Token`; `GET /sandboxes/{sandboxID}/metrics` takes `start` and `end` in seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, cast
+from urllib.parse import quote
+
+from dlt.sources.helpers.rest_client.paginators import HeaderCursorPaginator, SinglePagePaginator
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.feeds.api import Access, Api, NotFoundError, as_line
+from pipeline.feeds.position import Collected, open_source
+from pipeline.landing.record_kinds import Kind
+
+_WINDOW_SECONDS = 50 * 60
+"""Asked for an hour or more, the API puts samples together: it is asked for less at a time."""
+
+
+_SETTLES_AFTER_SECONDS = 15 * 60
+"""Until then a sample may still come to be known; of a sandbox that gives none, older time is not asked about again."""
+_FIRST_LOOK_BACK_SECONDS = 24 * 3600
+"""How far back a sandbox is looked at that is new to us."""
+_EMPTY_PAGES = 100
+_LONGEST_ID = 800
+"""Bytes: four for each of the 200 characters that an id may have."""
+_YEAR_5138 = 10**11
+"""What is later is in milliseconds, or no instant."""
+
+
+def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None = None) -> Collected:
+    """Bring the samples of every sandbox since the last time to the inbox, each at least once. Safe to kill and to repeat.
+
+    Of each sandbox the newest known instant is kept and asked for again: what the API put together for it may have been
+    unfinished, and the later sample corrects the earlier. A sandbox that is listed no more is asked about once more.
+    Raises BillhouseError.
+    """
+    api = Api(access)
+    until = int((now or datetime.now(UTC)).timestamp())
+    with open_source(home, name, Kind.METRICS, access.url, access.key_variable or "") as source:
+        known: dict[str, int] = source.position or {}
+        listed = dict(_sandboxes(api, until - _FIRST_LOOK_BACK_SECONDS))
+        for sandbox_id in sorted(known.keys() | listed.keys()):
+            since = known[sandbox_id] if sandbox_id in known else listed[sandbox_id]
+            rows = list(_samples(api, sandbox_id, since, until))
+            if sandbox_id in listed:
+                newest = max(map(_seconds, rows), default=0)
+                known[sandbox_id] = max(since, min(newest, until), until - _SETTLES_AFTER_SECONDS)
+            else:
+                del known[sandbox_id]
+            source.add(map(as_line, rows), known)
+    return source.collected
+
+
+def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
+    """The sandboxes that the API lists, and since when there may be samples of each, in seconds since 1970."""
+    paginator = HeaderCursorPaginator(cursor_key="X-Next-Token", cursor_param="nextToken")
+    asked, empty = set(), 0
+    for page in api.pages("v2/sandboxes", "$", paginator, {"limit": 100}):
+        following, empty = str(cast(dict[str, Any], page.request.params or {}).get("nextToken")), 0 if page else empty + 1
+        if page.paginator.has_next_page and (following in asked or empty > _EMPTY_PAGES):
+            raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
+        asked.add(following)
+        for sandbox in page:
+            try:
+                started_at = datetime.fromisoformat(sandbox["startedAt"])
+                sandbox_id = str(sandbox["sandboxID"])
+                if not 0 < len(sandbox_id.encode()) <= _LONGEST_ID:
+                    raise ValueError(sandbox_id)
+                yield sandbox_id, max(int(started_at.timestamp()), earliest)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise BillhouseError(
+                    f"The API lists a sandbox without its sandboxID and startedAt: {ascii(sandbox)[:200]}.", "Check --url."
+                ) from error
+
+
+def _samples(api: Api, sandbox_id: str, since: int, until: int) -> Iterator[dict[str, Any]]:
+    """What a sandbox used in [since, until], as rows to land."""
+    path = f"sandboxes/{quote(sandbox_id, safe='')}/metrics"
+    for start in range(since, until, _WINDOW_SECONDS):
+        window = {"start": start, "end": min(start + _WINDOW_SECONDS, until)}
+        try:
+            for page in api.pages(path, "$", SinglePagePaginator(), window):
+                yield from (_row(sandbox_id, metric) for metric in page)
+        except NotFoundError:
+            return  # it has gone since it was listed
+
+
+def _row(sandbox_id: str, metric: Any) -> dict[str, Any]:
+    """One metric as a row to land. What it lacks landing will say: nothing is left out here."""
+    row = {**(metric if isinstance(metric, dict) else {"unread": metric}), "sandbox_id": sandbox_id}
+    if seconds := _seconds(row):
+        row["timestamp"] = datetime.fromtimestamp(seconds, UTC).isoformat()
+    return row
+
+
+def _seconds(row: dict[str, Any]) -> int:
+    """A metric's instant, in seconds since 1970; 0 where it tells none so."""
+    seconds = row.get("timestampUnix")
+    return seconds if isinstance(seconds, int) and 0 < seconds < _YEAR_5138 else 0

@@ -1,0 +1,100 @@
+"""What a close would correct of months that are closed, and whether that is too much to go through unseen.
+
+A late event moves a closed month by cents. A wrong price, a mistaken plan or a replayed file moves it by a lot, and then a person
+should look first. Billing rules, section 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import duckdb
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.settings import Settings
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What one customer's closed month would change by."""
+
+    customer_id: str
+    service_period: str
+    currency: str
+    billed_amount: Decimal
+    adjustment_amount: Decimal
+
+    @property
+    def share(self) -> Decimal | None:
+        """Of what was billed; None where nothing was."""
+        return abs(self.adjustment_amount) / abs(self.billed_amount) if self.billed_amount else None
+
+    def __str__(self) -> str:
+        share = "new" if self.share is None else f"{self.share:.1%}"
+        return (
+            f"{self.customer_id}, {self.service_period}: billed {self.billed_amount.normalize():f},"
+            f" would change by {self.adjustment_amount.normalize():+f} {self.currency} ({share})"
+        )
+
+
+class AdjustmentsError(BillhouseError):
+    """Closed months would change by more than the set share."""
+
+    def __init__(self, adjustments: list[Adjustment], period: BillingPeriod, limit: Decimal) -> None:
+        self.adjustments = adjustments
+        listed = "\n".join(f"  {adjustment}" for adjustment in adjustments[:_SHOWN])
+        more = f"\n  and {len(adjustments) - _SHOWN} more" if len(adjustments) > _SHOWN else ""
+        super().__init__(
+            f"{period} was not closed: it would correct closed months by more than {limit:.0%} of what they billed."
+            f"\n{listed}{more}\n",
+            f"Look at its drafts (billhouse invoices {period}); if they are right: billhouse close {period} --accept-adjustments",
+        )
+
+
+def adjustments_of(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> list[Adjustment]:
+    """What the month's drafts correct of closed months, by customer, month and currency; the largest first."""
+    rows = warehouse.execute(
+        """
+        with billed as (
+            select customer_id, service_period, currency, sum(amount) as amount
+            from staging.stg_billed_lines where line_type <> 'carry_forward' group by all
+        ),
+        adjustments as (
+            select customer_id, service_period, currency, sum(amount) as amount
+            from invoicing.unbilled_lines
+            where period = $period and service_period <= (select closed_through_period from invoicing.open_period)
+            group by all
+        )
+        select adjustments.customer_id, adjustments.service_period, adjustments.currency, coalesce(billed.amount, 0),
+            adjustments.amount
+        from adjustments left join billed using (customer_id, service_period, currency)
+        where adjustments.amount <> 0
+        order by abs(adjustments.amount) desc, adjustments.customer_id, adjustments.service_period, adjustments.currency""",
+        {"period": str(period)},
+    ).fetchall()
+    return [Adjustment(*row) for row in rows]
+
+
+def refuse_large_adjustments(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
+    """Raises AdjustmentsError where a customer's closed month, or one as a whole, would change by more than the limit."""
+    limit = Settings.load().adjustment_limit_share
+    adjustments = adjustments_of(warehouse, period)
+    large = [one for one in adjustments if one.share is None or one.share > limit]
+    billed = {
+        (service_period, currency): amount
+        for service_period, currency, amount in warehouse.execute(
+            "select service_period, currency, sum(amount) from staging.stg_billed_lines"
+            " where line_type <> 'carry_forward' group by all"
+        ).fetchall()
+    }
+    for month in {(one.service_period, one.currency) for one in adjustments}:
+        of_month = [one for one in adjustments if (one.service_period, one.currency) == month]
+        moved = sum((abs(one.adjustment_amount) for one in of_month), Decimal(0))
+        if moved > limit * abs(billed.get(month, Decimal(0))):
+            large += [one for one in of_month if one not in large]
+    if large:
+        raise AdjustmentsError(large, period, limit)

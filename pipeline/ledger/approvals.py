@@ -1,0 +1,129 @@
+"""Who let which invoice go to Stripe, and when. Billing rules, section 7.
+
+    ledger/approvals/<instant>-<id>.parquet    one file a decision, never changed; the latest word on an invoice stands
+
+What is automatic is recorded the same way, with the rule that approved it in place of a name.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.settings import Settings
+from pipeline.ledger.closed_invoices import Row, closed_invoice_rows
+from pipeline.store.append import append_files, finish_interrupted
+from pipeline.store.approvals import APPROVALS, approved_invoices
+from pipeline.store.closes import closed_periods
+
+
+@dataclass
+class ApprovalResult:
+    """What was decided, and what still waits."""
+
+    period: BillingPeriod
+    decided_by: str
+    approved: list[str] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
+    waiting: list[Row] = field(default_factory=list)
+    """Invoices that nobody has approved yet, as they were closed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "period": str(self.period),
+            "decided_by": self.decided_by,
+            "approved": self.approved,
+            "revoked": self.revoked,
+            "waiting": [row["invoice_id"] for row in self.waiting],
+        }
+
+
+def approve(
+    home: Home,
+    period: BillingPeriod,
+    invoice_ids: Sequence[str] = (),
+    *,
+    everything: bool = False,
+    revoke: bool = False,
+    by: str,
+    published: frozenset[str] = frozenset(),
+) -> ApprovalResult:
+    """Approve (or with `revoke` take that back for) these invoices, or all of the month's; tell what still waits.
+
+    Neither ids nor `everything`: nothing is decided, only told. An approval that stands is not written again. `published`:
+    invoices that Stripe has, whose approval cannot be taken back. Raises BillhouseError for a month that is not closed, an
+    id that is not in it, and one that is not collected.
+    """
+    finish_interrupted(home)
+    collected = _collected(home, period)
+    unknown = sorted(set(invoice_ids) - collected.keys())
+    if unknown:
+        raise BillhouseError(
+            f"{unknown[0]} is no invoice of {period} that is collected.", f"billhouse invoices {period} lists what there is."
+        )
+    with home.writing():
+        standing = approved_invoices(home)
+        chosen = [id for id in collected if everything or id in invoice_ids]
+        changed = [id for id in chosen if (id in standing) == revoke]
+        gone = [id for id in changed if id in published]
+        if revoke and gone and not everything:
+            raise BillhouseError(
+                f"{gone[0]} is in Stripe already: its approval cannot be taken back.", "Correct it: billhouse credit-note --help"
+            )
+        changed = [id for id in changed if not (revoke and id in published)]
+        _record(home, period, changed, is_approved=not revoke, by=by)
+    result = ApprovalResult(period, by)
+    (result.revoked if revoke else result.approved).extend(changed)
+    now_standing = (standing - set(changed)) if revoke else (standing | set(changed))
+    result.waiting = [row for id, row in collected.items() if id not in now_standing]
+    return result
+
+
+def approve_automatically(home: Home, period: BillingPeriod) -> list[str]:
+    """Approve what the setting BILLHOUSE_AUTO_APPROVE_UNDER lets go by itself: totals below its currency's amount."""
+    limits: dict[str, Decimal] = Settings.load().auto_approve_under
+    if not limits:
+        return []
+    with home.writing():
+        finish_interrupted(home)
+        decided = {row["invoice_id"] for row in APPROVALS.read(home).to_pylist()}
+        approved: list[str] = []
+        for currency, limit in sorted(limits.items()):
+            chosen = [
+                id
+                for id, row in _collected(home, period).items()
+                if row["currency"] == currency and row["total_amount"] < limit and id not in decided
+            ]
+            _record(home, period, chosen, is_approved=True, by=f"automatic: under {limit} {currency}")
+            approved += chosen
+    return approved
+
+
+def _collected(home: Home, period: BillingPeriod) -> dict[str, Row]:
+    if period not in closed_periods(home):
+        raise BillhouseError(f"{period} is not closed, and only closed invoices are approved.", f"billhouse close {period}")
+    return {row["invoice_id"]: row for row in closed_invoice_rows(home, period) if row["collection"] != "none"}
+
+
+def _record(home: Home, period: BillingPeriod, invoice_ids: Sequence[str], *, is_approved: bool, by: str) -> None:
+    if not invoice_ids:
+        return
+    now = datetime.now(UTC)
+    rows = [
+        {"invoice_id": id, "period": str(period), "is_approved": is_approved, "decided_by": by, "decided_at": now}
+        for id in invoice_ids
+    ]
+    with append_files(home, "approve" if is_approved else "approve --revoke") as files:
+        target = APPROVALS.path(home) / f"{now:%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, schema=APPROVALS.schema), files.file(target))

@@ -1,0 +1,73 @@
+"""Checks a price book as a whole: is it sound, does it leave the past alone, and if not, what would change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import Problem
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.ledger.simulation import COLUMNS, compare_price_books
+from pipeline.pricebook.edits import accept_terms, edited_prices
+from pipeline.pricebook.price_book import FILES, check_price_book, read_rows
+from pipeline.pricebook.reachability import contracts_in_another_currency
+from pipeline.pricebook.seed_files import rewrite_plainly
+from pipeline.pricebook.stripe_currencies import check_currencies
+from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods
+from pipeline.warehouse.build import OnProgress
+
+
+@dataclass
+class PriceCheck:
+    """Everything wrong with a price book."""
+
+    problems: list[Problem] = field(default_factory=list)
+    fixed: list[str] = field(default_factory=list)
+    """Files that were rewritten plainly."""
+    changed: list[tuple[str, str, str, Decimal, Decimal, Decimal]] = field(default_factory=list)
+    """Closed invoices that it would change, by simulation.COLUMNS; only looked for where a used price was edited."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "is_sound": not self.problems,
+            "problems": [vars(problem) for problem in self.problems],
+            "fixed": self.fixed,
+            "closed_invoices_changed": [dict(zip(COLUMNS, map(str, row), strict=True)) for row in self.changed],
+        }
+
+
+def check_prices(
+    home: Home,
+    *,
+    seeds: Path = PROJECT_ROOT / "seeds",
+    accept_by: str | None = None,
+    is_to_be_fixed: bool = False,
+    on_progress: OnProgress | None = None,
+) -> PriceCheck:
+    """Every problem with file and line; where a price was edited that closes used, also what that would change of them.
+
+    `accept_by`: who accepts that edited plans, contracts, meters and currencies change the past. Rates and fees are never
+    edited, only replaced. `is_to_be_fixed`: first rewrite files that a spreadsheet program saved otherwise than dbt reads them;
+    no value is changed.
+    """
+    fixed = []
+    if is_to_be_fixed:
+        fixed = [name for name in FILES if (seeds / name).is_file() and rewrite_plainly(seeds / name)]
+    # A currency that Stripe cannot be given stops no build: what is due can be computed, and `publish` refuses each such invoice.
+    unpublishable = list(check_currencies(read_rows(seeds)))
+    problems = check_price_book(seeds)
+    if problems := problems or contracts_in_another_currency(home, seeds):
+        return PriceCheck(problems + unpublishable, fixed)
+    if accept_by is not None:
+        accept_terms(home, seeds, accept_by)
+    result = PriceCheck(edited_prices(home, seeds), fixed)
+    if result.problems:
+        closed = closed_periods(home)
+        before = close_folder(home, closed[-1]) / PRICE_BOOK
+        compared = compare_price_books(home, before, seeds, closed[0], closed[-1], on_progress=on_progress)
+        result.changed = compared.changed
+    result.problems += unpublishable
+    return result

@@ -1,0 +1,243 @@
+"""Checks that what is true is what was written: every file by the manifest, every close's hash, every sum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.core.errors import BillhouseError, Problem
+from pipeline.core.failures import failure_in_words
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.landing.verify_events import event_problems
+from pipeline.pricebook.price_book import price_book_hash
+from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.append import finish_interrupted
+from pipeline.store.check import RESTORE, changed_files, take_picture
+from pipeline.store.closes import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
+from pipeline.store.credit_notes import credit_note_id_of, read_credit_notes
+from pipeline.store.manifest import Manifest
+from pipeline.store.publications import PUBLICATIONS
+
+
+@dataclass
+class VerifyResult:
+    """What was looked at, and what is not as it was written."""
+
+    periods: list[str] = field(default_factory=list)
+    invoices: int = 0
+    head: str = ""
+    """Of the manifest: to be written down elsewhere. Empty where nothing was ever written."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "periods": self.periods,
+            "invoices": self.invoices,
+            "head": self.head,
+            "is_sound": not self.problems,
+            "problems": [vars(problem) for problem in self.problems],
+        }
+
+
+def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool = True) -> VerifyResult:
+    """Hold every file against the manifest, recompute every close's hash and every invoice's sums, count the raw events.
+
+    Changes nothing. `head`: one that was written down; all that was written up to it must be as it was.
+    `with_raw_content=False` leaves out what takes the longer the more has landed: the content of raw files.
+    """
+    picture = take_picture(home)
+    written = picture.manifest
+    result = VerifyResult(head=written.head)
+    result.problems += changed_files(home, picture, head=head, with_raw_content=with_raw_content)
+    by_close = _files_by_close(written)
+    published = _publications(home, result.problems)  # before the closes: what is published meanwhile was closed before
+    result.problems += _folder_problems(home)
+    previous_hash = ""
+    invoices: dict[str, Decimal] = {}
+    for period in closed_periods(home):
+        result.periods.append(str(period))
+        result.problems += _file_problems(home, period, by_close.get(str(period), {}))
+        tables = _read(home, period, result.problems)
+        if tables is None:
+            previous_hash = "unreadable"
+            continue
+        manifest = tables.pop("close").to_pylist()[0]
+        result.invoices += tables["invoices"].num_rows
+        result.problems += _hash_problems(home, period, manifest, tables, previous_hash)
+        if manifest["manifest_head"] and manifest["manifest_head"] not in written.heads:
+            reason = f"{period} was closed upon the head {manifest['manifest_head']}, which is not there any more."
+            result.problems.append(Problem("ledger/manifest.jsonl", None, reason, RESTORE))
+        try:
+            result.problems += list(_sum_problems(home, period, tables))
+        except (TypeError, ArithmeticError):  # an amount that is none; the file's hash tells that it was changed
+            shown = str(close_folder(home, period).relative_to(home.path))
+            result.problems.append(Problem(shown, None, "holds amounts that cannot be summed.", RESTORE))
+        for row in tables["invoices"].to_pylist():
+            invoices[row["invoice_id"]] = row["total_amount"]
+        previous_hash = manifest["content_hash"]
+    result.problems += _publication_problems(published, invoices)
+    result.problems += _credit_note_problems(home)
+    if with_raw_content:
+        result.problems += event_problems(home)
+    return result
+
+
+class LedgerChangedError(BillhouseError):
+    """The ledger is not what was written: nothing may leave it or build on it."""
+
+
+def require_verified_ledger(home: Home) -> None:
+    """Called by all that sends the ledger's content out, or builds on it: close, publish, credit note, export.
+
+    Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The content of raw files, which
+    grows with history, is verified by `verify` and the weekly audit; here their names and sizes are.
+    """
+    finish_interrupted(home)
+    problems = verify_ledger(home, with_raw_content=False).problems
+    if problems:
+        text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"
+        failure = LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
+        try:
+            keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
+        except Exception as no_alert:
+            failure.next_step += f". No alert could be kept: {failure_in_words(no_alert).message}"
+        raise failure
+
+
+def _folder_problems(home: Home) -> Iterator[Problem]:
+    """What is no close among the closes."""
+    closed = {str(period) for period in closed_periods(home)}
+    for folder in sorted(home.closes.iterdir()) if home.closes.is_dir() else ():
+        if folder.name not in closed | {"_schema"}:
+            yield Problem(str(folder.relative_to(home.path)), None, "is no close.", "Move it out of the ledger.")
+
+
+def _files_by_close(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """The SHA-256 of each file of a close, by the month and the file's name."""
+    by_close: dict[str, dict[str, str]] = {}
+    for path, file in manifest.files.items():
+        if path.startswith("ledger/closes/"):
+            month, name = path.split("/", 3)[2:]
+            by_close.setdefault(month, {})[name] = file.sha256
+    return by_close
+
+
+def _file_problems(home: Home, period: BillingPeriod, written: dict[str, str]) -> Iterator[Problem]:
+    """SHA256SUMS, which a person can check by hand, must say what the manifest says."""
+    folder = close_folder(home, period)
+    shown = f"{folder.relative_to(home.path).as_posix()}/"
+    try:
+        summed = dict(line.split("  ", 1)[::-1] for line in (folder / SUMS).read_text().splitlines())
+    except (OSError, ValueError):
+        yield Problem(f"{shown}{SUMS}", None, "is missing or unreadable.", RESTORE)
+        return
+    names = (summed.keys() | written.keys()) - {SUMS}
+    for name in sorted(name for name in names if summed.get(name) != written.get(name)):
+        yield Problem(f"{shown}{name}", None, f"is not the same in {SUMS} and in the manifest.", RESTORE)
+
+
+def _file(home: Home, period: BillingPeriod, table: str) -> str:
+    return str((close_folder(home, period) / f"{table}.parquet").relative_to(home.path))
+
+
+def _read(home: Home, period: BillingPeriod, problems: list[Problem]) -> dict[str, pa.Table] | None:
+    tables: dict[str, pa.Table] = {}
+    for table in SCHEMAS:
+        try:
+            tables[table] = read_close(home, period, table)
+            tables[table].to_pylist()
+        except (OSError, ValueError, pa.ArrowException) as error:
+            problems.append(Problem(_file(home, period, table), None, f"cannot be read: {error}.", RESTORE))
+    if "close" in tables and tables["close"].num_rows != 1:
+        problems.append(Problem(_file(home, period, "close"), None, "does not hold one row.", RESTORE))
+        return None
+    return tables if len(tables) == len(SCHEMAS) else None
+
+
+def _hash_problems(
+    home: Home, period: BillingPeriod, manifest: dict[str, Any], tables: dict[str, pa.Table], previous_hash: str
+) -> Iterator[Problem]:
+    if manifest["period"] != str(period):
+        yield Problem(_file(home, period, "close"), None, f"is the close of {manifest['period']}.", RESTORE)
+    for table, rows in tables.items():
+        if manifest[table] != rows.num_rows:
+            reason = f"has {rows.num_rows} rows, and {manifest[table]} were written."
+            yield Problem(_file(home, period, table), None, reason, RESTORE)
+    if manifest["content_hash"] != content_hash(manifest, tables):
+        folder = Path(_file(home, period, "close")).parent
+        yield Problem(str(folder), None, "was changed after the close: its hash is not that of its rows.", RESTORE)
+    if manifest["previous_hash"] != previous_hash:
+        reason = "does not follow the close before it: that one was replaced, changed or removed."
+        yield Problem(_file(home, period, "close"), None, reason, RESTORE)
+    prices = close_folder(home, period) / PRICE_BOOK
+    try:
+        is_same = price_book_hash(prices) == manifest["price_book_hash"]
+    except OSError:
+        is_same = False
+    if not is_same:
+        shown = str(prices.relative_to(home.path))
+        yield Problem(shown, None, "is not the price book that the close was computed with.", RESTORE)
+
+
+def _credit_note_problems(home: Home) -> Iterator[Problem]:
+    """A credit note's id is a hash of what it says."""
+    try:
+        notes = read_credit_notes(home)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield Problem("ledger/credit_notes", None, f"cannot be read: {error}.", RESTORE)
+        return
+    for credit_note_id, lines in notes.items():
+        if credit_note_id_of(lines) != credit_note_id:
+            yield Problem(f"ledger/credit_notes/{credit_note_id}.parquet", None, "was changed since it was issued.", RESTORE)
+
+
+def _sum_problems(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]) -> Iterator[Problem]:
+    lines: Counter[str] = Counter()
+    credits: Counter[str] = Counter()
+    for line in tables["invoice_lines"].to_pylist():
+        lines[line["invoice_id"]] += line["amount"]
+    for application in tables["credit_applications"].to_pylist():
+        credits[application["invoice_id"]] += application["amount"]
+    seen: set[str] = set()
+    for row, invoice in enumerate(tables["invoices"].to_pylist(), 1):
+        id, subtotal = invoice["invoice_id"], invoice["subtotal_amount"]
+        credit, carried = invoice["credits_applied_amount"], invoice["carried_forward_amount"]
+        faults = (
+            (id in seen, "is there twice"),
+            (lines.pop(id, Decimal(0)) != subtotal, "is not the sum of its lines"),
+            (credits.pop(id, Decimal(0)) != credit, "has other credit than its applications sum to"),
+            (subtotal - credit - carried != invoice["total_amount"], "has a total that its parts do not sum to"),
+        )
+        seen.add(id)
+        for is_so, what in faults:
+            if is_so:
+                yield Problem(_file(home, period, "invoices"), row, f"{id} {what}.", RESTORE)
+    for id in sorted({*lines, *credits}):
+        yield Problem(_file(home, period, "invoice_lines"), None, f"{id} has lines or credit, and is no invoice.", RESTORE)
+
+
+def _publications(home: Home, problems: list[Problem]) -> list[dict[str, Any]]:
+    try:
+        rows: list[dict[str, Any]] = PUBLICATIONS.read(home).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        problems.append(Problem("ledger/publications", None, f"cannot be read: {error}.", RESTORE))
+        return []
+    return rows
+
+
+def _publication_problems(published: list[dict[str, Any]], totals: dict[str, Decimal]) -> Iterator[Problem]:
+    """What Stripe was given must be what the ledger says."""
+    for publication in published:
+        id, total = publication["invoice_id"], publication["total_amount"]
+        if totals.get(id) != total:
+            there = f"{totals[id]}" if id in totals else "nothing"
+            reason = f"{id} was published over {total}, and the ledger says {there}."
+            yield Problem("ledger/publications", None, reason, "Look at the invoice in Stripe.")

@@ -1,0 +1,119 @@
+"""Reads a file of the price book, for every reader in the same way, and rewrites one that a spreadsheet program saved.
+
+A byte order mark, Windows line ends, quotes, and rows whose last cells are missing (they are empty) are read as they are meant,
+by dbt too. What dbt would read otherwise is a problem, with file and line: another delimiter, an empty row, a column twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import Problem
+from pipeline.core.files import remove_abandoned, replace_atomically
+
+FIX = "Rewrite the file plainly: billhouse check-prices --fix"
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """A price book file as it was read."""
+
+    header: tuple[str, ...] = ()
+    rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Each with its line; a cell that is missing at a row's end is empty."""
+    problems: list[Problem] = field(default_factory=list)
+    """Why dbt would read it otherwise."""
+    is_readable: bool = True
+    """False: the rows are not what the file means, or none could be read."""
+
+
+def read_seed(path: Path) -> SeedFile:
+    """The rows of a price book file, and what is wrong with its form. Raises OSError where it cannot be opened."""
+    shown = f"seeds/{path.name}"
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        return SeedFile(problems=[Problem(shown, line, "is not UTF-8.", "Save the file as UTF-8.")], is_readable=False)
+    delimiter = _delimiter(text)
+    if delimiter != ",":
+        reason = f"is delimited by {_DELIMITERS[delimiter]}."
+        return SeedFile(problems=[Problem(shown, 1, reason, FIX)], is_readable=False)
+    lines = _lines(text, ",")
+    if not lines:
+        return SeedFile(problems=[Problem(shown, 1, "is empty.", "Restore its header line.")], is_readable=False)
+    header = tuple(lines[0][1])
+    problems = list(_header_problems(shown, header))
+    rows = []
+    for line, cells in lines[1:]:
+        if not any(cell.strip() for cell in cells):
+            problems.append(Problem(shown, line, "is an empty row.", FIX))
+        elif len(cells) > len(header):
+            reason = f"has {len(cells)} cells, and the header {len(header)} columns."
+            problems.append(Problem(shown, line, reason, "Put a cell with a comma in quotes, or remove the cells too many."))
+        else:
+            problems += _cell_problems(shown, line, header, cells)
+            rows.append((line, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))))
+    return SeedFile(header, rows, problems)
+
+
+def rewrite_plainly(path: Path) -> bool:
+    """Write a file as every reader reads it: commas, no empty rows and columns, all cells, no blanks around them.
+
+    No value is changed: a date or a number that was reformatted is for a person to correct. Returns whether anything changed.
+    """
+    remove_abandoned(path.parent, f".{path.name}.")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return False
+    delimiter = _delimiter(text)
+    lines = [[cell.strip() for cell in cells] for _, cells in _lines(text, delimiter)]
+    lines = [cells for cells in lines if any(cells)]
+    if not lines:
+        return False
+    width = max(place for cells in lines for place, cell in enumerate(cells, start=1) if cell)
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    for cells in lines:
+        writer.writerow((cells + [""] * width)[:width])
+    if written.getvalue().encode() == content:
+        return False
+    with replace_atomically(path, mode=path.stat().st_mode & 0o777) as scratch:
+        scratch.write_text(written.getvalue(), encoding="utf-8", newline="")
+    return True
+
+
+def _delimiter(text: str) -> str:
+    first = text.partition("\n")[0]
+    return next((mark for mark in _DELIMITERS if mark in first and "," not in first), ",")
+
+
+def _lines(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [(reader.line_num, cells) for cells in reader]
+
+
+def _header_problems(shown: str, header: tuple[str, ...]) -> list[Problem]:
+    twice = [name for name, times in Counter(header).items() if times > 1 and name]
+    problems = [Problem(shown, 1, f"has the column {name} twice.", "Remove one of the two.") for name in twice]
+    if not all(name.strip() for name in header):
+        problems.append(Problem(shown, 1, "has a column without a name.", f"Name it; if it is empty: {FIX}"))
+    return problems
+
+
+def _cell_problems(shown: str, line: int, header: tuple[str, ...], cells: list[str]) -> list[Problem]:
+    problems = []
+    for name, cell in zip(header, cells, strict=False):
+        if cell != cell.strip():
+            problems.append(Problem(shown, line, f"{name} is '{cell}', with blanks around it.", FIX))
+        elif cell.lower() == "null":
+            problems.append(Problem(shown, line, f"{name} is '{cell}'.", "Leave the cell empty where there is no value."))
+    return problems

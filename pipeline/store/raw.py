@@ -1,0 +1,131 @@
+"""The raw collections: landed truth as append-only Parquet, and the columns of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.core.home import Home
+from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
+
+_RESOURCE = pa.decimal128(18, 6)
+_WHERE_FROM = {"file_id": pa.string(), "file_row": pa.int64()}
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "usage_events": pa.schema(
+        {
+            "event_id": pa.string(),
+            "sandbox_id": pa.string(),
+            "user_id": pa.string(),
+            "event_at": INSTANT,
+            "event_type": pa.string(),
+            "vcpu_count": _RESOURCE,
+            "memory_gb": _RESOURCE,
+            "storage_gb": _RESOURCE,
+            "execution_id": pa.string(),
+            "metadata": pa.string(),
+            "gpu_count": _RESOURCE,
+            "tokens": _RESOURCE,
+            **_WHERE_FROM,
+        }
+    ),
+    "subscriptions": pa.schema(
+        {"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": INSTANT, "is_trial": pa.bool_(), **_WHERE_FROM}
+    ),
+    "customers": pa.schema(
+        {
+            "customer_id": pa.string(),
+            "name": pa.string(),
+            "email": pa.string(),
+            "currency": pa.string(),
+            "stripe_customer_id": pa.string(),
+            "monthly_spend_limit": _RESOURCE,
+            "created_at": INSTANT,
+            "effective_at": INSTANT,
+            "cleared_fields": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
+    "credit_grants": pa.schema(
+        {
+            "grant_id": pa.string(),
+            "customer_id": pa.string(),
+            "amount": _RESOURCE,
+            "currency": pa.string(),
+            "priority": pa.int32(),
+            "granted_at": INSTANT,
+            "expires_at": INSTANT,
+            "scope": pa.string(),
+            "source": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
+    "voids": pa.schema(
+        {
+            "event_id": pa.string(),
+            "grant_id": pa.string(),
+            "voided_at": INSTANT,
+            "void_reason": pa.string(),
+            "voided_id": pa.string(),
+            **_WHERE_FROM,
+        }
+    ),
+    "sandbox_metrics": pa.schema(
+        {"sandbox_id": pa.string(), "sampled_at": INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_WHERE_FROM}
+    ),
+    "quarantine": pa.schema(
+        {
+            "file_id": pa.string(),
+            "file_name": pa.string(),
+            "file_row": pa.int64(),
+            "kind": pa.string(),
+            "reason": pa.string(),
+            "detail": pa.string(),
+            "raw_row": pa.string(),
+            "event_id": pa.string(),
+            "header": pa.string(),
+        }
+    ),
+    "retried_rows": pa.schema({**_WHERE_FROM, "superseded_file_id": pa.string()}),
+    "landed_files": pa.schema(
+        {
+            "landed_sequence": pa.int64(),
+            "file_id": pa.string(),
+            "file_name": pa.string(),
+            "file_bytes": pa.int64(),
+            "kind": pa.string(),
+            "format": pa.string(),
+            "landed_at": INSTANT,
+            "received_rows": pa.int64(),
+            "accepted_rows": pa.int64(),
+            "duplicate_rows": pa.int64(),
+            "quarantined_rows": pa.int64(),
+            "first_at": INSTANT,
+            "last_at": INSTANT,
+            "unread_columns": pa.string(),
+            "retried_file_id": pa.string(),
+        }
+    ),
+}
+
+
+RAW = {name: Collection(f"raw/{name}", schema) for name, schema in SCHEMAS.items()}
+"""Every collection that landing writes, by name."""
+
+
+def ensure_raw_collections(home: Home) -> None:
+    """Write the zero-row file of each raw collection."""
+    for collection in RAW.values():
+        collection.ensure(home)
+
+
+def landed_files(home: Home) -> list[Path]:
+    """The rows of landed_files, in order of landing: a file has landed when its row is here."""
+    folder = home.raw / "landed_files"
+    return sorted(path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE)
+
+
+def file_id_of(row: Path) -> str:
+    """landed_files/00000012-<file_id>.parquet -> file_id."""
+    return row.stem.partition("-")[2]

@@ -1,0 +1,31 @@
+"""python -m pipeline.stripe_emulator --database FILE [--port N]: serve until interrupted, and say where."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from pathlib import Path
+
+from pipeline.core.failures import failure_in_words
+from pipeline.stripe_emulator.server import running_emulator
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="The local Stripe emulator, on loopback.")
+    parser.add_argument("--database", type=Path, required=True, help="SQLite file that holds its state")
+    parser.add_argument("--port", type=int, default=12111)
+    parser.add_argument("--requests-per-second", type=int, help="answer 429 beyond this; no limit by default")
+    arguments = parser.parse_args()
+    try:
+        with running_emulator(arguments.database, arguments.port, arguments.requests_per_second) as address:
+            print(f"Stripe emulator at {address} (Ctrl-C stops it)", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopped")
+    except Exception as error:
+        parser.exit(1, f"{failure_in_words(error)}\n")
+
+
+if __name__ == "__main__":
+    main()

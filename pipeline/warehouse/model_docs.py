@@ -1,0 +1,35 @@
+"""dbt's own pages on the models: what each is for, its columns, its SQL, and the graph; one file that needs no network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.files import replace_atomically
+from pipeline.core.home import Home
+from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
+
+
+def write_model_docs(home: Home) -> Path:
+    """Write <home>/docs/index.html from the standing warehouse; returns it. Raises BillhouseError where nothing was built yet."""
+    from dbt.cli.main import dbtRunner  # dbt takes seconds to import
+
+    if not home.warehouse.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    quiet = ["--quiet", "--log-level", "none", "--no-send-anonymous-usage-stats"]
+    with home.writing(), environment(dbt_environment(home)):
+        try:
+            outcome = dbtRunner().invoke(["docs", "generate", "--static", *dbt_arguments(home), *quiet])
+        finally:
+            let_go_of_the_warehouse()
+        if outcome.exception is not None or not outcome.success:
+            raise BillhouseError(
+                f"The pages could not be written: {outcome.exception}",
+                f"The log is in {home.path / '.dbt' / 'logs' / 'dbt.log'}.",
+            )
+        home.docs.mkdir(mode=0o700, exist_ok=True)
+        target = home.docs / "index.html"
+        with replace_atomically(target, aside=home.scratch) as path:
+            shutil.copyfile(home.path / ".dbt" / "target" / "static_index.html", path)
+    return target

@@ -1,0 +1,113 @@
+"""Builds what might be, or what once was, in a scratch home that sees the real one's landed files and changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.pricebook.price_book import FILES, default_plan
+from pipeline.pricebook.stripe_currencies import FILE as STRIPE_CURRENCIES
+from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
+from pipeline.store.collections import EMPTY_FILE
+from pipeline.store.credit_notes import read_credit_notes
+from pipeline.store.raw import SCHEMAS, landed_files
+from pipeline.store.scratch_folders import scratch_folder
+from pipeline.store.stripe_mirror import MIRRORED_KINDS, ensure_mirror
+from pipeline.warehouse.build import OnProgress, build
+
+
+@contextmanager
+def what_if(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """All of history under another price book, as if no month had been closed: every invoice is a draft."""
+    with _scratch(home) as scratch:
+        _see_landed(home, scratch, landed=None)
+        _see_stripe(home, scratch, until=None)
+        build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress, is_reconstruction=True)
+        yield scratch
+
+
+@contextmanager
+def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """The warehouse from which a month was closed: the files landed by then, its as_of, its prices, the closes before it."""
+    manifest = read_close(home, period, "close").to_pylist()[0]
+    with _scratch(home) as scratch:
+        landed = sum(read_close(home, closed, "landed_files").num_rows for closed in closed_periods(home) if closed <= period)
+        _see_landed(home, scratch, landed)
+        _see_stripe(home, scratch, until=manifest["closed_at"])
+        for credit_note_id, lines in read_credit_notes(home).items():
+            if lines[0]["issued_at"] < manifest["closed_at"]:
+                scratch.credit_notes.mkdir(exist_ok=True)
+                (scratch.credit_notes / f"{credit_note_id}.parquet").symlink_to(home.credit_notes / f"{credit_note_id}.parquet")
+        for earlier in closed_periods(home):
+            if earlier < period:
+                close_folder(scratch, earlier).symlink_to(close_folder(home, earlier))
+        project = _project(scratch, close_folder(home, period) / PRICE_BOOK)
+        build(scratch, manifest["as_of"], project=project, on_progress=on_progress, is_reconstruction=True)
+        yield scratch
+
+
+@contextmanager
+def _scratch(home: Home) -> Iterator[Home]:
+    with scratch_folder(home, "scratch") as folder:
+        yield Home.open(folder)
+
+
+def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:
+    """Links to the raw collections; of `landed_files`, whose rows say what counts, only the first so many."""
+    for collection in SCHEMAS:
+        if collection != "landed_files":
+            (scratch.raw / collection).symlink_to(home.raw / collection)
+    rows = scratch.raw / "landed_files"
+    rows.mkdir()
+    (rows / EMPTY_FILE).symlink_to(home.raw / "landed_files" / EMPTY_FILE)
+    for row in landed_files(home)[:landed]:
+        (rows / row.name).symlink_to(row)
+
+
+def _see_stripe(home: Home, scratch: Home, until: datetime | None) -> None:
+    """Links to what is mirrored; of the syncs, whose rows say what counts, those until an instant. And which mode it is in."""
+    ensure_mirror(home)
+    mirror = scratch.raw / "stripe"
+    (mirror / "syncs").mkdir(parents=True)
+    for collection in MIRRORED_KINDS:
+        (mirror / collection).symlink_to(home.raw / "stripe" / collection)
+    for sync in (home.raw / "stripe" / "syncs").glob("*.parquet"):
+        if until is None or sync.name[0] == "_" or sync.stem < f"{until:%Y%m%dT%H%M%S%f}":
+            (mirror / "syncs" / sync.name).symlink_to(sync)
+    if home.publications.exists():
+        scratch.publications.symlink_to(home.publications)
+
+
+def _project(scratch: Home, seeds: Path) -> Path:
+    """The dbt project with another price book."""
+    project = scratch.path / "project"
+    (project / "seeds").mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests"):
+        (project / name).symlink_to(PROJECT_ROOT / name)
+    (project / "seeds" / "_seeds.yml").symlink_to(PROJECT_ROOT / "seeds" / "_seeds.yml")
+    shutil.copyfile(PROJECT_ROOT / "seeds" / STRIPE_CURRENCIES, project / "seeds" / STRIPE_CURRENCIES)
+    for name in FILES:
+        if (seeds / name).exists():
+            shutil.copyfile(seeds / name, project / "seeds" / name)
+    _name_default_plan(project / "seeds" / "plans.csv")
+    return project
+
+
+def _name_default_plan(plans: Path) -> None:
+    """A price book that a close kept before plans.csv had the column is_default: its default plan is today's."""
+    with plans.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        columns, rows = list(reader.fieldnames or ()), list(reader)
+    if "is_default" in columns:
+        return
+    default = default_plan()
+    with plans.open("w", newline="", encoding="utf-8") as written:
+        writer = csv.DictWriter(written, [*columns, "is_default"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row | {"is_default": "true" if row["plan_id"] == default else ""} for row in rows)

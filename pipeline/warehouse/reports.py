@@ -1,0 +1,118 @@
+"""Reads the analysts' copy: what the command line lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.store.closes import closed_periods
+
+
+def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to billing.duckdb, its report tables at hand by their bare names.
+
+    The file and its schema are both called `billing`, so that to DuckDB `billing.invoices` could mean either: hence `use`.
+    Raises BillhouseError where nothing was built yet.
+    """
+    if not home.billing.exists():
+        raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    # A table that is missing shall be said to be missing, not be looked for among Python's variables.
+    connection = duckdb.connect(str(home.billing), read_only=True)
+    connection.execute("set python_enable_replacements = false")
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("use billing.billing")
+    return connection
+
+
+def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[str, Any]]:
+    """Invoices by period and customer, each as a dictionary; amounts are text in the currency's own digits."""
+    with open_reports(home) as reports:
+        rows = reports.execute(
+            "select invoice_id, customer_id, customer_name, period, currency, status, plan_id, collection, line_count,"
+            " subtotal_amount, credits_applied_amount, total_amount, stripe_invoice_id"
+            " from invoices where $period is null or period = $period order by period, customer_id, currency",
+            {"period": str(period) if period else None},
+        )
+        return [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+
+
+def read_status(home: Home) -> dict[str, Any]:
+    """What has landed, been built, closed and published."""
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
+    from pipeline.store.raw import SCHEMAS
+    from pipeline.warehouse.build import last_build
+
+    record = last_build(home)
+    landings = None
+    if any(home.raw.glob("*/*")):
+        landings = ds.dataset(home.raw / "landed_files", format="parquet", schema=SCHEMAS["landed_files"]).to_table()
+    names = ("received", "accepted", "duplicate", "quarantined")
+    counts = {name: (pc.sum(landings[f"{name}_rows"]).as_py() or 0 if landings is not None else 0) for name in names}
+    files = landings.filter(pc.field("retried_file_id").is_null()) if landings is not None else None
+    if landings is not None and files is not None:
+        # Rows that were judged again have been received once, and are no longer in quarantine as what they were.
+        judged_again = counts["received"] - (pc.sum(files["received_rows"]).as_py() or 0)
+        counts["received"] -= judged_again
+        counts["quarantined"] -= judged_again
+    months: list[dict[str, Any]] = []
+    if home.billing.exists():
+        with open_reports(home) as reports:
+            rows = reports.execute(
+                "select period, currency, status, count(*) as invoices, sum(subtotal_amount) as subtotal_amount,"
+                " sum(credits_applied_amount) as credits_applied_amount, sum(total_amount) as total_amount"
+                " from invoices group by all order by period, currency, status"
+            )
+            months = [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+    return {
+        "home": str(home.path),
+        "landed": {"files": files.num_rows if files is not None else 0, **counts},
+        "built_as_of": record.as_of.isoformat() if record else None,
+        "closed": [str(period) for period in closed_periods(home)],
+        "months": months,
+    }
+
+
+def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str, Any]:
+    """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency; and subscriptions in Stripe
+    of which it is not clear which plan they are for today (of every period).
+
+    Raises BillhouseError where Stripe was never mirrored: nothing compared is no agreement.
+    """
+    chosen = "period = $period or period is null" if period else "true"
+    asked = {"period": str(period)} if period else {}
+    with open_reports(home) as reports:
+        differences = _dictionaries(
+            reports,
+            "select invoice_id, stripe_invoice_id, customer_id, period, currency, total_amount, stripe_total_amount,"
+            f" stripe_status, difference from stripe_reconciliation where difference <> 'none' and ({chosen}) order by all",
+            asked,
+        )
+        sums = _dictionaries(
+            reports,
+            "select currency, count(*) as invoices, sum(total_amount) as total_amount, sum(paid_amount) as paid_amount,"
+            " sum(open_amount) as open_amount, sum(overdue_amount) as overdue_amount, sum(credited_amount) as credited_amount,"
+            f" max(synced_at) as synced_at from stripe_reconciliation where ({chosen}) and total_amount is not null"
+            " group by currency order by currency",
+            asked,
+        )
+        subscriptions = _dictionaries(
+            reports,
+            "select problem, stripe_subscription_id, stripe_customer_id, customer_id, stripe_status, starts_at"
+            " from stripe_subscriptions where is_current and problem <> 'none' order by all",
+            {},
+        )
+    if not (differences or sums) and not any((home.raw / "stripe" / "syncs").glob("2*.parquet")):
+        raise BillhouseError("Stripe was never mirrored.", "billhouse sync-stripe")
+    return {"differences": differences, "sums": sums, "subscriptions": subscriptions}
+
+
+def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    result = reports.execute(sql, parameters)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

@@ -1,0 +1,141 @@
+"""The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
+
+Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
+parts, by day or by month (pipeline.warehouse.report_tables). Its model notes down in the warehouse which build wrote a part
+last (`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from pipeline.core.files import replace_atomically
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.sql import quoted
+from pipeline.store.scratch_folders import scratch_folder
+from pipeline.warehouse.report_tables import ReportTable, report_tables
+
+
+def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
+    """Bring billing.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
+    tables = report_tables(project)
+    reports = [tables[name] for name in sorted(tables)]
+    with scratch_folder(home, "snapshot") as folder:
+        scratch = folder / "snapshot.duckdb"
+        if _can_be_kept(home):
+            shutil.copyfile(home.billing, scratch)
+        with duckdb.connect(str(scratch)) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            # Else whether a column of a file may be null hangs on what DuckDB knows of all that its table ever held.
+            connection.execute("set disabled_optimizers = 'statistics_propagation'")
+            connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
+            connection.execute("create schema if not exists billing")
+            connection.execute("create schema if not exists written")
+            connection.execute("create table if not exists written.parts (report varchar, part date, written_by varchar)")
+            rows = {}
+            for report in reports:
+                if report.part is None:
+                    _copy_table(connection, report)
+                    _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+                else:
+                    _copy_parts(home, connection, report)
+                rows[report.name] = _count(connection, report)
+            connection.execute(
+                "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
+            )
+            connection.execute(
+                "comment on table written.parts is 'Which build wrote a part of a report last; for the next build.'"
+            )
+            connection.execute("detach warehouse")
+            connection.execute("checkpoint")
+            _write_balances(home, connection)
+        scratch.chmod(0o440)
+        os.replace(scratch, home.billing)
+    _remove_leftovers(home, reports)
+    return rows
+
+
+def _can_be_kept(home: Home) -> bool:
+    """Whether there is a copy, whole, that was written by parts."""
+    try:
+        with duckdb.connect(str(home.billing), read_only=True) as connection:
+            connection.execute("select count(*) from written.parts")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
+    rows = f"select * from warehouse.billing.{report.name} order by {report.order_by}"
+    connection.execute(f"create or replace table billing.{report.name} as {rows}")
+    comments = [f"comment on table billing.{report.name} is {quoted(report.description)}"]
+    comments += [
+        f'comment on column billing.{report.name}."{column.name}" is {quoted(column.description)}' for column in report.columns
+    ]
+    connection.execute("; ".join(comments))
+
+
+def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
+    """The parts that are not as they were: in the table, and as files. All of them where none is."""
+    standing = _notes(connection, "written.parts", report)
+    found = _notes(connection, "warehouse.build_state.report_parts", report)
+    changed = sorted(part for part in standing.keys() | found.keys() if standing.get(part) != found.get(part))
+    if len(changed) >= len(found):
+        _copy_table(connection, report)
+    else:
+        for part in changed:
+            connection.execute(f"delete from billing.{report.name} {report.rows_of(part)}")
+            arriving = f"select * from warehouse.billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            connection.execute(f"insert into billing.{report.name} {arriving}")
+    folder = home.marts / report.name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for part in sorted(found):
+        file = folder / report.file_of(part)
+        if part in changed or not file.exists() or file.stat().st_size == 0:
+            rows = f"select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
+            _write(home, connection, f"({rows})", file)
+
+
+def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:
+    """Who wrote each part of a report last."""
+    return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
+
+
+def _write(home: Home, connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
+    with replace_atomically(target, aside=home.scratch, durably=False) as path:
+        connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
+
+
+def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
+    return int(connection.execute(f"select count(*) from billing.{report.name}").fetchall()[0][0])
+
+
+def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
+    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
+    result = connection.execute("select * from billing.customer_balances order by customer_id")
+    names = [column[0] for column in result.description]
+    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    as_of = next((balance["as_of"] for balance in customers.values()), None)
+    with replace_atomically(home.marts / "customer_balances.json", aside=home.scratch) as path:
+        path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
+
+
+def _remove_leftovers(home: Home, reports: list[ReportTable]) -> None:
+    """Files of reports, or of parts, that are no more."""
+    wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
+    with duckdb.connect(str(home.billing), read_only=True) as connection:
+        for report in reports:
+            if report.part is not None:
+                wanted |= {
+                    home.marts / report.name / report.file_of(part) for part in _notes(connection, "written.parts", report)
+                }
+    for file in home.marts.rglob("*.parquet"):
+        if file not in wanted:
+            file.unlink()

@@ -1,0 +1,483 @@
+"""What finance gets for a period: a workbook and CSV files, safe to open and equal to the report tables."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import openpyxl
+import pytest
+from beancount import loader
+from beancount.core.data import Transaction
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.periods import BillingPeriod
+from pipeline.exports import export_period
+from pipeline.exports.table_definitions import EXPORT_TABLES, SHEETS
+from pipeline.pricebook.spreadsheets import csv_text, money_format
+
+SEPTEMBER = BillingPeriod(2026, 9)
+FORMULA_NAMES = ['=HYPERLINK("http://x")', "+1 Studio", "-Dash & Co", "@home", "\ttab", "\rreturn"]
+
+REPORTS = """
+    create schema billing.billing;
+    use billing.billing;
+    create table invoices (
+        invoice_id varchar, customer_id varchar, period varchar, currency varchar, status varchar, plan_id varchar,
+        collection varchar, subtotal_amount decimal(18,3), credits_applied_amount decimal(18,3),
+        carried_forward_amount decimal(18,3), total_amount decimal(18,3),
+        line_count integer, customer_name varchar, customer_email varchar,
+        stripe_customer_id varchar, stripe_invoice_id varchar, closed_at timestamptz, published_at timestamptz);
+    create table invoice_lines (
+        invoice_id varchar, line_id varchar, line_number integer, customer_id varchar, period varchar,
+        service_period varchar, line_type varchar, plan_id varchar, meter_id varchar, rate_id varchar,
+        quantity decimal(38,12), unit varchar, unit_amount decimal(38,12), billable_quantity decimal(38,12),
+        amount decimal(18,3), currency varchar, description varchar, is_adjustment boolean);
+    create table billed_usage_daily (
+        customer_id varchar, usage_date date, period varchar, plan_id varchar, meter_id varchar, rate_id varchar,
+        quantity decimal(38,12), unit varchar, amount decimal(18,3), currency varchar, invoice_id varchar, line_id varchar);
+    create table credit_ledger (
+        customer_id varchar, grant_id varchar, period varchar, currency varchar, source varchar, opening_amount decimal(18,3),
+        granted_amount decimal(18,3), applied_amount decimal(18,3), expired_amount decimal(18,3), voided_amount decimal(18,3),
+        closing_amount decimal(18,3));
+    create table credit_note_lines (
+        credit_note_id varchar, invoice_id varchar, customer_id varchar, service_period varchar, line_type varchar,
+        plan_id varchar, meter_id varchar, rate_id varchar, quantity decimal(38,12), unit varchar, amount decimal(18,3),
+        currency varchar, description varchar, memo varchar, issued_by varchar, issued_at timestamptz);
+    create table receivables (
+        invoice_id varchar, customer_id varchar, customer_name varchar, period varchar, currency varchar, status varchar,
+        total_amount decimal(18,3), paid_amount decimal(18,3), credited_amount decimal(18,3),
+        written_off_amount decimal(18,3), open_amount decimal(18,3), age varchar, stripe_invoice_id varchar,
+        due_at timestamptz, paid_at timestamptz);
+    create table stripe_reconciliation (
+        invoice_id varchar, stripe_invoice_id varchar, customer_id varchar, period varchar, currency varchar,
+        total_amount decimal(18,3), stripe_total_amount decimal(18,3), stripe_status varchar, difference varchar,
+        paid_amount decimal(18,3), open_amount decimal(18,3), overdue_amount decimal(18,3), credited_amount decimal(18,3),
+        due_at timestamptz, paid_at timestamptz, synced_at timestamptz);
+    create table journal (
+        entry_id varchar, posting_number integer, entry_date date, period varchar, entry_kind varchar, customer_id varchar,
+        invoice_id varchar, account varchar, amount decimal(18,3), currency varchar, is_draft boolean);
+    create table credit_applications (
+        grant_id varchar, invoice_id varchar, customer_id varchar, period varchar, application_period varchar, currency varchar,
+        source varchar, amount decimal(18,3));
+    create table plans (plan_id varchar, plan_name varchar);
+    create table rate_tiers (
+        rate_id varchar, above_quantity decimal(24,6), up_to_quantity decimal(24,6), unit_amount decimal(38,12),
+        flat_amount decimal(18,6), currency varchar);
+    insert into plans values ('pro', 'Pro'), ('pro', 'Pro');
+    insert into rate_tiers values ('r', 0, 1000000, 0.000014, 0, 'USD'), ('r', 1000000, null, 0.00001, 5, 'USD');
+    insert into credit_applications values
+        ('g"1', 'INV-2026-09-1', 'c1', '2026-09', '2026-09', 'USD', 'promotional', 100);
+    insert into credit_ledger values
+        ('c1', 'g"1', '2026-09', 'USD', 'promotional', 30, 100, 100, 10, 4, 20),
+        ('c2', 'g2', '2026-09', 'USD', 'purchased', 0, 7.5, 0, 0, 0, 7.5);
+    insert into credit_note_lines values
+        ('CN-1', 'INV-2026-08-1', 'c1', '2026-08', 'usage', 'pro', 'vcpu', 'r', -10, 'vCPU-second', -0.01, 'USD', 'vCPU',
+         '=too much', 'ann', '2026-09-15T00:00:00Z');
+    insert into receivables values
+        ('INV-2026-08-1', 'c1', '=Ada', '2026-08', 'USD', 'open', 40, 0, 0, 0, 40, '1_to_30_days', 'in_1', null, null),
+        ('INV-2026-07-1', 'c1', '=Ada', '2026-07', 'USD', 'paid', 9, 9, 0, 0, 0, 'settled', 'in_0', null, null),
+        ('INV-2026-09-2', 'c2', '+1', '2026-09', 'USD', 'published', 150.1, 0, 0, 0, 150.1, 'not_due', 'in_2', null, null);
+    insert into stripe_reconciliation values
+        ('INV-2026-09-2', 'in_2', 'c2', '2026-09', 'USD', 150.1, 150.1, 'open', null, 0, 150.1, 0, 0, null, null, null),
+        ('INV-2026-09-3', null, 'c3', '2026-09', 'USD', 150.1, null, null, 'missing_in_stripe', 0, 0, 0, 0, null, null, null);
+    alter table receivables add column tax_amount decimal(18,3) default 0;
+    alter table receivables add column balance_applied_amount decimal(18,3) default 0;
+    alter table stripe_reconciliation add column stripe_tax_amount decimal(18,3) default 0;
+    insert into journal values
+        ('invoice a', 1, '2026-08-31', '2026-08', 'invoice', 'c1', 'INV-2026-08-1', 'Assets:Receivable', 40, 'USD', false),
+        ('invoice a', 2, '2026-08-31', '2026-08', 'invoice', 'c1', 'INV-2026-08-1', 'Income:Fees', -40, 'USD', false),
+        ('granted 0', 1, '2026-08-02', '2026-08', 'credit_granted', 'c1', null, 'Income:CreditsGranted', 30, 'USD', false),
+        ('granted 0', 2, '2026-08-02', '2026-08', 'credit_granted', 'c1', null, 'Liabilities:CustomerCredit', -30, 'USD', false),
+        ('granted g"1', 1, '2026-09-02', '2026-09', 'credit_granted', 'c"1', null, 'Income:CreditsGranted', 107.5, 'USD', false),
+        ('granted g"1', 2, '2026-09-02', '2026-09', 'credit_granted', 'c"1', null, 'Liabilities:CustomerCredit', -107.5, 'USD',
+         false),
+        ('invoice b', 1, '2026-09-30', '2026-09', 'invoice', 'c1', 'INV-2026-09-1', 'Liabilities:CustomerCredit', 110, 'USD',
+         true),
+        ('invoice b', 2, '2026-09-30', '2026-09', 'invoice', 'c1', 'INV-2026-09-1', 'Income:Usage:Agent_runs', -110, 'USD', true);
+"""
+
+
+def write_reports(home: Home) -> None:
+    """Six customers in dollars (names that look like formulas), one in yen, one draft of the month after."""
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute("set TimeZone = 'America/New_York'")
+        reports.execute(REPORTS)
+        for number, name in enumerate(FORMULA_NAMES, start=1):
+            plan, status = ("pro", "published") if number % 2 else ("hobby", "closed")
+            invoice = f"INV-2026-09-{number}"
+            credits = Decimal("100.00") if number == 1 else Decimal(0)
+            reports.execute(
+                "insert into invoices values (?, ?, '2026-09', 'USD', ?, ?, 'none', 150.10, ?, 0, ?, 2, ?, null,"
+                " null, null, '2026-10-03T00:00:00Z', null)",
+                [invoice, f"c{number}", status, plan, credits, Decimal("150.10") - credits, name],
+            )
+            reports.execute(
+                "insert into invoice_lines values"
+                " ($1, $1 || '-a', 1, $2, '2026-09', '2026-09', 'usage', $3, 'vcpu', 'r', 7142.857142857143,"
+                "  'vCPU-second', 0.000014, 7142.857142857143, 0.10, 'USD', 'vCPU, \"on\" Pro', false),"
+                " ($1, $1 || '-b', 2, $2, '2026-09', '2026-09', 'fee', $3, null, 'f', 2592000, 'second', 150, 2592000,"
+                "  150, 'USD', 'Fee', false)",
+                [invoice, f"c{number}", plan],
+            )
+            reports.execute(
+                "insert into billed_usage_daily values"
+                " (?, '2026-09-30', '2026-09', ?, 'vcpu', 'r', 7142.857142857143, 'vCPU-second', 0.10, 'USD', ?, 'a')",
+                [f"c{number}", plan, invoice],
+            )
+        reports.execute(
+            "insert into invoices values ('INV-2026-09-9', 'zoë', '2026-09', 'JPY', 'draft', 'pro',"
+            " 'send_invoice', 22000, 0, 0, 22000, 1, 'Zoë 株式会社', 'z@example.com', null, null, null, null);"
+            "insert into invoice_lines values ('INV-2026-09-9', 'y', 1, 'zoë', '2026-09', '2026-09', 'fee',"
+            " 'pro', null, 'f', 2592000, 'second', 22000, 2592000, 22000, 'JPY', 'Fee', true);"
+            "insert into invoices values ('INV-2026-10-1', 'c1', '2026-10', 'USD', 'draft', 'pro',"
+            " 'send_invoice', 7, 0, 0, 7, 0, null, null, null, null, null, null)"
+        )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home.open(tmp_path / "home")
+    write_reports(home)
+    return home
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def cells(sheet: Any) -> Iterator[Any]:
+    return (cell for row in sheet.iter_rows() for cell in row if cell.value is not None)
+
+
+def summary_block(sheet: Any, title: str) -> list[list[Any]]:
+    """The rows under a title of the Summary, to the next empty row."""
+    rows = [list(row) for row in sheet.iter_rows(values_only=True)]
+    start = next(place for place, row in enumerate(rows) if row[0] == title) + 2
+    block = []
+    for row in rows[start:]:
+        if row[0] is None:
+            break
+        block.append(row)
+    return block
+
+
+def test_an_export_is_a_workbook_each_table_as_csv_and_parquet_and_a_journal(home: Home) -> None:
+    result = export_period(home, SEPTEMBER)
+    assert result.folder == home.exports / "2026-09"
+    assert [file.name for file in result.files] == [
+        "billhouse-2026-09.xlsx",
+        *(f"{table.name}.csv" for table in EXPORT_TABLES),
+        *(f"{table.name}.parquet" for table in EXPORT_TABLES),
+        "journal.beancount",
+    ]
+    assert sorted(result.folder.iterdir()) == sorted([*result.files, result.folder / "statements"])
+    assert result.statements == 7
+    assert result.rows == {
+        "invoices": 7,
+        "invoice_lines": 13,
+        "revenue": 5,
+        "billed_usage_daily": 6,
+        "credit_ledger": 2,
+        "adjustments": 2,
+        "receivables": 2,
+        "stripe_reconciliation": 2,
+        "journal": 4,
+        "focus_1_2": 14,
+    }
+    assert result.as_dict()["totals"] == {
+        "JPY": {
+            "invoices": 1,
+            "subtotal_amount": "22000.000",
+            "credits_applied_amount": "0.000",
+            "total_amount": "22000.000",
+        },
+        "USD": {
+            "invoices": 6,
+            "subtotal_amount": "900.600",
+            "credits_applied_amount": "100.000",
+            "total_amount": "800.600",
+        },
+    }
+
+
+def test_csv_holds_every_digit_and_instants_in_utc(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    line = read_csv(folder / "invoice_lines.csv")[0]
+    assert line["quantity"] == "7142.857142857143"
+    assert (line["unit_amount"], line["amount"]) == ("0.000014000000", "0.100")
+    assert (line["description"], line["is_adjustment"]) == ('vCPU, "on" Pro', "false")
+    invoice = read_csv(folder / "invoices.csv")[0]
+    assert (invoice["closed_at"], invoice["customer_email"]) == ("2026-10-03T00:00:00Z", "")
+    assert read_csv(folder / "billed_usage_daily.csv")[0]["usage_date"] == "2026-09-30"
+    raw = (folder / "invoices.csv").read_bytes()
+    assert raw.count(b"\r\n") == 8 and "Zoë 株式会社".encode() in raw
+
+
+def test_a_name_that_looks_like_a_formula_stays_text(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    names = [row["customer_name"] for row in read_csv(folder / "invoices.csv")]
+    assert names[:6] == ["'" + name for name in FORMULA_NAMES]
+    book = openpyxl.load_workbook(folder / "billhouse-2026-09.xlsx")
+    written = [row[2] for row in book["Invoices"].iter_rows(min_row=2, max_row=5)]
+    assert [cell.value for cell in written] == FORMULA_NAMES[:4]
+    assert read_csv(folder / "adjustments.csv")[0]["memo"] == "'=too much"
+    for table in SHEETS:
+        assert not [cell for cell in cells(book[table.sheet]) if cell.data_type == "f"]
+
+
+def test_a_negative_number_in_csv_gets_no_apostrophe() -> None:
+    assert csv_text(Decimal("-1.500")) == "-1.500"
+    assert csv_text(Decimal("0E-12")) == "0.000000000000"
+
+
+def test_the_workbook_has_real_numbers_dates_and_currency_formats(home: Home) -> None:
+    book = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])
+    assert book.sheetnames == ["Summary", *(table.sheet for table in SHEETS)]
+    invoices = book["Invoices"]
+    subtotal, closed_at = invoices["J2"], invoices["O2"]
+    assert (subtotal.value, subtotal.number_format) == (150.1, "[$USD] #,##0.00")
+    assert (closed_at.value, closed_at.is_date) == (datetime(2026, 10, 3), True)
+    yen = invoices["J8"]
+    assert (yen.value, yen.number_format) == (22000, "[$JPY] #,##0")
+    assert book["Usage"]["A2"].value == datetime(2026, 9, 30)
+    assert book["Lines"]["R14"].value is True
+    for table in SHEETS:
+        assert book[table.sheet].freeze_panes == "A2"
+        assert book[table.sheet].auto_filter.ref.startswith("A1:")
+    assert invoices.auto_filter.ref == "A1:O8"
+
+
+def test_the_summary_is_formulas_with_their_values_stored(home: Home) -> None:
+    path = export_period(home, SEPTEMBER).files[0]
+    values = openpyxl.load_workbook(path, data_only=True)["Summary"]
+    formulas = openpyxl.load_workbook(path)["Summary"]
+    assert [row[4:9] for row in summary_block(values, "Key figures")] == [
+        [1, 22000, 0, 22000, 0],
+        [6, 900.6, 100, 800.6, 0],
+    ]
+    by_plan = [row[:8] for row in summary_block(values, "Invoices")]
+    assert by_plan[-3:] == [
+        ["USD", "closed", "hobby", None, 3, 450.3, 0, 450.3],
+        ["USD", "closed", "pro", None, 3, 450.3, 100, 350.3],
+        ["USD total", None, None, None, 6, 900.6, 100, 800.6],
+    ]
+    revenue = [row[:6] for row in summary_block(values, "Revenue before credits")]
+    assert revenue[-2:] == [["USD", "pro", "usage", "vcpu", 3, 0.3], ["USD total", None, None, None, 12, 900.6]]
+    assert summary_block(values, "Usage by day")[0][:6] == ["USD", datetime(2026, 9, 30), None, None, 6, 0.6]
+    assert summary_block(values, "Credit roll-forward")[-1][4:10] == [2, 30, 107.5, 100, 10, 27.5]
+    assert [row[1] for row in summary_block(values, "Receivables by age")] == ["1_to_30_days", "not_due", None]
+    assert [row[1] for row in summary_block(values, "Reconciliation with Stripe")] == ["agrees", "missing_in_stripe", None]
+    total = summary_block(formulas, "Invoices")[-1]
+    assert (total[4], total[7]) == ("=SUM(E15:E16)", "=SUM(H15:H16)")
+    usd = summary_block(formulas, "Key figures")[1]
+    assert usd[4].startswith("=COUNTIFS(Invoices!$F$2:$F$8,$A")
+    assert usd[5].startswith("=SUMIFS(Invoices!$J$2:$J$8,Invoices!$F$2:$F$8,$A")
+    assert "1 of 7 invoices are drafts" in formulas["A4"].value
+
+
+def test_a_table_longer_than_a_sheet_is_left_to_its_csv_file(home: Home) -> None:
+    result = export_period(home, SEPTEMBER, rows_per_sheet=10)
+    book = openpyxl.load_workbook(result.files[0])
+    assert "Lines" not in book.sheetnames
+    assert "Lines: 13 rows, more than a sheet holds. They are in invoice_lines.csv." in [
+        cell.value for cell in cells(book["Summary"])
+    ]
+    revenue = summary_block(book["Summary"], "Revenue before credits")
+    assert revenue[-2][:6] == ["USD", "pro", "usage", "vcpu", 3, 0.3]
+    assert len(read_csv(result.folder / "invoice_lines.csv")) == 13
+
+
+def test_parquet_holds_the_rows_of_the_csv_with_their_types(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    for table in EXPORT_TABLES:
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'America/New_York'")
+            found = connection.execute(f"from read_parquet('{folder}/{table.name}.parquet')").fetchall()
+        written = [[csv_text(value) for value in row] for row in found]
+        assert written == [list(row.values()) for row in read_csv(folder / f"{table.name}.csv")], table.name
+
+
+def test_a_closed_months_tables_stay_whatever_stripe_says(home: Home) -> None:
+    before = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute("use billing.billing")
+        reports.execute("update invoices set status = 'paid', stripe_invoice_id = 'in_x' where status <> 'draft'")
+        reports.execute("update receivables set open_amount = 0, paid_amount = total_amount, age = 'settled'")
+    after = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    changed = {name.partition(".")[0] for name in before if before[name] != after[name]}
+    assert changed == {"billhouse-2026-09", "receivables"}
+
+
+def test_a_statement_says_what_its_invoice_says_and_a_name_is_never_markup(home: Home) -> None:
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute(
+            "update billing.billing.invoices set customer_name = '<script>alert(1)</script>' where customer_id = 'c1'"
+        )
+    folder = export_period(home, SEPTEMBER).folder / "statements"
+    assert len(list(folder.iterdir())) == 7
+    assert {stat.S_IMODE(page.stat().st_mode) for page in folder.iterdir()} == {0o600}
+    page = (folder / "INV-2026-09-1.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    for told in (
+        "Plan: Pro",
+        "USD 150.10",
+        "USD -100.00",
+        "USD 50.10",
+        "USD 20.00",
+        "vCPU, &#34;on&#34; Pro",
+        "2026-09-30: USD 0.10",
+    ):
+        assert told in page, told
+    assert "1,000,000" in page and "no end" in page and "USD 5.00" in page
+    assert "://" not in page, "a page loads nothing"
+    yen = (folder / "INV-2026-09-9.html").read_text()
+    assert "JPY 22,000" in yen and "Draft" in yen and "Corrections of earlier months" in yen
+    assert "Usage by day" not in yen
+
+
+def test_the_focus_file_sums_to_the_invoices_and_has_what_the_specification_demands(home: Home) -> None:
+    folder = export_period(home, SEPTEMBER).folder
+    rows = read_csv(folder / "focus_1_2.csv")
+    sums: dict[str, Decimal] = {}
+    for row in rows:
+        sums[row["BillingCurrency"]] = sums.get(row["BillingCurrency"], Decimal(0)) + Decimal(row["BilledCost"])
+    assert sums == {"JPY": Decimal("22000"), "USD": Decimal("800.6")}
+    assert list(rows[0]) == sorted(rows[0])
+    never_null = set(rows[0]) - {"BillingAccountName", "ChargeClass", "ConsumedQuantity", "ConsumedUnit", "PricingQuantity"}
+    for row in rows:
+        assert all(row[column] for column in never_null - {"PricingUnit", "SkuId", "SkuPriceId"}), row
+        assert row["ChargeCategory"] in {"Usage", "Purchase", "Tax", "Credit", "Adjustment"}
+        assert row["ChargeClass"] in {"", "Correction"}
+        assert row["ChargeFrequency"] in {"One-Time", "Recurring", "Usage-Based"}
+        assert row["ChargePeriodStart"] < row["ChargePeriodEnd"]
+        assert (row["BillingPeriodStart"], row["BillingPeriodEnd"]) == ("2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z")
+        assert bool(row["ConsumedQuantity"]) == (row["ChargeCategory"] == "Usage") == bool(row["ConsumedUnit"])
+        assert bool(row["PricingQuantity"]) == (row["ChargeCategory"] in {"Usage", "Purchase"}) == bool(row["PricingUnit"])
+
+
+def test_beancount_accepts_the_journal(home: Home) -> None:
+    path = export_period(home, SEPTEMBER).folder / "journal.beancount"
+    entries, errors, options = loader.load_file(str(path))
+    assert errors == []
+    assert options["operating_currency"] == ["USD"]
+    found = [entry for entry in entries if isinstance(entry, Transaction)]
+    assert [(entry.flag, entry.payee) for entry in found] == [("*", None), ("*", 'c"1'), ("!", "c1")]
+    assert {posting.account: posting.units and posting.units.number for posting in found[0].postings} == {
+        "Assets:Receivable": 40,
+        "Liabilities:CustomerCredit": -30,
+        "Equity:OpeningBalances": -10,
+    }
+    assert found[2].postings[1].account == "Income:Usage:Agent-runs"
+    wrong = path.with_name("wrong.beancount")
+    wrong.write_text(path.read_text().replace("-107.5", "-107.4"))
+    assert loader.load_file(str(wrong))[1], "a journal that does not balance is refused"
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice (soffice) is not on this machine")
+def test_libreoffice_opens_the_workbook_and_reckons_the_same(home: Home, tmp_path: Path) -> None:
+    path = export_period(home, SEPTEMBER).files[0]
+    settings = tmp_path / "office" / "user" / "registrymodifications.xcu"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?><oor:items xmlns:oor="http://openoffice.org/2001/registry">'
+        '<item oor:path="/org.openoffice.Office.Calc/Formula/Load"><prop oor:name="OOXMLRecalcMode" oor:op="fuse">'
+        "<value>0</value></prop></item></oor:items>"
+    )
+    converted = subprocess.run(
+        [
+            "soffice",
+            f"-env:UserInstallation=file://{tmp_path}/office",
+            "--headless",
+            *("--convert-to", "xlsx"),
+            *("--outdir", str(tmp_path / "out"), str(path)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    told = [line for line in converted.stderr.splitlines() if "javaldx" not in line]  # it misses Java, which it does not need
+    assert told == []
+    reckoned = openpyxl.load_workbook(tmp_path / "out" / path.name, data_only=True)["Summary"]
+    stored = openpyxl.load_workbook(path, data_only=True)["Summary"]
+    formulas = openpyxl.load_workbook(path)["Summary"]
+    compared = 0
+    for cell in cells(formulas):
+        if cell.data_type == "f":
+            assert reckoned[cell.coordinate].value == pytest.approx(stored[cell.coordinate].value), cell.coordinate
+            compared += 1
+    assert compared > 60
+
+
+def test_exporting_twice_gives_the_same_bytes(home: Home, tmp_path: Path) -> None:
+    first = all_bytes(export_period(home, SEPTEMBER).folder)
+    other = Home.open(tmp_path / "other")
+    write_reports(other)
+    for again in (home, other):
+        assert all_bytes(export_period(again, SEPTEMBER).folder) == first
+
+
+def test_exports_are_for_their_owner_alone(home: Home) -> None:
+    result = export_period(home, SEPTEMBER)
+    assert stat.S_IMODE(result.folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in result.files} == {0o600}
+    assert list(home.exports.iterdir()) == [result.folder]
+
+
+def test_an_export_that_fails_leaves_the_last_one_as_it_was(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {file: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
+    with duckdb.connect(str(home.billing)) as reports:
+        reports.execute("update billing.billing.invoices set total_amount = 1")
+
+    def fail(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.exports.workbook.PeriodWorkbook.close", fail)
+    with pytest.raises(BillhouseError, match="The disk is full"):
+        export_period(home, SEPTEMBER)
+    after = {file: file.read_bytes() for file in (home.exports / "2026-09").iterdir() if file.is_file()}
+    assert after == before
+    assert [folder.name for folder in home.exports.iterdir()] == ["2026-09"]
+
+
+def test_a_period_without_invoices_says_which_have_some(home: Home) -> None:
+    with pytest.raises(BillhouseError, match=r"2026-08 has no invoices\. Export a period that has: 2026-09, 2026-10\."):
+        export_period(home, BillingPeriod(2026, 8))
+    assert not (home.exports / "2026-08").exists()
+
+
+def test_nothing_built_or_unreadable_says_to_build(tmp_path: Path) -> None:
+    home = Home.open(tmp_path)
+    with pytest.raises(BillhouseError, match="Run `billhouse build` first"):
+        export_period(home, SEPTEMBER)
+    home.billing.write_text("not a database")
+    with pytest.raises(BillhouseError, match="cannot be read"):
+        export_period(home, SEPTEMBER)
+    home.billing.unlink()
+    duckdb.connect(str(home.billing)).close()
+    with pytest.raises(BillhouseError, match="Run `billhouse build` to write them anew"):
+        export_period(home, SEPTEMBER)
+
+
+@pytest.mark.parametrize(
+    ("currency", "expected"),
+    [("USD", "[$USD] #,##0.00"), ("JPY", "[$JPY] #,##0"), ("KWD", "[$KWD] #,##0.000"), ('X"]', "#,##0.00")],
+)
+def test_amounts_show_in_the_currency_s_own_digits(currency: str, expected: str) -> None:
+    assert money_format(currency) == expected

@@ -1,0 +1,241 @@
+"""A build takes over what the last one worked out, and comes to what a build from scratch comes to: to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.landing import land_files
+from pipeline.landing.record_kinds import Kind
+from pipeline.warehouse.build import BuildFailedError, build
+from tests.models.test_against_reference import land_records, land_voids
+from tests.reference import Void
+from tests.reference.strategies import Batch, random_batch, to_jsonl_parts
+from tests.support import event, query, write_jsonl
+
+MORE = [(1, None), (3, 5), *((seed, 5) for seed in range(4, 12))] if "BILLHOUSE_SOAK" in os.environ else []
+"""Random histories that `make soak` takes besides."""
+
+
+def reports(home: Home) -> dict[str, str]:
+    """SHA-256 of each file of the reports."""
+    files = sorted(path for path in home.marts.rglob("*") if path.is_file())
+    return {str(path.relative_to(home.marts)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
+    """What some sandboxes used, now and then, in the minutes after an event."""
+    return [
+        {
+            "sandbox_id": event.sandbox_id,
+            "timestamp": (event.event_at + timedelta(seconds=10 * random.randrange(12))).isoformat(),
+            "cpu_used_pct": random.randrange(101),
+            "mem_bytes": random.randrange(2**33),
+        }
+        for event in random.sample(batch.events, min(len(batch.events), 150))
+    ]
+
+
+def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dict[str, object]]:
+    """An hour of ticks, as long as Hobby lets a session be, and then none: at as_of it has not been silent for too long yet."""
+    instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
+    return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
+
+
+def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
+    """The same truth, copied to a new home and built there once."""
+    for kept in ("raw", "ledger"):
+        shutil.copytree(home.path / kept, other.path / kept, dirs_exist_ok=True)
+    build(other, as_of)
+    return other
+
+
+def days_read(home: Home) -> set[str]:
+    """The days of which the last build read raw events."""
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "usage" / "folded_events.sql"
+    return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
+
+
+@pytest.mark.parametrize(("seed", "heartbeat"), [(2, 60), *MORE])
+def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
+    seed: int,
+    heartbeat: int | None,
+    home: Home,
+    make_home: Callable[[str], Home],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if heartbeat is not None:
+        monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", str(heartbeat))
+    random = Random(seed)
+    batch = random_batch(random, 40, vary_prices=False)
+    parts = to_jsonl_parts(batch, tmp_path, 3)
+    random.shuffle(parts)
+    as_of = batch.as_of
+    landed_voids: list[Void] = []
+    for number, part in enumerate(parts):
+        land_files(home, [part])
+        land_files(home, [write_jsonl(tmp_path / f"samples-{number}.jsonl", samples_of(batch, random))], Kind.METRICS)
+        if number == 1:
+            land_records(batch, home, tmp_path / "records", PROJECT_ROOT)
+        if number > 0:  # An event that is voided may not come again: voids land after it.
+            landed_ids = {json.loads(line).get("event_id") for landed in parts[: number + 1] for line in landed.open()}
+            voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in landed_voids]
+            land_voids(voids, home, tmp_path / f"voids-{number}", PROJECT_ROOT)
+            landed_voids += voids
+        # Also as of an instant before much of what landed, and before that of the last build.
+        as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
+        if heartbeat is not None:
+            edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
+            land_files(home, [write_jsonl(tmp_path / f"edge-{number}.jsonl", edge)])
+        build(home, as_of)
+    build(home, batch.as_of)
+    assert query(home, "from utilisation_daily")
+    assert query(home, "from ignored_events where reason = 'voided'")
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
+
+
+def test_a_build_with_another_setting_or_as_of_an_earlier_instant_is_what_one_from_scratch_is(
+    home: Home, make_home: Callable[[str], Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hobby session of 1000 vCPU: until as_of 25.20 of half an hour; cut by a silence after 45 minutes 37.80."""
+    usage = [
+        event("start", "2026-09-10T10:00:00Z", user="lost", sandbox="lost", vcpu_count=1000, memory_gb=0, storage_gb=0),
+        *(
+            event("update", f"2026-09-10T10:{minute}:00Z", user="ticks", sandbox="ticks", vcpu_count=1000)
+            for minute in (10, 20, 30)
+        ),
+        event("start", "2026-09-10T10:00:00Z", user="ticks", sandbox="ticks", vcpu_count=1000, memory_gb=0, storage_gb=0),
+        event("stop", "2026-09-10T12:00:00Z", user="ticks", sandbox="ticks"),
+        event("start", "2026-08-10T10:00:00Z", user="before", sandbox="before", vcpu_count=1000, memory_gb=0, storage_gb=0),
+    ]
+    land_files(home, [write_jsonl(tmp_path / "usage.jsonl", usage)])
+
+    def vcpu() -> dict[str, Decimal]:
+        return {row["customer_id"]: row["amount"] for row in query(home, "from invoice_lines where meter_id = 'vcpu'")}
+
+    late, early = (datetime.fromisoformat(f"2026-09-{day}+00:00") for day in ("20T00:00:00", "10T10:30:00"))
+    build(home, late)
+    assert vcpu() == {"lost": Decimal("50.40"), "ticks": Decimal("100.80"), "before": Decimal("50.40")}
+    build(home, early)
+    assert vcpu()["lost"] == Decimal("25.20")
+    monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", "900")
+    build(home, late)
+    assert vcpu()["ticks"] == Decimal("37.80")
+    monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-09")
+    build(home, late)
+    assert vcpu().keys() == {"lost", "ticks"}
+    assert [row["reason"] for row in query(home, "from ignored_events where customer_id = 'before'")] == ["before_books_open"]
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), late))
+
+
+KILLED = """
+import os, signal, sys
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.core.home import Home
+from pipeline.warehouse.build import build
+
+def die(step, done, total):
+    if step == sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+build(Home(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2]), on_progress=die)
+"""
+
+
+def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, make_home: Callable[[str], Home], tmp_path: Path) -> None:
+    batch = random_batch(Random(5), 40, vary_prices=False)
+    parts = to_jsonl_parts(batch, tmp_path, 3)
+    for part, step in zip(parts, ("sandbox_sessions", "priced_segments", "invoice_lines"), strict=True):
+        land_files(home, [part])
+        command = [sys.executable, "-c", KILLED, str(home.path), batch.as_of.isoformat(), step]
+        assert subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode == -signal.SIGKILL
+    build(home, batch.as_of)
+    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
+
+
+def test_a_build_that_fails_leaves_nothing_of_its_price_book_to_the_next(home: Home, tmp_path: Path) -> None:
+    start = event("start", "2026-09-01T10:00:00Z", vcpu_count=2, memory_gb=4)
+    assert land_files(home, [write_jsonl(tmp_path / "start.jsonl", [start])]).problems == []
+    as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
+    build(home, as_of)
+    before = reports(home)
+
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("models", "macros", "dbt_project.yml", "profiles.yml"):
+        (project / name).symlink_to(PROJECT_ROOT / name)
+    shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
+    plans = project / "seeds" / "plans.csv"
+    plans.write_text(plans.read_text().replace("Hobby,none,3600", "Hobby,none,7200"))
+    (project / "tests" / "warehouse").mkdir(parents=True)
+    (project / "tests" / "warehouse" / "nothing_is_good_enough.sql").write_text(
+        "select 1 as wrong from {{ ref('journal') }} limit 1"
+    )
+    with pytest.raises(BuildFailedError, match="nothing_is_good_enough"):
+        build(home, as_of, project=project)
+    assert reports(home) == before
+    build(home, as_of)
+    assert reports(home) == before
+
+
+def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_path: Path) -> None:
+    def land(name: str, *events: str) -> None:
+        (tmp_path / name).write_text("\n".join(events))
+        assert land_files(home, [tmp_path / name]).problems == []
+
+    def written() -> dict[str, int]:
+        """When each day's file of sessions was written."""
+        return {path.stem: path.stat().st_mtime_ns for path in (home.marts / "sessions").iterdir()}
+
+    def told(number: int, day: int, what: str, sandbox: str = "box") -> str:
+        return (
+            f'{{"event_id": "e{number}", "sandbox_id": "{sandbox}", "user_id": "ada", '
+            f'"timestamp": "2026-09-{day:02d}T10:00:00Z", "event_type": "{what}", "vcpu_count": 2, "memory_gb": 4}}'
+        )
+
+    as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
+    land("first.jsonl", told(1, 1, "sandbox_started"), told(2, 3, "resources_updated"), told(3, 5, "sandbox_stopped"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-01", "2026-09-03", "2026-09-05"}
+
+    first = written()
+    land("second.jsonl", told(4, 6, "sandbox_started", "crate"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-06"}
+
+    assert written().keys() == {"2026-09-01", "2026-09-06"}
+    assert written()["2026-09-01"] == first["2026-09-01"]
+
+    land("late.jsonl", told(5, 3, "sandbox_stopped", "crate"))
+    build(home, as_of)
+    assert days_read(home) == {"2026-09-03"}
+
+    build(home, as_of)
+    assert days_read(home) == set()
+    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+        assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
+
+    # A back-up is put back that knows nothing of the last two files.
+    for number in (2, 3):
+        (landed,) = (home.raw / "landed_files").glob(f"*{number}-*.parquet")
+        landed.unlink()
+    build(home, as_of)
+    assert written().keys() == first.keys()
+    assert {row["sandbox_id"] for row in query(home, "from sessions")} == {"box"}

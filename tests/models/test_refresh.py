@@ -1,0 +1,105 @@
+"""A build after a decision repeats only what hangs on it, and comes to what a build from scratch does."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.landing.record_kinds import Kind
+from pipeline.warehouse.build import build, last_build
+from pipeline.warehouse.build_inputs import READERS, UNCHANGED_BY_A_CLOSE, code_version, input_digests, models_to_refresh
+from tests.support import billhouse, event, prepare, query
+
+JULY = [
+    event("start", "2026-07-20T10:00:00Z", user="paula", vcpu_count=4, memory_gb=4, storage_gb=5),
+    event("stop", "2026-07-20T11:00:00Z", user="paula"),
+    event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="next", vcpu_count=4, memory_gb=4, storage_gb=5),
+    event("stop", "2026-08-20T19:00:00Z", user="paula", sandbox="next"),
+    event("start", "2026-08-21T10:00:00Z", user="hugo", sandbox="other", vcpu_count=2),
+    event("stop", "2026-08-21T12:00:00Z", user="hugo", sandbox="other"),
+]
+SUBSCRIPTIONS = [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-07-01T00:00:00Z"}]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    records = {Kind.USAGE: JULY, Kind.SUBSCRIPTIONS: SUBSCRIPTIONS}
+    folder = tmp_path_factory.mktemp("refresh") / "home"
+    return Home(prepare(folder, parsed_project, records, ("build", "--as-of", "2026-09-05T00:00:00Z")))
+
+
+def marts(home: Home) -> dict[str, str]:
+    files = sorted(home.marts.rglob("*.parquet"))
+    return {str(path.relative_to(home.marts)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from_scratch(built: Home) -> None:
+    record = last_build(built)
+    assert record is not None
+    everything = steps_of_the_last_build(built)
+    decisions = (
+        ("close", "2026-07"),
+        ("approve", "2026-07", "--all"),
+        ("publish", "2026-07"),
+        ("close", "2026-08"),
+        ("sync-stripe",),
+    )
+    steps = {}
+    for words in decisions:
+        outcome = billhouse(built.path, *words)
+        assert outcome.code == 0, outcome.stderr
+        steps[words[0]] = steps_of_the_last_build(built)
+    statuses = {(row["period"], row["status"]) for row in query(built, "from invoices where customer_id = 'paula'")}
+    assert statuses == {("2026-07", "open"), ("2026-08", "closed"), ("2026-09", "draft")}
+    refreshed = marts(built)
+    scratch = build(built, record.as_of, from_scratch=True)
+    assert marts(built) == refreshed
+    assert steps_of_the_last_build(built) == everything
+    assert steps["approve"] < everything / 10
+    assert steps["publish"] < everything / 4
+    assert steps["close"] < everything / 2
+    assert steps["sync-stripe"] < everything
+    later = build(built, record.as_of + timedelta(hours=1))
+    kinds = {
+        kind: {step.unique_id for step in later.ran if step.unique_id.startswith(kind)} for kind in ("seed", "model", "test")
+    }
+    assert kinds["seed"] == set(), "the price book is what it was"
+    assert kinds["test"] == {step.unique_id for step in scratch.ran if step.unique_id.startswith("test")}
+    assert "model.billhouse.invoices" in kinds["model"]
+    assert "model.billhouse.stg_usage_events" not in kinds["model"]
+
+
+def steps_of_the_last_build(home: Home) -> int:
+    record = last_build(home)
+    assert record is not None
+    return record.steps
+
+
+def test_a_part_that_every_model_may_hang_on_has_everything_built() -> None:
+    before = {"as_of": "a", "project": "b", "ledger/approvals": "c", "ledger/closes": "d"}
+    assert models_to_refresh(before, before | {"ledger/approvals": "x"}) == ("stg_approvals",)
+    assert models_to_refresh(before, before | {"ledger/approvals": "x", "as_of": "y"}) is None
+    assert models_to_refresh({}, before) is None
+    assert models_to_refresh(before, before) is None
+
+
+def test_another_version_of_the_engine_takes_nothing_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_of = datetime(2026, 9, 5, tzinfo=UTC)
+    before, version = input_digests(home, as_of, PROJECT_ROOT), code_version(PROJECT_ROOT)
+    assert before == input_digests(home, as_of, PROJECT_ROOT)
+    monkeypatch.setattr("duckdb.__version__", "another")
+    assert code_version(PROJECT_ROOT) != version
+    assert models_to_refresh(before | {"ledger/approvals": "x"}, input_digests(home, as_of, PROJECT_ROOT)) is None
+
+
+def test_every_staging_model_that_reads_the_ledger_is_known_to_read_it() -> None:
+    readers = {
+        path.stem
+        for path in (PROJECT_ROOT / "models").rglob("*.sql")
+        if "ledger_table(" in (text := path.read_text()) or "landed('ledger/" in text or "landed('raw/stripe/syncs')" in text
+    }
+    assert readers == {model for models in READERS.values() for model in models} | set(UNCHANGED_BY_A_CLOSE)

@@ -1,0 +1,77 @@
+"""The figures that monitoring reads are those of the reports."""
+
+from __future__ import annotations
+
+import stat
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.core.home import Home
+from pipeline.landing.record_kinds import Kind
+from pipeline.store.alert_log import OperationalAlert, raise_alert
+from tests.support import billhouse, copy_home, event, prepare, query
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    """A customer on Pro with an hour of use and a row in quarantine; August closed, approved, published and mirrored back."""
+    usage = [
+        event("start", "2026-08-20T10:00:00Z", user="paula", vcpu_count=4, memory_gb=4, storage_gb=5),
+        event("stop", "2026-08-20T11:00:00Z", user="paula"),
+        event("start", "2026-09-01T10:00:00Z", user="paula", sandbox="next", vcpu_count=4, memory_gb=4, storage_gb=5),
+        {"event_id": "bad"},
+    ]
+    records = {
+        Kind.USAGE: usage,
+        Kind.SUBSCRIPTIONS: [{"customer_id": "paula", "plan_id": "pro", "effective_at": "2026-08-01T00:00:00Z"}],
+    }
+    build = ("build", "--as-of", "2026-09-05T00:00:00Z")
+    month_end = (("close", "2026-08"), ("approve", "2026-08", "--all"), ("publish", "2026-08"), ("sync-stripe",))
+    return Home(prepare(tmp_path_factory.mktemp("health") / "home", parsed_project, records, build, *month_end))
+
+
+def figures(home: Home) -> dict[str, float]:
+    """What a scraper reads: the name, with its label's value where it has one."""
+    return {
+        "/".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(home.health.read_text())
+        for sample in family.samples
+    }
+
+
+def test_every_command_that_changes_something_leaves_figures_that_agree_with_the_reports(built: Home) -> None:
+    found = figures(built)
+    assert found["billhouse_landed_rows/accepted"] == 3
+    assert found["billhouse_landed_rows/quarantined"] == 1
+    assert found["billhouse_quarantined_ratio"] == 0.25
+    assert found["billhouse_landed_files"] == 2
+    (draft,) = query(built, "select sum(subtotal_amount) as amount from invoices where status = 'draft'")
+    assert Decimal(str(found["billhouse_unbilled_amount/USD"])) == draft["amount"] > 0
+    assert found["billhouse_invoices/open"] == 1
+    assert found["billhouse_stripe_differences"] == 0
+    assert found["billhouse_stripe_drift_amount/USD"] == 0
+    assert found["billhouse_as_of_timestamp_seconds"] == 1788566400
+    assert found["billhouse_last_build_timestamp_seconds"] == built.billing.stat().st_mtime
+    assert found["billhouse_last_sync_timestamp_seconds"] > found["billhouse_as_of_timestamp_seconds"]
+    assert found["billhouse_unsent_alerts"] == 0
+
+
+def test_the_figures_are_for_their_owner_alone(built: Home) -> None:
+    assert stat.S_IMODE(built.health.stat().st_mode) == 0o600
+
+
+def test_an_alert_that_waits_is_counted_and_the_command_prints_what_it_writes(built: Home, tmp_path: Path) -> None:
+    home = copy_home(built.path, tmp_path / "home")
+    raise_alert(home, OperationalAlert("publish_failed", "publish 2026-08", "No answer."), ["webhook"])
+    printed = billhouse(home.path, "health")
+    assert printed.code == 0
+    assert printed.stdout == home.health.read_text()
+    assert figures(home)["billhouse_unsent_alerts"] == 1
+
+
+def test_an_empty_home_has_figures_too(tmp_path: Path) -> None:
+    assert billhouse(tmp_path, "health").code == 0
+    assert figures(Home(tmp_path))["billhouse_unsent_alerts"] == 0

@@ -1,0 +1,143 @@
+"""Every command in the documentation is run, and prints what its page says it prints."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.home import PROJECT_ROOT
+from tests.support import copy_home
+
+DOCS = PROJECT_ROOT / "docs"
+README = PROJECT_ROOT / "README.md"
+GUIDES = [*sorted((DOCS / "how-to").glob("*.md")), DOCS / "stripe.md", DOCS / "quickstart.md", DOCS / "alerts.md", README]
+"""Pages whose commands are run here, from the first to the last."""
+PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
+BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+OPERATIONS = "tests/orchestration/test_operations.py"
+BENCHMARKS = "tests/project/test_benchmarks.py"
+JUDGED_AGAIN = "tests/landing/test_judged_again.py"
+RUN_ELSEWHERE = {
+    "make demo": "tests/demo/test_demo.py",
+    "make test": ".ci/run",
+    "make check": ".ci/run",
+    "make ui": "tests/orchestration/test_browser.py",
+    "make soak": "tests/models/test_against_reference.py",
+    "billhouse land --again": JUDGED_AGAIN,
+    "billhouse land --again --kind subscriptions": JUDGED_AGAIN,
+    "billhouse land --again plans.csv": JUDGED_AGAIN,
+    "umask 077": OPERATIONS,
+    "make bench-billion": BENCHMARKS,
+    "make bench-hostile": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 30000000": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 10000000 --shape lifecycle --more-days 3 --peers polars": BENCHMARKS,
+    ".venv/bin/python -m benchmarks.usage --rows 100000000 --days 300 --more-days 3 --peers": BENCHMARKS,
+    (
+        'flock "$BILLHOUSE_HOME/.lock" flock "$BILLHOUSE_HOME/.manifest.lock" '
+        'tar -C "$BILLHOUSE_HOME" -cf backup.tar raw ledger inbox .tmp'
+    ): OPERATIONS,
+    "mkdir -m 700 restored": OPERATIONS,
+    "tar -C restored -xpf backup.tar": OPERATIONS,
+    "billhouse --home restored verify": OPERATIONS,
+    "billhouse --home restored build --as-of 2026-09-05": OPERATIONS,
+    "make setup-spark": ".ci/run",
+    "make parity": "tests/parity/test_parity.py",
+    "make parity-servers": "tests/parity/servers.py",
+    ".venv/bin/python -m pipeline.warehouse.spark --home var": "tests/parity/test_parity.py",
+    ".venv/bin/billhouse invoices": "tests/ledger/test_ledger.py",
+    ".venv/bin/billhouse --help": "tests/project/test_documented_commands.py",
+    ".venv/bin/pre-commit install": ".pre-commit-config.yaml",
+    "export EVENTS_API_KEY=...": "tests/feeds/test_collect.py",
+    "billhouse collect --url https://api.example.com/v1/events --api-key-env EVENTS_API_KEY": "tests/feeds/test_collect.py",
+    "billhouse collect --export /srv/queue/events": "tests/feeds/test_collect.py",
+    "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
+}
+"""Commands that a page shows and no guide runs, each with where it is run."""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, parsed_project: Path) -> Path:
+    """A copy of the project in which a guide may edit the price book, with `billhouse` on its path and homes ready to build."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests", "orchestration"):
+        (folder / name).symlink_to(PROJECT_ROOT / name)
+    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # compiled as it is
+    shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
+    for home in ("var", "var-mine"):
+        copy_home(parsed_project, folder / home)
+    tools = folder / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name, words in (("billhouse", "-m pipeline.cli.app"), ("python", "")):
+        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (tools / name).chmod(0o755)
+    return folder
+
+
+def usage_and_plans_that_a_page_shows(page: Path, folder: Path) -> None:
+    """The input files of a guide that shows them, or that takes them for granted."""
+    shown = dict(re.findall(r"^```(json|csv)\n(.*?)^```$", (DOCS / "quickstart.md").read_text(), re.MULTILINE | re.DOTALL))
+    if page.stem == "quickstart":
+        (folder / "usage.jsonl").write_text(shown["json"])
+        (folder / "plans.csv").write_text(shown["csv"])
+    if page == README:
+        (folder / "usage-2026-09-20.jsonl.gz").write_bytes(gzip.compress(shown["json"].encode()))
+        (folder / "plans.csv").write_text(shown["csv"])
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_a_guides_commands_work_and_print_what_it_says(guide: Path, workshop: Path) -> None:
+    usage_and_plans_that_a_page_shows(guide, workshop)
+    path = os.pathsep.join([str(workshop / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(workshop)}
+    output = ""
+    for kind, text in BLOCK.findall(guide.read_text(encoding="utf-8")):
+        if kind == "text":
+            missing = [line for line in text.splitlines() if line not in output]
+            assert missing == [], output
+            continue
+        commands = "\n".join(line for line in text.splitlines() if is_run_here(line))
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-O", "expand_aliases", "-c", commands],
+            cwd=workshop,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = ran.stdout + ran.stderr
+        assert ran.returncode == 0, output
+
+
+def is_run_here(line: str) -> bool:
+    return command_of(line) not in RUN_ELSEWHERE
+
+
+def command_of(line: str) -> str:
+    """What a line calls, without the comment behind it."""
+    return line.split("  #")[0].strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT_ROOT)))
+def test_every_command_that_a_page_shows_is_run_somewhere(page: Path) -> None:
+    if page in GUIDES:
+        return
+    run_by_guides = {command for guide in GUIDES for command in commands_of(guide)} - RUN_ELSEWHERE.keys()
+    assert commands_of(page) - RUN_ELSEWHERE.keys() - run_by_guides == set(), "run the page as a guide, or say which test runs it"
+
+
+def commands_of(page: Path) -> set[str]:
+    shown = [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == "sh"]
+    return {command_of(line) for text in shown for line in text.splitlines() if command_of(line)}
+
+
+def test_where_a_command_is_said_to_be_run_there_is_something() -> None:
+    assert [place for place in RUN_ELSEWHERE.values() if not (PROJECT_ROOT / place).exists()] == []
