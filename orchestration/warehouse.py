@@ -147,7 +147,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
 
     result = build(home, as_of, on_progress=follow)
     context.log.info(
-        f"{home.billing.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
+        f"{home.analysts_file.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
     )
     return result.ran
 
@@ -159,7 +159,7 @@ def _launched_at(context: dg.AssetExecutionContext) -> datetime:
 
 def _days_landed_since_the_last_build(home: Home) -> set[str]:
     """Days that files landed for since the reports were last replaced. Landing and building never overlap."""
-    since = home.billing.stat().st_mtime if home.billing.exists() else 0.0
+    since = home.analysts_file.stat().st_mtime if home.analysts_file.exists() else 0.0
     return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 

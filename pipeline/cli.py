@@ -122,7 +122,7 @@ def build(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
+    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billhouse.duckdb and marts/."""
     instant = parse_instant(as_of) if as_of is not None else None
     from pipeline.alerts import alerting
     from pipeline.warehouse import build as build_warehouse

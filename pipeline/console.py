@@ -138,7 +138,7 @@ def build_result(home: Home, result: BuildResult) -> None:
             plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
             soft_wrap=True,
         )
-    out.print(plain(f"In {home.billing} and {home.marts}/"))
+    out.print(plain(f"In {home.analysts_file} and {home.marts}/"))
 
 
 def invoice_table(invoices: list[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ _CHAPTERS = {
 }
 _HEAD = """# Data dictionary
 
-Every table of `billing.duckdb` (schema `billing`) and of `marts/`: a Parquet file a table, or a
+Every table of `billhouse.duckdb` (schema `billing`) and of `marts/`: a Parquet file a table, or a
 folder with a file a day or month. Names and types are a contract
 that each build enforces. Made from `models/reports/_reports.yml` by `make dictionary`.
 

@@ -255,7 +255,7 @@ def last_build(home: Home) -> BuildRecord | None:
     """What the standing warehouse was built from, or None where there is none."""
     try:
         record = json.loads((home.path / "build" / "last.json").read_text())
-        stands = home.warehouse.exists() and home.billing.exists()
+        stands = home.warehouse.exists() and home.analysts_file.exists()
         inputs, steps = (record["inputs"], record.get("steps", 0)) if stands else ({}, 0)
         return BuildRecord(datetime.fromisoformat(record["as_of"]), inputs, steps)
     except (FileNotFoundError, KeyError, ValueError):

@@ -71,7 +71,7 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     assert len(there) > 500
     undescribed = sorted(set(there) - described)
     assert undescribed == []
-    with duckdb.connect(str(built.billing), read_only=True) as reports:
+    with duckdb.connect(str(built.analysts_file), read_only=True) as reports:
         told = reports.execute(
             "select count(*), count(*) filter (where coalesce(comment, '') = '') from duckdb_columns()"
             " where schema_name = 'billing'"
