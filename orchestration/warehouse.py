@@ -35,7 +35,7 @@ def _layer(node: Mapping[str, Any]) -> str:
 
 
 def _day_column(node: Mapping[str, Any]) -> str | None:
-    if _layer(node) == "staging":
+    if node["config"]["materialized"] == "view":  # its rows are counted neither in all nor by day
         return None
     return next((column for column in _DAY_COLUMNS if column in node["columns"]), None)
 
@@ -229,7 +229,7 @@ class _Facts:
         described = {name: column["description"] for name, column in node["columns"].items()}
         columns = [dg.TableColumn(name, type_, described.get(name)) for name, type_ in self._columns.get((schema, table), [])]
         facts["dagster/column_schema"] = dg.TableSchema(columns)
-        if _layer(node) == "reports":
+        if _layer(node) == "billing":
             parts = self._home.marts / table  # a report that grows with time is a folder
             files = list(parts.rglob("*.parquet")) if parts.is_dir() else [self._home.marts / f"{table}.parquet"]
             place = parts if parts.is_dir() else files[0]

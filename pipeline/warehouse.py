@@ -162,7 +162,7 @@ def build(
             )
             defaulted = warehouse.execute("select count(*) from usage.sandbox_sessions where has_defaulted_resources").fetchall()
             unmatched = warehouse.execute(
-                "select event_id from usage.event_voids where sandbox_id is null union all"
+                "select event_id from staging.event_voids where sandbox_id is null union all"
                 " select grant_id from staging.stg_voids where grant_id is not null"
                 " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
             ).fetchall()
