@@ -6,7 +6,7 @@ raw/             landed truth, append-only Parquet: a folder a collection
 ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
                  alerts/, alert_deliveries/; and manifest.jsonl, which has the SHA-256 of every file here and in raw/
 warehouse.duckdb a cache of the two: delete it, build, and it is back
-billing.duckdb   the read-only copy that analysts hold open; replaced by rename
+billhouse.duckdb the read-only copy that analysts hold open; replaced by rename
 marts/           the same report tables as Parquet; those that grow with time in folders, a file a day or month
 collecting/      how far each source has been collected: a file a source
 health/          figures for monitoring
@@ -147,8 +147,9 @@ class Home:
         return self.path / "warehouse.duckdb"
 
     @property
-    def billing(self) -> Path:
-        return self.path / "billing.duckdb"
+    def analysts_file(self) -> Path:
+        """The report tables, in the schema `billing`: for analysts, read-only."""
+        return self.path / "billhouse.duckdb"
 
     @property
     def marts(self) -> Path:
