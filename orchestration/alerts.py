@@ -21,7 +21,6 @@ _KINDS = {
 
 
 @dg.asset(
-    key=["ledger", "alert_deliveries"],
     deps=[dg.AssetKey(["billing", "usage_alerts"])],
     group_name="alerts",
     kinds={"parquet"},

@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestration.lib.dbt_sources import source_descriptions, source_keys
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
@@ -33,28 +34,17 @@ _FILES_SHOWN = 50
 
 _SPECIFICATIONS = {kind: specification(kind, PROJECT_ROOT / "seeds") for kind in Kind}
 _CUT_BY_DAY = {spec.collection for spec in _SPECIFICATIONS.values() if spec.partition is not None}
-RAW_KEYS = {collection: dg.AssetKey(["raw", collection]) for collection in SCHEMAS}
+RAW_KEYS = source_keys("raw")
 """The raw collections: of each kind of record, of what was not accepted, and of the files that landed."""
 
-_DESCRIPTIONS = {
-    "usage_events": "Usage events as they landed: one row per distinct event, Parquet by event date."
-    " What lands late adds to the days of its events, and only what hangs on those is worked out anew.",
-    "subscriptions": "Which plan or contract a customer is on, from when. Append-only; a later landing supersedes.",
-    "customers": "Name, email, currency and limits of each customer. Append-only; a later landing supersedes.",
-    "credit_grants": "Credits given to customers: amount, scope, expiry. Append-only.",
-    "voids": "Usage events and credit grants that are taken back, each by its id. Append-only.",
-    "sandbox_metrics": "Samples of what sandboxes used, Parquet by date. Append-only; a later landing supersedes.",
-    "quarantine": "Rows that were not accepted, each with file, line and reason.",
-    "retried_rows": "Rows of the quarantine that a later judgement superseded. Append-only.",
-    "landed_files": "One row per file that landed: its hash, and what became of its rows.",
-}
+_DESCRIPTIONS = source_descriptions("raw")
 
 
 def _spec(collection: str) -> dg.AssetSpec:
     columns = [dg.TableColumn(field.name, _type_name(field.type)) for field in SCHEMAS[collection]]
     return dg.AssetSpec(
         RAW_KEYS[collection],
-        description=_DESCRIPTIONS.get(collection, f"Landed {collection.replace('_', ' ')}, append-only."),
+        description=_DESCRIPTIONS[collection],
         group_name="landing",
         kinds={"parquet"},
         owners=[PLATFORM],

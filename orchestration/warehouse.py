@@ -14,7 +14,6 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, dbt_assets
 
-from orchestration.landing import RAW_KEYS
 from orchestration.lib.dbt_manifest import ready_manifest
 from orchestration.lib.owners import OF_LAYER, PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
@@ -36,16 +35,19 @@ def _layer(node: Mapping[str, Any]) -> str:
 
 
 def _day_column(node: Mapping[str, Any]) -> str | None:
-    if node["config"]["materialized"] == "view":  # its rows are counted neither in all nor by day
+    is_view = node["resource_type"] == "source" or node["config"]["materialized"] == "view"
+    if is_view:  # the rows of a view are not counted
         return None
     return next((column for column in _DAY_COLUMNS if column in node["columns"]), None)
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups by layer, cuts what has days by day, and ties the staging models to what was landed."""
+    """Groups models by layer and partitions tables of days by day. The keys of sources are those of their yml."""
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Schema and table, as a query names them."""
+        """Schema and table, as a query names them; of a source what its yml says."""
+        if dbt_resource_props["resource_type"] == "source":
+            return super().get_asset_key(dbt_resource_props)
         return dg.AssetKey([dbt_resource_props["config"]["schema"], dbt_resource_props["alias"]])
 
     def get_partitions_def(self, dbt_resource_props: Mapping[str, Any]) -> dg.PartitionsDefinition[str] | None:
@@ -53,14 +55,14 @@ class Translator(DagsterDbtTranslator):
         return usage_days if _day_column(dbt_resource_props) else None
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
-        """The asset of a dbt node. The ledger's staging models read no asset: what closes write comes in by the next build."""
+        """The asset of a dbt node."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            return spec
         layer = _layer(node)
-        read = RAW_KEYS.get(node["name"].removeprefix("stg_")) if layer == "staging" else None
         return spec.replace_attributes(
             group_name=layer,
-            deps=[*spec.deps, read] if read is not None else list(spec.deps),
             owners=[OF_LAYER.get(layer, PLATFORM)],
             description=node["description"],
             kinds={"csv" if layer == "price_book" else "dbt", "duckdb"},

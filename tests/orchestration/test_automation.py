@@ -89,7 +89,7 @@ def test_news_of_stripe_that_could_not_be_mirrored_are_asked_for_again_in_anothe
 
 def test_what_talks_to_the_world_is_tried_again_with_growing_pauses(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    for key in (["published_invoices"], ["stripe_mirror"], ["ledger", "alert_deliveries"]):
+    for key in (["published_invoices"], ["stripe_mirror"], ["alert_deliveries"]):
         policy = graph.get(dg.AssetKey(key)).assets_def.op.retry_policy
         assert policy is not None
         assert (policy.max_retries, policy.backoff) == (3, dg.Backoff.EXPONENTIAL)
@@ -97,7 +97,7 @@ def test_what_talks_to_the_world_is_tried_again_with_growing_pauses(definitions:
 
 def test_whatever_writes_waits_for_one_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    pools = {key.path[-1]: graph.get(key).assets_def.op.pool for key in graph.get_all_asset_keys()}
+    pools = {key.path[-1]: graph.get(key).assets_def.op.pool for key in graph.materializable_asset_keys}
     assert {name for name, pool in pools.items() if pool != "warehouse"} == {"alert_deliveries"}
 
 

@@ -30,7 +30,7 @@ def test_every_step_from_landing_to_export_is_an_asset_with_a_group_an_owner_and
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     layers = {"price_book", "staging", "customers", "usage", "rating", "invoicing", "limits", "utilisation", "billing"}
-    assert {node.group_name for node in nodes} == {"landing", *layers, "month_end", "stripe", "alerts"}
+    assert {node.group_name for node in nodes} == {"build", "landing", *layers, "ledger", "month_end", "stripe", "alerts"}
     assert [node.key for node in nodes if not (node.description and node.owners and node.kinds)] == []
     assert [key for key in graph.asset_check_keys if not graph.get(key).description] == []
 
