@@ -5,7 +5,7 @@ import dagster as dg
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.resources import BillhouseHome
-from orchestration.month_end import TALKS_TO_THE_WORLD
+from orchestration.month_end import EXTERNAL_CALL_RETRY_POLICY
 from pipeline.alerts import send_alerts
 from pipeline.core.failures import in_plain_words
 from pipeline.monitoring.health import write_health
@@ -27,7 +27,7 @@ _KINDS = {
     kinds={"parquet"},
     owners=[PLATFORM],
     pool="alerts",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
 @in_plain_words
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:

@@ -16,16 +16,16 @@ from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import LedgerChangedError, verify_ledger
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.stripe.publishing import publish_and_refresh
+from pipeline.stripe.operations import publish_and_build
 from pipeline.warehouse.build import BuildFailedError
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
-TALKS_TO_THE_WORLD = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+EXTERNAL_CALL_RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """10, 20 and 40 seconds, give or take. What is asked of Stripe and of receivers is tried again besides, request by request."""
 
 
 @contextmanager
-def no_use_in_trying_again() -> Iterator[None]:
+def fail_without_retry() -> Iterator[None]:
     """A check that failed fails again: no retry."""
     try:
         yield
@@ -84,7 +84,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     kinds={"stripe"},
     owners=[BILLING],
     pool="warehouse",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 @in_plain_words
@@ -96,8 +96,8 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     """
     problems = []
     for month in asked_months(context):
-        with no_use_in_trying_again():
-            published = publish_and_refresh(home.home, month, allow_live=Settings.load().stripe_live)
+        with fail_without_retry():
+            published = publish_and_build(home.home, month, allow_live=Settings.load().stripe_live)
         write_health(home.home)
         problems += published.problems
         if published.counts["not_approved"]:

@@ -5,12 +5,12 @@ import dagster as dg
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING
 from orchestration.lib.resources import BillhouseHome
-from orchestration.month_end import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
+from orchestration.month_end import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry, published_invoices
 from pipeline.core.failures import in_plain_words
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.stripe.publishing import sync_and_refresh
+from pipeline.stripe.operations import sync_and_build
 from pipeline.warehouse.reports import reconciliation
 
 
@@ -20,13 +20,13 @@ from pipeline.warehouse.reports import reconciliation
     kinds={"stripe", "parquet"},
     owners=[BILLING],
     pool="warehouse",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
 @in_plain_words
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
-    with no_use_in_trying_again():
-        synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
+    with fail_without_retry():
+        synced = sync_and_build(home.home, allow_live=Settings.load().stripe_live)
     write_health(home.home)
     return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
 

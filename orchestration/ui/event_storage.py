@@ -23,7 +23,7 @@ _SHARDS_KEPT_OPEN = 8
 _BUSY_TIMEOUT_SECONDS = 60
 
 
-class PatientSqliteEventLogStorage(SqliteEventLogStorage):
+class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     """One engine a database (each run has one), of which those used last stay open."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -32,7 +32,7 @@ class PatientSqliteEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> PatientSqliteEventLogStorage:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> PooledSqliteEventLogStorage:
         """As dagster.yaml names it."""
         return cls(inst_data=inst_data, **config_value)
 

@@ -39,7 +39,7 @@ run_monitoring:
   poll_interval_seconds: 30
 event_log_storage:
   module: orchestration.ui.event_storage
-  class: PatientSqliteEventLogStorage
+  class: PooledSqliteEventLogStorage
   config:
     base_dir: {events}
 telemetry:

@@ -61,7 +61,7 @@ def home(ready: Path, tmp_path: Path) -> Home:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stripe.client.Patience", lambda: QUICK)
+    monkeypatch.setattr("pipeline.stripe.client.RetryPolicy", lambda: QUICK)
 
 
 def assert_in_words(outcome: Outcome, *words: str, code: int = 1) -> None:
@@ -163,10 +163,10 @@ def test_a_key_that_stripe_repeats_is_neither_printed_nor_kept(home: Home, monke
         ("sk_test_x", "http://10.0.0.7:12111", "not encrypted"),
         ("sk_live_x", "http://stripe.example.com", "a live key is never sent unencrypted"),
         ("rk_live_x", "http://127.0.0.1:12111", "a live key is never sent unencrypted"),
-        ("sk_test_x", "ftp://stripe.example.com", "is no address"),
-        ("sk_test_x", "stripe.example.com", "is no address"),
-        ("sk_test_x", "https://[::1", "is no address"),
-        ("sk_test_x", "https://name:hunter22@stripe.example.com", "holds a name or a password"),
+        ("sk_test_x", "ftp://stripe.example.com", "is not a valid URL"),
+        ("sk_test_x", "stripe.example.com", "is not a valid URL"),
+        ("sk_test_x", "https://[::1", "is not a valid URL"),
+        ("sk_test_x", "https://name:hunter22@stripe.example.com", "contains a user name or a password"),
     ],
 )
 def test_a_key_is_not_sent_where_it_could_be_read(
@@ -358,7 +358,7 @@ def test_reports_that_another_program_holds_for_writing_are_named(home: Home) ->
 
 
 def test_a_sync_that_waits_too_long_for_another_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stripe.mirror._LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.stripe.mirror._LOCK_TIMEOUT_SECONDS", 0.05)
     assert billhouse(home.path, "sync-stripe").code == 0
     with FileLock(home.raw / "stripe" / ".lock"):
         assert_in_words(billhouse(home.path, "sync-stripe"), "Another command has held the lock")

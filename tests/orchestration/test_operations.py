@@ -61,7 +61,7 @@ def test_the_ui_of_this_machine_has_an_instance_that_loads(tmp_path: Path) -> No
     folder = prepare_instance(Home.open(tmp_path / "it's a home"))
     instance = InstanceRef.from_dir(str(folder))
     assert instance.event_storage_data is not None
-    assert instance.event_storage_data.class_name == "PatientSqliteEventLogStorage"
+    assert instance.event_storage_data.class_name == "PooledSqliteEventLogStorage"
     assert dict(instance.settings)["concurrency"] == {"pools": {"granularity": "run", "default_limit": 1}}
 
 

@@ -14,18 +14,19 @@ from typing import Any, Literal
 
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.stripe.client import Patience, StripeConnection, connection_to
-from pipeline.stripe.publish import PublishResult, publish_period
+from pipeline.stripe.client import RetryPolicy, StripeConnection, connection_to
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publish_result import PublishResult
 
 KEY = "sk_test_emulator"
-QUICK = Patience(timeout_seconds=0.6, attempts=4, longest_pause_seconds=0.02)
+QUICK = RetryPolicy(timeout_seconds=0.6, attempts=4, longest_pause_seconds=0.02)
 When = Literal["before", "after"]
 
 
 @contextmanager
 def quick_connection(address: str) -> Iterator[StripeConnection]:
     """A connection that does not wait long."""
-    with connection_to(KEY, address, 5000, where="the emulator", patience=QUICK) as connection:
+    with connection_to(KEY, address, 5000, where="the emulator", retry_policy=QUICK) as connection:
         yield connection
 
 

@@ -9,7 +9,7 @@ import pytest
 import stripe
 
 from pipeline.stripe import client
-from pipeline.stripe.client import Patience, connection_to, is_local_error
+from pipeline.stripe.client import RetryPolicy, connection_to, is_local_error
 from tests.raw_server import HEAD, dripping, endless, raw_server
 
 CUSTOMER = b'{"id": "cus_1", "object": "customer"}'
@@ -23,11 +23,11 @@ ANSWERS: dict[str, Callable[[], Iterable[bytes]]] = {
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_an_answer_that_breaks_a_bound_is_a_failed_connection(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3 if answer == "dripping" else 60)
-    patience = Patience(timeout_seconds=5, attempts=1)
+    monkeypatch.setattr(client, "_RESPONSE_SECONDS", 0.3 if answer == "dripping" else 60)
+    retry_policy = RetryPolicy(timeout_seconds=5, attempts=1)
     with (
         raw_server(ANSWERS[answer]) as address,
-        connection_to("sk_test_1", f"http://{address}", 100, where="here", patience=patience) as connection,
+        connection_to("sk_test_1", f"http://{address}", 100, where="here", retry_policy=retry_policy) as connection,
         pytest.raises(stripe.APIConnectionError) as failed,
     ):
         connection.call(connection.client.v1.customers.retrieve, "cus_1")

@@ -215,5 +215,5 @@ def billhouse_with_address(home: Home, address: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STRIPE_API_KEY", "sk_test_x")
         patch.setenv("BILLHOUSE_STRIPE_URL", address)
-        patch.setattr("pipeline.stripe.client.Patience", lambda: QUICK)
+        patch.setattr("pipeline.stripe.client.RetryPolicy", lambda: QUICK)
         return billhouse(home.path, "publish", "2026-09")

@@ -87,12 +87,12 @@ def test_a_request_that_cannot_be_written_is_that_invoices_problem_and_stops_no_
     def key(connection: StripeConnection, *parts: Any) -> str:
         return "0 名前" if parts[0] == unlucky["invoice_id"] else idempotency_key(connection, *parts)
 
-    with patch("pipeline.stripe.publish.idempotency_key", key):
+    with patch("pipeline.stripe.publisher.idempotency_key", key):
         published = billhouse(home.path, "publish", "2026-09", "--json")
     assert published.json["published"] == len(CUSTOMERS) - 1
     (problem,) = published.json["problems"]
     assert problem["file"] == unlucky["invoice_id"]
-    assert "cannot be written" in problem["reason"]
+    assert "cannot be encoded" in problem["reason"]
     assert billhouse(home.path, "publish", "2026-09", "--json").json["published"] == 1
 
 

@@ -260,7 +260,7 @@ def test_a_credit_note_whose_delivery_was_cut_off_is_delivered_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(requestor, "request", lost)
-        with pytest.raises(BillhouseError, match="is issued, and Stripe refused it"):
+        with pytest.raises(BillhouseError, match="is issued, but Stripe refused it"):
             issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
     (issued,) = read_credit_notes(home)
     again = issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)

@@ -23,7 +23,8 @@ from pipeline.ledger.price_check import check_prices
 from pipeline.pricebook.stripe_currencies import from_stripe, to_stripe
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.mirror import sync_stripe
-from pipeline.stripe.publish import _Publisher, publish_period
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publisher import InvoicePublisher
 from pipeline.stripe.requests import invoice_request, line_requests
 from pipeline.warehouse.build import build
 from tests.stripe.subscriptions import project_with
@@ -184,7 +185,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
             customer = v1.customers.create({"metadata": {"billhouse_customer_id": name}})
             v1.customers.balance_transactions.create(customer.id, {"amount": -5000, "currency": "usd"})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_Publisher, "_finalize", _leave_a_draft)
+            patch.setattr(InvoicePublisher, "_finalize", _leave_a_draft)
             publish_period(home, SEPTEMBER, client=stripe_connection)
         names = {row["invoice_id"]: row["customer_id"] for row in query(home, "from invoices")}
         drafts = {names[one.metadata["billhouse_invoice_id"]]: one.id for one in v1.invoices.list({"limit": 100}).data}

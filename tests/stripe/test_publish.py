@@ -24,9 +24,10 @@ from pipeline.ledger.closed_invoices import ClosedInvoice, closed_invoices
 from pipeline.store.closes import read_close
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
-from pipeline.stripe.publish import _Publisher, publish_period
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publisher import InvoicePublisher
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
-from pipeline.stripe.steps import HopelessError, StripeFailedError
+from pipeline.stripe.steps import FatalStripeError, StripeFailedError
 from tests.support import Outcome, billhouse, copy_home, event, forget, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -355,17 +356,17 @@ def test_live_must_be_said_and_only_with_a_live_key(
 def test_a_run_goes_on_where_stripe_fails_for_one_and_ends_where_it_fails_for_everybody(
     who: set[str] | None, home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = _Publisher._advance
+    real = InvoicePublisher._advance
 
-    def fails(publisher: _Publisher, closed: ClosedInvoice, attempt: int) -> None:
+    def fails(publisher: InvoicePublisher, closed: ClosedInvoice, attempt: int) -> None:
         if who is None or closed.customer_id in who:
             raise StripeFailedError("Stripe failed (500).", "Call this again later.")
         real(publisher, closed, attempt)
 
-    monkeypatch.setattr(_Publisher, "_advance", fails)
-    monkeypatch.setattr("pipeline.stripe.publish.MOST_FAILURES_IN_A_ROW", 2)
+    monkeypatch.setattr(InvoicePublisher, "_advance", fails)
+    monkeypatch.setattr("pipeline.stripe.publisher.MAX_CONSECUTIVE_FAILURES", 2)
     if who is None:
-        with pytest.raises(HopelessError, match="failed for 2 invoices in a row"):
+        with pytest.raises(FatalStripeError, match="failed for 2 invoices in a row"):
             publish_period(home, SEPTEMBER, client=emulator)
     else:
         result = publish_period(home, SEPTEMBER, client=emulator)
