@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from pipeline.core.home import Home
 from pipeline.core.request_guard import RequestGuard
+from tests.http_servers import http_server
 from tests.orchestration.serving import served
 from tests.support import copy_home
 
@@ -128,20 +128,14 @@ def page_of_another_origin(address: str) -> Iterator[str]:
             .then(all => document.title = "websocket " + all[2]);
         </script>"""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(html.encode())
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(HTTPStatus.OK)
+        request.send_header("content-type", "text/html")
+        request.end_headers()
+        request.wfile.write(html.encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_address[1]}/"
-        server.shutdown()
+    with http_server(respond) as other:
+        yield f"http://localhost:{urlsplit(other).port}/"
 
 
 def runs(address: str) -> int:

@@ -10,7 +10,7 @@ import stripe
 
 from pipeline.stripe import client
 from pipeline.stripe.client import RetryPolicy, connection_to, is_local_error
-from tests.raw_server import HEAD, dripping, endless, raw_server
+from tests.http_servers import HEAD, dripping, endless, raw_server
 
 CUSTOMER = b'{"id": "cus_1", "object": "customer"}'
 BOMB = gzip.compress(b'{"id": "' + b"x" * (64 << 20) + b'"}', 1)
