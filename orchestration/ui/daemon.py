@@ -1,4 +1,4 @@
-"""Dagster's daemon as `billhouse ui` starts it: `python -m orchestration.ui.daemon`, with the arguments of dagster-daemon."""
+"""Dagster's daemon for `billhouse ui`: `python -m orchestration.ui.daemon`, with the arguments of dagster-daemon."""
 
 from __future__ import annotations
 

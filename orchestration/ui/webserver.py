@@ -1,7 +1,6 @@
 """Dagster's web server behind a guard: `python -m orchestration.ui.webserver`, with the options of dagster-webserver.
 
-Dagster checks neither Host nor Origin and executes mutations by GET, so that any page in the operator's browser could close a
-month.
+Dagster checks neither Host nor Origin and executes mutations by GET, so any page in the operator's browser could close a month.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pipeline.core.settings import Settings
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):
-    """Dagster's web server, which refuses requests that a page of another origin can send."""
+    """Dagster's web server; it refuses requests that a page of another origin can send."""
 
     def build_middleware(self) -> list[Middleware]:
         """The guard first, then Dagster's own."""
@@ -32,7 +31,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 def main() -> None:
     """Serve until interrupted, or with `--stop-with-parent` until the parent ends."""
     stop_with_parent()
-    # dagster-webserver has no option for middleware; tests/orchestration/test_guard.py holds that this takes effect.
+    # dagster-webserver has no option for middleware. tests/orchestration/test_guard.py checks that this takes effect.
     vars(dagster_app)["DagsterWebserver"] = GuardedWebserver
     serve: Callable[[], None] = cli.main
     sys.argv[0] = "dagster-webserver"
