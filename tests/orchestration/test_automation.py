@@ -118,7 +118,7 @@ def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(defi
     domains = (alerts, landing, month_end, stripe, warehouse)
     defined: list[Any] = [value for domain in domains for value in vars(domain).values()]
 
-    def names(kind: type) -> set[str]:
+    def names(kind: type[Any]) -> set[str]:
         return {value.name for value in defined if isinstance(value, kind)}
 
     collected = definitions.get_repository_def()

@@ -18,13 +18,6 @@ from tests.support import event, prepare, query, write_jsonl
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
-CHROMIUM_ARGUMENTS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 DAY = "2026-08-20"
 SECONDS_TO_ANSWER = 60
 SECONDS_TO_BUILD = 300

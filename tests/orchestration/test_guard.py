@@ -20,13 +20,6 @@ from tests.http_servers import http_server
 from tests.orchestration.serving import CHROMIUM, CHROMIUM_ARGUMENTS, served
 from tests.support import copy_home
 
-CHROMIUM_ARGUMENTS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 LAUNCH = """mutation { launchRun(executionParams: {
   selector: {repositoryName: "__repository__", repositoryLocationName: "orchestration.definitions", jobName: "close_month"},
   mode: "default", runConfigData: "{}", executionMetadata: {tags: [{key: "dagster/partition", value: "2026-01"}]}
