@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -52,8 +53,8 @@ class TableMetadata:
 
     def _upstream_first(self) -> Iterable[dg.AssetSpec]:
         specs = {spec.key: spec for spec in self._context.assets_def.specs}
-        for keys in self._context.job_def.asset_layer.asset_graph.toposorted_asset_keys_by_level:
-            yield from (specs[key] for key in sorted(keys) if key in specs and key in self._context.selected_asset_keys)
+        order = TopologicalSorter({key: [dep.asset_key for dep in specs[key].deps] for key in sorted(specs)}).static_order()
+        yield from (specs[key] for key in order if key in specs and key in self._context.selected_asset_keys)
 
     def _metadata(self, spec: dg.AssetSpec, node: Mapping[str, Any]) -> dict[str, Any]:
         schema, table = spec.key.path

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-
-from dagster._daemon.cli import main as run_daemon
+from importlib.metadata import entry_points
 
 from orchestration.ui.parent_watch import stop_with_parent
 
@@ -13,7 +12,8 @@ def main() -> None:
     """Run until interrupted, or with `--stop-with-parent` until the parent ends."""
     stop_with_parent()
     sys.argv[0] = "dagster-daemon"
-    run_daemon()
+    (script,) = entry_points(group="console_scripts", name="dagster-daemon")
+    script.load()()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ Dagster checks neither Host nor Origin and executes mutations by GET, so any pag
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from dagster_webserver import app as dagster_app
-from dagster_webserver import cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
@@ -31,11 +30,11 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 def main() -> None:
     """Serve until interrupted, or with `--stop-with-parent` until the parent ends."""
     stop_with_parent()
-    # dagster-webserver has no option for middleware. tests/orchestration/test_guard.py checks that this takes effect.
+    # dagster-webserver has no option for middleware (docs/internals/private-api.md).
     vars(dagster_app)["DagsterWebserver"] = GuardedWebserver
-    serve: Callable[[], None] = cli.main
     sys.argv[0] = "dagster-webserver"
-    serve()
+    (script,) = entry_points(group="console_scripts", name="dagster-webserver")
+    script.load()()
 
 
 if __name__ == "__main__":
