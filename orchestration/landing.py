@@ -13,7 +13,7 @@ from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
 from orchestration.lib.resources import BillhouseHome
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
@@ -92,7 +92,7 @@ def _type_name(type_: pa.DataType) -> str:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def land_inbox(
     context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -225,7 +225,7 @@ def _chosen(
 
 
 @dg.asset_check(asset=RAW_KEYS["usage_events"], description="Every raw file is what was written; each event is there once.")
-@in_plain_words
+@convert_errors
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw files, which a build does not."""
     problems = [*changed_files(home.home, take_picture(home.home)), *event_problems(home.home)]

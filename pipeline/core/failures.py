@@ -1,6 +1,6 @@
 """What failed, in words: turns what the system and the libraries raise into a message with a next step.
 
-The command line, Dagster's runs and the alerts all use `failure_in_words`, so that a failure is called the same everywhere.
+The command line, Dagster's runs and the alerts all use `to_billhouse_error`, so that a failure is called the same everywhere.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ _QUOTED_FILE = re.compile(r'file \\?"(?P<file>[^"\\]+)\\?"')
 _DESCRIBERS: dict[str, Callable[[Exception], BillhouseError]] = {}
 
 
-def describe_errors_of(library: str, describe: Callable[[Exception], BillhouseError]) -> None:
+def register_error_converter(library: str, describe: Callable[[Exception], BillhouseError]) -> None:
     """Register how the errors of a library are described. The package that uses the library calls this when it is imported."""
     _DESCRIBERS[library] = describe
 
 
-def failure_in_words(error: BaseException) -> BillhouseError:
+def to_billhouse_error(error: BaseException) -> BillhouseError:
     """An error for people: itself if it is one already, else what is known of it and what to do, else how to report it."""
-    return error if isinstance(error, BillhouseError) else known_failure(error) or _unforeseen(error)
+    return error if isinstance(error, BillhouseError) else to_known_error(error) or _unforeseen(error)
 
 
-def known_failure(error: BaseException) -> BillhouseError | None:
+def to_known_error(error: BaseException) -> BillhouseError | None:
     """What is known of an error, or of what caused it: a full disk, a locked file, Stripe; None if nothing."""
     for cause in _chain(error):
         known = cause if isinstance(cause, BillhouseError) else _known(cause)
@@ -66,7 +66,7 @@ def known_failure(error: BaseException) -> BillhouseError | None:
     return None
 
 
-def system_failure(text: str) -> BillhouseError | None:
+def find_system_error(text: str) -> BillhouseError | None:
     """What a library's message says of the system (a full disk, a file that another program has locked); None if nothing."""
     if (locked := _LOCKED.search(text)) is not None:
         return _locked(locked["file"], locked["holder"] or "")
@@ -77,7 +77,7 @@ def system_failure(text: str) -> BillhouseError | None:
     return None
 
 
-def in_plain_words(function: _Function) -> _Function:
+def convert_errors(function: _Function) -> _Function:
     """A decorator for what Dagster runs, generators included: it fails with the words that the command line would print.
 
     The causes are left out, since Dagster keeps what they say, unless BILLHOUSE_TRACEBACK is set.
@@ -86,8 +86,8 @@ def in_plain_words(function: _Function) -> _Function:
     def failing(error: Exception) -> Exception:
         if type(error).__module__.partition(".")[0] == "dagster":
             return error
-        plain = failure_in_words(error)
-        plain.__cause__ = error if wants_traceback() and error is not plain else None
+        plain = to_billhouse_error(error)
+        plain.__cause__ = error if is_traceback_requested() and error is not plain else None
         plain.__suppress_context__ = True
         return plain.with_traceback(error.__traceback__)
 
@@ -112,7 +112,7 @@ def in_plain_words(function: _Function) -> _Function:
     return cast(_Function, calling)
 
 
-def wants_traceback() -> bool:
+def is_traceback_requested() -> bool:
     """Whether BILLHOUSE_TRACEBACK asks for tracebacks."""
     from pipeline.core.settings import Settings
 
@@ -139,7 +139,7 @@ def _known(error: BaseException) -> BillhouseError | None:
         return _system_error(errno.ENOMEM, "")
     library = type(error).__module__.partition(".")[0].lstrip("_")
     if library in ("duckdb", "sqlite3", "pyarrow", "dbt", "dbt_common") or isinstance(error, OSError):
-        if (found := system_failure(str(error))) is not None:
+        if (found := find_system_error(str(error))) is not None:
             return found
         if library == "duckdb":
             return _duckdb_error(error)

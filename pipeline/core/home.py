@@ -27,7 +27,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import system_failure
+from pipeline.core.failures import find_system_error
 from pipeline.core.files import make_folders
 from pipeline.core.plain_text import plain_line, visible
 
@@ -58,7 +58,7 @@ class Home:
             for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
                 make_folders(folder)
         except OSError as error:
-            known = system_failure(str(error))
+            known = find_system_error(str(error))
             why, next_step = (known.message, known.next_step) if known is not None else (f"{error.strerror}.", "")
             raise BillhouseError(
                 f"The home directory {home.path} cannot be used: {why}",

@@ -16,7 +16,7 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
+from pipeline.core.failures import find_system_error, to_known_error
 from pipeline.core.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
@@ -86,14 +86,14 @@ def export_period(
                 raise _no_invoices(reports, period)
             return _write(home, reports, figures, rows_per_sheet, on_progress)
     except duckdb.Error as error:
-        if (failure := system_failure(str(error))) is not None:
+        if (failure := find_system_error(str(error))) is not None:
             raise failure from error
         raise BillhouseError(
             f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
             "Run `billhouse build` to write them anew.",
         ) from error
     except (OSError, XlsxFileError) as error:
-        known = known_failure(error)
+        known = to_known_error(error)
         why, next_step = (known.message, known.next_step) if known else (str(error), "Correct that, then export again.")
         raise BillhouseError(f"The export cannot be written to {home.exports}: {why}", next_step) from error
 

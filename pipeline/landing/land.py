@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.sql import quoted
 from pipeline.landing.checks import Reading, checked_query
@@ -140,7 +140,7 @@ def _writing_to(home: Home, failure: str) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        known = failure_in_words(error)
+        known = to_billhouse_error(error)
         raise BillhouseError(f"{failure}: {home.path} cannot be written to. {known.message}", known.next_step) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.errors import BillhouseError, Problem
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing.verify_events import event_problems
@@ -108,7 +108,7 @@ def require_verified_ledger(home: Home) -> None:
         try:
             keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
         except Exception as no_alert:
-            failure.next_step += f". No alert could be kept: {failure_in_words(no_alert).message}"
+            failure.next_step += f". No alert could be kept: {to_billhouse_error(no_alert).message}"
         raise failure
 
 

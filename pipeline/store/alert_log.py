@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import BillhouseError, NotPossibleError, WrongUsageError
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from pipeline.core.plain_text import plain_line, plain_text
 from pipeline.core.settings import Settings
@@ -228,7 +228,7 @@ def record(home: Home, collection: Collection, rows: list[dict[str, Any]]) -> No
 
 @contextmanager
 def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
-    """Keep an alert of what fails inside, in the words of `failure_in_words`, and raise it as a BillhouseError.
+    """Keep an alert of what fails inside, in the words of `to_billhouse_error`, and raise it as a BillhouseError.
 
     What is not possible yet, or was called wrongly, is no failure: no alert. Where no alert can be kept (a full disk), the
     error says so.
@@ -238,11 +238,11 @@ def alerting(home: Home, kind: str, subject: str) -> Iterator[None]:
     except (NotPossibleError, WrongUsageError):
         raise
     except Exception as error:
-        failure = failure_in_words(error)
+        failure = to_billhouse_error(error)
         try:
             keep_alert(home, OperationalAlert(kind, subject, f"{subject} failed. {failure}"))
         except Exception as no_alert:
-            unkept = failure_in_words(no_alert).message
+            unkept = to_billhouse_error(no_alert).message
             failure.next_step = f"{failure.next_step} No alert could be kept either: {unkept}".strip()
         if failure is error:
             raise

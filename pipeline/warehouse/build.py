@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
+from pipeline.core.failures import find_system_error, to_known_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.core.plain_text import plain_line
@@ -302,7 +302,7 @@ def run_dbt(
         finally:
             let_go_of_the_warehouse()
     if outcome.exception is not None:
-        if (failure := known_failure(outcome.exception)) is not None:
+        if (failure := to_known_error(outcome.exception)) is not None:
             raise failure from outcome.exception
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
@@ -321,7 +321,9 @@ def run_dbt(
     ]
     failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
-        if (failure := next(filter(None, (system_failure(step.message) for step in ran if step.has_failed)), None)) is not None:
+        if (
+            failure := next(filter(None, (find_system_error(step.message) for step in ran if step.has_failed)), None)
+        ) is not None:
             stands = "The build stopped; the reports stay as the last good build left them."
             raise BuildFailedError(f"{failure.message} {stands}", failure.next_step, ran)
         listed = "\n".join(f"  {_told(result)}{_failing_rows(home, result.node)}" for result in failed[:20])

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import failure_in_words, wants_traceback
+from pipeline.core.failures import is_traceback_requested, to_billhouse_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.pricebook.price_book import require_sound_price_book
@@ -213,9 +213,9 @@ def main() -> None:
             is_small=arguments.small,
         )
     except Exception as error:
-        if wants_traceback():
+        if is_traceback_requested():
             raise
-        parser.exit(1, f"{failure_in_words(error)}\n")
+        parser.exit(1, f"{to_billhouse_error(error)}\n")
     print(json.dumps(result.as_dict()))
 
 

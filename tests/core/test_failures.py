@@ -20,7 +20,7 @@ import pytest
 import stripe
 from filelock import FileLock, Timeout
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.alert_log import alert_states
@@ -428,7 +428,7 @@ def test_a_reader_that_stops_reading_is_no_failure(home: Home) -> None:
 )
 def test_failures_of_the_system_and_of_libraries_have_words(error: Exception, words: str) -> None:
     for raised in (error, caused_by(error)):
-        failure = failure_in_words(raised)
+        failure = to_billhouse_error(raised)
         assert failure.message.startswith(words)
         assert failure.next_step
 
