@@ -9,7 +9,7 @@ from orchestration.month_end import TALKS_TO_THE_WORLD
 from pipeline.alerts import send_alerts
 from pipeline.core.failures import convert_errors
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, alert_states, keep_alert
+from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert
 
 _KINDS = {
     "land_and_build": ("check_failed", "The build"),
@@ -68,7 +68,7 @@ def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam
     kind, subject = _KINDS.get(run.job_name, ("run_failed", f"{run.job_name} {{partition}}"))
     subject = subject.format(partition=run.tags.get("dagster/partition", "")).strip()
     text = f"{subject} failed in Dagster (run {run.run_id}). {_first_reason(context)}"
-    keep_alert(home.home, OperationalAlert(kind, subject, text))
+    raise_alert(home.home, OperationalAlert(kind, subject, text))
     write_health(home.home)
 
 

@@ -22,8 +22,8 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
 from pipeline.landing.verify_events import event_problems
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.store.check import changed_files, take_picture
+from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.store.integrity import integrity_problems, read_store_state
 from pipeline.store.raw import SCHEMAS
 
 QUARANTINE_ALARM = 0.01
@@ -120,10 +120,10 @@ def land_inbox(
     results += [*_quarantine(landed), *_files(landed), _most_rows(mostly_refused)]
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
-        keep_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
+        raise_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
     for file in mostly_refused:
         context.log.error(f"Mostly refused: {file.refusal}")
-        keep_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
+        raise_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
     yield from _chosen(context, results)
     if mostly_refused:
         # Another attempt would find an empty inbox, and succeed.
@@ -228,9 +228,9 @@ def _chosen(
 @convert_errors
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw files, which a build does not."""
-    problems = [*changed_files(home.home, take_picture(home.home)), *event_problems(home.home)]
+    problems = [*integrity_problems(home.home, read_store_state(home.home)), *event_problems(home.home)]
     if problems:
-        keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
+        raise_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(
         passed=not problems, metadata={"problems": markdown_table(["problem"], [[problem] for problem in problems])}
     )

@@ -15,7 +15,7 @@ from pipeline.exports import export_period
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import LedgerChangedError, verify_ledger
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.publishing import publish_and_refresh
 from pipeline.warehouse.build import BuildFailedError
 
@@ -66,7 +66,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     result = verify_ledger(home.home, with_raw_content=False)
     if result.problems:
         told = f"It is not as it was written. {result.problems[0]}"
-        keep_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
+        raise_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
     return dg.AssetCheckResult(
         passed=not result.problems,
         metadata={

@@ -12,7 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.core.input_bounds import LONGEST_ROW
+from pipeline.core.input_limits import MAX_ROW_BYTES
 from pipeline.core.regular_files import NotRegularError, open_regular
 from pipeline.feeds.position import Collected, Source, open_source
 from pipeline.landing.record_kinds import Kind
@@ -77,9 +77,9 @@ def _whole_lines(stream: IO[bytes]) -> Iterator[tuple[list[bytes], int]]:
         if lines:
             yield lines, sum(len(line) + 1 for line in lines) + left_out
             left_out = 0
-        if len(rest) > LONGEST_ROW:
-            left_out += len(rest) - LONGEST_ROW - 1
-            rest = rest[: LONGEST_ROW + 1]
+        if len(rest) > MAX_ROW_BYTES:
+            left_out += len(rest) - MAX_ROW_BYTES - 1
+            rest = rest[: MAX_ROW_BYTES + 1]
 
 
 def _open(files: Any, path: str) -> IO[bytes]:

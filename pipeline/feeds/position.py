@@ -83,12 +83,12 @@ class Source:
         if self._lines:
             self._files += 1
             target = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
-            with replace_atomically(target, aside=self._scratch) as path:
+            with replace_atomically(target, scratch=self._scratch) as path:
                 path.write_bytes(b"\n".join(self._lines) + b"\n")
             self.collected.files.append(target)
             self.collected.rows += len(self._lines)
             self._lines, self._bytes = [], 0
-        with replace_atomically(self._record, aside=self._scratch) as path:
+        with replace_atomically(self._record, scratch=self._scratch) as path:
             record = {"files": self._files, "position": self.position, "of": self._of}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 

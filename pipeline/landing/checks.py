@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pipeline.core.input_bounds import DEEPEST_NESTING, LONGEST_ROW, MOST_DIGITS
+from pipeline.core.input_limits import MAX_NESTING_LEVELS, MAX_NUMBER_DIGITS, MAX_ROW_BYTES
 from pipeline.core.sql import quoted
 from pipeline.landing.instants import EARLIEST, END, instant_help, instant_sql
 from pipeline.landing.json_bounds import JsonBound
@@ -257,16 +257,16 @@ def _size_faults(field: Field) -> Sequence[tuple[str, str, str]]:
     text, name = _text(field), field.name
     shorter = "Shorten it, and land the row in a new file."
     faults = [
-        ("over_limit", f"strlen({text}) > {LONGEST_ROW}", quoted(f"{name} has more than {LONGEST_ROW:,} bytes. {shorter}")),
+        ("over_limit", f"strlen({text}) > {MAX_ROW_BYTES}", quoted(f"{name} has more than {MAX_ROW_BYTES:,} bytes. {shorter}")),
     ]
     if field.type is Type.JSON:
         # Nearly all are short, or have few brackets, and break no bound. Of long ones SQL makes no copies to count in.
         opened = f"strlen({text}) - strlen(replace(replace({text}, '[', ''), '{{', ''))"
-        may_be_deep = f"strlen({text}) > {2 * DEEPEST_NESTING} and {opened} > {DEEPEST_NESTING}"
-        may_break_one = f"case when strlen({text}) > {MOST_DIGITS} then true else {may_be_deep} end"
+        may_be_deep = f"strlen({text}) > {2 * MAX_NESTING_LEVELS} and {opened} > {MAX_NESTING_LEVELS}"
+        may_break_one = f"case when strlen({text}) > {MAX_NUMBER_DIGITS} then true else {may_be_deep} end"
         broken = f"case when {may_break_one} and json_valid({text}) then broken_json_bound({text}) end"
-        deep = f"{name} is nested more than {DEEPEST_NESTING} levels deep. Flatten it, and land the row in a new file."
-        long = f"{name} has a number of more than {MOST_DIGITS:,} digits. Write it as text, and land the row in a new file."
+        deep = f"{name} is nested more than {MAX_NESTING_LEVELS} levels deep. Flatten it, and land the row in a new file."
+        long = f"{name} has a number of more than {MAX_NUMBER_DIGITS:,} digits. Write it as text, and land the row in a new file."
         faults += [
             ("over_limit", f"{broken} = {quoted(JsonBound.DEEP)}", quoted(deep)),
             ("over_limit", f"{broken} = {quoted(JsonBound.DIGITS)}", quoted(long)),

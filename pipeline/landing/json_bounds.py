@@ -9,11 +9,11 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from pipeline.core.input_bounds import DEEPEST_NESTING, MOST_DIGITS
+from pipeline.core.input_limits import MAX_NESTING_LEVELS, MAX_NUMBER_DIGITS
 
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
-_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_NUMBER_DIGITS + 1}}}")
 
 
 class JsonBound(StrEnum):
@@ -46,6 +46,6 @@ def _broken_bound(document: str | None) -> JsonBound | None:
     depth = 0
     for bracket in _BRACKET.findall(without_text):
         depth += 1 if bracket in "[{" else -1
-        if depth > DEEPEST_NESTING:
+        if depth > MAX_NESTING_LEVELS:
             return JsonBound.DEEP
     return None

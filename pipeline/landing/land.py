@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.progress import OnProgress
 from pipeline.core.sql import quoted
 from pipeline.landing.checks import Reading, checked_query
 from pipeline.landing.column_profile import Contents, look_through
@@ -49,10 +50,6 @@ _DAY = 86_400_000_000
 """In microseconds."""
 _FEW_DAYS = 2
 """Each day is written by a query of its own. For no more, to read a file again is sooner done than to keep its rows aside."""
-
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with a file's name, how many are done, and of how many."""
 
 
 def land_files(
@@ -88,7 +85,7 @@ def land_files(
     return summary
 
 
-def land_again(
+def retry_quarantined(
     home: Home,
     names: Sequence[str] = (),
     kind: Kind | None = None,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.errors import InputFileError
-from pipeline.core.input_bounds import LONGEST_ROW, may_expand_to
+from pipeline.core.input_limits import MAX_ROW_BYTES, max_decompressed_bytes
 from pipeline.landing.exact_numbers import ExactNumbers, may_lose_digits
 from pipeline.landing.files_to_land import Source, open_unchanged
 
@@ -28,7 +28,7 @@ TOO_LONG = "The line has more than"
 """How the detail of a row begins whose line was cut off."""
 _BLOCK_BYTES = 8 << 20
 _KEPT_OF_A_LONG_LINE = 1000
-_OVER_LIMIT = f"{TOO_LONG} {LONGEST_ROW:,} bytes, of which the beginning is kept. Shorten it, and land it in a new file."
+_OVER_LIMIT = f"{TOO_LONG} {MAX_ROW_BYTES:,} bytes, of which the beginning is kept. Shorten it, and land it in a new file."
 
 
 @contextmanager
@@ -68,7 +68,7 @@ class LineReader:
 
     def _blocks(self, stream: IO[bytes]) -> Iterator[tuple[bytes, int]]:
         """Blocks, each with the end of its last whole line. Of a line that is too long comes the beginning, as a block alone."""
-        most = may_expand_to(self.source.file_bytes) if self.source.format.endswith(".gz") else None
+        most = max_decompressed_bytes(self.source.file_bytes) if self.source.format.endswith(".gz") else None
         carried = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
         size, is_cut = len(carried), False
         while chunk := stream.read(_BLOCK_BYTES):
@@ -89,7 +89,7 @@ class LineReader:
             carried = block[end + 1 :]
             if end >= 0:
                 yield block, end
-            if len(carried) > LONGEST_ROW:
+            if len(carried) > MAX_ROW_BYTES:
                 yield carried, len(carried)
                 carried, is_cut = b"", True
         if carried:
@@ -106,7 +106,7 @@ class LineReader:
         if not lengths.all():
             lines, rows, lengths = lines.filter(pa.array(lengths > 0)), rows[lengths > 0], lengths[lengths > 0]
         over_limit = pa.nulls(len(lines), pa.string())
-        if (lengths > LONGEST_ROW).any():
+        if (lengths > MAX_ROW_BYTES).any():
             lines, over_limit = _cut_off(lines)
         exact_places = may_lose_digits(lines) if self.exact is not None else np.empty(0)
         try:
@@ -139,13 +139,13 @@ def unread(source: Source, error: Exception, row: int) -> InputFileError:
 
 def _is_blank(block: bytes) -> bool:
     """Whether a block has nothing but blank lines: gigabytes of them are soon read."""
-    return len(block) > LONGEST_ROW and block[:1].isspace() and not block.strip(b" \t\r\n")
+    return len(block) > MAX_ROW_BYTES and block[:1].isspace() and not block.strip(b" \t\r\n")
 
 
 def _cut_off(lines: pa.Array) -> tuple[pa.Array, pa.Array]:
     """The lines with the beginning of those that are too long, and why these are refused."""
     values = lines.to_pylist()
-    is_long = [len(value) > LONGEST_ROW for value in values]
+    is_long = [len(value) > MAX_ROW_BYTES for value in values]
     shown = [
         value[:_KEPT_OF_A_LONG_LINE].decode(errors="replace").encode() if too_long else value
         for value, too_long in zip(values, is_long, strict=True)

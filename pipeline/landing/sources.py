@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from duckdb.func import PythonUDFType
 
 from pipeline.core.errors import InputFileError
-from pipeline.core.input_bounds import FREE_ROWS, MOST_ROWS_PER_BYTE
+from pipeline.core.input_limits import ALWAYS_ALLOWED_ROWS, MAX_ROWS_PER_BYTE
 from pipeline.core.sql import parquet_files, quoted
 from pipeline.landing.arrow_types import convert_columns, fits, is_binary, is_json, needs_conversion, wanted_type
 from pipeline.landing.checks import Rows
@@ -475,7 +475,7 @@ def _check_size(source: Source) -> None:
         rows = pq.read_metadata(source.path).num_rows
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unread_parquet(source, error) from error
-    most = max(FREE_ROWS, MOST_ROWS_PER_BYTE * source.file_bytes)
+    most = max(ALWAYS_ALLOWED_ROWS, MAX_ROWS_PER_BYTE * source.file_bytes)
     if rows > most:
         raise InputFileError(
             source.path,

@@ -64,7 +64,7 @@ def edited_prices(home: Home, seeds: Path) -> list[Problem]:
     """Each price and term that held in a closed month and has since been edited or removed, with file and line.
 
     Rates and fees are corrected by a row that replaces them. Plans, contracts, meters and currencies have no such row: an edit
-    of theirs that is to change the past must be accepted (`accept_terms`).
+    of theirs that is to change the past must be accepted (`accept_price_book`).
     """
     closed = closed_periods(home)
     if not closed:
@@ -98,7 +98,7 @@ def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozense
     return frozenset(row["contract_id"] for row in removed if row["customer_id"] not in billed)
 
 
-def accept_terms(home: Home, seeds: Path, by: str) -> None:
+def accept_price_book(home: Home, seeds: Path, by: str) -> None:
     """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
     with home.writing():
         finish_interrupted(home)

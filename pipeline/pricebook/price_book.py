@@ -255,7 +255,7 @@ def read_rows(seeds: Path = SEEDS) -> Rows:
     return {name: list(_read(seeds / name, file, problems)) for name, file in FILES.items()}
 
 
-def require_sound_price_book(seeds: Path = SEEDS, *, with_reachability: bool = True) -> None:
+def require_valid_price_book(seeds: Path = SEEDS, *, with_reachability: bool = True) -> None:
     """Raises PriceBookError with every problem where the price book has one."""
     problems = check_price_book(seeds, with_reachability=with_reachability)
     if problems:

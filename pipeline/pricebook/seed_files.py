@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import Problem
-from pipeline.core.files import remove_abandoned, replace_atomically
+from pipeline.core.files import remove_orphaned_folders, replace_atomically
 
 FIX = "Rewrite the file plainly: billhouse check-prices --fix"
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -63,12 +63,12 @@ def read_seed(path: Path) -> SeedFile:
     return SeedFile(header, rows, problems)
 
 
-def rewrite_plainly(path: Path) -> bool:
+def normalize_seed_file(path: Path) -> bool:
     """Write a file as every reader reads it: commas, no empty rows and columns, all cells, no blanks around them.
 
     No value is changed: a date or a number that was reformatted is for a person to correct. Returns whether anything changed.
     """
-    remove_abandoned(path.parent, f".{path.name}.")
+    remove_orphaned_folders(path.parent, f".{path.name}.")
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")

@@ -208,7 +208,7 @@ def test_no_command_prints_a_character_that_acts_on_a_terminal(shown: dict[str, 
 def test_every_command_fails_in_words_and_its_json_is_json(shown: dict[str, Outcome]) -> None:
     for name, outcome in shown.items():
         assert "Traceback" not in outcome.stderr, (name, outcome.stderr)
-        assert "unforeseen" not in outcome.stderr, (name, outcome.stderr)
+        assert "Unexpected error" not in outcome.stderr, (name, outcome.stderr)
         if name.endswith("--json"):
             assert outcome.json, name
     for name in ("land", "build", "close", "approve", "publish", "sync", "verify", "export"):

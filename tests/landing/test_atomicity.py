@@ -58,7 +58,7 @@ from pathlib import Path
 import duckdb, pandas, pyarrow.dataset  # once, and not in every child
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-    from pipeline.store.raw import ensure_raw_collections
+from pipeline.store.raw import ensure_raw_collections
 
 folder, *files = sys.argv[1:]
 

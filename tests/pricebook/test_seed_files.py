@@ -14,7 +14,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.ledger.price_check import check_prices
 from pipeline.pricebook.edits import _rows
 from pipeline.pricebook.price_book import FILES, check_price_book, known_ids, minor_unit_digits
-from pipeline.pricebook.seed_files import read_seed, rewrite_plainly
+from pipeline.pricebook.seed_files import normalize_seed_file, read_seed
 from pipeline.warehouse.build import build
 from tests.reference.price_book import PriceBook
 
@@ -113,7 +113,7 @@ def test_what_dbt_would_read_otherwise_is_refused_and_rewritten_without_changing
     result = check_prices(Home.open(tmp_path / "home"), seeds=seeds, is_to_be_fixed=True)
     assert (result.problems, result.fixed) == ([], ["plans.csv"])
     assert path.read_bytes() == plain
-    assert not rewrite_plainly(path)
+    assert not normalize_seed_file(path)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.files import hold_new_folder, remove_abandoned, replace_atomically
+from pipeline.core.files import locked_new_folder, remove_orphaned_folders, replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.store.append import AlreadyWrittenError, append_files, finish_interrupted
-from pipeline.store.check import adopt_files, changed_files, take_picture
+from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
 from pipeline.store.manifest import manifest_head, read_manifest
 
 STEPS = ("fsync", "replace", "write", "mkdir", "open")
@@ -46,7 +46,7 @@ def state(home: Home) -> dict[str, str]:
 
 
 def is_sound(home: Home) -> bool:
-    return list(changed_files(home, take_picture(home))) == []
+    return list(integrity_problems(home, read_store_state(home))) == []
 
 
 def test_files_of_one_write_are_in_the_manifest_and_in_their_places(home: Home) -> None:
@@ -190,8 +190,8 @@ _HOLD = """
 import sys
 from pathlib import Path
 from pipeline.core.errors import BillhouseError
-from pipeline.core.files import hold_new_folder
-with hold_new_folder(Path(sys.argv[1]), "land-") as folder:
+from pipeline.core.files import locked_new_folder
+with locked_new_folder(Path(sys.argv[1]), "land-") as folder:
     (folder / "rows").write_text("half")
     print(folder, flush=True)
     sys.stdin.read()
@@ -204,13 +204,13 @@ def test_the_folder_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_pat
     ) as other:
         assert other.stdout is not None
         held = Path(other.stdout.readline().strip())
-        with hold_new_folder(tmp_path, "land-") as own:
-            remove_abandoned(tmp_path, "land-")
+        with locked_new_folder(tmp_path, "land-") as own:
+            remove_orphaned_folders(tmp_path, "land-")
             assert held.exists() and own.exists()
         other.kill()
         other.wait()
         assert held.exists(), "a kill leaves it"
-        remove_abandoned(tmp_path, "land-")
+        remove_orphaned_folders(tmp_path, "land-")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,7 +231,7 @@ def test_who_verifies_while_another_writes_finds_nothing_wrong(home: Home) -> No
     with subprocess.Popen([sys.executable, "-c", _APPEND, str(home.path), "150"], cwd=PROJECT_ROOT) as writer:
         verified = 0
         while writer.poll() is None:
-            assert list(changed_files(home, take_picture(home))) == []
+            assert list(integrity_problems(home, read_store_state(home))) == []
             verified += 1
     assert verified > 3 and len(read_manifest(home).heads) == 151
 
@@ -248,7 +248,7 @@ def test_what_lies_in_a_place_and_was_never_committed_is_no_hindrance(home: Home
 def test_a_folder_on_another_disk_is_refused_before_anything_is_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     append(home, "a")
     before = state(home)
-    monkeypatch.setattr("pipeline.store.append.are_on_one_disk", lambda *_: False)
+    monkeypatch.setattr("pipeline.store.append.are_on_same_disk", lambda *_: False)
     with pytest.raises(BillhouseError, match="on another disk"):
         append(home, "b")
     monkeypatch.undo()
@@ -262,7 +262,7 @@ def test_a_file_on_another_disk_than_the_scratch_folder_is_written_beside_its_pl
     if not shared_memory.is_dir() or shared_memory.stat().st_dev == home.path.stat().st_dev:
         pytest.skip("there is no second disk here")
     with TemporaryDirectory(dir=shared_memory) as folder:
-        with replace_atomically(Path(folder) / "figures.prom", aside=home.scratch) as path:
+        with replace_atomically(Path(folder) / "figures.prom", scratch=home.scratch) as path:
             path.write_text("whole")
         assert [path.name for path in Path(folder).iterdir()] == ["figures.prom"]
 
@@ -302,7 +302,7 @@ def test_a_journal_of_a_killed_run_is_adopted_as_one_and_one_that_is_lost_can_be
     journal.write_text("{}\n{}")
     assert is_sound(home), "it is appended to"
     journal.unlink()
-    (problem,) = changed_files(home, take_picture(home))
+    (problem,) = integrity_problems(home, read_store_state(home))
     assert "--adopt" in problem.next_step
     adopt_files(home)
     assert is_sound(home)

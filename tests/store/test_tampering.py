@@ -19,12 +19,12 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.verify import LedgerChangedError, require_verified_ledger
-from pipeline.pricebook.edits import accept_terms
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.pricebook.edits import accept_price_book
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import append_files, finish_interrupted
-from pipeline.store.check import adopt_files, changed_files, take_picture
 from pipeline.store.credit_notes import SCHEMA as CREDIT_NOTE
 from pipeline.store.credit_notes import write_credit_note
+from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
 from pipeline.store.manifest import manifest_head, read_manifest
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
@@ -74,8 +74,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     approve(home, BillingPeriod.parse("2026-08"), everything=True, by="ada")
     assert publish_period(home, BillingPeriod.parse("2026-08")).problems == []
     sync_stripe(home)
-    keep_alert(home, OperationalAlert("drift", "Stripe", "differs"))
-    accept_terms(home, PROJECT_ROOT / "seeds", "ada")
+    raise_alert(home, OperationalAlert("drift", "Stripe", "differs"))
+    accept_price_book(home, PROJECT_ROOT / "seeds", "ada")
     line = dict.fromkeys(CREDIT_NOTE.names) | {"invoice_id": "INV", "issued_at": datetime(2026, 1, 1, tzinfo=UTC)}
     write_credit_note(home, [line])
     return home
@@ -94,7 +94,7 @@ def files_by_kind(home: Home) -> dict[str, list[Path]]:
 
 
 def is_noticed(home: Home, head: str) -> bool:
-    return any(changed_files(home, take_picture(home), head=head))
+    return any(integrity_problems(home, read_store_state(home), head=head))
 
 
 def edited(path: Path) -> bytes:
@@ -206,10 +206,10 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     path.chmod(0o600)
     pq.write_table(events.set_column(place, events.schema.field(place), tenfold), path)
     remake_manifest(copy)
-    assert not any(changed_files(copy, take_picture(copy))), "nothing in the home itself gives it away"
+    assert not any(integrity_problems(copy, read_store_state(copy))), "nothing in the home itself gives it away"
     assert is_noticed(copy, head)
     told = billhouse(copy.path, "verify", "--head", head)
-    assert told.code == 1 and f"does not have the head {head}" in told.stdout
+    assert told.code == 1 and f"does not contain the head {head}" in told.stdout
     assert "was closed upon the head" in told.stdout, "a close froze a head, too"
 
 
@@ -233,7 +233,7 @@ def test_an_alert_that_cannot_be_kept_does_not_hide_that_the_ledger_was_changed(
         path.write_bytes(b"")
     with pytest.raises(LedgerChangedError, match="ledger/alerts") as refused:
         require_verified_ledger(copy)
-    assert "No alert could be kept" in refused.value.next_step
+    assert "The alert could not be recorded" in refused.value.next_step
 
 
 def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(copy: Home, tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(cop
 
 def test_files_of_a_home_without_a_manifest_are_told_until_a_person_adopts_them(copy: Home) -> None:
     copy.manifest.unlink()
-    (problem,) = changed_files(copy, take_picture(copy))
-    assert "is not there" in problem.reason
+    (problem,) = integrity_problems(copy, read_store_state(copy))
+    assert "is missing" in problem.reason
     assert "--adopt" in problem.next_step
     adopted = billhouse(copy.path, "verify", "--adopt")
     assert adopted.code == 1 and "was closed upon the head" in adopted.stdout, "the close knows that there was one"
-    assert list(changed_files(copy, take_picture(copy))) == [] and adopt_files(copy) == 0
+    assert list(integrity_problems(copy, read_store_state(copy))) == [] and adopt_files(copy) == 0

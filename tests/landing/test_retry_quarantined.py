@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land as landing
-from pipeline.landing import land_again, land_files
+from pipeline.landing import land_files, retry_quarantined
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
@@ -65,7 +65,7 @@ def test_a_plan_that_was_unknown_lands_once_the_price_book_has_it(
         summary = (
             land_files(home, [path], Kind.SUBSCRIPTIONS, seeds=seeds)
             if with_file
-            else land_again(home, ["plans.csv"], seeds=seeds)
+            else retry_quarantined(home, ["plans.csv"], seeds=seeds)
         )
         (again,) = summary.files
         assert (again.accepted, again.by_reason) == (accepted, {"bad_timestamp": 1})
@@ -92,7 +92,7 @@ def test_a_row_whose_time_has_come_is_accepted_or_contradicts_what_landed_since(
     land_files(home, [write_lines(tmp_path / "a.jsonl", lines)], landed_at=early)
     land_files(home, [write_lines(tmp_path / "b.jsonl", [event_line("b", vcpu_count=3)])], landed_at=early)
     assert [row["reason"] for row in quarantined(home)] == ["future_timestamp"] * 2
-    (again,) = land_again(home, landed_at=late).files
+    (again,) = retry_quarantined(home, landed_at=late).files
     assert (again.accepted, again.by_reason) == (1, {"conflicting_duplicate": 1})
     assert [row["event_id"] for row in events(home)] == ["a", "b"]
     (still,) = quarantined(home)
@@ -123,9 +123,9 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
         for name in ("_copy", "_write_landed_file"):
             patched.setattr(landing, name, dying(getattr(landing, name)))
         with pytest.raises(KeyboardInterrupt):
-            land_again(home, timestamps=TimestampUnit.SECONDS)
+            retry_quarantined(home, timestamps=TimestampUnit.SECONDS)
     assert rows_of(home) == [] and len(quarantined(home)) == 2
-    assert land_again(home, timestamps=TimestampUnit.SECONDS).accepted == 1
+    assert retry_quarantined(home, timestamps=TimestampUnit.SECONDS).accepted == 1
     assert [row["event_id"] for row in events(home)] == ["a"]
     _add_up(home)
 
@@ -137,7 +137,7 @@ def test_rows_of_parquet_are_judged_from_what_was_kept_of_them(home: Home, tmp_p
     table = table.append_column("resources.memory_gb", pa.array([b"0.5"])).append_column("none", pa.nulls(1))
     pq.write_table(table, tmp_path / "a.parquet")
     assert land(home, tmp_path / "a.parquet").by_reason == {"bad_timestamp": 1}
-    assert land_again(home, timestamps=TimestampUnit.SECONDS).accepted == 1
+    assert retry_quarantined(home, timestamps=TimestampUnit.SECONDS).accepted == 1
     (row,) = events(home)
     assert (str(row["vcpu_count"]), str(row["memory_gb"])) == ("0.100000", "0.500000")
 
@@ -146,7 +146,7 @@ def test_a_row_that_was_no_text_stays_and_is_not_read_from_its_escapes(home: Hom
     header = "sandbox_id,user_id,timestamp,event_type"
     path = write_lines(tmp_path / "a.csv", [header, b"caf\xe9,ada,2026-01-01T10:00:00Z,sandbox_started"])
     assert land(home, path).by_reason == {"unreadable": 1}
-    assert land_again(home).by_reason == {"unreadable": 1}
+    assert retry_quarantined(home).by_reason == {"unreadable": 1}
     assert rows_of(home) == []
 
 
