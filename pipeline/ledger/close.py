@@ -21,8 +21,8 @@ from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.ledger.adjustments import refuse_large_adjustments
 from pipeline.ledger.verify import require_verified_ledger
-from pipeline.pricebook.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.pricebook.price_book import price_book_hash
+from pipeline.pricebook.schema import FILES as PRICE_BOOK_FILES
 from pipeline.store.alert_log import raise_alert_on_error
 from pipeline.store.append import append_files
 from pipeline.store.closes import (

@@ -16,8 +16,9 @@ from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.progress import OnProgress
-from pipeline.pricebook.price_book import FILES, require_valid_price_book
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.spreadsheets import csv_text, money_format
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import last_build
 from pipeline.warehouse.reconstruction import what_if

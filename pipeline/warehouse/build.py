@@ -27,8 +27,9 @@ from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.core.sql import quoted
 from pipeline.pricebook.edits import require_unedited_prices
-from pipeline.pricebook.price_book import DEFAULT_CURRENCY, require_valid_price_book
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY
 from pipeline.pricebook.reachability import require_contracts_in_customers_currency
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.all_collections import ensure_collections
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods

@@ -31,7 +31,7 @@ from pipeline.core.failures import is_traceback_requested, to_billhouse_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.progress import OnProgress
-from pipeline.pricebook.price_book import require_valid_price_book
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import prepare_build, run_dbt

@@ -278,7 +278,7 @@ def test_a_fee_of_nothing_that_held_in_a_closed_month_cannot_be_edited(home: Hom
     (seeds / "plan_fees.csv").write_text(fees.replace(hobby, hobby.replace(",0,", ",5,").replace(",0.00,", ",5.00,")))
     assert (seeds / "plan_fees.csv").read_text() != fees
     (problem,) = edited_prices(home, seeds)
-    assert "held in closed months" in problem.reason
+    assert "in force in closed months" in problem.reason
 
 
 def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Callable[..., Outcome]) -> None:
