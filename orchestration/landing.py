@@ -17,7 +17,7 @@ from pipeline.core.failures import convert_errors
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
-from pipeline.landing.inbox import set_aside, version, waiting_files
+from pipeline.landing.inbox import move_landed, version_of_path, waiting_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
 from pipeline.landing.verify_events import event_problems
@@ -142,9 +142,9 @@ def _most_rows(mostly_refused: list[LandedFile]) -> dg.AssetCheckResult:
 
 def _land(home: Home, kind: Kind) -> LandingSummary:
     """Land what waits of a kind, and set it aside; what cannot be read stays."""
-    waiting = {path: version(path) for path in waiting_files(home, kind)}
+    waiting = {path: version_of_path(path) for path in waiting_files(home, kind)}
     summary = land_files(home, list(waiting), kind)
-    set_aside(home, {path: waiting[path] for path in summary.landed_paths})
+    move_landed(home, {path: waiting[path] for path in summary.landed_paths})
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Which bound a JSON document breaks: in Python, since SQL would hold each of its levels for thousands of rows at once."""
+"""Checks JSON documents against limits, in Python, since SQL would hold every level of thousands of rows in memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_NUMBER_DIGITS + 1}}}")
 
 
 class JsonBound(StrEnum):
-    """A bound that a document breaks."""
+    """A limit that a document exceeds."""
 
     DEEP = "deep"
     DIGITS = "digits"
 
 
 def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `broken_json_bound(document)`, a JsonBound or null, which the checks call."""
+    """Register the SQL function `broken_json_bound(document)`: a JsonBound or null."""
     connection.create_function(
         "broken_json_bound",
         _broken_bounds,

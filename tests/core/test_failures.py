@@ -377,7 +377,7 @@ def test_an_emulator_whose_port_is_taken_says_so(tmp_path: Path) -> None:
         port = api.url.rpartition(":")[2]
         command = [sys.executable, "-m", "pipeline.stripe_emulator", "--database", str(tmp_path / "s.sqlite"), "--port", port]
         ended = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
-    assert (ended.returncode, ended.stderr) == (1, "The port is taken. Stop what serves there, or choose another port.\n")
+    assert (ended.returncode, ended.stderr) == (1, "The port is taken. Stop the program that uses it, or choose another port.\n")
 
 
 # What nobody foresaw

@@ -139,7 +139,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> dic
     people = [{"customer_id": HOSTILE, "name": HOSTILE, "email": "x@example.com"}]
     gifts = [{"grant_id": HOSTILE, "customer_id": HOSTILE, "amount": "1", "granted_at": "2026-09-01T00:00:00Z"}]
     named = HOSTILE.replace("/", "")
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         home = prepare(
             folder / "home",
             parsed_project,

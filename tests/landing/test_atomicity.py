@@ -311,7 +311,7 @@ def test_an_error_in_the_middle_of_a_call_does_not_hide_from_the_next_call_what_
         raise OSError(errno.EIO, "broken")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.landing.land._write_landed_file", fail)
+        patched.setattr("pipeline.landing.land.write_landed_file", fail)
         with pytest.raises(BillhouseError, match="The disk cannot be read or written"):
             land_files(home, [files[0]])
     assert rows_of(home) == []

@@ -228,7 +228,7 @@ def test_a_parquet_file_lands_the_same_read_again_as_kept_aside(tmp_path: Path, 
     path = _parquet(tmp_path / "rows", [dict(zip(COLUMNS, row, strict=True)) for row in ROWS])
     left = {}
     for few_days in (0, 10):
-        monkeypatch.setattr("pipeline.landing.land._FEW_DAYS", few_days)
+        monkeypatch.setattr("pipeline.landing.row_checks._FEW_DAYS", few_days)
         home = Home.open(tmp_path / f"home-{few_days}")
         land(home, path)
         left[few_days] = rows_of(home), quarantined(home)

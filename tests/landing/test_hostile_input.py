@@ -22,9 +22,9 @@ import pytest
 
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-from pipeline.landing.duplicates import judge
+from pipeline.landing.duplicates import find_duplicates
 from pipeline.landing.inbox import inbox_digest, waiting_files
-from pipeline.landing.land import _write_landed_file
+from pipeline.landing.raw_files import write_landed_file
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
@@ -519,7 +519,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed, broken, good = (write_lines(tmp_path / f"{name}.jsonl", [event_line(name)]) for name in ("closed", "broken", "good"))
-    open_file, judged = os.open, judge
+    open_file, judged = os.open, find_duplicates
 
     def refuse(path: Any, *args: Any, **more: Any) -> int:
         if Path(path) == closed:
@@ -532,7 +532,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
         judged(connection, *args)
 
     monkeypatch.setattr("pipeline.core.regular_files.os.open", refuse)
-    monkeypatch.setattr("pipeline.landing.land.judge", fail)
+    monkeypatch.setattr("pipeline.landing.row_checks.find_duplicates", fail)
     summary = land_files(home, [closed, broken, good])
     assert [problem.file for problem in summary.problems] == [str(closed), str(broken)]
     assert "Permission denied" in summary.problems[0].reason
@@ -548,9 +548,9 @@ def test_a_link_that_takes_the_files_place_while_it_lands_is_not_followed(
     def judge_late(*args: Any) -> None:
         path.unlink()
         path.symlink_to(secret)
-        judge(*args)
+        find_duplicates(*args)
 
-    monkeypatch.setattr("pipeline.landing.land.judge", judge_late)
+    monkeypatch.setattr("pipeline.landing.row_checks.find_duplicates", judge_late)
     (problem,) = land_files(home, [path]).problems
     assert "symbolic link" in problem.reason
     assert landed_files(home) == []
@@ -849,10 +849,10 @@ def test_a_file_that_is_written_to_while_it_is_read_does_not_land(
 
     def judge_late(*args: Any) -> None:
         write_lines(path, [GOOD, event_line("more")])
-        judge(*args)
+        find_duplicates(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.landing.land.judge", judge_late)
+        patched.setattr("pipeline.landing.row_checks.find_duplicates", judge_late)
         (problem,) = land_files(home, [path]).problems
     assert "was written to while it was read" in problem.reason
     assert landed_files(home) == []
@@ -868,9 +868,9 @@ def test_a_file_that_is_gone_once_its_rows_are_written_lands_with_its_first_and_
 
     def write_late(*args: Any, **options: Any) -> None:
         path.unlink()
-        _write_landed_file(*args, **options)
+        write_landed_file(*args, **options)
 
-    monkeypatch.setattr("pipeline.landing.land._write_landed_file", write_late)
+    monkeypatch.setattr("pipeline.landing.land.write_landed_file", write_late)
     assert land(home, path).accepted == 1
     (file,), (event,) = landed_files(home), events(home)
     assert file["first_at"] == file["last_at"] == event["event_at"]

@@ -128,7 +128,7 @@ def test_samples_lie_by_day_and_by_sandbox(home: Home) -> None:
 
 def test_a_landing_that_dies_before_its_commit_leaves_nothing_and_the_next_lands_all(home: Home, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [json.dumps(sample(f"2026-09-0{day}T10:00:00Z")) for day in (1, 2)])
-    with patch.object(landing, "_write_landed_file", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with patch.object(landing, "write_landed_file", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         land_files(home, [path], Kind.METRICS)
     assert list((home.raw / "sandbox_metrics").glob("*/*.parquet")) == []
     assert measured(home) == []

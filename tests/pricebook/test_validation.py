@@ -37,7 +37,7 @@ def test_a_price_book_with_overlapping_rates_is_rejected_with_file_and_line(home
         ("rates.csv", "hobby,,vcpu,USD", ",,vcpu,USD", "must have either a plan_id or a contract_id"),
         ("plans.csv", "3600", "an hour", "max_session_seconds"),
         ("plans.csv", ",true", ",", "has no default plan"),
-        ("plans.csv", "4,4,5,", "4,4,5,true", "declares hobby a default plan"),
+        ("plans.csv", "4,4,5,", "4,4,5,true", "declares pro a default plan"),
         ("plans.csv", ",true", ",yes", "is_default is 'yes'"),
         (
             "signup_credits.csv",
