@@ -1,4 +1,4 @@
-"""Loopback addresses: requests to this machine bypass proxies, and need no encryption."""
+"""Addresses of this machine itself: never asked through a proxy, and the only ones that need no encryption."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import requests
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host is this machine: localhost, 127.0.0.0/8 or ::1, with or without brackets."""
+    """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with or without brackets."""
     name = (host or "").strip("[]")
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -18,7 +18,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def is_local_address(address: str) -> bool:
-    """Whether a URL points to this machine; False for a text that is not a URL."""
+    """Whether a URL leads to this machine itself; False for what is no URL."""
     try:
         return is_loopback(urlsplit(address).hostname)
     except ValueError:
@@ -26,7 +26,7 @@ def is_local_address(address: str) -> bool:
 
 
 def without_proxy(session: requests.Session) -> requests.Session:
-    """Make a session ignore the environment: no HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, and no password from .netrc."""
+    """Have a session take nothing from the environment: no HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, and no password in .netrc."""
     session.trust_env = False
     session.proxies.clear()
     return session

@@ -1,7 +1,8 @@
-"""Limits on HTTP responses: total seconds, and bytes once decompressed.
+"""Bounds on what a server may answer: bytes, and seconds in all.
 
-A socket timeout limits a single read. A server that sends one byte every few seconds, or a small compressed response that expands
-to gigabytes, stays within it. Here the deadline covers the whole response. The standard library limits headers (100, 64 KB each).
+A timeout of a socket bounds one read. A server that sends a byte every few seconds, or a small compressed answer that expands to
+gigabytes, keeps to it. Here an answer has a deadline from its first byte awaited to its last, and a number of bytes once
+decompressed. Headers are bounded by the standard library (100 of them, 64 KB each).
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ _PIECE_BYTES = 1 << 16
 
 
 class AnswerTooLargeError(requests.exceptions.ContentDecodingError):
-    """A response is longer than the maximum."""
+    """An answer has more bytes than are read of one."""
 
 
 class DeadlineReader(io.RawIOBase):
-    """Reads a socket until a deadline (`time.monotonic`) and up to a number of bytes; beyond either it raises TimeoutError."""
+    """What a socket receives until a deadline (of `time.monotonic`), and at most so many bytes. Raises TimeoutError."""
 
     def __init__(self, received: socket.SocketIO, connection: socket.socket, deadline: float, most_bytes: float) -> None:
         super().__init__()
@@ -42,12 +43,12 @@ class DeadlineReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         seconds_left = self._deadline - time.monotonic()
         if seconds_left <= 0:
-            raise TimeoutError("the response took too long")
+            raise TimeoutError("the answer took too long in all")
         self._connection.settimeout(seconds_left if self._timeout is None else min(self._timeout, seconds_left))
         size = self._received.readinto(buffer)
         self._bytes_left -= size or 0
         if self._bytes_left < 0:
-            raise TimeoutError("the response is too long")
+            raise TimeoutError("the answer is too long")
         return size
 
     def close(self) -> None:
@@ -56,16 +57,15 @@ class DeadlineReader(io.RawIOBase):
 
 
 def deadline_reader(connection: socket.socket, seconds: float, most_bytes: float = float("inf")) -> io.BufferedReader:
-    """A file to read a socket with, until `seconds` from now and up to `most_bytes` bytes."""
+    """A socket's file to read from, for so many seconds from now and so many bytes."""
     received = connection.makefile("rb", buffering=0)
     return io.BufferedReader(DeadlineReader(received, connection, time.monotonic() + seconds, most_bytes))
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Transport adapter for a `requests.Session`: a response may take `seconds` and have `most_bytes` once decompressed.
+    """Sends the requests of a `requests.Session`; an answer has `seconds` in all, and `most_bytes` once decompressed.
 
-    With `most_bytes` 0 the body is not read. Raises AnswerTooLargeError for a longer response, and a ConnectionError of requests
-    for a slower one.
+    With `most_bytes` 0 an answer's body is not read. Raises AnswerTooLargeError; what takes too long is a timeout of requests'.
     """
 
     def __init__(self, *, seconds: float, most_bytes: int, **kwargs: Any) -> None:
@@ -92,7 +92,7 @@ class BoundedAdapter(HTTPAdapter):
             raise requests.exceptions.ConnectionError(error, request=request) from error
         finally:
             response.raw.close()
-        # Set what `requests` sets when it has read the body, so that it does not read it a second time.
+        # As if `requests` had read it: from here on `response.content` is this, and nothing else is read.
         response._content, response._content_consumed = content, True  # noqa: SLF001
         return response
 
@@ -103,12 +103,12 @@ class BoundedAdapter(HTTPAdapter):
         for piece in response.raw.stream(_PIECE_BYTES, decode_content=True):
             content += piece
             if len(content) > self._most_bytes:
-                raise AnswerTooLargeError(f"a response of more than {self._most_bytes:,} bytes", request=response.request)
+                raise AnswerTooLargeError(f"an answer of more than {self._most_bytes:,} bytes", request=response.request)
         return bytes(content)
 
 
 def _pools(seconds: float) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's connection pools by scheme, with responses that may take `seconds`."""
+    """The classes of urllib3 by scheme, with answers that have so many seconds in all."""
 
     class Answer(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
