@@ -68,7 +68,7 @@ def land(home: Home, path: Path, kind: Kind = Kind.USAGE) -> LandedFile:
 
 
 def event_line(event_id: str | None, **more: Any) -> str:
-    """One event as JSON: a start of ada's sandbox `box` unless told otherwise; a field that is `...` is left out."""
+    """One event as JSON, by default a start of ada's sandbox `box`; a field with the value `...` is omitted."""
     row = {
         "event_id": event_id,
         "sandbox_id": "box",

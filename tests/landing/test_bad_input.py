@@ -1,4 +1,4 @@
-"""Bad input: one clear message that names file, line and reason and says what to do; no traceback, and nothing good is lost."""
+"""Invalid input gives one clear message with file, line, reason and next step; no traceback, and no valid row is lost."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ def _no_parquet(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (_empty, "is empty"),
         (_truncated, "ends before its compressed data does"),
         (_without_timestamps, "has no column timestamp; it has: sandbox_id, user_id, event_type"),
         (_semicolons, "delimited by ';'"),
         (_folder, "is a folder"),
-        (_missing, "there is no such file"),
-        (_unknown_format, "no known format"),
-        (_no_parquet, "no Parquet file"),
+        (_missing, "does not exist"),
+        (_unknown_format, "an unknown format"),
+        (_no_parquet, "not a readable Parquet file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_and_the_others_land(
-    make: Callable[[Path], Path], told: str, good: Path, run: Run, tmp_path: Path
+    make: Callable[[Path], Path], message: str, good: Path, run: Run, tmp_path: Path
 ) -> None:
     bad = make(tmp_path)
     outcome = run("land", "--json", bad, good)
@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_land(
     assert outcome.json["accepted"] == 1
     (problem,) = outcome.json["problems"]
     assert problem["file"] == str(bad)
-    assert told in f"{problem['reason']} {problem['next_step']}"
+    assert message in f"{problem['reason']} {problem['next_step']}"
     assert problem["next_step"]
     assert str(bad) in outcome.stderr.replace("\n", "")
     assert "Traceback" not in outcome.stderr
@@ -112,7 +112,7 @@ def test_bad_rows_go_to_quarantine_with_their_line_and_the_good_ones_around_them
         event("stop", "2026-09-01T11:00:00Z"),
     ]
     outcome = run("land", "--json", write_jsonl(tmp_path / "mixed.jsonl", rows))
-    assert outcome.code == 1, "most of its rows were refused"
+    assert outcome.code == 1, "most of its rows were rejected"
     assert outcome.json["by_reason"] == {
         "bad_event_type": 1,
         "bad_number": 1,
