@@ -165,7 +165,7 @@ def _locked(file: str, holder: str) -> BillhouseError:
     by = f": {os.path.basename(found[1])}, process {found[2]}" if found is not None else ""  # noqa: PTH119 - a path from a message
     return BillhouseError(
         f"Another program has {file} open{by}.",
-        "Close it there, then run this command again. For queries, open billing.duckdb read-only: builds never wait for readers.",
+        "Close it there, then run this command again. For queries, open billhouse.duckdb read-only, which blocks no build.",
     )
 
 
@@ -180,7 +180,7 @@ def _duckdb_error(error: BaseException) -> BillhouseError | None:
     if isinstance(error, duckdb.SerializationException | duckdb.FatalException | duckdb.InternalException):
         return BillhouseError(
             f"A database file is damaged: {_first_line(error)}",
-            "Delete warehouse.duckdb and billing.duckdb, which are caches, and rebuild them: billhouse build",
+            "Delete warehouse.duckdb and billhouse.duckdb, which are caches, and rebuild them: billhouse build",
         )
     if isinstance(error, duckdb.IOException):
         return BillhouseError(

@@ -8,7 +8,7 @@ ledger/                 closed months and what followed from them, append-only: 
                         credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
                         file in raw/ and ledger/
 warehouse.duckdb        the tables of all models; a cache of raw/ and ledger/: delete it, build, and it is restored
-billing.duckdb          the report tables for analysts, read-only; each build replaces it by rename
+billhouse.duckdb        the report tables for analysts, read-only; each build replaces it by rename
 marts/                  the report tables as Parquet (tables that grow with time: one folder each, one file per day or month), and
                         customer_balances.json for gateways
 exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
@@ -160,8 +160,9 @@ class Home:
         return self.path / "warehouse.duckdb"
 
     @property
-    def billing(self) -> Path:
-        return self.path / "billing.duckdb"
+    def analysts_file(self) -> Path:
+        """The report tables, in the schema `billing`: for analysts, read-only."""
+        return self.path / "billhouse.duckdb"
 
     @property
     def marts(self) -> Path:

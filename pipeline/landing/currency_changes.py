@@ -29,7 +29,7 @@ _NAMED = (
 
 @dataclass
 class _Customer:
-    """A customer's currencies, computed as in models/usage/customer_currencies.sql."""
+    """A customer's currencies, computed as in models/customers/customer_currencies.sql."""
 
     undated: str = DEFAULT_CURRENCY
     dated: dict[datetime, str] = field(default_factory=dict)

@@ -346,15 +346,17 @@ def held_open(database: Path) -> Iterator[int]:
 def test_a_locked_database_is_reported_with_the_program_that_locked_it(home: Home) -> None:
     with held_open(home.warehouse) as process:
         for words in (("build",), ("close", "2026-09")):
-            assert_fails(billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billing.duckdb read-only")
+            assert_fails(
+                billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billhouse.duckdb read-only"
+            )
     assert "process" in alerts(home)["close_failed"]
     assert billhouse(home.path, "close", "2026-09").code == 0
 
 
 def test_reports_that_another_program_locked_are_reported(home: Home) -> None:
-    home.billing.chmod(0o600)
-    with held_open(home.billing) as process:
-        assert_fails(billhouse(home.path, "invoices"), "billing.duckdb open", f"process {process}")
+    home.analysts_file.chmod(0o600)
+    with held_open(home.analysts_file) as process:
+        assert_fails(billhouse(home.path, "invoices"), "billhouse.duckdb open", f"process {process}")
 
 
 def test_a_sync_that_waits_too_long_for_another_fails_with_a_message(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
