@@ -12,13 +12,13 @@ from orchestration.lib.owners import BILLING, FINANCE
 from orchestration.lib.partitions import billing_months, selected_months
 from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.exports import export_period
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.operations import publish_and_build
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
@@ -33,7 +33,7 @@ _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "dr
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's invoices, frozen permanently in the ledger.
 
@@ -51,13 +51,13 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
 
 
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is unchanged, byte for byte.")
-@in_plain_words
+@convert_errors
 def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Check the hash of each close, the chain of closes, and all sums. If this fails, nothing is published."""
     result = verify_ledger(home.home, with_raw_content=False)
     if result.problems:
         text = f"It has changed since it was written. {result.problems[0]}"
-        keep_alert(home.home, OperationalAlert("check_failed", "The ledger", text))
+        raise_alert(home.home, OperationalAlert("check_failed", "The ledger", text))
     return dg.AssetCheckResult(
         passed=not result.problems,
         metadata={
@@ -78,7 +78,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     retry_policy=EXTERNAL_CALL_RETRY_POLICY,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's approved invoices in Stripe, each once; without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
@@ -111,7 +111,7 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month for finance: Excel workbook, tables as CSV and Parquet, double-entry journal, a statement for each customer."""
     for month in selected_months(context):

@@ -8,10 +8,10 @@ from orchestration.lib.owners import BILLING
 from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry
 from orchestration.month_end import published_invoices
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.mirror import newest_unmirrored_event
 from pipeline.stripe.operations import sync_and_build
 from pipeline.warehouse.reports import reconciliation
@@ -25,7 +25,7 @@ from pipeline.warehouse.reports import reconciliation
     pool="warehouse",
     retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
-@in_plain_words
+@convert_errors
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """Customers, subscriptions, invoices, payments, credit notes and events in Stripe, as of the last sync."""
     with fail_without_retry():
@@ -35,7 +35,7 @@ def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult
 
 
 @dg.asset_check(asset=stripe_mirror)
-@in_plain_words
+@convert_errors
 def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Stripe agrees with the ledger for each invoice and line, and each subscription in Stripe identifies its plan."""
     result = reconciliation(home.home)
@@ -48,11 +48,11 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     }
     if result["differences"]:
         text = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe", text))
+        raise_alert(home.home, OperationalAlert("drift", "Stripe", text))
     unclear = result["subscriptions"]
     if unclear:
         text = f"{len(unclear)} subscriptions in Stripe do not identify their plan. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
+        raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
     subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
     subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
     return dg.AssetCheckResult(

@@ -20,7 +20,7 @@ from orchestration.lib.dbt_translator import Translator
 from orchestration.lib.partitions import today
 from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.table_metadata import TableMetadata, unique_id_of
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
 from pipeline.monitoring.health import write_health
@@ -44,7 +44,7 @@ class BuildConfig(dg.Config):
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def build_warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[Any]:

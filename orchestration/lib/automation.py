@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 
 _IS_AUTOMATED = Settings.load().automate
@@ -21,7 +21,7 @@ def schedule(job: Any, cron: str) -> Callable[[Callable[..., Any]], dg.ScheduleD
     status = dg.DefaultScheduleStatus.RUNNING if _IS_AUTOMATED else dg.DefaultScheduleStatus.STOPPED
     return lambda function: dg.schedule(
         job=job, cron_schedule=cron, execution_timezone="UTC", description=function.__doc__, default_status=status
-    )(in_plain_words(function))
+    )(convert_errors(function))
 
 
 def sensor(job_name: str, *, every_seconds: int) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
@@ -29,7 +29,7 @@ def sensor(job_name: str, *, every_seconds: int) -> Callable[[Callable[..., Any]
     status = dg.DefaultSensorStatus.RUNNING if _IS_AUTOMATED else dg.DefaultSensorStatus.STOPPED
     return lambda function: dg.sensor(
         job_name=job_name, minimum_interval_seconds=every_seconds, description=function.__doc__, default_status=status
-    )(in_plain_words(function))
+    )(convert_errors(function))
 
 
 def has_waiting_run(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, job: str) -> bool:

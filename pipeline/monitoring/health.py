@@ -49,7 +49,7 @@ def write_health(home: Home) -> Path:
                     # Reports of an earlier version can lack tables until the next build; alerts must not wait for it.
                     current.set(0)
     home.health.parent.mkdir(mode=0o700, exist_ok=True)
-    with replace_atomically(home.health, aside=home.scratch) as path:
+    with replace_atomically(home.health, scratch=home.scratch) as path:
         path.write_bytes(generate_latest(registry))
     return home.health
 

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from pipeline.core.home import Home
+from pipeline.core.progress import OnProgress
 from pipeline.store.append import NewFiles, append_files, finish_interrupted
 from pipeline.store.stripe_mirror import OBJECTS, SYNCS, ensure_mirror
 from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.mirror_reader import ObjectReader, Row
 from pipeline.stripe.steps import translate_stripe_errors
-from pipeline.warehouse.build import OnProgress
 
 _ROWS_PER_BATCH = 500
 _LOCK_TIMEOUT_SECONDS = 600

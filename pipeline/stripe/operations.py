@@ -11,14 +11,15 @@ from contextlib import nullcontext
 
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.approvals import ApprovalResult, approve
-from pipeline.store.alert_log import OperationalAlert, alerting, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert, raise_alert_on_error
 from pipeline.store.publications import published_invoices
 from pipeline.stripe.credit_notes import CreditNoteResult, Settlement, issue_credit_note
 from pipeline.stripe.mirror import SyncResult, sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.stripe.publish_result import PublishResult
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build
+from pipeline.warehouse.build import build, is_current, last_build
 
 
 def approve_and_build(
@@ -59,7 +60,7 @@ def publish_and_build(
     failed check.
     """
     subject = f"publish {period}"
-    with nullcontext() if dry_run else alerting(home, "publish_failed", subject):
+    with nullcontext() if dry_run else raise_alert_on_error(home, "publish_failed", subject):
         if not dry_run:
             _build_if_outdated(home, on_progress)
         result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
@@ -67,8 +68,8 @@ def publish_and_build(
         return result
     if result.problems:
         text = f"{len(result.problems)} invoices of {period} were not published. First: {result.problems[0]}"
-        keep_alert(home, OperationalAlert("publish_failed", subject, text))
-    with alerting(home, "publish_failed", subject):
+        raise_alert(home, OperationalAlert("publish_failed", subject, text))
+    with raise_alert_on_error(home, "publish_failed", subject):
         _build_if_outdated(home, on_progress)
     return result
 
@@ -77,7 +78,7 @@ def sync_and_build(
     home: Home, *, full: bool = False, allow_live: bool = False, on_progress: OnProgress | None = None
 ) -> SyncResult:
     """Mirror what changed in Stripe, then build."""
-    with alerting(home, "sync_failed", "sync-stripe"):
+    with raise_alert_on_error(home, "sync_failed", "sync-stripe"):
         result = sync_stripe(home, full=full, allow_live=allow_live, on_progress=on_progress)
         _build_if_outdated(home, on_progress)
     return result
@@ -94,7 +95,7 @@ def credit_and_build(
     on_progress: OnProgress | None = None,
 ) -> CreditNoteResult:
     """Issue a credit note (pipeline.stripe.credit_notes), then build, so that the drafts no longer contain the correction."""
-    with alerting(home, "credit_note_failed", f"credit-note {invoice_id}"):
+    with raise_alert_on_error(home, "credit_note_failed", f"credit-note {invoice_id}"):
         result = issue_credit_note(
             home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
         )

@@ -23,10 +23,9 @@ from typing import IO, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
-from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.sql import quoted
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.manifest import read_manifest
@@ -105,12 +104,7 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
     Journals that killed runs left are converted first. Raises BillhouseError if the wait exceeds `timeout_seconds`.
     """
     home.outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(home.outbox / ".lock", mode=0o600)
-    try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
-        raise BillhouseError("Another run has been publishing for more than an hour.", "Wait until it has finished.") from None
-    try:
+    with hold_lock(home.outbox / ".lock", activity="publishing", timeout_seconds=timeout_seconds):
         finish_interrupted(home)
         for leftover in sorted(home.outbox.glob("*.jsonl")):
             _convert_journal(home, leftover)
@@ -122,8 +116,6 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
                 yield Outbox(home, is_live, writer, threading.Lock())
         finally:
             _convert_journal(home, journal)
-    finally:
-        lock.release()
 
 
 def _convert_journal(home: Home, journal: Path) -> None:

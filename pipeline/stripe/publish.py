@@ -11,6 +11,7 @@ from threading import Lock
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.approvals import approve_automatically
 from pipeline.ledger.closed_invoices import ClosedInvoice, closed_invoices
 from pipeline.ledger.verify import require_verified_ledger
@@ -22,7 +23,6 @@ from pipeline.stripe.client import StripeConnection, connect
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.publish_result import Outcome, PublishResult, list_requests
 from pipeline.stripe.publisher import InvoicePublisher
-from pipeline.warehouse.build import OnProgress
 
 _WORKERS = 8
 

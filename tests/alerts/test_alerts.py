@@ -25,7 +25,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, alert_states, alerting, keep_alert, raise_alert
+from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert, raise_alert_on_error
 from tests.http_servers import dripping, endless, http_server, raw_server
 from tests.support import billhouse, free_port
 
@@ -194,7 +194,7 @@ def test_a_failure_recorded_while_a_channel_is_misconfigured_is_sent_once_it_is_
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", "not yet")
-        alert_id = keep_alert(home, FAILED)
+        alert_id = raise_alert(home, FAILED)
     send(home)
     assert states(home)[alert_id] == "delivered"
 
@@ -210,7 +210,7 @@ def test_raising_an_alert_does_not_wait_for_a_slow_receiver(home: Home, webhook:
 
 
 def test_a_failing_step_raises_an_alert_and_its_error(home: Home) -> None:
-    with pytest.raises(BillhouseError), alerting(home, "check_failed", "The build"):
+    with pytest.raises(BillhouseError), raise_alert_on_error(home, "check_failed", "The build"):
         raise BillhouseError("1 of 2 steps failed.", "Look at the log.")
     (alert,) = alert_states(home)
     assert (alert["kind"], alert["subject"]) == ("check_failed", "The build")

@@ -99,7 +99,7 @@ def test_a_currency_that_cannot_be_published_is_refused_by_check_prices(tmp_path
     kwd, isk, irr = map(str, problems)
     assert "pro (seeds/plan_fees.csv" in kwd and "in steps of 0.01" in kwd and "Write 2 as its minor_unit_digits" in kwd
     assert "in steps of 1 " in isk and "Write 0 as its minor_unit_digits" in isk
-    assert "Stripe does not take IRR" in irr
+    assert "Stripe does not support IRR" in irr
 
 
 def closed(currency: str, digits: int, *amounts: str) -> ClosedInvoice:
