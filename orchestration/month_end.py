@@ -17,7 +17,7 @@ from pipeline.ledger.verify import LedgerChangedError, verify_ledger
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, keep_alert
 from pipeline.stripe.publishing import publish_and_refresh
-from pipeline.warehouse.build import BuildFailedError
+from pipeline.warehouse.dbt_run import BuildFailedError
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
 TALKS_TO_THE_WORLD = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

@@ -24,7 +24,10 @@ from pipeline.core.failures import in_plain_words
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
 from pipeline.monitoring.health import write_health
-from pipeline.warehouse.build import BuildFailedError, Step, build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.dbt_run import BuildFailedError, BuildStep
 
 _DAY_COLUMNS = ("usage_date", "event_date")
 """A table with one of these has rows of a day, and so partitions."""
@@ -120,7 +123,7 @@ def build_warehouse(
         try:
             ran = _build(context, config, opened)
         except BuildFailedError as error:
-            yield from _checks(context, {step.unique_id: step for step in error.ran}, all_is_well=False)
+            yield from _checks(context, {step.unique_id: step for step in error.steps}, all_is_well=False)
             raise
         with open_warehouse(opened) as warehouse:
             facts = _Facts(context, opened, warehouse, {step.unique_id: step for step in ran})
@@ -129,7 +132,7 @@ def build_warehouse(
         context.log.info(f"{len(ran)} steps in {monotonic() - started:.1f} s")
 
 
-def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[Step]:
+def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[BuildStep]:
     """The steps that had to run: none where the standing build has all that this run was launched for."""
     now = datetime.now(UTC)
     standing = last_build(home)
@@ -151,7 +154,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
     context.log.info(
         f"{home.billing.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
     )
-    return result.ran
+    return result.steps
 
 
 def _launched_at(context: dg.AssetExecutionContext) -> datetime:
@@ -169,7 +172,9 @@ def _unique_id(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:
     return str((spec.metadata or {})["dagster_dbt/unique_id"])
 
 
-def _checks(context: dg.AssetExecutionContext, steps: Mapping[str, Step], *, all_is_well: bool) -> Iterator[dg.AssetCheckResult]:
+def _checks(
+    context: dg.AssetExecutionContext, steps: Mapping[str, BuildStep], *, all_is_well: bool
+) -> Iterator[dg.AssetCheckResult]:
     """What each check found. After a build in which all is well, one that did not have to run again stands as it was: passed."""
     for spec in context.assets_def.check_specs:
         step = steps.get(_unique_id(spec))
@@ -191,7 +196,7 @@ class _Facts:
     """What there is to say of each table after a build."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, Step]
+        self, context: dg.AssetExecutionContext, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, BuildStep]
     ) -> None:
         self.steps = steps
         self._context = context

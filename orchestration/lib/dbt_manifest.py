@@ -10,7 +10,7 @@ from filelock import FileLock
 from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment
+from pipeline.warehouse.dbt_run import dbt_arguments, dbt_environment, environment
 
 _LONGEST_WAIT_SECONDS = 600
 _SOURCES = ("models", "seeds", "macros", "tests/warehouse")

@@ -80,7 +80,8 @@ def docs(context: typer.Context, as_json: Json = False) -> None:
 def print_build(home: Home, result: BuildResult) -> None:
     """How long it took, and what to open."""
     out.print(
-        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s: {result.steps} steps, all well."
+        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s:"
+        f" {result.step_count} steps, all passed."
     )
     shown = table("table", ">rows")
     for name, rows in result.tables.items():

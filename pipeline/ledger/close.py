@@ -36,8 +36,11 @@ from pipeline.store.closes import (
 )
 from pipeline.store.manifest import manifest_head
 from pipeline.store.raw import landed_files
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.dbt_run import OnProgress
 
 _ORDERS = {
     "invoices": "customer_id, currency",

@@ -16,8 +16,9 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.warehouse.build import OnProgress, open_warehouse
-from pipeline.warehouse.reconstruction import as_it_was
+from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.dbt_run import OnProgress
+from pipeline.warehouse.reconstruction import home_at_close
 
 _KEY = ("customer_id", "service_period", "line_type", "currency", "plan_id", "meter_id", "rate_id")
 """What makes a due line and a billed one the same line."""
@@ -126,7 +127,7 @@ def explain(
             explanation.lines = [_explain_line(current, line, line_id is not None) for line in chosen]
             return explanation
     with (
-        as_it_was(home, BillingPeriod.parse(invoice["period"]), on_progress=on_progress) as scratch,
+        home_at_close(home, BillingPeriod.parse(invoice["period"]), on_progress=on_progress) as scratch,
         open_warehouse(scratch) as past,
     ):
         explanation.lines = [_explain_line(past, line, line_id is not None) for line in chosen]

@@ -16,7 +16,7 @@ from pipeline.pricebook.reachability import contracts_in_another_currency
 from pipeline.pricebook.seed_files import rewrite_plainly
 from pipeline.pricebook.stripe_currencies import check_currencies
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods
-from pipeline.warehouse.build import OnProgress
+from pipeline.warehouse.dbt_run import OnProgress
 
 
 @dataclass

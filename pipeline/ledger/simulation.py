@@ -18,8 +18,9 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.pricebook.price_book import FILES, require_sound_price_book
 from pipeline.pricebook.spreadsheets import csv_text, money_format
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import OnProgress, last_build
-from pipeline.warehouse.reconstruction import what_if
+from pipeline.warehouse.build_record import last_build
+from pipeline.warehouse.dbt_run import OnProgress
+from pipeline.warehouse.reconstruction import hypothetical_home
 from pipeline.warehouse.reports import open_reports
 
 COLUMNS = ("customer_id", "period", "currency", "before_amount", "after_amount", "difference_amount")
@@ -113,9 +114,9 @@ def compare_price_books(
     if record is None:
         raise BillhouseError("Nothing has been built yet.", "Build first: billhouse build")
     with home.writing():
-        with what_if(home, before, record.as_of, on_progress=on_progress) as scratch:
+        with hypothetical_home(home, before, record.as_of, on_progress=on_progress) as scratch:
             was = _subtotals(scratch, first, last)
-        with what_if(home, after, record.as_of, on_progress=on_progress) as scratch:
+        with hypothetical_home(home, after, record.as_of, on_progress=on_progress) as scratch:
             would = _subtotals(scratch, first, last)
     result = Simulation(first, last)
     for key in sorted(was.keys() | would.keys()):

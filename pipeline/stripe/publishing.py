@@ -14,7 +14,9 @@ from pipeline.store.publications import published_invoices
 from pipeline.stripe.credit_notes import CreditNoteResult, Settlement, issue_credit_note
 from pipeline.stripe.mirror import SyncResult, sync_stripe
 from pipeline.stripe.publish import PublishResult, publish_period
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.dbt_run import OnProgress
 
 
 def approve_and_refresh(

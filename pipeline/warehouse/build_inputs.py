@@ -1,8 +1,8 @@
-"""What a build reads, told apart by digests, and which models read which part: so that a build repeats no more than it must.
+"""Digests of each input of a build, and the staging models that read each input, so that a build runs only what changed.
 
-Between two builds as of the same instant, most often only the ledger has grown: somebody approved, published or closed. What
-hangs on none of that is as it would be built again. Which models those are is dbt's to say; here stand only the staging models
-that each part goes in by.
+Between two builds as of the same instant, usually only the ledger has grown: an approval, a publication, a close. Models that do
+not depend on the ledger are then not run again. dbt knows which models depend on a staging model; this module knows which staging
+models read an input.
 """
 
 from __future__ import annotations
@@ -31,16 +31,15 @@ READERS: Mapping[str, tuple[str, ...]] = {
     "raw/stripe/syncs": ("stg_stripe_syncs",),
     "stripe_mode": ("stg_stripe_mode",),
 }
-"""The parts that are added to without a new landing, and the models that read them. Mirrored objects count from their sync on."""
-
+"""Inputs that grow without a landing, and the staging models that read each. A mirrored object takes effect with its sync."""
 
 UNCHANGED_BY_A_CLOSE = ("stg_billed_currencies",)
-"""Staging models that read the ledger and that a close changes nothing of for other models: it bills each month in the currency
-that is in force already. They are read again when records land."""
+"""Staging models that read the ledger, but whose rows a close does not change for other models: a close bills a month in the
+currency that is already in force. They are refreshed when records land."""
 
 
 def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
-    """A SHA-256 of each part of what a build reads. Files never change once they are there, so their names tell."""
+    """A SHA-256 of each input of a build. Files are never changed after they were written, so their names are enough."""
     return {
         "as_of": _sha256(as_of.isoformat()),
         "settings": _sha256(Settings.load().model_dump_json()),
@@ -53,7 +52,7 @@ def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
 
 
 def input_fingerprint(digests: Mapping[str, str]) -> str:
-    """One SHA-256 over all the parts, for the record."""
+    """One SHA-256 over all inputs, recorded in a close."""
     return _sha256(*(f"{part}={digests[part]}" for part in sorted(digests)))
 
 
@@ -66,20 +65,20 @@ def project_digest(project: Path, *folders: str) -> str:
 
 
 def code_version(project: Path) -> str:
-    """SHA-256 over what turns the same inputs into the same bytes: models, macros and the engine's version."""
+    """SHA-256 over models, macros and the engine's version: an incremental build reuses rows only where it is unchanged."""
     return _sha256(project_digest(project, "models", "macros"), duckdb.__version__)
 
 
 def models_to_refresh(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The staging models that read something new, of which all that depends on them is to be built; None: build everything."""
+    """The staging models whose inputs changed, to be built with everything that depends on them; None: build everything."""
     changed = {part for part in before.keys() | now.keys() if before.get(part) != now.get(part)}
     if not changed or not changed <= READERS.keys():
         return None
     return tuple(model for part in sorted(changed) for model in READERS[part])
 
 
-def definitions_stand(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether price book and views are as they would be made again: they hang on the project and the engine alone."""
+def are_definitions_unchanged(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether seeds and views can be reused: they depend only on the project's files and the engine's version."""
     return all(part in before and before[part] == now[part] for part in ("project", "engine"))
 
 
@@ -88,7 +87,7 @@ def _names(home: Home, folder: str) -> str:
 
 
 def _is_live(home: Home) -> bool:
-    """What `stg_stripe_mode` says: whether anything was ever published to, or mirrored from, Stripe's live mode."""
+    """As in `stg_stripe_mode`: whether anything was ever published to, or mirrored from, Stripe's live mode."""
     folders = [home.publications, home.raw / "stripe" / "syncs"]
     modes = [
         f"select livemode from {parquet_files(folder, '**', '*.parquet')}" for folder in folders if any(folder.rglob("*.parquet"))
