@@ -16,7 +16,7 @@ from pipeline.core.terminal import plain
 if TYPE_CHECKING:
     from pipeline.ledger.approvals import ApprovalResult
     from pipeline.ledger.close import CloseResult
-    from pipeline.ledger.explain import InvoiceExplanation, LineExplanation
+    from pipeline.ledger.explanation import InvoiceExplanation, LineExplanation
     from pipeline.ledger.verify import VerifyResult
 
 

@@ -210,7 +210,7 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     assert is_noticed(copy, head)
     told = billhouse(copy.path, "verify", "--head", head)
     assert told.code == 1 and f"does not have the head {head}" in told.stdout
-    assert "was closed upon the head" in told.stdout, "a close froze a head, too"
+    assert "was closed after the head" in told.stdout, "a close froze a head, too"
 
 
 def test_a_copy_in_the_scratch_folder_does_not_hide_what_is_in_its_place(copy: Home) -> None:
@@ -253,5 +253,5 @@ def test_files_of_a_home_without_a_manifest_are_told_until_a_person_adopts_them(
     assert "is not there" in problem.reason
     assert "--adopt" in problem.next_step
     adopted = billhouse(copy.path, "verify", "--adopt")
-    assert adopted.code == 1 and "was closed upon the head" in adopted.stdout, "the close knows that there was one"
+    assert adopted.code == 1 and "was closed after the head" in adopted.stdout, "the close knows that there was one"
     assert list(changed_files(copy, take_picture(copy))) == [] and adopt_files(copy) == 0
