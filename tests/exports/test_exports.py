@@ -294,7 +294,7 @@ def test_a_table_longer_than_a_sheet_is_left_to_its_csv_file(home: Home) -> None
     result = export_period(home, SEPTEMBER, rows_per_sheet=10)
     book = openpyxl.load_workbook(result.files[0])
     assert "Lines" not in book.sheetnames
-    assert "Lines: 13 rows, more than a sheet holds. They are in invoice_lines.csv." in [
+    assert "Lines: 13 rows are too many for a sheet. They are in invoice_lines.csv." in [
         cell.value for cell in cells(book["Summary"])
     ]
     revenue = summary_block(book["Summary"], "Revenue before credits")
