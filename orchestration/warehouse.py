@@ -24,7 +24,10 @@ from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
 from pipeline.monitoring.health import write_health
-from pipeline.warehouse.build import BuildFailedError, Step, build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.dbt_run import BuildFailedError, BuildStep
 
 _SECONDS_BETWEEN_PROGRESS_LOGS = 5.0
 
@@ -59,7 +62,7 @@ def build_warehouse(
         try:
             steps = _build(context, config, opened)
         except BuildFailedError as error:
-            yield from _check_results(context, {step.unique_id: step for step in error.ran}, has_passed=False)
+            yield from _check_results(context, {step.unique_id: step for step in error.steps}, has_passed=False)
             raise
         with open_warehouse(opened) as warehouse:
             tables = TableMetadata(context, opened, warehouse, {step.unique_id: step for step in steps})
@@ -68,7 +71,7 @@ def build_warehouse(
         context.log.info(f"{len(steps)} steps in {monotonic() - started:.1f} s")
 
 
-def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[Step]:
+def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -> Sequence[BuildStep]:
     """The steps that ran: none if the last build already contains everything that this run was launched for."""
     now = datetime.now(UTC)
     record = last_build(home)
@@ -90,7 +93,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
     context.log.info(
         f"{home.analysts_file.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
     )
-    return result.ran
+    return result.steps
 
 
 def _launched_at(context: dg.AssetExecutionContext) -> datetime:
@@ -105,7 +108,7 @@ def _days_landed_since_the_last_build(home: Home) -> set[str]:
 
 
 def _check_results(
-    context: dg.AssetExecutionContext, steps: Mapping[str, Step], *, has_passed: bool
+    context: dg.AssetExecutionContext, steps: Mapping[str, BuildStep], *, has_passed: bool
 ) -> Iterator[dg.AssetCheckResult]:
     """The results of the selected checks. In a build that has passed, a check that did not have to run again has passed."""
     for spec in context.assets_def.check_specs:

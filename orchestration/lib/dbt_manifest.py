@@ -9,7 +9,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.locks import hold_lock
-from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment
+from pipeline.warehouse.dbt_run import dbt_arguments, dbt_environment, environment
 
 _LOCK_TIMEOUT_SECONDS = 600
 _SOURCES = ("models", "seeds", "macros", "tests/warehouse")

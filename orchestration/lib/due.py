@@ -11,7 +11,7 @@ from pipeline.ledger.closed_invoices import closed_invoice_rows
 from pipeline.store.approvals import APPROVALS, approved_invoices
 from pipeline.store.closes import closed_periods
 from pipeline.store.publications import published_invoices
-from pipeline.warehouse.build import last_build
+from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
 

@@ -14,7 +14,7 @@ from orchestration.lib.dbt_translator import day_column, layer_of
 from orchestration.lib.partitions import report_days
 from orchestration.lib.report_metadata import highlights
 from pipeline.core.home import Home
-from pipeline.warehouse.build import Step
+from pipeline.warehouse.dbt_run import BuildStep
 
 
 def unique_id_of(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:
@@ -26,7 +26,7 @@ class TableMetadata:
     """Metadata of the tables of the warehouse, read when it is created."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, Step]
+        self, context: dg.AssetExecutionContext, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, BuildStep]
     ) -> None:
         self.steps = steps
         self._context = context

@@ -17,7 +17,7 @@ from pipeline.core.home import Home
 from pipeline.core.sql import parquet_files
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
-from pipeline.warehouse.build import last_build
+from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
 

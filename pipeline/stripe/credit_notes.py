@@ -30,7 +30,9 @@ from pipeline.stripe.existing import PAGE, metadata_of
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.requests import total_without_tax
 from pipeline.stripe.steps import StepRunner, error_message, idempotency_key, translate_stripe_errors
-from pipeline.warehouse.build import build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.connection import open_warehouse
 
 Row = dict[str, Any]
 Settlement = Literal["balance", "refund", "outside"]

@@ -19,7 +19,8 @@ from pipeline.stripe.credit_notes import CreditNoteResult, Settlement, issue_cre
 from pipeline.stripe.mirror import SyncResult, sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.stripe.publish_result import PublishResult
-from pipeline.warehouse.build import build, is_current, last_build
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
 
 
 def approve_and_build(

@@ -1,4 +1,4 @@
-"""What a build reads, told apart by digests, and which models read which part: so that a build repeats no more than it must.
+"""Digests of each input of a build, and the staging models that read each input, so that a build runs only what changed.
 
 Between two builds as of the same instant, most often only the ledger has grown: somebody approved, published or closed. What
 depends on none of that would be built again as it is. dbt's manifest says which models read a part, and what depends on them.
@@ -40,7 +40,7 @@ def parts_with_few_readers(project: Path) -> frozenset[str]:
 
 
 def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
-    """A SHA-256 of each part of what a build reads. Files never change once they are there, so their names tell."""
+    """A SHA-256 of each input of a build. Files are never changed after they were written, so their names are enough."""
     return {
         "as_of": _sha256(as_of.isoformat()),
         "settings": _sha256(Settings.load().model_dump_json()),
@@ -53,7 +53,7 @@ def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
 
 
 def input_fingerprint(digests: Mapping[str, str]) -> str:
-    """One SHA-256 over all the parts, for the record."""
+    """One SHA-256 over all inputs, recorded in a close."""
     return _sha256(*(f"{part}={digests[part]}" for part in sorted(digests)))
 
 
@@ -66,7 +66,7 @@ def project_digest(project: Path, *folders: str) -> str:
 
 
 def code_version(project: Path) -> str:
-    """SHA-256 over what turns the same inputs into the same bytes: models, macros and the engine's version."""
+    """SHA-256 over models, macros and the engine's version: an incremental build reuses rows only where it is unchanged."""
     return _sha256(project_digest(project, "models", "macros"), duckdb.__version__)
 
 
@@ -95,8 +95,8 @@ def readers(manifest: Any, parts: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def definitions_stand(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether price book and views are as they would be made again: they hang on the project and the engine alone."""
+def are_definitions_unchanged(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether seeds and views can be reused: they depend only on the project's files and the engine's version."""
     return all(part in before and before[part] == now[part] for part in ("project", "engine"))
 
 
@@ -105,7 +105,7 @@ def _names(home: Home, folder: str) -> str:
 
 
 def _is_live(home: Home) -> bool:
-    """What `stg_stripe_mode` says: whether anything was ever published to, or mirrored from, Stripe's live mode."""
+    """As in `stg_stripe_mode`: whether anything was ever published to, or mirrored from, Stripe's live mode."""
     folders = [home.publications, home.raw / "stripe" / "syncs"]
     modes = [
         f"select livemode from {parquet_files(folder, '**', '*.parquet')}" for folder in folders if any(folder.rglob("*.parquet"))

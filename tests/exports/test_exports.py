@@ -294,7 +294,7 @@ def test_a_table_longer_than_a_sheet_is_left_to_its_csv_file(home: Home) -> None
     result = export_period(home, SEPTEMBER, rows_per_sheet=10)
     book = openpyxl.load_workbook(result.files[0])
     assert "Lines" not in book.sheetnames
-    assert "Lines: 13 rows, more than a sheet holds. They are in invoice_lines.csv." in [
+    assert "Lines: 13 rows are too many for a sheet. They are in invoice_lines.csv." in [
         cell.value for cell in cells(book["Summary"])
     ]
     revenue = summary_block(book["Summary"], "Revenue before credits")
@@ -342,7 +342,7 @@ def test_a_statement_says_what_its_invoice_says_and_a_name_is_never_markup(home:
         "2026-09-30: USD 0.10",
     ):
         assert told in page, told
-    assert "1,000,000" in page and "no end" in page and "USD 5.00" in page
+    assert "1,000,000" in page and "no limit" in page and "USD 5.00" in page
     assert "://" not in page, "a page loads nothing"
     yen = (folder / "INV-2026-09-9.html").read_text()
     assert "JPY 22,000" in yen and "Draft" in yen and "Corrections of earlier months" in yen
@@ -455,7 +455,7 @@ def test_an_export_that_fails_leaves_the_last_one_as_it_was(home: Home, monkeypa
 
 
 def test_a_period_without_invoices_says_which_have_some(home: Home) -> None:
-    with pytest.raises(BillhouseError, match=r"2026-08 has no invoices\. Export a period that has: 2026-09, 2026-10\."):
+    with pytest.raises(BillhouseError, match=r"2026-08 has no invoices\. Periods with invoices: 2026-09, 2026-10\."):
         export_period(home, BillingPeriod(2026, 8))
     assert not (home.exports / "2026-08").exists()
 
@@ -469,7 +469,7 @@ def test_nothing_built_or_unreadable_says_to_build(tmp_path: Path) -> None:
         export_period(home, SEPTEMBER)
     home.analysts_file.unlink()
     duckdb.connect(str(home.analysts_file)).close()
-    with pytest.raises(BillhouseError, match="Run `billhouse build` to write them anew"):
+    with pytest.raises(BillhouseError, match="Run `billhouse build` to rebuild them"):
         export_period(home, SEPTEMBER)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
-from pipeline.warehouse.build import build, last_build
+from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import code_version, input_digests, parts_to_rebuild
+from pipeline.warehouse.build_record import last_build
 from tests.support import billhouse, event, prepare, query
 
 JULY = [
@@ -65,10 +66,10 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
     assert steps["sync-stripe"] < everything
     later = build(built, record.as_of + timedelta(hours=1))
     kinds = {
-        kind: {step.unique_id for step in later.ran if step.unique_id.startswith(kind)} for kind in ("seed", "model", "test")
+        kind: {step.unique_id for step in later.steps if step.unique_id.startswith(kind)} for kind in ("seed", "model", "test")
     }
     assert kinds["seed"] == set(), "the price book is what it was"
-    assert kinds["test"] == {step.unique_id for step in scratch.ran if step.unique_id.startswith("test")}
+    assert kinds["test"] == {step.unique_id for step in scratch.steps if step.unique_id.startswith("test")}
     assert "model.billhouse.invoices" in kinds["model"]
     assert "model.billhouse.stg_usage_events" not in kinds["model"]
 
@@ -76,7 +77,7 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
 def steps_of_the_last_build(home: Home) -> int:
     record = last_build(home)
     assert record is not None
-    return record.steps
+    return record.step_count
 
 
 def test_a_part_that_every_model_may_hang_on_has_everything_built() -> None:

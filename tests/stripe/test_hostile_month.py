@@ -154,7 +154,7 @@ def land(home: Home, customers: list[Customer]) -> None:
 def home(tmp_path: Path, parsed_project: Path) -> Home:
     """A home with the month closed and approved."""
     home = copy_home(parsed_project, tmp_path / "home")
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         land(home, [customer for customer in all_customers() if customer.outcome == "landed before ids had limits"])
     land(home, [customer for customer in all_customers() if customer.outcome != "landed before ids had limits"])
     for command in (

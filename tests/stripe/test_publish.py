@@ -245,9 +245,9 @@ def test_only_approved_invoices_are_published(home: Home, run: Callable[..., Out
     assert run("publish", "2026-09", "--json").json["published"] == 1
     refused = run("approve", "2026-09", invoices["ada"], "--revoke")
     assert refused.code == 1
-    assert "is in Stripe already" in refused.stderr
+    assert "is already in Stripe" in refused.stderr
     hobby = run("approve", "2026-09", invoices["hal"])
-    assert "no invoice of 2026-09 that is collected" in hobby.stderr
+    assert "not a collected invoice of 2026-09" in hobby.stderr
     monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000000"}')
     # An invoice whose approval a person revoked is not approved automatically.
     assert run("publish", "2026-09", "--json").json["published"] == 0
