@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -14,7 +16,7 @@ import pytest
 
 import pipeline
 from pipeline.core.errors import BillhouseError
-from pipeline.core.home import Home
+from pipeline.core.home import PROJECT_ROOT, Home
 
 LONGEST = Decimal("12345678901234567890123456.123456789012")
 """38 digits; a float holds 15."""
@@ -29,11 +31,12 @@ def home(tmp_path: Path) -> Home:
         reports.execute(
             "create schema billing;"
             " create table billing.billing.invoices (invoice_id varchar, period varchar, currency varchar, plan_id varchar,"
-            " quantity decimal(38,12), total_amount decimal(18,3), closed_at timestamptz, closed_date date, is_paid boolean);"
+            " quantity decimal(38,12), total_amount decimal(18,3), closed_at timestamptz, closed_date date, is_paid boolean,"
+            " status varchar);"
             f" insert into billing.billing.invoices values"
-            f" ('a', '2026-08', 'USD', 'pro', {LONGEST}, 0.1, '2026-09-01T00:00:00.123456Z', '2026-09-01', true),"
-            f" ('b', '2026-09', 'USD', null, {NEGATIVE}, 0.2, null, null, null),"
-            " ('c', '2026-09', 'EUR', 'hobby', 0.000000000001, 999999999999999.999, null, null, false);"
+            f" ('a', '2026-08', 'USD', 'pro', {LONGEST}, 0.1, '2026-09-01T00:00:00.123456Z', '2026-09-01', true, 'paid'),"
+            f" ('b', '2026-09', 'USD', null, {NEGATIVE}, 0.2, null, null, null, 'draft'),"
+            " ('c', '2026-09', 'EUR', 'hobby', 0.000000000001, 999999999999999.999, null, null, false, 'open');"
             " create table billing.billing.plans (plan_id varchar, plan_name varchar)"
         )
     return home
@@ -92,6 +95,16 @@ def test_an_error_names_the_tables_and_columns_that_exist(home: Home, tmp_path: 
     with pytest.raises(BillhouseError, match="Nothing has been built"):
         pipeline.read("invoices", home=tmp_path / "mistyped")
     assert not (tmp_path / "mistyped").exists()
+
+
+def test_the_documented_example_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    (page,) = (PROJECT_ROOT / "docs").rglob("questions.md")
+    (example,) = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.setenv("BILLHOUSE_HOME", str(home.path))
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["revenue"]["hobby", "EUR"] == Decimal("999999999999999.999")
+    assert list(names["drafts"]["invoice_id"]) == ["b"]
 
 
 def test_importing_pipeline_imports_neither_pandas_nor_duckdb() -> None:
