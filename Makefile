@@ -116,7 +116,7 @@ ui: $(READY) ## Serve the Dagster UI on this machine, at http://127.0.0.1:3000
 docs: $(READY) ## Write dbt's pages on the models, from the last build
 	@.venv/bin/billhouse --home $(HOME_FOLDER) docs
 
-dictionary: $(READY) ## Write docs/data-dictionary.md anew, from the reports' yml
+dictionary: $(READY) ## Write docs/reference/data-dictionary.md anew, from the reports' yml
 	@.venv/bin/python -m pipeline.warehouse.data_dictionary
 
 lock: $(READY) ## Resolve the dependencies again, to the newest versions: what runs, and on top of it what develops, Spark and benchmarks

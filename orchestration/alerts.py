@@ -31,7 +31,7 @@ _KINDS = {
 )
 @in_plain_words
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """What people had to be told, sent once to each channel that is configured: webhook, Slack, e-mail. See docs/alerts.md.
+    """The alerts, each sent once to each configured channel (webhook, Slack, e-mail): docs/operate/alerts.md.
 
     It waits for no build, and no build waits for a slow receiver.
     """

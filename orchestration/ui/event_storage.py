@@ -1,7 +1,7 @@
 """Dagster's event log in SQLite, with connections that stay open.
 
 Dagster's own class opens and closes a connection for each of the hundreds of events of a run, three times over: 9 ms of a core an
-event, where the same costs 1 ms over a connection that is there. With PostgreSQL (docs/operations.md) it is not needed.
+event, where the same costs 1 ms over a connection that is there. With PostgreSQL (docs/operate/operations.md) it is not needed.
 """
 
 from __future__ import annotations

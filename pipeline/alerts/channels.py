@@ -191,7 +191,7 @@ def configured_channels(settings: Settings | None = None) -> list[Channel]:
 
 
 def payload(alert: dict[str, Any]) -> dict[str, Any]:
-    """What a webhook is sent. docs/alerts.md documents it."""
+    """What a webhook is sent. docs/operate/alerts.md documents it."""
     return {
         "type": f"billhouse.alert.{alert['kind']}",
         "timestamp": alert["reached_at"].astimezone(UTC).isoformat(),

@@ -22,7 +22,7 @@ def alerts(
 ) -> None:
     """List the latest alerts and whether they were sent; with --send, send what is due by webhook, Slack or e-mail.
 
-    Each goes to each channel once. Limits are those of the last build. Channels are set in the environment: docs/alerts.md.
+    Each goes to each channel once. Limits are those of the last build. To configure channels: docs/operate/alerts.md.
     """
     from pipeline.alerts import send_alerts, send_test
     from pipeline.monitoring.health import write_health
@@ -65,5 +65,5 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
 
 def print_sent(result: SendResult) -> None:
     """What went out."""
-    to = ", ".join(result.channels) or "no channel is configured (docs/alerts.md)"
+    to = ", ".join(result.channels) or "no channel is configured (docs/operate/alerts.md)"
     out.print(f"{result.raised} new alerts of limits; {result.delivered} delivered; {len(result.problems)} not. Channels: {to}.")

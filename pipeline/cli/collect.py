@@ -1,4 +1,4 @@
-"""The commands that collect: what others keep comes into the inbox. docs/collecting.md."""
+"""The commands that collect: what others keep comes into the inbox. docs/operate/collecting.md."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["differences"]) > SHOWN_ROWS:
             out.print(f"and {len(result['differences']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each means and what to do: docs/stripe.md")
+        out.print("What each means and what to do: docs/operate/stripe.md")
     else:
         out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
     if result["subscriptions"]:
@@ -191,7 +191,7 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["subscriptions"]) > SHOWN_ROWS:
             out.print(f"and {len(result['subscriptions']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each means and what to do: docs/stripe.md, Plans from Stripe subscriptions")
+        out.print("What each means and what to do: docs/operate/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
             f"{name} {format_money(row[f'{name}_amount'], row['currency'])}"

@@ -1,4 +1,4 @@
-"""Bounds on what lands: what breaks one is refused alone, with its reason. docs/input-files.md."""
+"""Bounds on what lands: what breaks one is refused alone, with its reason. docs/reference/input-files.md."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """Whether a failure is shown with its traceback, for a report; else in words alone."""
 
     alert_webhook_url: str = Field(default="", exclude=True)
-    """Where alerts are POSTed, signed. docs/alerts.md."""
+    """Where alerts are POSTed, signed. docs/operate/alerts.md."""
     alert_webhook_secret: SecretStr | None = Field(default=None, exclude=True)
     alert_slack_url: SecretStr | None = Field(default=None, exclude=True)
     """An incoming webhook of Slack or of what is compatible."""

@@ -1,6 +1,6 @@
 """Exports one billing period for finance: a workbook to read, CSV and Parquet files to reckon on, a journal for the books.
 
-What is in which file, and which of them stay as they are for good once the period is closed: docs/exports.md.
+What is in which file, and which of them stay as they are for good once the period is closed: docs/use/exports.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The period as a FOCUS 1.2 file (FinOps Open Cost and Usage Specification): what each customer was charged, for their own tools.
 
 One row per day of a usage line, per other line, per credit applied, and per amount carried forward: BilledCost sums to
-what the invoices come to. The mapping, and the columns that are left out: docs/exports.md.
+what the invoices come to. The mapping, and the columns that are left out: docs/use/exports.md.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def write_journal(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, str
     """Write the journal of a period: accounts, what they stood at before, the entries, and what credit customers have after.
 
     Amounts are exact, debits positive. Entries of drafts carry the flag `!`. Income and expenses of earlier months are
-    opening balances of equity. The chart of accounts: docs/exports.md.
+    opening balances of equity. The chart of accounts: docs/use/exports.md.
     """
     key = {"period": str(period)}
     found = reports.execute("select distinct currency from journal where period <= $period order by currency", key).fetchall()

@@ -13,9 +13,9 @@ class Kind(StrEnum):
     CUSTOMERS = "customers"
     CREDIT_GRANTS = "credit_grants"
     VOIDS = "voids"
-    """Usage events and credit grants that are taken back. docs/how-to/correct-a-mistake.md."""
+    """Usage events and credit grants that are taken back. docs/use/correct-a-mistake.md."""
     METRICS = "metrics"
-    """Samples of what sandboxes really used. docs/utilisation.md."""
+    """Samples of what sandboxes really used. docs/internals/utilisation.md."""
 
 
 class TimestampUnit(StrEnum):

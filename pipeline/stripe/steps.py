@@ -102,7 +102,7 @@ def stripe_failure(error: Exception) -> BillhouseError:
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
         return HopelessError(
             f"Stripe refuses the key: {told(error)}",
-            "Check STRIPE_API_KEY and its permissions: docs/stripe.md lists those it needs.",
+            "Check STRIPE_API_KEY and its permissions: docs/operate/stripe.md lists those it needs.",
         )
     if is_local_error(error):
         return BillhouseError(

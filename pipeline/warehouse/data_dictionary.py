@@ -1,4 +1,4 @@
-"""Writes docs/data-dictionary.md: every report table and column, from the yml that the build enforces.
+"""Writes docs/reference/data-dictionary.md: every report table and column, from the yml that the build enforces.
 
 `make dictionary` writes it anew; a test sees to it that it is current.
 """
@@ -11,7 +11,7 @@ from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
-TARGET = PROJECT_ROOT / "docs" / "data-dictionary.md"
+TARGET = PROJECT_ROOT / "docs" / "reference" / "data-dictionary.md"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),

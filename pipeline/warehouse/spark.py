@@ -8,7 +8,7 @@ What a build on Spark leaves is in the home's folder `spark/`, apart from what D
     spark/dbt/                             dbt's own files
 
 On this machine the session is made here. BILLHOUSE_SPARK_METHOD=thrift, or SPARK_REMOTE, sends the queries to a cluster instead,
-whose tables then stay in its catalog; docs/spark.md says how.
+whose tables then stay in its catalog; docs/operate/spark.md says how.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ from pipeline.warehouse.data_dictionary import TARGET, data_dictionary
 from tests.support import billhouse, copy_home, event, query, write_jsonl
 
 QUESTIONS = dict(
-    re.findall(r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "questions.md").read_text(), re.MULTILINE | re.DOTALL)
+    re.findall(
+        r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "use" / "questions.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 )
 
 

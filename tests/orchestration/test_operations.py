@@ -1,4 +1,4 @@
-"""What docs/operations.md and deploy/ say holds."""
+"""What docs/operate/operations.md and deploy/ say holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.core.settings import Settings
 from tests.support import billhouse
 
 DEPLOY = PROJECT_ROOT / "deploy"
-PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_ROOT / "docs" / "operate" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the_byte(stocked: Home, tmp_path: Path) -> None:

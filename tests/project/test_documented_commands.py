@@ -16,8 +16,11 @@ from pipeline.core.home import PROJECT_ROOT
 from tests.support import copy_home
 
 DOCS = PROJECT_ROOT / "docs"
+OPERATE = DOCS / "operate"
+QUICKSTART = DOCS / "start" / "quickstart.md"
 README = PROJECT_ROOT / "README.md"
-GUIDES = [*sorted((DOCS / "how-to").glob("*.md")), DOCS / "stripe.md", DOCS / "quickstart.md", DOCS / "alerts.md", README]
+HOW_TO = ("add-a-meter", "change-a-price", "correct-a-mistake", "sign-a-contract")
+GUIDES = [*(DOCS / "use" / f"{guide}.md" for guide in HOW_TO), OPERATE / "stripe.md", QUICKSTART, OPERATE / "alerts.md", README]
 """Pages whose commands are run here, from the first to the last."""
 PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -84,7 +87,7 @@ def workshop(tmp_path: Path, parsed_project: Path) -> Path:
 
 def usage_and_plans_that_a_page_shows(page: Path, folder: Path) -> None:
     """The input files of a guide that shows them, or that takes them for granted."""
-    shown = dict(re.findall(r"^```(json|csv)\n(.*?)^```$", (DOCS / "quickstart.md").read_text(), re.MULTILINE | re.DOTALL))
+    shown = dict(re.findall(r"^```(json|csv)\n(.*?)^```$", QUICKSTART.read_text(), re.MULTILINE | re.DOTALL))
     if page.stem == "quickstart":
         (folder / "usage.jsonl").write_text(shown["json"])
         (folder / "plans.csv").write_text(shown["csv"])

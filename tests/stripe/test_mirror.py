@@ -134,7 +134,7 @@ def test_every_planted_difference_is_found_and_nothing_else(
     told = run("reconcile", "--json")
     assert told.code == 1
     assert len(told.json["differences"]) == 7
-    assert "docs/stripe.md" in run("reconcile").stdout
+    assert "docs/operate/stripe.md" in run("reconcile").stdout
 
 
 def tamper(home: Home, kind: str, column: str, id: str, change: Callable[[dict[str, Any]], None] | None) -> None:
