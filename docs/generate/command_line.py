@@ -9,7 +9,7 @@ from typing import Any
 
 import typer.main
 
-from pipeline.cli import app
+from pipeline.cli.app import app
 
 _HEAD = """# Command line
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from pipeline.settings import Settings
+from pipeline.core.settings import Settings
 
 _HEAD = """# Configuration
 

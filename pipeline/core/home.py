@@ -1,18 +1,6 @@
-"""The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
+"""The home folder, with everything that Billhouse stores at run time, and its lock for one writer.
 
-inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/,
-                 voids/, metrics/
-raw/             landed truth, append-only Parquet: a folder a collection
-ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
-                 alerts/, alert_deliveries/; and manifest.jsonl, which has the SHA-256 of every file here and in raw/
-warehouse.duckdb a cache of the two: delete it, build, and it is back
-billing.duckdb   the read-only copy that analysts hold open; replaced by rename
-marts/           the same report tables as Parquet; those that grow with time in folders, a file a day or month
-collecting/      how far each source has been collected: a file a source
-health/          figures for monitoring
-docs/            dbt's pages on the models
-exports/         workbooks and CSV files, a folder a period
-.tmp/            what commands are writing just now
+Its folders are described in docs/internals/architecture.md, "The home folder".
 """
 
 from __future__ import annotations
