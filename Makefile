@@ -109,7 +109,7 @@ check: $(READY) $(DOCS_READY) ## Check style, types, the site and every link
 	@.venv/bin/sqlfluff lint --processes 2 $(SQL)
 	@.venv/bin/python -m docs.generate --check
 	@.venv/bin/python -m docs.generate.links
-	@.venv/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 format: $(READY) ## Format Python and SQL
 	@.venv/bin/ruff format .
@@ -123,7 +123,7 @@ docs: $(READY) ## Write dbt's documentation of the models, as of the last build
 	@.venv/bin/billhouse --home $(HOME_FOLDER) docs
 
 site: $(DOCS_READY) ## Build the documentation as a site in site/; a broken link fails
-	@.venv/bin/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 reference: $(READY) ## Generate the command-line and configuration reference and the diagrams from the code
 	@.venv/bin/python -m docs.generate

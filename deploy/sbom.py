@@ -1,9 +1,7 @@
-"""Writes deploy/sbom.cdx.json: what the image installs, as a software bill of materials in CycloneDX, from requirements.lock.
+"""python -m deploy.sbom: write deploy/sbom.cdx.json, the bill of materials of the image, in CycloneDX, from requirements.lock.
 
-python -m deploy.sbom
-
-It is in the repository rather than made with the image: it depends on the lock file alone, so that a change of versions shows in
-both, and a scanner needs no image. The same lock file gives the same bytes, without a timestamp.
+The file is in the repository and not made with the image: it depends only on the lock file, so that a change of versions shows
+in both, and a scanner does not need the image. The same lock file gives the same bytes, without a timestamp.
 """
 
 from __future__ import annotations
@@ -76,7 +74,7 @@ def _packages(lock: str) -> tuple[list[Component], dict[str, list[str]]]:
         if found := _PACKAGE.match(line):
             purl = PackageURL("pypi", None, found["name"], found["version"])
             marker = [Property(name="billhouse:marker", value=found["marker"])] if found["marker"] else []
-            # The files' address is their package URL, not that of an index: each installation has an index of its choice.
+            # The address of the files is their package URL, not that of an index: each installation chooses its index.
             files = ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)))
             packages.append(
                 Component(

@@ -38,7 +38,7 @@ def command_line_page() -> str:
 
 
 def _command(name: str, command: Any) -> str:
-    """One command: its usage, its help text, and a table of what it takes."""
+    """One command: its usage, its help text, and a table of its arguments and options."""
     parameters = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
     options = [parameter for parameter in parameters if parameter.param_type_name == "option" and parameter.name != "help"]
