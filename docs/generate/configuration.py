@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from docs.generate.markdown import with_links
 from pipeline.core.settings import Settings
 
 _HEAD = """# Configuration
@@ -77,13 +78,13 @@ def configuration_page() -> str:
 
 
 def _row(name: str, default: str, meaning: str) -> str:
-    return f"| `{name}` | {default} | {meaning} |".replace("  |", " |")
+    return f"| `{name}` | {default} | {with_links(meaning)} |".replace("  |", " |")
 
 
 def _default(field: Any) -> str:
-    if field.default is PydanticUndefined or field.default in (None, "", False):
-        return {False: "`false`"}.get(field.default, "none") if isinstance(field.default, bool) else "none"
-    return f"`{field.default}`"
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
+    return "none" if field.default is PydanticUndefined or field.default in (None, "") else f"`{field.default}`"
 
 
 def _docstrings() -> dict[str, str]:
