@@ -14,7 +14,7 @@ from docs.generate.__main__ import PAGES
 from docs.generate.configuration import ELSEWHERE
 from docs.generate.links import broken_links
 from pipeline.core import failures
-from pipeline.core.home import PROJECT_ROOT
+from pipeline.core.home import PROJECT_ROOT, Home
 
 DOCS = PROJECT_ROOT / "docs"
 MOST_MODULES = 15
@@ -69,6 +69,15 @@ def test_every_environment_variable_that_the_code_reads_is_in_the_configuration_
     assert sorted(name for name in read if f"| `{name}` |" not in page) == []
     listed = {name for rows in ELSEWHERE.values() for name in rows}
     assert sorted(listed - read) == [], "no code reads them"
+
+
+def test_every_file_and_folder_of_a_home_is_described() -> None:
+    page = (DOCS / "internals" / "architecture.md").read_text(encoding="utf-8")
+    described = page.partition("## The home folder")[2].split("```")[1]
+    home = Home(Path("/home"))
+    properties = [name for name, value in vars(Home).items() if isinstance(value, property)]
+    places = [getattr(home, name).relative_to(home.path) for name in properties]
+    assert [str(place) for place in places if place.parts[0] not in described or place.name not in described] == []
 
 
 def test_every_direct_dependency_has_a_reason_and_no_other_package_has() -> None:
