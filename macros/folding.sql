@@ -104,7 +104,7 @@
 
 {# The voided events that the rows of folded_events leave out. #}
 {% macro applied_voids() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='applied_voids', type='table')) }}
+    {{ return(state_table('applied_voids')) }}
 {%- endmacro %}
 
 {# What an event is to a session: its type, but for an update that carries quantities and names no resource. That one says that the
@@ -164,11 +164,11 @@
 {%- endmacro %}
 
 {% macro folded_files() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='folded_files', type='table')) }}
+    {{ return(state_table('folded_files')) }}
 {%- endmacro %}
 
 {% macro fold_state() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='fold_state', type='table')) }}
+    {{ return(state_table('fold_state')) }}
 {%- endmacro %}
 
 {# Before the fold: where nothing can be reused, forget all of it; else the days with newly voided events go, since a day of which every
@@ -179,8 +179,8 @@
     {%- if folds_from_scratch() -%}
         create or replace table {{ folded_files() }} (file_id varchar);
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
-        delete from build_state.rated_state;
-        delete from build_state.rating_plan;
+        delete from {{ state_table('rated_state') }};
+        delete from {{ state_table('rating_plan') }};
         drop table if exists {{ fold_state() }};
     {%- else -%}
         delete from {{ this }} as existing

@@ -36,7 +36,7 @@ def _layer(node: Mapping[str, Any]) -> str:
 
 
 def _day_column(node: Mapping[str, Any]) -> str | None:
-    if _layer(node) == "staging":
+    if node["config"]["materialized"] == "view":  # its rows are counted neither in all nor by day
         return None
     return next((column for column in _DAY_COLUMNS if column in node["columns"]), None)
 
@@ -149,7 +149,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
     result = build(home, as_of, on_progress=follow)
     write_health(home)
     context.log.info(
-        f"{home.billing.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
+        f"{home.analysts_file.name} has {sum(result.tables.values()):,} rows in {len(result.tables)} tables, as of {as_of}."
     )
     return result.ran
 
@@ -161,7 +161,7 @@ def _launched_at(context: dg.AssetExecutionContext) -> datetime:
 
 def _days_landed_since_the_last_build(home: Home) -> set[str]:
     """Days that files landed for since the reports were last replaced. Landing and building never overlap."""
-    since = home.billing.stat().st_mtime if home.billing.exists() else 0.0
+    since = home.analysts_file.stat().st_mtime if home.analysts_file.exists() else 0.0
     return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 
@@ -231,7 +231,7 @@ class _Facts:
         described = {name: column["description"] for name, column in node["columns"].items()}
         columns = [dg.TableColumn(name, type_, described.get(name)) for name, type_ in self._columns.get((schema, table), [])]
         facts["dagster/column_schema"] = dg.TableSchema(columns)
-        if _layer(node) == "reports":
+        if _layer(node) == "billing":
             parts = self._home.marts / table  # a report that grows with time is a folder
             files = list(parts.rglob("*.parquet")) if parts.is_dir() else [self._home.marts / f"{table}.parquet"]
             place = parts if parts.is_dir() else files[0]

@@ -161,9 +161,9 @@ def run_checks(home: Home, *names: str) -> dict[str, str]:
 
 def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
     """Rows of the analysts' copy, as dictionaries."""
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
-        reports.execute("use billing.billing")
+        reports.execute("use billing")
         result = reports.execute(sql, list(parameters))
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

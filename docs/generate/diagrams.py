@@ -22,8 +22,8 @@ _NOT_JOINED = {"event_id", "alert_id"}
 _LAYERS_HEAD = """# Model layers
 
 Each box is a folder of `models/`, with its schema and its number of models. The number on an arrow counts the references
-from models of the layer at its head to models of the layer at its tail. A model reads the price book (seeds), staging, its
-own layer and earlier layers; `billing` reads any layer, and no model reads `billing`.
+from models of the layer at its head to models of the layer at its tail. A model reads the price book (seeds), its own layer
+and any earlier one; no model reads `billing`.
 
 """
 _TABLES_HEAD = """# Report tables and how they relate

@@ -18,7 +18,7 @@ from pipeline.warehouse.reports import open_reports
 def month_to_close(home: Home, now: datetime) -> BillingPeriod | None:
     """The earliest month with drafts, where its grace is over and the reports know all of it. Months close in order."""
     standing = last_build(home)
-    if standing is None or not home.billing.exists():
+    if standing is None or not home.analysts_file.exists():
         return None
     with open_reports(home) as reports:
         row = reports.execute("select min(period) from invoices where status = 'draft'").fetchone()

@@ -4,5 +4,5 @@ PLATFORM = "team:platform"
 BILLING = "team:billing"
 FINANCE = "team:finance"
 
-OF_LAYER = {"price_book": FINANCE, "rating": BILLING, "billing": BILLING, "reports": BILLING}
+OF_LAYER = {"price_book": FINANCE, "rating": BILLING, "invoicing": BILLING, "billing": BILLING}
 """The owner of each layer of models; of the others it is the platform."""

@@ -49,14 +49,14 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
 
 def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
     """The limits' alerts that the last build found and that are not kept yet, oldest first."""
-    if not home.billing.exists():
+    if not home.analysts_file.exists():
         return []
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
         result = reports.execute(
             f"""
             select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
-            from billing.billing.usage_alerts
+            from billing.usage_alerts
             where alert_id not in (select alert_id from {logged_alerts(home)})
             order by reached_at, alert_id"""
         )

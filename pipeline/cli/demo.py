@@ -161,6 +161,6 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print(Rule("Where to look next", align="left"))
     console.print("  [bold]make ui[/]                      the whole graph in Dagster, on this machine")
     console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
-    console.print(f"  {plain(home.billing)}   query it: use billing.billing; from invoices;")
+    console.print(f"  {plain(home.analysts_file)}   query it: from billing.invoices;")
     console.print("  .venv/bin/billhouse invoices   every invoice; [bold]status[/], [bold]--help[/] for the rest")
     console.print(f"All of it in {seconds:.0f} seconds.")

@@ -29,7 +29,7 @@ def build(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billing.duckdb and marts/."""
+    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billhouse.duckdb and marts/."""
     instant = parse_instant(as_of) if as_of is not None else None
     from pipeline.monitoring.health import write_health
     from pipeline.store.alert_log import alerting
@@ -100,7 +100,7 @@ def print_build(home: Home, result: BuildResult) -> None:
             plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
             soft_wrap=True,
         )
-    out.print(plain(f"In {home.billing} and {home.marts}/"))
+    out.print(plain(f"In {home.analysts_file} and {home.marts}/"))
 
 
 def print_invoices(invoices: list[dict[str, Any]]) -> None:

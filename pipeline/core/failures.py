@@ -167,7 +167,7 @@ def _locked(file: str, holder: str) -> BillhouseError:
     by = f": {os.path.basename(found[1])}, process {found[2]}" if found is not None else ""  # noqa: PTH119 - no path of ours
     return BillhouseError(
         f"Another program has {file} open{by}.",
-        "Close it there, then call this again. To query, open billing.duckdb read-only: no build waits for its readers.",
+        "Close it there, then call this again. To query, open billhouse.duckdb read-only: no build waits for its readers.",
     )
 
 
@@ -182,7 +182,7 @@ def _duckdb_error(error: BaseException) -> BillhouseError | None:
     if isinstance(error, duckdb.SerializationException | duckdb.FatalException | duckdb.InternalException):
         return BillhouseError(
             f"A database file is damaged: {_first_line(error)}",
-            "Delete warehouse.duckdb and billing.duckdb, which are caches, and build again: billhouse build",
+            "Delete warehouse.duckdb and billhouse.duckdb, which are caches, and build again: billhouse build",
         )
     if isinstance(error, duckdb.IOException):
         return BillhouseError(

@@ -135,8 +135,9 @@ class Home:
         return self.path / "warehouse.duckdb"
 
     @property
-    def billing(self) -> Path:
-        return self.path / "billing.duckdb"
+    def analysts_file(self) -> Path:
+        """The report tables, in the schema `billing`: for analysts, read-only."""
+        return self.path / "billhouse.duckdb"
 
     @property
     def marts(self) -> Path:

@@ -21,7 +21,7 @@ def parquet_files(folder_or_file: Path, *below: str) -> str:
     The path is escaped, because DuckDB reads a whole path as a pattern; folders named key=value give no columns. A column that is
     missing in an older file is null.
     """
-    literal = re.sub(r"[*?[]", r"[\\g<0>]", str(folder_or_file.absolute()))
+    literal = re.sub(r"[*?[]", r"[\g<0>]", str(folder_or_file.absolute()))
     return f"read_parquet({quoted(Path(literal, *below))}, hive_partitioning = false, union_by_name = true)"
 
 

@@ -68,19 +68,18 @@ class ExportResult:
 def export_period(
     home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET, on_progress: OnStatement | None = None
 ) -> ExportResult:
-    """Write <home>/exports/<period>/ from billing.duckdb: workbook, each table as CSV and Parquet, journal, statements.
+    """Write <home>/exports/<period>/ from billhouse.duckdb: workbook, each table as CSV and Parquet, journal, statements.
 
     Each file is replaced whole and only when all are written; the same tables give the same bytes. A table of more
     than `rows_per_sheet` rows is left to its CSV file, and the Summary says so. Raises BillhouseError where nothing was
     built, the analysts' copy cannot be read, the period has no invoices, or the disk refuses.
     """
-    if not home.billing.exists():
+    if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
     require_verified_ledger(home)
     try:
-        with duckdb.connect(str(home.billing), read_only=True) as reports:
-            # The file and its schema share their name: spelled out here, so that tables need no qualification.
-            reports.execute("use billing.billing")
+        with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+            reports.execute("use billing")
             figures = read_figures(reports, period)
             if not figures.totals:
                 raise _no_invoices(reports, period)
@@ -89,7 +88,7 @@ def export_period(
         if (failure := system_failure(str(error))) is not None:
             raise failure from error
         raise BillhouseError(
-            f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
+            f"The report tables in {home.analysts_file} cannot be read: {str(error).splitlines()[0]}",
             "Run `billhouse build` to write them anew.",
         ) from error
     except (OSError, XlsxFileError) as error:

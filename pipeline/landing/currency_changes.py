@@ -29,7 +29,7 @@ _NAMED = (
 
 @dataclass
 class _Customer:
-    """A customer's currencies, as models/usage/customer_currencies.sql has them."""
+    """A customer's currencies, as models/customers/customer_currencies.sql has them."""
 
     undated: str = DEFAULT_CURRENCY
     dated: dict[datetime, str] = field(default_factory=dict)

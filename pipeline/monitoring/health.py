@@ -33,7 +33,7 @@ def write_health(home: Home) -> Path:
         _alerts(registry, connection, home)
         head = Gauge("billhouse_manifest_info", "The head of the manifest, as its label.", ["head"], registry=registry)
         head.labels(manifest_head(home)).set(1)
-        if home.billing.exists():
+        if home.analysts_file.exists():
             _build(registry, home)
             current = Gauge(
                 "billhouse_reports_current", "0 until a build replaces the reports of an earlier version.", registry=registry
@@ -86,7 +86,7 @@ def _alerts(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, 
 
 def _build(registry: CollectorRegistry, home: Home) -> None:
     finished = Gauge("billhouse_last_build_timestamp_seconds", "When the reports were last replaced.", registry=registry)
-    finished.set(home.billing.stat().st_mtime)
+    finished.set(home.analysts_file.stat().st_mtime)
     record = last_build(home)
     if record is not None:
         as_of = Gauge("billhouse_as_of_timestamp_seconds", "The instant that the reports are as of.", registry=registry)

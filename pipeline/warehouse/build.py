@@ -154,7 +154,7 @@ def build(
             )
             defaulted = warehouse.execute("select count(*) from usage.sandbox_sessions where has_defaulted_resources").fetchall()
             unmatched = warehouse.execute(
-                "select event_id from usage.event_voids where sandbox_id is null union all"
+                "select event_id from staging.event_voids where sandbox_id is null union all"
                 " select grant_id from staging.stg_voids where grant_id is not null"
                 " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
             ).fetchall()
@@ -241,7 +241,7 @@ def last_build(home: Home) -> BuildRecord | None:
     """What the standing warehouse was built from, or None where there is none."""
     try:
         record = json.loads((home.path / "build" / "last.json").read_text())
-        stands = home.warehouse.exists() and home.billing.exists()
+        stands = home.warehouse.exists() and home.analysts_file.exists()
         inputs, steps = (record["inputs"], record.get("steps", 0)) if stands else ({}, 0)
         return BuildRecord(datetime.fromisoformat(record["as_of"]), inputs, steps)
     except (FileNotFoundError, KeyError, ValueError):

@@ -13,18 +13,17 @@ from pipeline.store.closes import closed_periods
 
 
 def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to billing.duckdb, its report tables at hand by their bare names.
+    """A read-only connection to billhouse.duckdb whose default schema is `billing`.
 
-    The file and its schema are both called `billing`, so that to DuckDB `billing.invoices` could mean either: hence `use`.
     Raises BillhouseError where nothing was built yet.
     """
-    if not home.billing.exists():
+    if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
     # A table that is missing shall be said to be missing, not be looked for among Python's variables.
-    connection = duckdb.connect(str(home.billing), read_only=True)
+    connection = duckdb.connect(str(home.analysts_file), read_only=True)
     connection.execute("set python_enable_replacements = false")
     connection.execute("set TimeZone = 'UTC'")
-    connection.execute("use billing.billing")
+    connection.execute("use billing")
     return connection
 
 
@@ -61,7 +60,7 @@ def read_status(home: Home) -> dict[str, Any]:
         counts["received"] -= judged_again
         counts["quarantined"] -= judged_again
     months: list[dict[str, Any]] = []
-    if home.billing.exists():
+    if home.analysts_file.exists():
         with open_reports(home) as reports:
             rows = reports.execute(
                 "select period, currency, status, count(*) as invoices, sum(subtotal_amount) as subtotal_amount,"

@@ -1,8 +1,8 @@
-"""The analysts' copy: the report tables as billing.duckdb and as Parquet in marts/, brought up to the last good build.
+"""The analysts' copy: the report tables as billhouse.duckdb and as Parquet in marts/, brought up to the last good build.
 
 Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
 parts, by day or by month (pipeline.warehouse.report_tables). Its model notes down in the warehouse which build wrote a part
-last (`build_state.report_parts`); billing.duckdb has a copy of those notes, and where the two agree the part stays as it is.
+last (`build_state.report_parts`); billhouse.duckdb has a copy of those notes, and where the two agree the part stays as it is.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from pipeline.core.sql import quoted
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
+_FORMER_FILE = "billing.duckdb"
+"""The name of the analysts' file in homes of earlier versions."""
+
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
-    """Bring billing.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
+    """Bring billhouse.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
     tables = report_tables(project)
     reports = [tables[name] for name in sorted(tables)]
     with scratch_folder(home, "snapshot") as folder:
         scratch = folder / "snapshot.duckdb"
         if _can_be_kept(home):
-            shutil.copyfile(home.billing, scratch)
+            shutil.copyfile(home.analysts_file, scratch)
         with duckdb.connect(str(scratch)) as connection:
             connection.execute("set TimeZone = 'UTC'")
             # Else whether a column of a file may be null hangs on what DuckDB knows of all that its table ever held.
@@ -57,7 +60,8 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
             connection.execute("checkpoint")
             _write_balances(home, connection)
         scratch.chmod(0o440)
-        os.replace(scratch, home.billing)
+        os.replace(scratch, home.analysts_file)
+    (home.path / _FORMER_FILE).unlink(missing_ok=True)
     _remove_leftovers(home, reports)
     return rows
 
@@ -65,7 +69,7 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
 def _can_be_kept(home: Home) -> bool:
     """Whether there is a copy, whole, that was written by parts."""
     try:
-        with duckdb.connect(str(home.billing), read_only=True) as connection:
+        with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
             connection.execute("select count(*) from written.parts")
     except duckdb.Error:
         return False
@@ -130,7 +134,7 @@ def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
 def _remove_leftovers(home: Home, reports: list[ReportTable]) -> None:
     """Files of reports, or of parts, that are no more."""
     wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
-    with duckdb.connect(str(home.billing), read_only=True) as connection:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
         for report in reports:
             if report.part is not None:
                 wanted |= {

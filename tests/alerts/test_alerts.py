@@ -70,10 +70,10 @@ def receiver() -> Iterator[Receiver]:
 def home(tmp_path: Path) -> Home:
     """A home whose last build found two alerts: one old, one new."""
     opened = Home.open(tmp_path / "home")
-    with duckdb.connect(str(opened.billing)) as reports:
-        reports.execute("create schema billing.billing")
+    with duckdb.connect(str(opened.analysts_file)) as reports:
+        reports.execute("create schema billing")
         reports.execute("""
-            create table billing.billing.usage_alerts as
+            create table billing.usage_alerts as
             select 'ALT-OLD' as alert_id, 'ada' as customer_id, 'monthly_spend' as limit_kind, '2026-01' as period,
                 50 as threshold_percent, 60.5::decimal(38, 12) as observed, 100::decimal(38, 12) as allowed, 'USD' as unit,
                 timestamptz '2026-01-05 00:00:00+00' as reached_at

@@ -345,16 +345,16 @@ def test_a_database_that_another_program_holds_is_named_with_that_program(home: 
     with held_open(home.warehouse) as process:
         for words in (("build",), ("close", "2026-09")):
             assert_in_words(
-                billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billing.duckdb read-only"
+                billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billhouse.duckdb read-only"
             )
     assert "process" in alerts(home)["close_failed"]
     assert billhouse(home.path, "close", "2026-09").code == 0
 
 
 def test_reports_that_another_program_holds_for_writing_are_named(home: Home) -> None:
-    home.billing.chmod(0o600)
-    with held_open(home.billing) as process:
-        assert_in_words(billhouse(home.path, "invoices"), "billing.duckdb open", f"process {process}")
+    home.analysts_file.chmod(0o600)
+    with held_open(home.analysts_file) as process:
+        assert_in_words(billhouse(home.path, "invoices"), "billhouse.duckdb open", f"process {process}")
 
 
 def test_a_sync_that_waits_too_long_for_another_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def with_spreadsheet_prices(home: Path) -> None:
 
 def without_warehouse(home: Path) -> None:
     """Remove what a build writes: a command that would refresh the reports at its end has none to refresh."""
-    for name in ("warehouse.duckdb", "billing.duckdb"):
+    for name in ("warehouse.duckdb", "billhouse.duckdb"):
         (home / name).unlink()
     for folder in ("build", "marts", "health"):
         shutil.rmtree(home / folder)

@@ -179,7 +179,7 @@ def test_a_price_book_with_overlapping_rates_is_refused_with_file_and_line(home:
     (problem,) = refused.value.problems
     assert (problem.file, problem.line) == ("seeds/rates.csv", len(rows) + 1)
     assert "overlaps line 2" in problem.reason
-    assert not home.billing.exists()
+    assert not home.analysts_file.exists()
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
     build(home, as_of)
     assert days_read(home) == set()
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
-        assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
+        assert warehouse.execute("select count(*) from staging.folded_events").fetchone() == (5,)
 
     # A back-up is put back that knows nothing of the last two files.
     for number in (2, 3):

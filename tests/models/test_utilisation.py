@@ -112,14 +112,14 @@ def days_of_sandboxes(draw: st.DrawFn) -> tuple[list[Piece], list[Sample]]:
 @pytest.fixture(scope="module")
 def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """The compiled models over tables that a test fills: `raw_samples` is what landed."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "monitoring"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "utilisation"
     minutes = re.sub(
         r"read_parquet\(.*?union_by_name = true\s*\)", "raw_samples", (compiled / "sandbox_minutes.sql").read_text(), flags=re.S
     )
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("attach ':memory:' as warehouse; use warehouse")
-        for schema in ("staging", "monitoring", "rating", "price_book", "sample_state"):
+        for schema in ("staging", "utilisation", "rating", "price_book", "sample_state"):
             connection.execute(f"create schema {schema}")
         connection.execute("""
             create table raw_samples (sandbox_id varchar, sampled_at timestamptz, cpu_used_pct decimal(18, 6), mem_bytes bigint,
@@ -130,8 +130,8 @@ def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                 meter_id varchar, rate_id varchar, started_at timestamp, ended_at timestamp, quantity decimal(38, 12));
             create table price_book.rates (rate_id varchar, charge_model varchar, allowance_level decimal(18, 6),
                 unit_amount decimal(18, 12))""")
-        connection.execute(f"create view monitoring.sandbox_minutes as {minutes}")
-        stale = "select distinct sandbox_id, sample_date from monitoring.sandbox_minutes"
+        connection.execute(f"create view utilisation.sandbox_minutes as {minutes}")
+        stale = "select distinct sandbox_id, sample_date from utilisation.sandbox_minutes"
         connection.execute(f"create view sample_state.stale_utilisation as {stale}")
         connection.execute(f"create view utilisation as {(compiled / 'sandbox_utilisation.sql').read_text()}")
         yield connection

@@ -54,7 +54,7 @@ def test_every_command_that_changes_something_leaves_figures_that_agree_with_the
     assert found["billhouse_stripe_differences"] == 0
     assert found["billhouse_stripe_drift_amount/USD"] == 0
     assert found["billhouse_as_of_timestamp_seconds"] == 1788566400
-    assert found["billhouse_last_build_timestamp_seconds"] == built.billing.stat().st_mtime
+    assert found["billhouse_last_build_timestamp_seconds"] == built.analysts_file.stat().st_mtime
     assert found["billhouse_last_sync_timestamp_seconds"] > found["billhouse_as_of_timestamp_seconds"]
     assert found["billhouse_unsent_alerts"] == 0
 

@@ -29,7 +29,7 @@ def test_every_step_from_landing_to_export_is_an_asset_with_a_group_an_owner_and
 ) -> None:
     graph = definitions.resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
-    layers = {"price_book", "staging", "usage", "rating", "billing", "monitoring", "reports"}
+    layers = {"price_book", "staging", "customers", "usage", "rating", "invoicing", "limits", "utilisation", "billing"}
     assert {node.group_name for node in nodes} == {"landing", *layers, "month_end", "stripe", "alerts"}
     assert [node.key for node in nodes if not (node.description and node.owners and node.kinds)] == []
     assert [key for key in graph.asset_check_keys if not graph.get(key).description] == []
@@ -209,13 +209,13 @@ def test_a_month_that_is_not_over_is_not_closed(definitions: dg.Definitions, sto
 def test_nothing_is_reported_closed_or_published_past_a_failed_check_and_people_are_told(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
-    before = stocked.billing.read_bytes()
+    before = stocked.analysts_file.read_bytes()
     _spoil_the_landing_counts(stocked)
     run = build(definitions, stocked, instance, raise_on_error=False)
     assert not run.success
     assert [check.check_name for check in run.get_asset_check_evaluations() if not check.passed] == ["landed_rows_add_up"]
     assert run.asset_materializations_for_node("build_warehouse") == [], "what failed is not shown as made"
-    assert stocked.billing.read_bytes() == before
+    assert stocked.analysts_file.read_bytes() == before
 
     _tell_of_failure(run, instance, stocked)
     (alert,) = alert_states(stocked)
@@ -261,11 +261,11 @@ def _spoil_the_landing_counts(home: Home) -> None:
 def test_whichever_table_is_chosen_everything_is_brought_up_to_date_by_one_build(
     definitions: dg.Definitions, stocked: Home, instance: dg.DagsterInstance
 ) -> None:
-    before = stocked.billing.stat().st_mtime_ns
+    before = stocked.analysts_file.stat().st_mtime_ns
     chosen = dg.AssetKey(["usage", "usage_segments"])
     run = build(definitions, stocked, instance, as_of=None, chosen=[chosen])
     assert {event.asset_key for event in run.asset_materializations_for_node("build_warehouse")} == {chosen}
-    assert stocked.billing.stat().st_mtime_ns > before
+    assert stocked.analysts_file.stat().st_mtime_ns > before
 
 
 def test_a_file_that_is_mostly_refused_fails_the_run_after_all_has_landed_and_is_not_landed_again(

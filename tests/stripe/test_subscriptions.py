@@ -280,7 +280,7 @@ def records(home: Home, customer: str) -> list[Stay]:
     """The plan records from Stripe, as (plan, ISO instant, is it a trial)."""
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
         rows = warehouse.execute(
-            "select plan_id, effective_at, is_trial from usage.plan_records where customer_id = ? and source = 'stripe'"
+            "select plan_id, effective_at, is_trial from customers.plan_records where customer_id = ? and source = 'stripe'"
             " order by effective_at",
             [customer],
         ).fetchall()

@@ -1,7 +1,7 @@
 {{ config(
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_timelines(may_touch_changed_days('standing.started_at', 'standing.started_at')) }}",
-    post_hook="{{ note_parts('select usage_date from usage.changed_days') }}"
+    post_hook="{{ note_parts('select usage_date from ' ~ ref('changed_days')) }}"
 ) }}
 -- depends_on: {{ ref('changed_days') }}
 select

@@ -18,7 +18,7 @@ minutes as (
         cast(sandbox_minutes.mem_bytes as decimal(38, 0)) as mem_bytes
     from {{ ref('sandbox_minutes') }} as sandbox_minutes
     {% if target.type == 'duckdb' %}
-    inner join sample_state.stale_utilisation as stale
+    inner join {{ stale_utilisation() }} as stale
         on
             sandbox_minutes.sandbox_id = stale.sandbox_id
             and sandbox_minutes.sample_date = stale.sample_date

@@ -1,9 +1,9 @@
 {{ config(
     materialized='kept' if target.type == 'duckdb' else 'table',
     starts_anew='billed_days_start_anew',
-    pre_hook="{{ forget_changed_months('standing.period not in (select period from staging.stg_closes)') }}",
+    pre_hook="{{ forget_changed_months('standing.period not in (select period from ' ~ ref('stg_closes') ~ ')') }}",
     post_hook=[
-        "{{ note_parts('select first_date from rating.changed_months') }}",
+        "{{ note_parts('select first_date from ' ~ ref('changed_months')) }}",
         "{{ remember_closes() }}"
     ]
 ) }}

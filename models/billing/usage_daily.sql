@@ -1,7 +1,7 @@
 {{ config(
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}",
-    post_hook='{{ note_parts("select first_date from rating.changed_months") }}'
+    post_hook='{{ note_parts("select first_date from " ~ ref("changed_months")) }}'
 ) }}
 select
     days.customer_id,
