@@ -64,10 +64,18 @@ ELSEWHERE = {
 """Variables that are read outside `Settings`: name -> default and meaning. A test compares the names with the code."""
 
 
+WITHOUT_DOCSTRING = {
+    "alert_webhook_secret": "The secret that signs webhook messages: `whsec_` and at least 24 random bytes in base64.",
+    "alert_email_to": "Addresses that get alerts by mail; several with commas.",
+    "alert_email_from": "The sender's address of these mails.",
+}
+"""Fields that `Settings` leaves undocumented, since the field above them explains them to a reader of the code."""
+
+
 def configuration_page() -> str:
     """The page, as Markdown."""
     parts = [_HEAD, "## Settings\n", _TABLE]
-    meanings = _docstrings()
+    meanings = WITHOUT_DOCSTRING | _docstrings()
     parts += [
         _row(f"BILLHOUSE_{name.upper()}", _default(field), meanings.get(name, ""))
         for name, field in Settings.model_fields.items()

@@ -37,7 +37,7 @@ def _graph(browser: Browser, address: str) -> None:
     page.set_default_timeout(120_000)
     page.goto(f"{address}/asset-groups")
     page.wait_for_timeout(_SECONDS_TO_DRAW * 1000)
-    page.screenshot(path=IMAGES / "graph.png", clip={"x": 545, "y": 240, "width": 1040, "height": 460})
+    page.screenshot(path=IMAGES / "graph.png", clip={"x": 545, "y": 112, "width": 1040, "height": 780})
 
 
 def _statement(browser: Browser, home: Path) -> None:

@@ -1,6 +1,29 @@
-"""The home folder, with everything that Billhouse stores at run time, and its lock for one writer.
+"""The home: the folder that holds everything that Billhouse stores, and its write lock.
 
-Its folders are described in docs/internals/architecture.md, "The home folder".
+inbox/                  files that wait to be landed, one folder per kind: usage/, subscriptions/, customers/, credit_grants/,
+                        voids/, metrics/; files that the Dagster sensor has landed are moved to inbox/.landed/
+raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
+                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects
+ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
+                        credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
+                        file in raw/ and ledger/
+warehouse.duckdb        the tables of all models; a cache of raw/ and ledger/: delete it, build, and it is restored
+billhouse.duckdb        the report tables for analysts, read-only; each build replaces it by rename
+marts/                  the report tables as Parquet (tables that grow with time: one folder each, one file per day or month), and
+                        customer_balances.json for gateways
+exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
+collecting/             the position of each source that is collected, one JSON file per source
+health/                 billhouse.prom, metrics for Prometheus
+docs/                   the generated documentation of the models
+build/                  inputs of the last build, and its result (last.json)
+stripe-emulator.sqlite  the state of the local Stripe emulator
+demo.json               marks a home that `billhouse demo` created
+spark/                  the same as build/ and the warehouse, for builds on Spark
+.dbt/                   dbt's parsed project and its logs
+.dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`
+.tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
+.lock, .manifest.lock, .alerts.lock, .raising.lock
+                        lock files
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The settings of a deployment, from the environment (BILLHOUSE_...). Only pipeline.stripe reads Stripe's key.
+"""What a deployment may set, from the environment (BILLHOUSE_...). Secrets of Stripe are read by pipeline.stripe alone.
 
-A field with `exclude=True` does not affect the result of a build and is not part of the digest of its inputs. The docstrings are
-the configuration reference (docs/reference/configuration.md): `make reference`.
+What is excluded from a dump says nothing about what a build comes to: it is no part of the fingerprint of its inputs.
 """
 
 from __future__ import annotations
@@ -30,51 +29,48 @@ def _billing_month(text: str) -> str:
 
 
 class Settings(BaseSettings):
-    """Settings with their defaults; each is read from BILLHOUSE_<NAME>. An empty value counts as unset."""
+    """Settings with their defaults; each is read from BILLHOUSE_<NAME>. An empty one is as one that is not set."""
 
     model_config = SettingsConfigDict(env_prefix="BILLHOUSE_", env_ignore_empty=True)
 
     first_billing_month: Annotated[str, AfterValidator(_billing_month)] = "2026-01"
-    """The month in which the books open: nothing is due before it. Never later than a closed month. Billing rules, section 2."""
+    """The books open with this month, YYYY-MM: nothing is due before it. Billing rules, section 2."""
     close_grace_hours: int = Field(default=48, ge=0)
-    """Hours after a month's end before it may be closed, for late events. Billing rules, section 7."""
+    """How long after a month's end it may be closed: late events have until then. Billing rules, section 7."""
     heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
-    """For collectors that send heartbeats: a longer silence ends a session. Off by default. Billing rules, section 4."""
+    """For collectors that tick: a longer silence ends a session. Off by default. Billing rules, section 4."""
 
     land_min_accepted_share: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, exclude=True)
-    """If a smaller share of a file's rows is accepted, or no row, `billhouse land` fails after all files have landed."""
+    """A file of which a smaller share of rows is accepted, or none is, makes the landing fail once all files have landed."""
 
     adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
-    """A close that would correct closed months by more than this share of their billed amount stops and shows the changes."""
+    """A close that would correct closed months by more than this share of what they billed stops and asks."""
 
     auto_approve_under: dict[str, Decimal] = Field(default_factory=dict)
-    """Invoices with a smaller total are approved automatically; JSON, `{"USD": "500"}`. Billing rules, section 7."""
+    """By currency: invoices of a smaller total need nobody's approval, as {"USD": "500"}. None by default. Section 7."""
     stripe_live: bool = Field(default=False, exclude=True)
-    """Whether Dagster's runs may use a live Stripe key: real invoices. The command line requires --live instead."""
+    """Whether what Dagster runs may use a live key: real customers, real invoices. The command line asks for --live instead."""
     automate: bool = Field(default=False, exclude=True)
-    """Whether Dagster's schedules and sensors are enabled from the start; otherwise each is enabled in the UI."""
+    """Whether Dagster's schedules and sensors run from the start; else each is switched on in its UI."""
     ui_hosts: str = Field(default="", exclude=True)
-    """Comma-separated host names under which the Dagster UI may be requested, in addition to the loopback: the proxy's site."""
+    """Names, comma-separated, by which the Dagster UI may be asked for besides this machine's loopback: the proxy's site."""
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
-    """The most requests a second to Stripe, at most 100. Default: 80 live, 20 in test mode, a fifth below Stripe's limits."""
+    """How fast Stripe is asked; a little under its limits (100 live, 25 in test mode) by default."""
 
     traceback: bool = Field(default=False, exclude=True)
-    """Whether a failure is shown with its traceback, for a bug report."""
+    """Whether a failure is shown with its traceback, for a report; else in words alone."""
 
     alert_webhook_url: str = Field(default="", exclude=True)
-    """The address to which signed alerts are POSTed. All channels: docs/operate/alerts.md."""
+    """Where alerts are POSTed, signed. docs/operate/alerts.md."""
     alert_webhook_secret: SecretStr | None = Field(default=None, exclude=True)
-    """The secret that signs them: whsec_ and at least 24 random bytes in base64."""
     alert_slack_url: SecretStr | None = Field(default=None, exclude=True)
-    """An incoming webhook of Slack, or of a compatible service."""
+    """An incoming webhook of Slack or of what is compatible."""
     alert_smtp_url: SecretStr | None = Field(default=None, exclude=True)
-    """`smtp://user:password@host:587` (STARTTLS) or `smtps://user:password@host:465`."""
+    """smtp://user:password@host:587 (STARTTLS) or smtps://user:password@host:465."""
     alert_email_to: str = Field(default="", exclude=True)
-    """Addresses that get alerts by mail; several with commas."""
     alert_email_from: str = Field(default="", exclude=True)
-    """The sender's address."""
     alert_max_age_days: int = Field(default=3, ge=0, exclude=True)
-    """A limit that was reached longer ago when it is first seen is not sent: loading history must not flood the channels."""
+    """Limits that were reached longer ago, when first seen, are kept and not sent: history that is loaded must not flood."""
 
     @property
     def books_open_at(self) -> datetime:
@@ -97,7 +93,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls) -> Settings:
-        """The settings of this environment. Raises BillhouseError with the name of a wrong variable."""
+        """The settings in force. Raises BillhouseError that names the variable that is wrong."""
         try:
             return cls()
         except ValidationError as error:
