@@ -1,5 +1,5 @@
 -- Double-entry bookkeeping: every event that moves money as postings that sum to zero; debits positive, credits negative.
--- An invoice is booked on its month's last day; what Stripe did on the day it did it. docs/exports.md has the chart of accounts.
+-- An invoice is booked on its month's last day; what Stripe did on the day it did it. docs/use/exports.md has the chart of accounts.
 with
 
 issued as (

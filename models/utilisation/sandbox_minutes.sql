@@ -7,7 +7,7 @@
 -- depends_on: {{ ref('stg_sandbox_metrics') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- What each sandbox used, minute by minute: a function of a day's samples alone, so that late and corrected ones need no care.
--- docs/utilisation.md.
+-- docs/internals/utilisation.md.
 {% set plan = sample_plan() %}
 with
 

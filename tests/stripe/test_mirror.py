@@ -134,7 +134,7 @@ def test_reconciliation_finds_exactly_the_introduced_differences(
     outcome = run("reconcile", "--json")
     assert outcome.code == 1
     assert len(outcome.json["differences"]) == 7
-    assert "docs/stripe.md" in run("reconcile").stdout
+    assert "docs/operate/stripe.md" in run("reconcile").stdout
 
 
 def tamper(home: Home, kind: str, column: str, id: str, change: Callable[[dict[str, Any]], None] | None) -> None:
