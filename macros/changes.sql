@@ -117,7 +117,7 @@
     {%- set plan, state = state_table('rating_plan'), state_table('rated_state') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set done = [] -%}
-        {%- for result in results if result.status in ('success', 'pass', 'warn') -%}
+        {%- for result in results if result.status in ('success', 'pass', 'warn', 'no-op') -%}
             {%- do done.append(result.node.unique_id) -%}
         {%- endfor -%}
         {%- set missing = [] -%}
