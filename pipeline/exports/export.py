@@ -81,7 +81,7 @@ def export_period(
     try:
         with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
             # The file and its schema have the same name, which DuckDB finds ambiguous; with `use`, tables need no schema.
-            reports.execute("use billing.billing")
+            reports.execute("use billing")
             summary = read_period_summary(reports, period)
             if not summary.totals:
                 raise _no_invoices(reports, period)
