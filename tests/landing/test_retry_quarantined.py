@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.landing import land_files, retry, retry_quarantined
+from pipeline.landing import land_files, raw_files, retry, retry_quarantined
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
@@ -119,8 +119,8 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
         return killed
 
     with monkeypatch.context() as patched:
-        for name in ("copy_rows", "write_landed_file"):
-            patched.setattr(retry, name, dying(getattr(retry, name)))
+        for module, name in ((raw_files, "copy_rows"), (retry, "copy_rows"), (retry, "write_landed_file")):
+            patched.setattr(module, name, dying(getattr(module, name)))
         with pytest.raises(KeyboardInterrupt):
             retry_quarantined(home, timestamps=TimestampUnit.SECONDS)
     assert rows_of(home) == [] and len(quarantined(home)) == 2
