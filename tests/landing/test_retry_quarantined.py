@@ -44,11 +44,11 @@ def _add_up(home: Home) -> None:
     """Check the counts of every landing, and of the quarantine."""
     files = landed_files(home)
     assert all(row["received_rows"] == row["accepted_rows"] + row["duplicate_rows"] + row["quarantined_rows"] for row in files)
-    kept, retried = rows_of(home, "quarantine"), rows_of(home, "retried_rows")
-    assert sum(row["quarantined_rows"] for row in files) == len(kept)
+    stored, retried = rows_of(home, "quarantine"), rows_of(home, "retried_rows")
+    assert sum(row["quarantined_rows"] for row in files) == len(stored)
     assert sum(row["received_rows"] for row in files if row["retried_file_id"]) == len(retried)
     superseded = {(row["superseded_file_id"], row["file_row"]) for row in retried}
-    assert len(superseded) == len(retried) and superseded <= {(row["file_id"], row["file_row"]) for row in kept}
+    assert len(superseded) == len(retried) and superseded <= {(row["file_id"], row["file_row"]) for row in stored}
     assert list(event_problems(home)) == []
 
 
