@@ -19,7 +19,7 @@ samples as (
     select
         {{ sandbox_metric_columns() | indent(8) }}
     from read_parquet(
-        {%- if plan.files %}{{ listed_files(plan.files) }}{% else %}'raw/sandbox_metrics/_schema.parquet'{% endif -%}
+        {%- if plan.files %}{{ listed_files(plan.files) }}{% else %}'{{ source_folder('raw', 'sandbox_metrics') }}/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
     )
     {% endif %}

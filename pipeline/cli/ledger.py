@@ -67,11 +67,11 @@ def approve(
     if revoke and not (everything or invoice_ids):
         raise WrongUsageError("Say which: invoices, or --all.")
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import approve_and_refresh
+    from pipeline.stripe.operations import approve_and_build
 
     home = Home.open(context.obj)
     with progress("Approving") as follow:
-        result = approve_and_refresh(
+        result = approve_and_build(
             home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
         )
     write_health(home)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
@@ -34,11 +34,23 @@ from pipeline.store.all_collections import ensure_collections
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods
 from pipeline.store.raw import file_id_of, landed_files
-from pipeline.warehouse.build_inputs import code_version, definitions_stand, input_digests, models_to_refresh, project_digest
+from pipeline.warehouse.build_inputs import (
+    code_version,
+    definitions_stand,
+    input_digests,
+    parts_to_rebuild,
+    project_digest,
+    readers,
+)
 from pipeline.warehouse.snapshot import publish_snapshot
 
+_QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
+"""Without JSON on all that dbt knows: nothing reads it, and writing it takes a sixth of a small build's time."""
 _SHOWN_ROWS = 3
 """Of what a failed check found."""
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -142,9 +154,9 @@ def build(
         prepare_build(home, as_of, project)
         record = BuildRecord(as_of, input_digests(home, as_of, project))
         before = {} if standing is None or from_scratch else standing.inputs
-        ran = run_dbt(
-            home, project, on_progress, *_selection(before, record.inputs), *(["--full-refresh"] if from_scratch else [])
-        )
+        selection, manifest = _selection(home, project, before, record.inputs)
+        full_refresh = ["--full-refresh"] if from_scratch else []
+        ran = run_dbt(home, project, on_progress, *selection, *full_refresh, manifest=manifest)
         tables = publish_snapshot(home, project)
         _record_build(home, replace(record, steps=len(ran)))
         with open_warehouse(home) as warehouse:
@@ -161,13 +173,26 @@ def build(
     return BuildResult(as_of, ran, seconds, tables, ignored, defaulted[0][0], [voided_id for (voided_id,) in unmatched])
 
 
-def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-    """What dbt is to build, where the last build was of these inputs: no more than what something new could change."""
-    if (changed := models_to_refresh(before, now)) is not None:
-        return ["--select", *(f"{model}+" for model in changed)]
+def _selection(
+    home: Home, project: Path, before: Mapping[str, str], now: Mapping[str, str]
+) -> tuple[Sequence[str], Manifest | None]:
+    """What dbt is to build, where the last build was of these inputs: no more than what something new could change.
+
+    With dbt's manifest where it had to be read for that.
+    """
+    if (parts := parts_to_rebuild(before, now, project)) is not None and (manifest := _parse(home, project)) is not None:
+        return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
     if definitions_stand(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"]
-    return []
+        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"], None
+    return [], None
+
+
+def _parse(home: Home, project: Path) -> Manifest | None:
+    """The manifest of dbt; None where the project cannot be parsed, which the build then reports."""
+    from dbt.cli.main import dbtRunner
+
+    with environment(dbt_environment(home)):
+        return cast("Manifest | None", dbtRunner().invoke(["parse", *dbt_arguments(home, project), *_QUIET]).result)
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
@@ -274,11 +299,18 @@ def _record_build(home: Home, record: BuildRecord) -> None:
 
 
 def run_dbt(
-    home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt", unit_tests: bool = False
+    home: Home,
+    project: Path,
+    on_progress: OnProgress | None,
+    *more: str,
+    folder: str = ".dbt",
+    unit_tests: bool = False,
+    manifest: Manifest | None = None,
 ) -> list[Step]:
     """One `dbt build` in this process, with more arguments. Returns the steps that ran; raises BuildFailedError where one failed.
 
-    `folder`: under the home, for dbt's own files. `unit_tests`: hold the models against their examples too.
+    `folder`: under the home, for dbt's own files. `unit_tests`: hold the models against their examples too. `manifest`: dbt's
+    parse of the project, where it is at hand.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -293,11 +325,9 @@ def run_dbt(
     log = home.path / folder / "logs" / "dbt.log"
     without = [] if unit_tests else ["--exclude-resource-type", "unit_test"]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
-    # No pages of JSON on all that dbt knows: nobody reads them, and they are a sixth of a small build's time.
-    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json"]
     with environment(dbt_environment(home)):
         try:
-            outcome = dbtRunner(callbacks=[follow]).invoke([*arguments, *quiet])
+            outcome = dbtRunner(manifest, callbacks=[follow]).invoke([*arguments, *_QUIET])
         finally:
             let_go_of_the_warehouse()
     if outcome.exception is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -289,40 +290,47 @@ def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Cal
 
 
 KILLED = """
-import os, sys
-import pipeline.core.files, pipeline.ledger.close
-calls, limit = 0, int(sys.argv[1])
-def counting(real):
+import os, signal, sys
+home, at, when = sys.argv[1:]
+calls = 0
+def killing(real):
     def call(*words, **more):
         global calls
         calls += 1
-        if calls > limit:
-            os._exit(9)
-        return real(*words, **more)
+        is_last = str(calls) == at or (at == "month" and str(words[-1]).endswith("closes/2026-09"))
+        if is_last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*words, **more)
+        if is_last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
     return call
-os.fsync = counting(os.fsync)
-os.replace = counting(os.replace)
-os.rename = counting(os.rename)
-sys.argv = ["billhouse", "--home", sys.argv[2], "close", "2026-09"]
+os.fsync, os.replace, os.rename = killing(os.fsync), killing(os.replace), killing(os.rename)
+sys.argv = ["billhouse", "--home", home, "close", "2026-09"]
 from pipeline.cli.app import main
 main()
 """
 
 
-def test_a_close_that_is_killed_anywhere_leaves_no_month_or_the_whole_month(home: Home, tmp_path: Path) -> None:
-    outcomes = set()
-    for limit in (0, 2, 5, 9, 12, 14):
-        copy = copy_home(home.path, tmp_path / f"killed-{limit}")
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(copy.path)], capture_output=True, check=False)
-        there = close_folder(copy, SEPTEMBER)
-        outcomes.add((killed.returncode, there.exists()))
-        if there.exists():
-            assert {path.name for path in there.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
-        if limit in (2, 9):
-            assert billhouse(copy.path, "close", "2026-09").code == 0
-            assert billhouse(copy.path, "verify").code == 0
-            assert len(query(copy, "from invoices where period = '2026-09' and status = 'closed'")) == 20
-    assert (9, False) in outcomes
+@pytest.mark.parametrize(
+    ("at", "when", "is_closed"),
+    [("1", "before", False), ("6", "before", False), ("month", "before", False), ("month", "after", True)],
+    ids=["before the first write", "before the sixth write", "before the month's rename", "after the month's rename"],
+)
+def test_a_killed_close_leaves_no_month_or_the_whole_month(
+    home: Home, tmp_path: Path, at: str, when: str, is_closed: bool
+) -> None:
+    """`at`: the n-th call that syncs or renames, or the rename that puts the month into its place."""
+    copy = copy_home(home.path, tmp_path / "killed")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(copy.path), at, when], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    folder = close_folder(copy, SEPTEMBER)
+    assert folder.exists() == is_closed
+    if is_closed:
+        assert {path.name for path in folder.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
+    assert billhouse(copy.path, "close", "2026-09").code == 0
+    assert billhouse(copy.path, "verify").code == 0
+    assert len(query(copy, "from invoices where period = '2026-09' and status = 'closed'")) == 20
 
 
 def test_two_closes_of_one_month_at_once_close_it_once(home: Home) -> None:

@@ -84,7 +84,7 @@ def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_wa
         return {str(path.relative_to(home.marts)): path.read_bytes() for path in files}
 
     first = marts()
-    assert len(first) >= 10
+    assert {"invoices.parquet", "invoice_lines.parquet"} <= first.keys()
     assert run("build", "--as-of", "2026-10-05T00:00:00Z").code == 0
     assert marts() == first
     home.warehouse.unlink()

@@ -99,15 +99,24 @@ def test_a_table_is_queried_by_schema_and_name_as_soon_as_the_file_is_open(home:
     assert found == [("2026-08",), ("2026-09",)]
 
 
-def test_the_next_build_replaces_the_file_of_an_earlier_version(home: Home, tmp_path: Path) -> None:
+def test_the_next_build_replaces_the_file_and_the_tables_of_an_earlier_version(home: Home, tmp_path: Path) -> None:
     copy = copy_home(home.path, tmp_path / "home")
     former = copy.path / "billing.duckdb"
     copy.analysts_file.rename(former)
+    former_tables = [("monitoring", "sandbox_runs"), ("usage", "customer_terms")]
+    with duckdb.connect(str(copy.warehouse)) as warehouse:
+        warehouse.execute("create schema monitoring")
+        for schema, table in former_tables:
+            warehouse.execute(f"create table {schema}.{table} as select 1 as number")
     with duckdb.connect(str(former), read_only=True) as reader:
         build(copy, parse_instant("2026-09-05T00:00:00Z"))
         assert not former.exists()
         assert reader.execute("select count(*) from billing.billing.invoices").fetchone() == (3,)
     assert query(copy, "select count(*) from billing.invoices") == query(home, "select count(*) from billing.invoices")
+    with duckdb.connect(str(copy.warehouse), read_only=True) as warehouse:
+        tables = warehouse.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        assert ("customers", "customer_terms") in tables
+        assert not set(former_tables) & set(tables)
 
 
 def test_readers_and_builds_do_not_disturb_each_other(home: Home, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
 
 def days_read(home: Home) -> set[str]:
     """The days of which the last build read raw events."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "usage" / "folded_events.sql"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "folded_events.sql"
     return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
 
 
