@@ -1,8 +1,8 @@
--- Billing rules, section 8: the first time in a month that a customer came to 50, 80 and 100 percent of a limit: once for each customer,
--- limit, month and threshold.
+-- Billing rules, section 8: the first instant in a month at which a customer reached 50, 80 or 100 percent of a limit. One alert for each
+-- customer, limit, month and threshold.
 with
 
-reached as (
+thresholds_reached as (
 
     select
         customer_id,
@@ -32,7 +32,7 @@ reached as (
 
     union all
 
-    -- Credit is used up once: a month that begins with little left is no new alert.
+    -- Billing rules, section 8: a credit alert comes in the month in which the threshold is crossed, not again in the months after.
     select
         readings.customer_id,
         readings.limit_kind,
@@ -54,15 +54,15 @@ reached as (
 
 ),
 
-ranked as (
+ranked_thresholds as (
 
     select
         *,
         row_number() over (
             partition by customer_id, limit_kind, period, threshold_percent
             order by reached_at asc, observed desc, allowed asc, unit asc
-        ) as place
-    from reached
+        ) as rank_in_month
+    from thresholds_reached
 
 )
 
@@ -78,5 +78,5 @@ select
     observed,
     unit,
     reached_at
-from ranked
-where place = 1
+from ranked_thresholds
+where rank_in_month = 1
