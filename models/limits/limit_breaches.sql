@@ -72,21 +72,21 @@ session_length_breaches as (
 spend_breaches as (
 
     select
-        readings.customer_id,
+        observations.customer_id,
         'monthly_spend' as limit_kind,
         cast(null as string) as sandbox_id,
         cast(null as string) as session_id,
-        max(readings.allowed) as allowed,
-        max(readings.observed) as observed,
-        readings.unit,
-        min(readings.observed_at) as first_at,
-        least(max(build.as_of), cast(readings.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at,
+        max(observations.allowed) as allowed,
+        max(observations.observed) as observed,
+        observations.unit,
+        min(observations.observed_at) as first_at,
+        least(max(build.as_of), cast(observations.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at,
         -- first_at of a month's last day is the start of the next month, so the month cannot be derived from it.
-        readings.period as spent_period
-    from {{ ref('spend_readings') }} as readings
+        observations.period as spent_period
+    from {{ ref('spend_observations') }} as observations
     cross join {{ ref('stg_build_inputs') }} as build
-    where readings.observed > readings.allowed
-    group by readings.customer_id, readings.unit, readings.period
+    where observations.observed > observations.allowed
+    group by observations.customer_id, observations.unit, observations.period
 
 ),
 

@@ -18,39 +18,39 @@ thresholds_reached as (
     union all
 
     select
-        readings.customer_id,
-        readings.limit_kind,
-        readings.period,
+        observations.customer_id,
+        observations.limit_kind,
+        observations.period,
         thresholds.threshold_percent,
-        readings.allowed,
-        readings.observed,
-        readings.unit,
-        readings.observed_at as reached_at
-    from {{ ref('spend_readings') }} as readings
+        observations.allowed,
+        observations.observed,
+        observations.unit,
+        observations.observed_at as reached_at
+    from {{ ref('spend_observations') }} as observations
     inner join {{ alert_thresholds() }} as thresholds
-        on {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
+        on {{ has_reached('observations.observed', 'observations.allowed', 'thresholds.threshold_percent') }}
 
     union all
 
     -- Billing rules, section 8: a credit alert comes in the month in which the threshold is crossed, not again in the months after.
     select
-        readings.customer_id,
-        readings.limit_kind,
-        readings.period,
+        observations.customer_id,
+        observations.limit_kind,
+        observations.period,
         thresholds.threshold_percent,
-        readings.allowed,
-        readings.observed,
-        readings.unit,
-        readings.observed_at as reached_at
-    from {{ ref('credit_readings') }} as readings
+        observations.allowed,
+        observations.observed,
+        observations.unit,
+        observations.observed_at as reached_at
+    from {{ ref('credit_observations') }} as observations
     inner join {{ alert_thresholds() }} as thresholds
         on
-            {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
+            {{ has_reached('observations.observed', 'observations.allowed', 'thresholds.threshold_percent') }}
             and (
-                readings.observed_before is null
-                or not {{ has_reached('readings.observed_before', 'readings.allowed_before', 'thresholds.threshold_percent') }}
+                observations.observed_before is null
+                or not {{ has_reached('observations.observed_before', 'observations.allowed_before', 'thresholds.threshold_percent') }}
             )
-    where readings.observed > 0
+    where observations.observed > 0
 
 ),
 
