@@ -13,7 +13,7 @@ thresholds_reached as (
         observed,
         unit,
         reached_at
-    from {{ ref('limits_reached') }}
+    from {{ ref('daily_threshold_crossings') }}
 
     union all
 
