@@ -1,3 +1,4 @@
+{{ config(alias='limit_breaches') }}
 select
     breach_id,
     customer_id,
@@ -10,4 +11,4 @@ select
     unit,
     {{ from_utc('first_at') }} as first_at,
     {{ from_utc('last_at') }} as last_at
-from {{ ref('limit_episodes') }}
+from {{ ref('limit_breaches') }}

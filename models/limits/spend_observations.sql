@@ -1,4 +1,4 @@
--- Billing rules, section 8: what the month had come to after each day, for customers with a limit on it.
+-- Billing rules, section 8: month-to-date spend after each day, of customers with a monthly spend limit.
 select
     days.customer_id,
     'monthly_spend' as limit_kind,
@@ -6,7 +6,7 @@ select
     cast(accounts.monthly_spend_limit_amount as decimal(38, 12)) as allowed,
     cast(days.month_to_date_amount as decimal(38, 12)) as observed,
     days.currency as unit,
-    -- A day's amount is known to have been reached when the day is over.
+    -- Billing rules, section 8: spend counts from the end of its day, in a running month at the latest from as_of.
     least(build.as_of, cast(days.spend_date as timestamp) + interval 1 day) as observed_at
 from {{ ref('spend_days') }} as days
 inner join {{ ref('customer_accounts') }} as accounts on days.customer_id = accounts.customer_id

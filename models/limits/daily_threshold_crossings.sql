@@ -2,11 +2,11 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_days() }}"
 ) }}
--- Billing rules, section 8: the first time on a day that a customer came to 50, 80 and 100 percent of a limit on what runs: how many
--- sandboxes at once, and how long a session. A customer without a limit has no readings of it.
+-- Billing rules, section 8: the first instant of a day at which a customer reached 50, 80 or 100 percent of its limit of concurrent sandboxes
+-- or of session length. A limit of 0 counts as none. By day, so that a build recomputes only changed days.
 with
 
-readings as (
+observations as (
 
     select
         levels.customer_id,
@@ -31,7 +31,7 @@ readings as (
         {{ to_unit_seconds('duration_microseconds') }} as observed,
         'second' as unit,
         started_at as observed_at,
-        -- A session grows while it is watched: it reaches a share of its limit at that share of its time.
+        -- A session reaches a share of its limit at that share of its time.
         true as grows_over_time
     from {{ ref('sandbox_sessions') }}
     where
@@ -42,40 +42,40 @@ readings as (
 
 ),
 
-reached as (
+thresholds_reached as (
 
     select
-        readings.customer_id,
-        readings.usage_date,
-        readings.limit_kind,
+        observations.customer_id,
+        observations.usage_date,
+        observations.limit_kind,
         thresholds.threshold_percent,
-        readings.allowed,
-        readings.observed,
-        readings.unit,
+        observations.allowed,
+        observations.observed,
+        observations.unit,
         case
-            when readings.grows_over_time
+            when observations.grows_over_time
                 then {{ plus_seconds(
-                    'readings.observed_at',
-                    divide_down('cast(readings.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100')
+                    'observations.observed_at',
+                    divide_down('cast(observations.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100')
                 ) }}
-            else readings.observed_at
+            else observations.observed_at
         end as reached_at
-    from readings
-    {{ of_changed_days('readings') }}
+    from observations
+    {{ of_changed_days('observations') }}
     inner join {{ alert_thresholds() }} as thresholds
-        on {{ has_reached('readings.observed', 'readings.allowed', 'thresholds.threshold_percent') }}
+        on {{ has_reached('observations.observed', 'observations.allowed', 'thresholds.threshold_percent') }}
 
 ),
 
-ranked as (
+ranked_thresholds as (
 
     select
         *,
         row_number() over (
             partition by customer_id, usage_date, limit_kind, threshold_percent
             order by reached_at asc, observed desc, allowed asc, unit asc
-        ) as place
-    from reached
+        ) as rank_on_day
+    from thresholds_reached
 
 )
 
@@ -89,5 +89,5 @@ select
     observed,
     unit,
     reached_at
-from ranked
-where place = 1
+from ranked_thresholds
+where rank_on_day = 1

@@ -1,3 +1,4 @@
+{{ config(alias='usage_alerts') }}
 select
     alert_id,
     customer_id,
@@ -8,4 +9,4 @@ select
     observed,
     unit,
     {{ from_utc('reached_at') }} as reached_at
-from {{ ref('limit_alerts') }}
+from {{ ref('usage_alerts') }}

@@ -1,7 +1,7 @@
--- Billing rules, section 8: each breach of a limit: who, what was allowed, what was observed, from when until when.
+-- Billing rules, section 8: breaches of limits, each with the limit, the highest observed value and the time of the breach.
 with
 
-over_concurrency as (
+levels_above_limit as (
 
     select
         customer_id,
@@ -22,19 +22,20 @@ over_concurrency as (
 
 ),
 
-numbered_concurrency as (
+numbered_levels as (
 
     select
         *,
         sum(is_new) over (
             partition by customer_id order by started_at
             rows between unbounded preceding and current row
-        ) as episode
-    from over_concurrency
+        ) as breach_number
+    from levels_above_limit
 
 ),
 
-concurrency as (
+-- Levels above the same limit that follow one another without a gap are one breach.
+concurrency_breaches as (
 
     select
         customer_id,
@@ -46,12 +47,12 @@ concurrency as (
         'sandbox' as unit,
         min(started_at) as first_at,
         max(ended_at) as last_at
-    from numbered_concurrency
-    group by customer_id, episode
+    from numbered_levels
+    group by customer_id, breach_number
 
 ),
 
-long_sessions as (
+session_length_breaches as (
 
     select
         customer_id,
@@ -68,28 +69,28 @@ long_sessions as (
 
 ),
 
-over_spend as (
+spend_breaches as (
 
     select
-        readings.customer_id,
+        observations.customer_id,
         'monthly_spend' as limit_kind,
         cast(null as string) as sandbox_id,
         cast(null as string) as session_id,
-        max(readings.allowed) as allowed,
-        max(readings.observed) as observed,
-        readings.unit,
-        min(readings.observed_at) as first_at,
-        least(max(build.as_of), cast(readings.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at,
-        -- What is passed on a month's last day is known when the next month begins.
-        readings.period as spent_period
-    from {{ ref('spend_readings') }} as readings
+        max(observations.allowed) as allowed,
+        max(observations.observed) as observed,
+        observations.unit,
+        min(observations.observed_at) as first_at,
+        least(max(build.as_of), cast(observations.period || '-01 00:00:00' as timestamp) + interval 1 month) as last_at,
+        -- first_at of a month's last day is the start of the next month, so the month cannot be derived from it.
+        observations.period as spent_period
+    from {{ ref('spend_observations') }} as observations
     cross join {{ ref('stg_build_inputs') }} as build
-    where readings.observed > readings.allowed
-    group by readings.customer_id, readings.unit, readings.period
+    where observations.observed > observations.allowed
+    group by observations.customer_id, observations.unit, observations.period
 
 ),
 
--- Billing rules, section 7: a plan that collects nothing has only credit; what that does not cover is uncollected, and a breach.
+-- Billing rules, section 8: an invoice that is not collected has only credit; a total that credit did not cover is a breach.
 uncollected as (
 
     select
@@ -140,7 +141,7 @@ uncollected_days as (
 
 ),
 
-beyond_credit as (
+credit_breaches as (
 
     select
         days.customer_id,
@@ -150,7 +151,7 @@ beyond_credit as (
         cast(days.subtotal_amount - days.total_amount as decimal(38, 12)) as allowed,
         cast(days.subtotal_amount as decimal(38, 12)) as observed,
         days.currency as unit,
-        -- Where corrections of other months alone go beyond, the month has no day of its own.
+        -- No day of the month crosses the credit where corrections of other months cause the breach: then the month's start.
         coalesce(days.first_at, cast(days.period || '-01 00:00:00' as timestamp)) as first_at,
         least(build.as_of, coalesce(days.last_at, cast(days.period || '-01 00:00:00' as timestamp) + interval 1 month)) as last_at
     from uncollected_days as days
@@ -158,24 +159,24 @@ beyond_credit as (
 
 ),
 
-episodes as (
+breaches as (
 
     select
         *,
         cast(null as string) as spent_period
-    from concurrency
+    from concurrency_breaches
     union all
     select
         *,
         cast(null as string) as spent_period
-    from long_sessions
+    from session_length_breaches
     union all
-    select * from over_spend
+    select * from spend_breaches
     union all
     select
         *,
         cast(null as string) as spent_period
-    from beyond_credit
+    from credit_breaches
 
 )
 
@@ -194,4 +195,4 @@ select
     unit,
     first_at,
     last_at
-from episodes
+from breaches

@@ -1,8 +1,8 @@
--- Billing rules, section 8: how much of the credit a customer may use was used up at each month's end (of a running month: at as_of), and
--- how much before. Credit that has expired is no part of it.
+-- Billing rules, section 8: the credit that a customer has used, at each month's end (in the running month: at as_of), with the month before
+-- for comparison. Expired grants count neither as given nor as used.
 with
 
-months as (
+credit_by_month as (
 
     select
         customer_id,
@@ -25,6 +25,6 @@ select
     least(build.as_of, cast(months.period || '-01 00:00:00' as timestamp) + interval 1 month) as observed_at,
     cast(lag(months.given_amount) over timeline as decimal(38, 12)) as allowed_before,
     cast(lag(months.used_amount) over timeline as decimal(38, 12)) as observed_before
-from months
+from credit_by_month as months
 cross join {{ ref('stg_build_inputs') }} as build
 window timeline as (partition by months.customer_id, months.currency order by months.period)
