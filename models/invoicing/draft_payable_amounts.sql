@@ -1,7 +1,8 @@
 {{ config(materialized='view') }}
--- Billing rules, section 6: every amount of a draft on the day that it counts for. Usage counts on its day, a fee on the first day that it
--- is due for, a commitment on the last day of its month; corrections of closed months count before all days of the draft's own month.
--- Usage of the own month and the discount on it are apart: draft_payable_days spreads that discount over the days.
+-- Billing rules, section 6: every amount of a draft on the day that it counts for. Usage counts on its day, a fee on the first
+-- day that it is due for, a commitment on the last day of its month; corrections of closed months count before all days of the
+-- draft's own month. Usage of the own month and the discount on it are apart: draft_payable_days spreads that discount over the
+-- days.
 with
 
 lines as (
@@ -64,7 +65,8 @@ usage_sums as (
 
 ),
 
--- The part of a discount that is for usage: its fraction x the usage lines of its month on this invoice, at most the whole discount line.
+-- The part of a discount that is for usage: its fraction x the usage lines of its month on this invoice, at most the whole
+-- discount line.
 discounts as (
 
     select

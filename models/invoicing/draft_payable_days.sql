@@ -1,5 +1,6 @@
--- Billing rules, section 6: what of a draft credit may pay up to each day, usage and other lines apart, after discounts. A negative amount
--- lowers the days before it, latest first: so a day's payable amount is the minimum of the sums up to it and up to every later day.
+-- Billing rules, section 6: what of a draft credit may pay up to each day, usage and other lines apart, after discounts. A
+-- negative amount lowers the days before it, latest first: so a day's payable amount is the minimum of the sums up to it and up
+-- to every later day.
 with
 
 days as (
@@ -42,8 +43,8 @@ running_sums as (
 
 ),
 
--- Usage up to a day less its share of the discount: the month's discount x usage up to the day / usage of the month. On the last day it
--- is exactly the month's.
+-- Usage up to a day less its share of the discount: the month's discount x usage up to the day / usage of the month. On the last
+-- day it is exactly the month's.
 discounted_days as (
 
     select

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
--- What finalizing in Stripe adds to an invoice: tax, and what the customer's balance in Stripe pays of it (a negative balance adds to
--- it). Voiding the invoice reverses both; the rest of a void is in journal_write_off_postings.
+-- What finalizing in Stripe adds to an invoice: tax, and what the customer's balance in Stripe pays of it (a negative balance
+-- adds to it). Voiding the invoice reverses both; the rest of a void is in journal_write_off_postings.
 with
 
 receivables as (

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
--- The entry of each invoice, on the last day of its month: what it charges by kind of income, against what credit paid, what is carried
--- forward and what is to be paid. docs/exports.md has the chart of accounts.
+-- The entry of each invoice, on the last day of its month: what it charges by kind of income, against what credit paid, what is
+-- carried forward and what is to be paid. docs/exports.md has the chart of accounts.
 with
 
 issued_invoices as (

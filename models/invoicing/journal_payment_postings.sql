@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
--- Payments of invoices, on the day they were made: payments in Stripe, and the rest of an invoice that was marked as paid in Stripe
--- without a payment there.
+-- Payments of invoices, on the day they were made: payments in Stripe, and the rest of an invoice that was marked as paid in
+-- Stripe without a payment there.
 with
 
 receivables as (

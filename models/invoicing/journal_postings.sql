@@ -1,5 +1,5 @@
--- Double-entry bookkeeping: one row per account of an entry (debits positive, credits negative). The rows of an entry sum to zero.
--- docs/exports.md has the chart of accounts.
+-- Double-entry bookkeeping: one row per account of an entry (debits positive, credits negative). The rows of an entry sum to
+-- zero. docs/exports.md has the chart of accounts.
 with
 
 postings as (

@@ -1,4 +1,4 @@
--- Fails if what was billed and what the drafts would bill do not come to what is due: something would be billed twice, or never.
+-- Fails if billed lines, credit notes and drafts do not sum to the due lines, by line key: something would be billed twice, or never.
 with
 
 movements as (

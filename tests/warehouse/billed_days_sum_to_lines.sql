@@ -1,4 +1,4 @@
--- Fails if the days that a usage line was billed for do not sum to it: a statement would show two numbers for one thing.
+-- Fails if the billed days of a usage line do not sum to it: a statement would show two different numbers for the line.
 with
 
 day_sums as (

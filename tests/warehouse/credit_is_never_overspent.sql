@@ -1,4 +1,4 @@
--- Fails if a grant pays for more than it has, or gives back more than it paid: money would be made up.
+-- Fails if more of a grant is applied than it has, or more is given back than was applied.
 with
 
 applied as (

@@ -1,4 +1,4 @@
--- Fails if a month's opening credit is not the month before's closing credit, or the row does not add up, or credit falls below zero.
+-- Fails if a month's opening credit is not the closing credit of the month before, a row does not add up, or credit is negative.
 with
 
 in_order as (

@@ -1,4 +1,4 @@
--- Fails if a customer used a meter at a time for which the price book has no rate in its currency: it would not be billed.
+-- Fails if a customer used a meter at a time for which the price book has no rate in its currency: the usage would not be billed.
 with
 
 used as (
@@ -36,7 +36,7 @@ used as (
 
 ),
 
--- A quantity that no session carries has no session_id.
+-- The quantity of an event outside any session has no session_id.
 used_by_session as (
 
     select

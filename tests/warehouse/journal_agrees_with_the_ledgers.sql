@@ -1,4 +1,4 @@
--- Fails if what the journal says customers owe, or what credit they have, is not what the receivables and the credit ledger say.
+-- Fails if the journal's balance of receivables or customer credit differs from receivables or the credit ledger.
 with
 
 booked as (
@@ -37,7 +37,6 @@ credit as (
 
 ),
 
--- Applications of drafts beyond the running month (fees in advance) have no month in the credit ledger yet.
 compared as (
 
     select

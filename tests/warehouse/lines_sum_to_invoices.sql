@@ -1,5 +1,4 @@
--- Fails if an invoice is not the sum of its lines, less its credit, less what it carries forward: the customer would be billed a
--- sum that nothing explains.
+-- Fails if an invoice total is not the sum of its lines less credit less carry-forward, or is negative.
 with
 
 line_sums as (

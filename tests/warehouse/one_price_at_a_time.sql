@@ -1,4 +1,4 @@
--- Fails if two prices of one thing hold for a customer at once: usage would be billed twice.
+-- Fails if two prices of one meter or fee apply to a customer at the same time: usage would be billed twice.
 with
 
 in_order as (

@@ -1,4 +1,4 @@
--- Fails if what invoices carried forward does not come back as lines of later ones, but for what waits for the customer's next.
+-- Fails if carry-forwards are not lines of later invoices; the last invoice's waits for the customer's next one.
 with
 
 carried as (
