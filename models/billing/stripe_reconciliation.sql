@@ -155,9 +155,9 @@ select
     cast(coalesce(compared.open_amount, 0) as decimal(18, 3)) as open_amount,
     cast(case when compared.due_at < build.as_of then coalesce(compared.open_amount, 0) else 0 end as decimal(18, 3)) as overdue_amount,
     cast(coalesce(compared.stripe_credited_amount, 0) as decimal(18, 3)) as credited_amount,
-    {{ from_utc('paired.due_at') }} as due_at,
-    {{ from_utc('paired.paid_at') }} as paid_at,
-    {{ from_utc('is_synced.synced_at') }} as synced_at
+    {{ from_utc('compared.due_at') }} as due_at,
+    {{ from_utc('compared.paid_at') }} as paid_at,
+    {{ from_utc('latest_sync.synced_at') }} as synced_at
 from compared_invoices as compared
 cross join {{ ref('stg_build_inputs') }} as build
 cross join latest_sync
