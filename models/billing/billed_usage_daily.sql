@@ -9,8 +9,8 @@
 ) }}
 -- depends_on: {{ ref('changed_months') }}
 -- depends_on: {{ ref('stg_closes') }}
--- The days of closed months are the ledger's, and stay as they are; those of drafts come anew for the months that changed, and all of
--- them when another month has closed.
+-- Days of closed months are read from the ledger and never change. Days of drafts are replaced for the dirty months, and all of
+-- them after another month was closed.
 {% set columns = [
     'customer_id', 'usage_date', 'period', 'plan_id', 'meter_id', 'rate_id', 'quantity', 'unit', 'amount', 'currency', 'invoice_id',
     'line_id'

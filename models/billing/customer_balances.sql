@@ -1,6 +1,6 @@
 with
 
--- The month that runs at as_of, and how much of it is left.
+-- The running month: that of as_of.
 months as (
 
     select
@@ -26,7 +26,7 @@ terms as (
 
 ),
 
-spent as (
+month_spend as (
 
     select
         days.customer_id,
@@ -40,12 +40,12 @@ spent as (
 
 ),
 
-credit as (
+month_credit as (
 
     select
         credit_months.customer_id,
         credit_months.currency,
-        -- In the running month a grant that expires before the month's end still pays until it has expired.
+        -- A grant that expires before the month's end pays until it expires (the credit ledger expires it at the month's end).
         sum(
             case
                 when coalesce(credit_months.expires_at, {{ end_of_time() }}) > months.as_of
@@ -59,13 +59,13 @@ credit as (
 
 ),
 
-drafts as (
+draft_totals as (
 
     select
         invoices.customer_id,
         invoices.currency,
         sum(invoices.total_amount) as unbilled_amount,
-        -- Whether the invoice of the running month is collected: then what else is used this month is on it.
+        -- If the draft of the running month is collected, further usage of the month is collected with it.
         max(case when invoices.period = months.period and invoices.collection <> 'none' then 1 else 0 end) = 1 as is_collected
     from {{ ref('draft_invoices') }} as invoices
     cross join months
@@ -73,7 +73,7 @@ drafts as (
 
 ),
 
-running as (
+running_counts as (
 
     select
         customer_id,
@@ -93,20 +93,20 @@ balances as (
         months.as_of,
         terms.plan_id,
         terms.contract_id,
-        case when drafts.is_collected then 'send_invoice' else terms.collection end as collection,
-        cast(coalesce(spent.usage_amount, 0) as decimal(18, 3)) as usage_amount,
-        cast(coalesce(spent.fee_amount, 0) as decimal(18, 3)) as fee_amount,
-        cast(coalesce(spent.month_to_date_amount, 0) as decimal(18, 3)) as month_to_date_amount,
-        cast(coalesce(credit.credit_left_amount, 0) as decimal(18, 3)) as credit_left_amount,
-        cast(coalesce(drafts.unbilled_amount, 0) as decimal(18, 3)) as unbilled_amount,
+        case when draft_totals.is_collected then 'send_invoice' else terms.collection end as collection,
+        cast(coalesce(month_spend.usage_amount, 0) as decimal(18, 3)) as usage_amount,
+        cast(coalesce(month_spend.fee_amount, 0) as decimal(18, 3)) as fee_amount,
+        cast(coalesce(month_spend.month_to_date_amount, 0) as decimal(18, 3)) as month_to_date_amount,
+        cast(coalesce(month_credit.credit_left_amount, 0) as decimal(18, 3)) as credit_left_amount,
+        cast(coalesce(draft_totals.unbilled_amount, 0) as decimal(18, 3)) as unbilled_amount,
         cast(accounts.monthly_spend_limit_amount as decimal(18, 3)) as monthly_spend_limit_amount,
-        cast(coalesce(running.running_sandboxes, 0) as integer) as running_sandboxes,
+        cast(coalesce(running_counts.running_sandboxes, 0) as integer) as running_sandboxes,
         terms.max_concurrent_sandboxes,
         terms.max_session_seconds,
         units.minor_unit_digits,
         units.minor_units_per_unit,
         {{ microseconds_between('months.as_of', 'months.month_ends_at') }} as remaining_microseconds,
-        -- From the customer's first day on, and at least a day: one hour's use says little of a month's.
+        -- Since the customer was first seen in the month, and at least a day: the usage of an hour is no basis for a forecast.
         greatest(
             {{ microseconds_between('greatest(months.month_starts_at, coalesce(accounts.first_seen_at, months.month_starts_at))', 'months.as_of') }},
             86400000000
@@ -115,15 +115,15 @@ balances as (
     cross join months
     inner join {{ ref('currency_units') }} as units on accounts.currency = units.currency
     left join terms on accounts.customer_id = terms.customer_id
-    left join spent on accounts.customer_id = spent.customer_id and accounts.currency = spent.currency
-    left join credit on accounts.customer_id = credit.customer_id and accounts.currency = credit.currency
-    left join drafts on accounts.customer_id = drafts.customer_id and accounts.currency = drafts.currency
-    left join running on accounts.customer_id = running.customer_id
+    left join month_spend on accounts.customer_id = month_spend.customer_id and accounts.currency = month_spend.currency
+    left join month_credit on accounts.customer_id = month_credit.customer_id and accounts.currency = month_credit.currency
+    left join draft_totals on accounts.customer_id = draft_totals.customer_id and accounts.currency = draft_totals.currency
+    left join running_counts on accounts.customer_id = running_counts.customer_id
 
 ),
 
--- What usage adds until the month's end if it goes on as it has: in proportion to time, less the discount that it had.
-grown as (
+-- Billing rules, section 8: expected further usage of the month, at the average so far, discounted as the month to date is.
+balances_with_growth as (
 
     select
         *,
@@ -141,15 +141,15 @@ grown as (
 
 ),
 
-judged as (
+balances_with_limits as (
 
     select
         *,
         coalesce(month_to_date_amount >= monthly_spend_limit_amount and month_to_date_amount > 0, false) as is_spend_limit_reached,
-        -- From here on no credit covers what it uses, and no card pays for it.
+        -- Further usage is neither paid by credit nor collected.
         coalesce(collection = 'none' and credit_left_amount <= 0, false) as is_credit_exhausted,
         coalesce(running_sandboxes >= max_concurrent_sandboxes, false) as is_concurrency_limit_reached
-    from grown
+    from balances_with_growth
 
 )
 
@@ -181,4 +181,4 @@ select
             then 'warn'
         else 'ok'
     end as standing
-from judged
+from balances_with_limits

@@ -1,4 +1,4 @@
--- Billing rules, section 7: draft, closed or published. Closed invoices come from the ledger as they were frozen.
+-- Billing rules, section 7: drafts, and closed invoices as the ledger has them, each with the status of its latest step.
 with
 
 drafts as (
@@ -24,7 +24,7 @@ drafts as (
 
 ),
 
-closed as (
+closed_invoices as (
 
     select
         invoice_id,
@@ -51,7 +51,7 @@ invoices as (
 
     select * from drafts
     union all
-    select * from closed
+    select * from closed_invoices
 
 )
 
@@ -61,7 +61,8 @@ select
     invoices.period,
     invoices.currency,
     case
-        -- A draft in Stripe is none any more: it was finalized, and who deleted or reopened it is told by the reconciliation.
+        -- Stripe's `draft` is not used: a published invoice was finalized. stripe_reconciliation reports one that is a draft
+        -- again.
         when mirrored.stripe_status in ('open', 'paid', 'void', 'uncollectible') then mirrored.stripe_status
         when publications.invoice_id is not null then 'published'
         when approvals.is_approved then 'approved'

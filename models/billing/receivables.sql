@@ -1,6 +1,6 @@
 with
 
-aged as (
+receivables_with_age as (
 
     select
         receivables.*,
@@ -35,4 +35,4 @@ select
     stripe_invoice_id,
     {{ from_utc('due_at') }} as due_at,
     {{ from_utc('paid_at') }} as paid_at
-from aged
+from receivables_with_age

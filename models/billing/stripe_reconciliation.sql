@@ -1,8 +1,8 @@
--- Each of our collected invoices beside Stripe's, as it was at the latest sync, and what differs. An invoice that is not published
--- yet is no difference, and before the first sync nothing is compared.
+-- Published invoices of the ledger compared with Stripe's as of the latest sync. An invoice that is not published yet is not
+-- compared, and before the first sync none is.
 with
 
-ours as (
+published_invoices as (
 
     select
         invoices.invoice_id,
@@ -18,13 +18,13 @@ ours as (
 
 ),
 
-theirs as (
+stripe_invoices as (
 
     select * from {{ ref('stg_stripe_invoices') }}
 
 ),
 
-our_lines as (
+ledger_lines as (
 
     select
         invoice_id,
@@ -34,26 +34,26 @@ our_lines as (
 
 ),
 
--- Lines that Stripe has with our id and another amount, and lines that are not ours at all.
+-- Lines in Stripe that have the id of a line of the ledger and another amount, or no such id.
 edited_lines as (
 
     select
-        theirs.stripe_invoice_id,
+        stripe_invoices.stripe_invoice_id,
         count(*) as edited_count
     from {{ ref('stg_stripe_invoice_lines') }} as lines
-    inner join theirs on lines.stripe_invoice_id = theirs.stripe_invoice_id
-    left join our_lines
+    inner join stripe_invoices on lines.stripe_invoice_id = stripe_invoices.stripe_invoice_id
+    left join ledger_lines
         on
-            theirs.invoice_id = our_lines.invoice_id
-            and lines.line_id = our_lines.line_id
+            stripe_invoices.invoice_id = ledger_lines.invoice_id
+            and lines.line_id = ledger_lines.line_id
     where
         lines.line_id is null
-        or our_lines.amount <> lines.amount
-    group by theirs.stripe_invoice_id
+        or ledger_lines.amount <> lines.amount
+    group by stripe_invoices.stripe_invoice_id
 
 ),
 
-our_notes as (
+ledger_notes as (
 
     select
         stripe_invoice_id,
@@ -63,7 +63,7 @@ our_notes as (
 
 ),
 
-their_notes as (
+stripe_notes as (
 
     select
         stripe_invoice_id,
@@ -75,7 +75,7 @@ their_notes as (
 
 ),
 
-is_synced as (
+latest_sync as (
 
     select max(started_at) as synced_at
     from {{ ref('stg_stripe_syncs') }}
@@ -83,79 +83,82 @@ is_synced as (
 
 ),
 
-paired as (
+compared_invoices as (
 
     select
-        coalesce(ours.invoice_id, theirs.invoice_id) as invoice_id,
-        coalesce(ours.stripe_invoice_id, theirs.stripe_invoice_id) as stripe_invoice_id,
-        coalesce(ours.customer_id, links.customer_id) as customer_id,
-        ours.period,
-        coalesce(ours.currency, theirs.currency) as currency,
-        ours.total_amount,
-        ours.stripe_customer_id as published_to,
-        ours.content_hash as published_content_hash,
-        ours.invoice_id is not null as is_ours,
-        theirs.stripe_invoice_id is not null as is_there,
-        theirs.stripe_customer_id,
-        theirs.content_hash,
-        theirs.currency as stripe_currency,
-        theirs.stripe_status,
-        theirs.total_amount as stripe_total_amount,
-        theirs.tax_amount as stripe_tax_amount,
-        theirs.paid_amount,
-        case when theirs.stripe_status in ('open', 'uncollectible') then theirs.remaining_amount else 0 end as open_amount,
-        theirs.due_at,
-        theirs.paid_at,
-        coalesce(our_notes.credited_amount, 0) as credited_amount,
-        coalesce(their_notes.credited_amount, 0) as their_credited_amount,
-        coalesce(their_notes.credited_with_tax_amount, 0) as stripe_credited_amount,
+        coalesce(published_invoices.invoice_id, stripe_invoices.invoice_id) as invoice_id,
+        coalesce(published_invoices.stripe_invoice_id, stripe_invoices.stripe_invoice_id) as stripe_invoice_id,
+        coalesce(published_invoices.customer_id, links.customer_id) as customer_id,
+        published_invoices.period,
+        coalesce(published_invoices.currency, stripe_invoices.currency) as currency,
+        published_invoices.total_amount,
+        published_invoices.stripe_customer_id as published_to,
+        published_invoices.content_hash as published_content_hash,
+        published_invoices.invoice_id is not null as is_in_ledger,
+        stripe_invoices.stripe_invoice_id is not null as is_in_stripe,
+        stripe_invoices.stripe_customer_id,
+        stripe_invoices.content_hash,
+        stripe_invoices.currency as stripe_currency,
+        stripe_invoices.stripe_status,
+        stripe_invoices.total_amount as stripe_total_amount,
+        stripe_invoices.tax_amount as stripe_tax_amount,
+        stripe_invoices.paid_amount,
+        case
+            when stripe_invoices.stripe_status in ('open', 'uncollectible') then stripe_invoices.remaining_amount
+            else 0
+        end as open_amount,
+        stripe_invoices.due_at,
+        stripe_invoices.paid_at,
+        coalesce(ledger_notes.credited_amount, 0) as credited_amount,
+        coalesce(stripe_notes.credited_amount, 0) as stripe_credited_without_tax_amount,
+        coalesce(stripe_notes.credited_with_tax_amount, 0) as stripe_credited_amount,
         coalesce(edited_lines.edited_count, 0) as edited_count
-    from ours
-    full outer join theirs on ours.stripe_invoice_id = theirs.stripe_invoice_id
-    left join {{ ref('stripe_customer_links') }} as links on theirs.stripe_customer_id = links.stripe_customer_id
-    left join edited_lines on theirs.stripe_invoice_id = edited_lines.stripe_invoice_id
-    left join our_notes on ours.stripe_invoice_id = our_notes.stripe_invoice_id
-    left join their_notes on theirs.stripe_invoice_id = their_notes.stripe_invoice_id
-    -- What Stripe holds of other business is none of ours: an invoice counts where it carries our id, or is a customer's of ours.
-    where ours.invoice_id is not null or theirs.invoice_id is not null or links.customer_id is not null
+    from published_invoices
+    full outer join stripe_invoices on published_invoices.stripe_invoice_id = stripe_invoices.stripe_invoice_id
+    left join {{ ref('stripe_customer_links') }} as links on stripe_invoices.stripe_customer_id = links.stripe_customer_id
+    left join edited_lines on stripe_invoices.stripe_invoice_id = edited_lines.stripe_invoice_id
+    left join ledger_notes on published_invoices.stripe_invoice_id = ledger_notes.stripe_invoice_id
+    left join stripe_notes on stripe_invoices.stripe_invoice_id = stripe_notes.stripe_invoice_id
+    -- Stripe may have invoices of other business: one is compared if it carries an invoice id or its customer is known.
+    where published_invoices.invoice_id is not null or stripe_invoices.invoice_id is not null or links.customer_id is not null
 
 )
 
 select
-    paired.invoice_id,
-    paired.stripe_invoice_id,
-    paired.customer_id,
-    paired.period,
-    paired.currency,
-    paired.total_amount,
-    paired.stripe_total_amount,
-    paired.stripe_tax_amount,
-    paired.stripe_status,
+    compared.invoice_id,
+    compared.stripe_invoice_id,
+    compared.customer_id,
+    compared.period,
+    compared.currency,
+    compared.total_amount,
+    compared.stripe_total_amount,
+    compared.stripe_tax_amount,
+    compared.stripe_status,
     case
-        when not paired.is_there then 'missing'
-        when not paired.is_ours then 'extra'
-        when paired.published_to <> paired.stripe_customer_id then 'customer'
+        when not compared.is_in_stripe then 'missing'
+        when not compared.is_in_ledger then 'extra'
+        when compared.published_to <> compared.stripe_customer_id then 'customer'
         when
-            paired.currency <> paired.stripe_currency
-            or paired.total_amount <> paired.stripe_total_amount
+            compared.currency <> compared.stripe_currency
+            or compared.total_amount <> compared.stripe_total_amount
             then 'amount'
-        when paired.stripe_status = 'draft' then 'status'
-        when paired.stripe_status = 'void' then 'status'
+        when compared.stripe_status = 'draft' then 'status'
+        when compared.stripe_status = 'void' then 'status'
         when
-            paired.edited_count > 0
-            or coalesce(paired.content_hash, '') <> coalesce(paired.published_content_hash, '')
+            compared.edited_count > 0
+            or coalesce(compared.content_hash, '') <> coalesce(compared.published_content_hash, '')
             then 'edited'
-        when paired.credited_amount <> paired.their_credited_amount then 'credited'
+        when compared.credited_amount <> compared.stripe_credited_without_tax_amount then 'credited'
         else 'none'
     end as difference,
-    cast(coalesce(paired.paid_amount, 0) as decimal(18, 3)) as paid_amount,
-    cast(coalesce(paired.open_amount, 0) as decimal(18, 3)) as open_amount,
-    cast(case when paired.due_at < build.as_of then coalesce(paired.open_amount, 0) else 0 end as decimal(18, 3)) as overdue_amount,
-    cast(coalesce(paired.stripe_credited_amount, 0) as decimal(18, 3)) as credited_amount,
-    {{ from_utc('paired.due_at') }} as due_at,
-    {{ from_utc('paired.paid_at') }} as paid_at,
-    {{ from_utc('is_synced.synced_at') }} as synced_at
-from paired
+    cast(coalesce(compared.paid_amount, 0) as decimal(18, 3)) as paid_amount,
+    cast(coalesce(compared.open_amount, 0) as decimal(18, 3)) as open_amount,
+    cast(case when compared.due_at < build.as_of then coalesce(compared.open_amount, 0) else 0 end as decimal(18, 3)) as overdue_amount,
+    cast(coalesce(compared.stripe_credited_amount, 0) as decimal(18, 3)) as credited_amount,
+    {{ from_utc('compared.due_at') }} as due_at,
+    {{ from_utc('compared.paid_at') }} as paid_at,
+    {{ from_utc('latest_sync.synced_at') }} as synced_at
+from compared_invoices as compared
 cross join {{ ref('stg_build_inputs') }} as build
-cross join is_synced
-where is_synced.synced_at is not null
+cross join latest_sync
+where latest_sync.synced_at is not null

@@ -1,5 +1,5 @@
--- Billing rules, section 1: what has been billed. The lines of closed invoices, and, negative, what credit notes gave back of them.
--- What was carried forward is no billing: the credits' models settle it.
+-- Billing rules, section 1: billed lines are those of closed invoices and the (negative) ones of credit notes. A carry-forward
+-- moves an amount between invoices and bills nothing: draft_credit_states settles it.
 select
     customer_id,
     service_period,

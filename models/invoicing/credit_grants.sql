@@ -1,9 +1,9 @@
--- Billing rules, section 6: every grant that a customer has, of whatever source, and the order in which its grants are used: by
--- priority, then earliest expiry, then earliest grant, then id.
+-- Billing rules, section 6: the credit grants of each customer, in the order in which they are used: by priority, then earliest
+-- expiry, then earliest grant, then id.
 with
 
--- What a close has seen stands, whatever landed or was edited since: it may have been used.
-frozen as (
+-- The first close that includes a grant freezes its terms, since closed invoices may have used it.
+frozen_grants as (
 
     select
         grant_id,
@@ -19,7 +19,7 @@ frozen as (
 
 ),
 
-known as (
+current_grants as (
 
     select
         grant_id,
@@ -41,7 +41,7 @@ known as (
         cast(amount as decimal(18, 3)) as amount,
         currency,
         priority,
-        -- What was given before the books open counts from their opening (section 2).
+        -- A grant from before the books open counts from their opening (section 2).
         greatest(granted_at, build.books_open_at) as granted_at,
         expires_at,
         scope,
@@ -54,20 +54,20 @@ known as (
 
 ),
 
-grants as (
+all_grants as (
 
     select
         *,
         true as is_closed
-    from frozen
+    from frozen_grants
 
     union all
 
     select
         *,
         false as is_closed
-    from known
-    where grant_id not in (select grant_id from frozen)
+    from current_grants
+    where grant_id not in (select grant_id from frozen_grants)
 
 )
 
@@ -90,5 +90,5 @@ select
         partition by grants.customer_id, grants.currency
         order by grants.priority, coalesce(grants.expires_at, {{ end_of_time() }}), grants.granted_at, grants.grant_id
     ) as integer) as use_order
-from grants
+from all_grants as grants
 left join {{ ref('stg_voids') }} as voids on grants.grant_id = voids.grant_id

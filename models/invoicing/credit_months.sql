@@ -1,6 +1,6 @@
--- Billing rules, section 6: opening + granted - applied - expired = closing, for every grant and month. A grant counts from the month
--- it was given in; one that no close of that month saw, since it landed later, from the first month that was still open. A void takes
--- away what is left in the month of the void; where no close of that month saw the void, in the first month that was still open.
+-- Billing rules, section 6: opening + granted - applied - expired = closing, for every grant and month. A grant counts from its
+-- own month, or, if it landed after that month was closed, from the first month that was open then. A void takes back the rest of
+-- a grant in its own month, or, if that month was closed without the void, in the first month that was open then.
 with
 
 applications as (
@@ -19,7 +19,7 @@ applications as (
 
 ),
 
-movements as (
+applied_sums as (
 
     select
         grant_id,
@@ -39,21 +39,21 @@ closes as (
 
 ),
 
-seen as (
+grants_with_close as (
 
     select
         grants.*,
         {{ billing_period('grants.granted_at') }} as granted_period,
-        case when grants.is_closed then frozen.period else open_period.first_open_period end as seen_period,
+        case when grants.is_closed then closed_grants.period else open_period.first_open_period end as seen_period,
         case when grants.is_closed then closes.previous_period else open_period.closed_through_period end as closed_before_period
     from {{ ref('credit_grants') }} as grants
     cross join {{ ref('open_period') }} as open_period
-    left join {{ ref('stg_closed_grants') }} as frozen on grants.grant_id = frozen.grant_id
-    left join closes on frozen.period = closes.period
+    left join {{ ref('stg_closed_grants') }} as closed_grants on grants.grant_id = closed_grants.grant_id
+    left join closes on closed_grants.period = closes.period
 
 ),
 
--- The first close that saw the void: it had landed, and was not later than the close's as_of.
+-- The first close that included the void: it had landed, and was not later than the close's as_of.
 void_closes as (
 
     select
@@ -83,7 +83,7 @@ grants as (
                     coalesce(void_closes.period, open_period.first_open_period, {{ billing_period('seen.voided_at') }})
                 )
         end as voided_period
-    from seen
+    from grants_with_close as seen
     cross join {{ ref('open_period') }} as open_period
     left join void_closes on seen.grant_id = void_closes.grant_id
 
@@ -109,13 +109,13 @@ months as (
 
 ),
 
-in_months as (
+grant_months as (
 
     select
         months.*,
         {{ billing_period('months.month_starts_at') }} as period,
         months.counts_from = months.month_starts_at as is_first,
-        -- From the first month on at whose end it has expired, nothing is left after that month's invoice has used it.
+        -- After the invoice of the month of the expiry nothing is left.
         coalesce(months.expires_at <= months.month_starts_at + interval 1 month, false)
         or coalesce(months.voided_period <= {{ billing_period('months.month_starts_at') }}, false) as is_expired,
         coalesce(months.voided_period <= {{ billing_period('months.month_starts_at') }}, false) as is_voided
@@ -123,40 +123,40 @@ in_months as (
 
 ),
 
-with_applied as (
+months_with_applied as (
 
     select
-        in_months.*,
-        cast(coalesce(movements.applied_amount, 0) as decimal(18, 3)) as applied_amount,
-        cast(sum(coalesce(movements.applied_amount, 0)) over (
-            partition by in_months.grant_id order by in_months.period
+        grant_months.*,
+        cast(coalesce(applied_sums.applied_amount, 0) as decimal(18, 3)) as applied_amount,
+        cast(sum(coalesce(applied_sums.applied_amount, 0)) over (
+            partition by grant_months.grant_id order by grant_months.period
             rows between unbounded preceding and current row
         ) as decimal(18, 3)) as applied_so_far_amount
-    from in_months
-    left join movements
+    from grant_months
+    left join applied_sums
         on
-            in_months.grant_id = movements.grant_id
-            and in_months.period = movements.period
+            grant_months.grant_id = applied_sums.grant_id
+            and grant_months.period = applied_sums.period
 
 ),
 
-rolled as (
+months_with_closing as (
 
     select
         *,
         cast(case when is_expired then 0 else amount - applied_so_far_amount end as decimal(18, 3)) as closing_amount
-    from with_applied
+    from months_with_applied
 
 ),
 
-opened as (
+months_with_opening as (
 
     select
         *,
         coalesce(
             lag(closing_amount) over (partition by grant_id order by period), cast(0 as decimal(18, 3))
         ) as opening_amount
-    from rolled
+    from months_with_closing
 
 )
 
@@ -184,4 +184,4 @@ select
         else cast(0 as decimal(18, 3))
     end as voided_amount,
     closing_amount
-from opened
+from months_with_opening

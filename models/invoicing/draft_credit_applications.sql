@@ -1,5 +1,5 @@
--- Billing rules, section 6: what of each grant an open invoice uses, or (negative) gives back: how its applications changed from
--- one invoice to the next.
+-- Billing rules, section 6: credit that a draft uses (positive) or gives back (negative): the state after the draft less the
+-- state after the one before.
 with
 
 states as (
@@ -16,7 +16,7 @@ states as (
 
 ),
 
-changes as (
+state_changes as (
 
     select
         customer_id,
@@ -29,7 +29,7 @@ changes as (
 
     union all
 
-    -- As it was after the invoice before.
+    -- The state after one draft is the state before the next.
     select
         states.customer_id,
         states.currency,
@@ -41,7 +41,7 @@ changes as (
 
 ),
 
-movements as (
+applications as (
 
     select
         customer_id,
@@ -50,27 +50,27 @@ movements as (
         grant_id,
         application_period,
         cast(sum(amount) as decimal(18, 3)) as amount
-    from changes
+    from state_changes
     where open_number > 0
     group by customer_id, currency, open_number, grant_id, application_period
 
 )
 
 select
-    movements.grant_id,
-    {{ invoice_id('subtotals.period', 'movements.customer_id', 'movements.currency') }} as invoice_id,
-    movements.customer_id,
+    applications.grant_id,
+    {{ invoice_id('subtotals.period', 'applications.customer_id', 'applications.currency') }} as invoice_id,
+    applications.customer_id,
     subtotals.period,
-    movements.application_period,
-    movements.currency,
+    applications.application_period,
+    applications.currency,
     grants.source,
     grants.scope,
-    movements.amount
-from movements
+    applications.amount
+from applications
 inner join {{ ref('draft_subtotals') }} as subtotals
     on
-        movements.customer_id = subtotals.customer_id
-        and movements.currency = subtotals.currency
-        and movements.open_number = subtotals.open_number
-inner join {{ ref('credit_grants') }} as grants on movements.grant_id = grants.grant_id
-where movements.amount <> 0
+        applications.customer_id = subtotals.customer_id
+        and applications.currency = subtotals.currency
+        and applications.open_number = subtotals.open_number
+inner join {{ ref('credit_grants') }} as grants on applications.grant_id = grants.grant_id
+where applications.amount <> 0

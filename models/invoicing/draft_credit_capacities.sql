@@ -1,8 +1,8 @@
--- Billing rules, section 6: what of each open invoice a grant may pay that was used or due until its last day; a row for each last day
--- that the customer's grants have, and one for no day at all, of which nothing is payable. Before what is carried forward to it.
+-- Billing rules, section 6: how much of a draft credit may pay up to a day, for each last payable day of the customer's grants,
+-- and for no day at all (nothing is payable). Without the carry-forward, which draft_credit_states adds.
 with
 
-invoices as (
+drafts as (
 
     select
         customer_id,
@@ -18,21 +18,21 @@ invoices as (
 last_days as (
 
     select distinct
-        invoices.customer_id,
-        invoices.currency,
-        invoices.open_number,
-        invoices.period,
+        drafts.customer_id,
+        drafts.currency,
+        drafts.open_number,
+        drafts.period,
         grants.last_payable_date
-    from invoices
+    from drafts
     inner join {{ ref('credit_grants') }} as grants
         on
-            invoices.customer_id = grants.customer_id
-            and invoices.currency = grants.currency
-            and {{ is_usable('grants', 'invoices') }}
+            drafts.customer_id = grants.customer_id
+            and drafts.currency = grants.currency
+            and {{ is_usable('grants', 'drafts') }}
 
 ),
 
-up_to_last_day as (
+days_up_to_last as (
 
     select
         last_days.customer_id,
@@ -60,16 +60,16 @@ select
     last_days.currency,
     last_days.open_number,
     last_days.last_payable_date,
-    coalesce(up_to_last_day.usage_amount, cast(0 as decimal(18, 3))) as usage_amount,
-    coalesce(up_to_last_day.other_amount, cast(0 as decimal(18, 3))) as other_amount
+    coalesce(days_up_to_last.usage_amount, cast(0 as decimal(18, 3))) as usage_amount,
+    coalesce(days_up_to_last.other_amount, cast(0 as decimal(18, 3))) as other_amount
 from last_days
-left join up_to_last_day
+left join days_up_to_last
     on
-        last_days.customer_id = up_to_last_day.customer_id
-        and last_days.currency = up_to_last_day.currency
-        and last_days.open_number = up_to_last_day.open_number
-        and last_days.last_payable_date = up_to_last_day.last_payable_date
-        and up_to_last_day.recency = 1
+        last_days.customer_id = days_up_to_last.customer_id
+        and last_days.currency = days_up_to_last.currency
+        and last_days.open_number = days_up_to_last.open_number
+        and last_days.last_payable_date = days_up_to_last.last_payable_date
+        and days_up_to_last.recency = 1
 
 union all
 

@@ -1,4 +1,4 @@
--- Grants that no close has seen yet: the first close of the month they were given in, or of a later one, freezes them.
+-- Grants that the next close freezes if they were given before the end of its month.
 select
     grants.grant_id,
     grants.customer_id,

@@ -1,8 +1,8 @@
--- Billing rules, section 6: the customer's credits before its first open invoice: what the closed invoices left. A row is what an
--- application (a grant used in a month) still amounts to; the row without a grant is what is carried forward to the next invoice.
+-- Billing rules, section 6: the credit state before a customer's first draft, from its closed invoices. A row is a grant and the
+-- month in which it was used, with the credit that is used and not given back; the row without a grant has the carry-forward.
 with
 
-closed_applications as (
+closed_application_sums as (
 
     select
         customer_id,
@@ -16,7 +16,7 @@ closed_applications as (
 
 ),
 
-carried_at_closes as (
+carry_forward_sums as (
 
     select
         customer_id,
@@ -53,14 +53,14 @@ select
     accounts.customer_id,
     accounts.currency,
     0 as open_number,
-    closed_applications.grant_id,
-    closed_applications.application_period,
-    closed_applications.amount
+    closed_application_sums.grant_id,
+    closed_application_sums.application_period,
+    closed_application_sums.amount
 from accounts
-inner join closed_applications
+inner join closed_application_sums
     on
-        accounts.customer_id = closed_applications.customer_id
-        and accounts.currency = closed_applications.currency
+        accounts.customer_id = closed_application_sums.customer_id
+        and accounts.currency = closed_application_sums.currency
 
 union all
 
@@ -70,9 +70,9 @@ select
     0 as open_number,
     '' as grant_id,
     '' as application_period,
-    coalesce(carried_at_closes.amount, cast(0 as decimal(18, 3))) as amount
+    coalesce(carry_forward_sums.amount, cast(0 as decimal(18, 3))) as amount
 from accounts
-left join carried_at_closes
+left join carry_forward_sums
     on
-        accounts.customer_id = carried_at_closes.customer_id
-        and accounts.currency = carried_at_closes.currency
+        accounts.customer_id = carry_forward_sums.customer_id
+        and accounts.currency = carry_forward_sums.currency

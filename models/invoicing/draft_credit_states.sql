@@ -2,25 +2,28 @@
     materialized='iteration' if target.type == 'spark' else 'table',
     meta={'opening': 'draft_credit_opening', 'step': 'open_number'}
 ) }}
--- Billing rules, section 6: the customer's credits after each of its open invoices, as if they were closed in order. Each invoice
--- needs what the one before left, so this is a recursion over invoices, all customers at once.
+-- Billing rules, section 6: the credit state of a customer after each of its drafts, as if they were closed in order. A draft
+-- starts from the state that the one before left, so this is a recursion over drafts (number 1, 2, ...), for all customers at
+-- once.
 --
--- A row is what an application (a grant used in a month) still amounts to after the open invoice of that number; number 0 is what
--- the closed invoices left. The row without a grant is what is carried forward to the next invoice: zero or less.
+-- A row is a grant and the month in which it was used, with the credit that is used and not given back after the draft of that
+-- number; number 0 is the state after the closed invoices. The row without a grant has the carry-forward to the next draft (zero
+-- or less).
 --
--- Within one invoice nothing is sequential: what the first n grants pay together is the most they can pay, and a grant's own part
--- is what that grows by. The most they can pay is the least of all cuts (the theorem of the largest flow and the smallest cut): take
--- all usage up to one day, all the rest up to the same or an earlier one, and of the grants those that may pay for anything else.
-{% call(before) iterate(ref('draft_credit_opening')) %}
+-- Within a draft the grants are not applied one by one: the first n grants together pay as much as they can, and grant n pays the
+-- difference to the first n - 1. How much n grants can pay is a maximum flow from grants to days, which equals the minimum cut:
+-- choose a last day for usage and the same or an earlier one for the other lines; the cut is what is payable up to those days,
+-- plus the balances of the grants that may pay for anything later.
+{% call(previous_round) iterate(ref('draft_credit_opening')) %}
 with
 
-before as (
+previous_state as (
 
-    select * from {{ before }}
+    select * from {{ previous_round }}
 
 ),
 
-invoices as (
+drafts as (
 
     select
         subtotals.customer_id,
@@ -29,71 +32,71 @@ invoices as (
         subtotals.period,
         subtotals.period_starts_at,
         subtotals.period_ends_at,
-        before.amount as carried_amount,
-        subtotals.new_amount + before.amount as subtotal_amount
+        previous_state.amount as carried_amount,
+        subtotals.new_amount + previous_state.amount as subtotal_amount
     from {{ ref('draft_subtotals') }} as subtotals
-    inner join before
+    inner join previous_state
         on
-            subtotals.customer_id = before.customer_id
-            and subtotals.currency = before.currency
-            and subtotals.open_number = before.open_number + 1
-    where before.grant_id = ''
+            subtotals.customer_id = previous_state.customer_id
+            and subtotals.currency = previous_state.currency
+            and subtotals.open_number = previous_state.open_number + 1
+    where previous_state.grant_id = ''
 
 ),
 
 balances as (
 
     select
-        invoices.customer_id,
-        invoices.currency,
-        invoices.open_number,
-        invoices.period,
+        drafts.customer_id,
+        drafts.currency,
+        drafts.open_number,
+        drafts.period,
         grants.grant_id,
         grants.scope,
         grants.use_order,
         grants.last_payable_date,
         grants.amount - coalesce((
-            select sum(before.amount)
-            from before
+            select sum(previous_state.amount)
+            from previous_state
             where
-                before.customer_id = grants.customer_id
-                and before.currency = grants.currency
-                and before.grant_id = grants.grant_id
+                previous_state.customer_id = grants.customer_id
+                and previous_state.currency = grants.currency
+                and previous_state.grant_id = grants.grant_id
         ), 0) as balance_amount
-    from invoices
+    from drafts
     inner join {{ ref('credit_grants') }} as grants
         on
-            invoices.customer_id = grants.customer_id
-            and invoices.currency = grants.currency
+            drafts.customer_id = grants.customer_id
+            and drafts.currency = grants.currency
     where
-        invoices.subtotal_amount > 0
-        and {{ is_usable('grants', 'invoices') }}
+        drafts.subtotal_amount > 0
+        and {{ is_usable('grants', 'drafts') }}
 
 ),
 
--- Where corrections take one part below zero, they lessen the other: neither part is more than the whole.
+-- If corrections make one part negative, they lower the other: neither part is more than the subtotal.
 cuts as (
 
     select
-        invoices.customer_id,
-        invoices.currency,
-        for_usage.last_payable_date as usage_last_date,
-        for_rest.last_payable_date as other_last_date,
-        greatest(least(for_usage.usage_amount, invoices.subtotal_amount), 0)
-        + greatest(least(for_rest.other_amount + invoices.carried_amount, invoices.subtotal_amount), 0) as payable_amount
-    from invoices
-    inner join {{ ref('draft_credit_capacities') }} as for_usage
+        drafts.customer_id,
+        drafts.currency,
+        usage_capacities.last_payable_date as usage_last_date,
+        other_capacities.last_payable_date as other_last_date,
+        greatest(least(usage_capacities.usage_amount, drafts.subtotal_amount), 0)
+        + greatest(least(other_capacities.other_amount + drafts.carried_amount, drafts.subtotal_amount), 0) as payable_amount
+    from drafts
+    inner join {{ ref('draft_credit_capacities') }} as usage_capacities
         on
-            invoices.customer_id = for_usage.customer_id
-            and invoices.currency = for_usage.currency
-            and invoices.open_number = for_usage.open_number
-    inner join {{ ref('draft_credit_capacities') }} as for_rest
+            drafts.customer_id = usage_capacities.customer_id
+            and drafts.currency = usage_capacities.currency
+            and drafts.open_number = usage_capacities.open_number
+    inner join {{ ref('draft_credit_capacities') }} as other_capacities
         on
-            for_usage.customer_id = for_rest.customer_id
-            and for_usage.currency = for_rest.currency
-            and for_usage.open_number = for_rest.open_number
-            and for_usage.last_payable_date >= for_rest.last_payable_date
-    where invoices.subtotal_amount > 0
+            usage_capacities.customer_id = other_capacities.customer_id
+            and usage_capacities.currency = other_capacities.currency
+            and usage_capacities.open_number = other_capacities.open_number
+            and usage_capacities.last_payable_date >= other_capacities.last_payable_date
+    where drafts.subtotal_amount > 0
 
 ),
 
@@ -125,8 +128,8 @@ bounds as (
 
 ),
 
--- The most that this grant and those before it can pay together.
-payable as (
+-- The maximum that a grant and those before it can pay together.
+payable_sums as (
 
     select
         customer_id,
@@ -141,7 +144,7 @@ payable as (
 
 ),
 
-used as (
+new_applications as (
 
     select
         customer_id,
@@ -152,85 +155,85 @@ used as (
         paid_amount - coalesce(
             lag(paid_amount) over (partition by customer_id, currency order by use_order), 0
         ) as amount
-    from payable
+    from payable_sums
 
 ),
 
--- Of a negative invoice, earlier applications are given back, latest first, to grants that have not expired and are not voided.
-kept as (
+-- A negative draft gives earlier applications back, latest first, to grants that have not expired and are not voided.
+remaining_applications as (
 
     select
-        before.customer_id,
-        before.currency,
-        invoices.open_number,
-        before.grant_id,
-        before.application_period,
-        before.amount - case
+        previous_state.customer_id,
+        previous_state.currency,
+        drafts.open_number,
+        previous_state.grant_id,
+        previous_state.application_period,
+        previous_state.amount - case
             when
-                invoices.subtotal_amount < 0
-                and {{ takes_back('grants', 'invoices') }}
+                drafts.subtotal_amount < 0
+                and {{ takes_back('grants', 'drafts') }}
                 then least(
-                    before.amount,
+                    previous_state.amount,
                     greatest(
-                        -invoices.subtotal_amount - (
+                        -drafts.subtotal_amount - (
                             sum(
                                 case
-                                    when {{ takes_back('grants', 'invoices') }}
-                                        then before.amount
+                                    when {{ takes_back('grants', 'drafts') }}
+                                        then previous_state.amount
                                     else 0
                                 end
                             ) over (
-                                partition by before.customer_id, before.currency
-                                order by before.application_period desc, grants.use_order desc
+                                partition by previous_state.customer_id, previous_state.currency
+                                order by previous_state.application_period desc, grants.use_order desc
                                 rows between unbounded preceding and current row
-                            ) - before.amount
+                            ) - previous_state.amount
                         ),
                         0
                     )
                 )
             else 0
         end as amount
-    from before
-    inner join invoices
+    from previous_state
+    inner join drafts
         on
-            before.customer_id = invoices.customer_id
-            and before.currency = invoices.currency
-    inner join {{ ref('credit_grants') }} as grants on before.grant_id = grants.grant_id
-    where before.grant_id <> ''
+            previous_state.customer_id = drafts.customer_id
+            and previous_state.currency = drafts.currency
+    inner join {{ ref('credit_grants') }} as grants on previous_state.grant_id = grants.grant_id
+    where previous_state.grant_id <> ''
 
 ),
 
--- What of a negative invoice could not be given back.
-carried as (
+-- The negative remainder of a draft after that, for the next one.
+carry_forwards as (
 
     select
-        invoices.customer_id,
-        invoices.currency,
-        invoices.open_number,
+        drafts.customer_id,
+        drafts.currency,
+        drafts.open_number,
         '' as grant_id,
         '' as application_period,
         least(
-            invoices.subtotal_amount + coalesce((
-                select sum(before.amount)
-                from before
+            drafts.subtotal_amount + coalesce((
+                select sum(previous_state.amount)
+                from previous_state
                 where
-                    before.customer_id = invoices.customer_id
-                    and before.currency = invoices.currency
-                    and before.grant_id <> ''
+                    previous_state.customer_id = drafts.customer_id
+                    and previous_state.currency = drafts.currency
+                    and previous_state.grant_id <> ''
             ), 0) - coalesce((
-                select sum(kept.amount)
-                from kept
+                select sum(remaining_applications.amount)
+                from remaining_applications
                 where
-                    kept.customer_id = invoices.customer_id
-                    and kept.currency = invoices.currency
+                    remaining_applications.customer_id = drafts.customer_id
+                    and remaining_applications.currency = drafts.currency
             ), 0),
             0
         ) as amount
-    from invoices
+    from drafts
 
 ),
 
-after as (
+next_state as (
 
     select
         customer_id,
@@ -239,7 +242,7 @@ after as (
         grant_id,
         application_period,
         amount
-    from kept
+    from remaining_applications
     where amount > 0
     union all
     select
@@ -249,7 +252,7 @@ after as (
         grant_id,
         application_period,
         amount
-    from used
+    from new_applications
     where amount > 0
     union all
     select
@@ -259,7 +262,7 @@ after as (
         grant_id,
         application_period,
         amount
-    from carried
+    from carry_forwards
 
 )
 
@@ -270,5 +273,5 @@ select
     grant_id,
     application_period,
     cast(amount as decimal(18, 3)) as amount
-from after
+from next_state
 {% endcall %}

@@ -1,4 +1,4 @@
--- Billing rules, section 7: the live preview of every invoice that is not closed yet.
+-- Billing rules, section 7: a preview of every invoice of the months that are not closed.
 with
 
 line_sums as (
@@ -25,8 +25,8 @@ credit_sums as (
 
 ),
 
--- What of a negative invoice no credit could take up goes to the next one.
-carried as (
+-- Negative remainders that are carried to the next invoice.
+carry_forwards as (
 
     select
         {{ invoice_id('subtotals.period', 'subtotals.customer_id', 'subtotals.currency') }} as invoice_id,
@@ -41,7 +41,7 @@ carried as (
 
 ),
 
--- Plans and months in which something agreed with the customer collects: the plan itself, or a contract in force.
+-- The collection of terms is that of the plan, or send_invoice where a contract is in force.
 collecting_plans as (
 
     select distinct
@@ -59,7 +59,7 @@ collecting_plans as (
 
 ),
 
--- Billing rules, section 7: which lines collect. A negative line has nothing to collect; what is carried forward has no plan.
+-- A negative line collects nothing, and a carry-forward has no plan.
 line_collections as (
 
     select
@@ -105,11 +105,11 @@ select
     case when main_lines.collects = 1 then 'send_invoice' else 'none' end as collection,
     invoices.subtotal_amount,
     coalesce(credit_sums.credits_applied_amount, cast(0 as decimal(18, 3))) as credits_applied_amount,
-    coalesce(carried.carried_forward_amount, cast(0 as decimal(18, 3))) as carried_forward_amount,
+    coalesce(carry_forwards.carried_forward_amount, cast(0 as decimal(18, 3))) as carried_forward_amount,
     cast(
         invoices.subtotal_amount
         - coalesce(credit_sums.credits_applied_amount, 0)
-        - coalesce(carried.carried_forward_amount, 0) as decimal(18, 3)
+        - coalesce(carry_forwards.carried_forward_amount, 0) as decimal(18, 3)
     ) as total_amount,
     invoices.line_count,
     currencies.minor_unit_digits,
@@ -119,7 +119,7 @@ select
 from line_sums as invoices
 inner join {{ ref('currency_units') }} as currencies on invoices.currency = currencies.currency
 left join credit_sums on invoices.invoice_id = credit_sums.invoice_id
-left join carried on invoices.invoice_id = carried.invoice_id
+left join carry_forwards on invoices.invoice_id = carry_forwards.invoice_id
 left join ranked_lines as main_lines
     on
         invoices.invoice_id = main_lines.invoice_id

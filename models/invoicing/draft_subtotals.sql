@@ -1,8 +1,7 @@
--- What each open invoice comes to before credits and before what is carried forward to it, and which one of the customer's open
--- invoices it is.
+-- The sum of each draft before credit and carry-forward, and its number among the drafts of its account (customer and currency).
 with
 
-sums as (
+line_sums as (
 
     select
         customer_id,
@@ -22,4 +21,4 @@ select
     cast(period || '-01 00:00:00' as timestamp) + interval 1 month as period_ends_at,
     new_amount,
     cast(row_number() over (partition by customer_id, currency order by period) as integer) as open_number
-from sums
+from line_sums

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
--- Billing rules, section 2: the days of each usage line that is not closed yet, which sum to it exactly. A correction has no days of
--- its own: it is a difference between two months' worth.
+-- Billing rules, section 2: the days of each usage line of a draft, which sum to it exactly. An adjustment has no days: it is the
+-- difference between two versions of a month.
 select
     lines.invoice_id,
     lines.line_id,

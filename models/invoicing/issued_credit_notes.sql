@@ -1,8 +1,8 @@
--- Every credit note against an invoice of ours, whoever made it: ours, and those that somebody made in Stripe by hand. Ours count before
--- Stripe is mirrored; once it is, what was voided there counts no more.
+-- Credit notes in force against published invoices: those of the ledger, and those that were made in Stripe by hand. One of the
+-- ledger counts before it is mirrored, and no longer once Stripe has it as void.
 with
 
-ours as (
+ledger_notes as (
 
     select
         credit_note_id,
@@ -16,7 +16,7 @@ ours as (
 
 ),
 
-mirrored as (
+stripe_notes as (
 
     select * from {{ ref('stg_stripe_credit_notes') }}
 
@@ -25,30 +25,30 @@ mirrored as (
 notes as (
 
     select
-        ours.credit_note_id,
-        ours.stripe_invoice_id,
-        ours.settlement,
-        ours.issued_at,
-        ours.amount,
-        mirrored.tax_amount,
-        mirrored.after_payment_amount
-    from ours
-    left join mirrored on ours.credit_note_id = mirrored.credit_note_id
-    where mirrored.stripe_status is null or mirrored.stripe_status = 'issued'
+        ledger_notes.credit_note_id,
+        ledger_notes.stripe_invoice_id,
+        ledger_notes.settlement,
+        ledger_notes.issued_at,
+        ledger_notes.amount,
+        stripe_notes.tax_amount,
+        stripe_notes.after_payment_amount
+    from ledger_notes
+    left join stripe_notes on ledger_notes.credit_note_id = stripe_notes.credit_note_id
+    where stripe_notes.stripe_status is null or stripe_notes.stripe_status = 'issued'
 
     union all
 
     select
-        mirrored.stripe_credit_note_id,
-        mirrored.stripe_invoice_id,
+        stripe_notes.stripe_credit_note_id,
+        stripe_notes.stripe_invoice_id,
         'by_hand' as settlement,
-        mirrored.created_at,
-        mirrored.amount,
-        mirrored.tax_amount,
-        mirrored.after_payment_amount
-    from mirrored
-    left join ours on mirrored.credit_note_id = ours.credit_note_id
-    where mirrored.stripe_status = 'issued' and ours.credit_note_id is null
+        stripe_notes.created_at,
+        stripe_notes.amount,
+        stripe_notes.tax_amount,
+        stripe_notes.after_payment_amount
+    from stripe_notes
+    left join ledger_notes on stripe_notes.credit_note_id = ledger_notes.credit_note_id
+    where stripe_notes.stripe_status = 'issued' and ledger_notes.credit_note_id is null
 
 )
 

@@ -1,5 +1,5 @@
--- Billing rules, section 7: months close in order. The first month that is not closed is the one whose invoices take the
--- corrections of the months before it. No month closed yet: both columns are null.
+-- Billing rules, section 7: months close in order. The invoices of the first open month have the adjustments of the months before
+-- it.
 with
 
 last_close as (

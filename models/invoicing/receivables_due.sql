@@ -1,8 +1,8 @@
--- What each closed, collected invoice leaves to be paid: its total and the tax that somebody had added in Stripe, less what Stripe says was
--- paid or taken from the customer's balance there, what credit notes took off before it was paid, and what was voided or written off.
+-- The open amount of each closed invoice that is collected: total and tax (added in Stripe), less payments and customer balance
+-- (as Stripe says), less credit notes before payment, less what was voided or written off.
 with
 
-notes as (
+note_sums as (
 
     select
         invoice_id,
@@ -31,25 +31,25 @@ invoices as (
         cast(coalesce(case when mirrored.finalized_at is not null then mirrored.tax_amount end, 0) as decimal(18, 3)) as tax_amount,
         cast(coalesce(mirrored.paid_amount, 0) as decimal(18, 3)) as paid_amount,
         cast(coalesce(mirrored.balance_applied_amount, 0) as decimal(18, 3)) as balance_applied_amount,
-        cast(coalesce(notes.credited_amount, 0) as decimal(18, 3)) as credited_amount
+        cast(coalesce(note_sums.credited_amount, 0) as decimal(18, 3)) as credited_amount
     from {{ ref('stg_closed_invoices') }} as closed
     left join {{ ref('stg_publications') }} as publications on closed.invoice_id = publications.invoice_id
     left join {{ ref('stg_stripe_invoices') }} as mirrored on publications.stripe_invoice_id = mirrored.stripe_invoice_id
-    left join notes on closed.invoice_id = notes.invoice_id
+    left join note_sums on closed.invoice_id = note_sums.invoice_id
     where closed.collection <> 'none' and closed.total_amount > 0
 
 ),
 
-owed as (
+invoices_with_rest as (
 
     select
         *,
-        -- Voiding gives back to the balance what it had paid.
+        -- Voiding returns the applied amount to the customer's balance.
         cast(
             total_amount + tax_amount - paid_amount - credited_amount
             - case when stripe_status = 'void' then 0 else balance_applied_amount end
             as decimal(18, 3)
-        ) as left_amount
+        ) as rest_amount
     from invoices
 
 )
@@ -72,6 +72,6 @@ select
     paid_amount,
     balance_applied_amount,
     credited_amount,
-    cast(case when stripe_status in ('void', 'uncollectible') then left_amount else 0 end as decimal(18, 3)) as written_off_amount,
-    cast(case when stripe_status in ('void', 'uncollectible') then 0 else left_amount end as decimal(18, 3)) as open_amount
-from owed
+    cast(case when stripe_status in ('void', 'uncollectible') then rest_amount else 0 end as decimal(18, 3)) as written_off_amount,
+    cast(case when stripe_status in ('void', 'uncollectible') then 0 else rest_amount end as decimal(18, 3)) as open_amount
+from invoices_with_rest

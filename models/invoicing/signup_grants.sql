@@ -1,5 +1,5 @@
--- Billing rules, section 6: every customer gets the sign-up grant once, ever, at its first event or first subscription record,
--- whichever is earlier. The amount is that of the plan in force then, or of the contract if that names one.
+-- Billing rules, section 6: a customer gets one sign-up credit, at its first event or first plan record, whichever is earlier.
+-- The amount is that of the contract in force then, or of the plan if the contract has none.
 with
 
 credit_versions as (
@@ -46,23 +46,23 @@ first_terms as (
 select
     'signup-' || first_terms.customer_id as grant_id,
     first_terms.customer_id,
-    cast(coalesce(of_contract.credit_amount, of_plan.credit_amount) as decimal(18, 3)) as amount,
+    cast(coalesce(contract_credits.credit_amount, plan_credits.credit_amount) as decimal(18, 3)) as amount,
     first_terms.currency,
     first_terms.first_seen_at as granted_at,
     cast(null as timestamp) as expires_at,
     'usage' as scope,
     'signup' as source
 from first_terms
-left join credit_versions as of_contract
+left join credit_versions as contract_credits
     on
-        first_terms.contract_id = of_contract.contract_id
-        and first_terms.currency = of_contract.currency
-        and first_terms.first_seen_at >= of_contract.starts_at
-        and first_terms.first_seen_at < of_contract.ends_at
-left join credit_versions as of_plan
+        first_terms.contract_id = contract_credits.contract_id
+        and first_terms.currency = contract_credits.currency
+        and first_terms.first_seen_at >= contract_credits.starts_at
+        and first_terms.first_seen_at < contract_credits.ends_at
+left join credit_versions as plan_credits
     on
-        first_terms.plan_id = of_plan.plan_id
-        and first_terms.currency = of_plan.currency
-        and first_terms.first_seen_at >= of_plan.starts_at
-        and first_terms.first_seen_at < of_plan.ends_at
-where coalesce(of_contract.credit_amount, of_plan.credit_amount) > 0
+        first_terms.plan_id = plan_credits.plan_id
+        and first_terms.currency = plan_credits.currency
+        and first_terms.first_seen_at >= plan_credits.starts_at
+        and first_terms.first_seen_at < plan_credits.ends_at
+where coalesce(contract_credits.credit_amount, plan_credits.credit_amount) > 0

@@ -1,8 +1,8 @@
--- Billing rules, section 1: an invoice is the difference between what is due and what has been billed. One mechanism for a
--- month's first invoice, for late events, corrected plans and corrected rates, and for fees that were billed in advance.
+-- Billing rules, section 1: an invoice is due minus billed. The same difference gives a month's first invoice, and the
+-- adjustments for late events, corrected plans, corrected rates and fees that were billed in advance.
 with
 
-movements as (
+due_and_billed as (
 
     select
         customer_id,
@@ -53,11 +53,11 @@ differences as (
         rate_id,
         cast(sum(quantity) as decimal(38, 12)) as quantity,
         cast(sum(billable_quantity) as decimal(38, 12)) as billable_quantity,
-        -- The price of what is due; where nothing is any more, the one it was billed at.
+        -- The price of the due line; if nothing is due any more, the billed one.
         coalesce(max(case when not is_billed then unit_amount end), max(unit_amount)) as unit_amount,
         cast(sum(amount) as decimal(18, 3)) as amount,
         max(case when is_billed then 1 else 0 end) = 1 as was_billed
-    from movements
+    from due_and_billed
     group by customer_id, service_period, line_type, currency, plan_id, meter_id, rate_id
 
 )

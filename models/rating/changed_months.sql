@@ -1,29 +1,30 @@
 -- depends_on: {{ ref('due_lines') }}
 -- depends_on: {{ ref('customer_price_periods') }}
--- Of which customers' months this build works out anew what their days come to: those with a changed day, those whose lines or prices
--- are not what the last build knew, and those that had not begun in it. Where nothing can be taken over, none is here.
+-- Dirty customer-months: the months whose days this build recomputes. A month is dirty if it has a dirty day, if its due lines or
+-- prices differ from those of the last build, or if the last build was before it. In a full refresh this table is empty: all are
+-- recomputed.
 with
 
 {% if not rates_from_scratch() %}
-lines_now as (
+current_lines as (
 
     select * from {{ ref('due_lines') }}
 
 ),
 
-lines_then as (
+previous_lines as (
 
     select * from {{ state_table('known_lines') }}
 
 ),
 
-periods_now as (
+current_periods as (
 
     select * from {{ ref('customer_price_periods') }}
 
 ),
 
-periods_then as (
+previous_periods as (
 
     select * from {{ state_table('known_price_periods') }}
 
@@ -32,37 +33,37 @@ periods_then as (
 changed_lines as (
 
     select * from (
-        select * from lines_now
+        select * from current_lines
         except
-        select * from lines_then
-    ) as come
+        select * from previous_lines
+    ) as new_rows
     union all
     select * from (
-        select * from lines_then
+        select * from previous_lines
         except
-        select * from lines_now
-    ) as gone
+        select * from current_lines
+    ) as old_rows
 
 ),
 
 changed_periods as (
 
     select * from (
-        select * from periods_now
+        select * from current_periods
         except
-        select * from periods_then
-    ) as come
+        select * from previous_periods
+    ) as new_rows
     union all
     select * from (
-        select * from periods_then
+        select * from previous_periods
         except
-        select * from periods_now
-    ) as gone
+        select * from current_periods
+    ) as old_rows
 
 ),
 
 {% endif %}
-changed as (
+dirty_months as (
 
     select
         customer_id,
@@ -83,7 +84,7 @@ changed as (
     select
         customer_id,
         service_period
-    from lines_now
+    from current_lines
     where service_period > {{ last_rated('current_period') }}
     {% endif %}
 
@@ -93,4 +94,4 @@ select distinct
     customer_id,
     period,
     cast(period || '-01' as date) as first_date
-from changed
+from dirty_months

@@ -1,5 +1,5 @@
--- Billing rules, section 5: what a customer's contract says of a month as a whole: a discount, and a commitment prorated by the
--- contract's own time in the month. Of two contracts in one month, the later one's discount counts, and both commitments.
+-- Billing rules, section 5: discount and commitment of the contracts in force in a month. A commitment is prorated by the
+-- contract's own time in the month. Of two contracts in one month, the later one's discount applies, and both commitments.
 with
 
 contracts as (
@@ -31,7 +31,7 @@ months as (
 
 ),
 
-in_force as (
+times_in_force as (
 
     select
         *,
@@ -42,30 +42,30 @@ in_force as (
 
 ),
 
-measured as (
+ranked_times as (
 
     select
         *,
         {{ microseconds_between('in_force_from', 'in_force_until') }} as duration_microseconds,
         {{ microseconds_between('month_starts_at', '(month_starts_at + interval 1 month)') }} as month_microseconds,
         row_number() over (partition by customer_id, period, currency order by in_force_from desc) as recency
-    from in_force
+    from times_in_force
 
 )
 
 select
-    measured.customer_id,
-    measured.period,
-    measured.currency,
-    max(case when measured.recency = 1 then measured.contract_id end) as contract_id,
-    max(case when measured.recency = 1 then measured.in_force_until end) as in_force_until,
-    max(case when measured.recency = 1 then measured.discount_rate end) as discount_rate,
-    max(case when measured.recency = 1 then measured.monthly_commitment_amount end) as monthly_commitment_amount,
-    -- In millionths of the currency, times microseconds, over the month's microseconds: rounded where the shortfall is.
+    ranked_times.customer_id,
+    ranked_times.period,
+    ranked_times.currency,
+    max(case when ranked_times.recency = 1 then ranked_times.contract_id end) as contract_id,
+    max(case when ranked_times.recency = 1 then ranked_times.in_force_until end) as in_force_until,
+    max(case when ranked_times.recency = 1 then ranked_times.discount_rate end) as discount_rate,
+    max(case when ranked_times.recency = 1 then ranked_times.monthly_commitment_amount end) as monthly_commitment_amount,
+    -- Millionths of the currency x microseconds. due_contract_lines divides by the month's microseconds and rounds there, once.
     sum(
-        cast(coalesce(measured.monthly_commitment_amount, 0) * cast(1000000 as decimal(7, 0)) as decimal(38, 0))
-        * measured.duration_microseconds
+        cast(coalesce(ranked_times.monthly_commitment_amount, 0) * cast(1000000 as decimal(7, 0)) as decimal(38, 0))
+        * ranked_times.duration_microseconds
     ) as commitment_millionth_microseconds,
-    max(measured.month_microseconds) as month_microseconds
-from measured
-group by measured.customer_id, measured.period, measured.currency
+    max(ranked_times.month_microseconds) as month_microseconds
+from ranked_times
+group by ranked_times.customer_id, ranked_times.period, ranked_times.currency

@@ -1,5 +1,5 @@
--- Billing rules, section 5: which price held for a customer, from when until when, month by month. A customer's contract beats
--- the plan. Time counts whether or not a sandbox runs: allowances and fees are reckoned from it.
+-- Billing rules, section 5: the prices that apply to a customer, by month. A contract's price replaces the plan's. Time counts
+-- whether or not a sandbox runs: allowances and fees depend on it.
 with
 
 months as (
@@ -70,7 +70,7 @@ contract_price_starts as (
 
 ),
 
--- The plan's price holds until the contract's own first price for the same meter begins.
+-- The plan's price applies until the contract's own first price for the same meter.
 plan_prices as (
 
     select
@@ -102,7 +102,7 @@ plan_prices as (
 
 ),
 
-all_prices as (
+price_periods as (
 
     select * from contract_prices
     union all
@@ -122,5 +122,5 @@ select
     starts_at,
     ends_at,
     {{ microseconds_between('starts_at', 'ends_at') }} as duration_microseconds
-from all_prices
+from price_periods
 where starts_at < ends_at

@@ -1,5 +1,5 @@
--- Billing rules, section 5: a contract's discount on the month's rounded usage and fee lines, and what the month falls short of its
--- commitment after that.
+-- Billing rules, section 5: a contract's discount on the month's rounded usage and fee lines, and the shortfall of those lines
+-- and the discount against its commitment.
 with
 
 month_sums as (
@@ -58,7 +58,7 @@ months as (
 
 ),
 
-discounted as (
+discounted_months as (
 
     select
         *,
@@ -69,7 +69,7 @@ discounted as (
 
 ),
 
-committed as (
+months_with_shortfall as (
 
     select
         *,
@@ -80,7 +80,7 @@ committed as (
             ) }} as decimal(38, 0)) - minor_units - discount_minor_units,
             0
         ) as shortfall_minor_units
-    from discounted
+    from discounted_months
 
 ),
 
@@ -96,7 +96,7 @@ lines as (
         cast(discount_rate as decimal(38, 12)) as unit_amount,
         discount_minor_units as minor_units,
         minor_unit_digits
-    from committed
+    from months_with_shortfall
     where discount_minor_units <> 0
 
     union all
@@ -111,7 +111,7 @@ lines as (
         cast(monthly_commitment_amount as decimal(38, 12)) as unit_amount,
         shortfall_minor_units as minor_units,
         minor_unit_digits
-    from committed
+    from months_with_shortfall
     where shortfall_minor_units > 0
 
 )

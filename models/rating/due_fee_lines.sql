@@ -1,7 +1,7 @@
--- Billing rules, section 5: fees are prorated by the microsecond: fee x time on the plan in the month / length of the month.
--- One line for each customer, service month, plan and fee version: times of several stays are added, and rounded once.
--- Time in a trial is shown in the quantity, and owes nothing.
--- A fee in advance is due at the close of the month before, for whoever is on the plan when its own month begins.
+-- Billing rules, section 5: a fee is prorated by the microsecond: fee x time on the plan in the month / length of the month.
+-- One line per customer, service month, plan and fee version: the times of several stays are added, then rounded once.
+-- Time in a trial is in the quantity, and not in the billable quantity.
+-- A fee in advance is due at the close of the month before, for customers that are on the plan when its own month begins.
 with
 
 stays as (
@@ -45,7 +45,7 @@ fees as (
         plan_fees.monthly_fee_amount,
         plan_fees.fee_timing = 'advance' and months.first_starts_at = months.month_starts_at as is_due_in_advance,
         {{ billing_period("(months.month_starts_at - interval 1 microsecond)") }} as previous_period,
-        -- A fee has at most 6 decimals: as whole millionths the proration is one exact division.
+        -- A fee has at most 6 decimals: in whole millionths the proration is one division of integers.
         cast(cast(plan_fees.monthly_fee_amount as decimal(18, 6)) * 1000000 as decimal(18, 0)) as monthly_fee_millionths,
         currencies.minor_unit_digits,
         currencies.minor_units_per_unit

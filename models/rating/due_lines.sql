@@ -1,4 +1,4 @@
--- Billing rules, section 1: what is due, as of an instant: a pure function of events, subscriptions and price book.
+-- Billing rules, section 1: the lines that are due as of the build: a pure function of events, records and price book.
 with
 
 lines as (

@@ -2,11 +2,12 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}"
 ) }}
--- Billing rules, section 2: a line's amount spread over its days, in proportion to their quantities, so that the days sum back
--- to the line exactly: whole minor units first, what is left over to the largest remainders (ties: the earlier day).
+-- Billing rules, section 2: the amount of a usage line spread over its days in proportion to their quantities. The days sum to
+-- the line exactly: each gets whole minor units, and the rest goes to the largest remainders, one unit each (ties: the earlier
+-- day).
 with
 
--- The days on which anything was used. A trial's use is in the quantity, and has no share of the amount.
+-- Trial usage is in the quantity, and has no share of the amount.
 used_days as (
 
     select
@@ -24,7 +25,7 @@ used_days as (
 
 ),
 
--- A flat fee that is due without any use is shown on the first day of its group outside of a trial.
+-- A flat fee without usage is on the first day of its rating group outside a trial.
 first_days as (
 
     select
@@ -64,8 +65,8 @@ days as (
 
 ),
 
--- Weights are whole numbers of the 12th decimal, so that the division below is one of integers.
-weighted as (
+-- Weights are integers (units of the 12th decimal), so that the division below is exact.
+weighted_days as (
 
     select
         days.customer_id,
@@ -108,7 +109,7 @@ weighted as (
             and days.plan_id = lines.plan_id
             and days.meter_id = lines.meter_id
             and days.rate_id = lines.rate_id
-    -- A first day without any use is a day of the line where its flat fee is more than nothing.
+    -- A first day without usage has a row only if its flat fee is above 0.
     where days.quantity <> 0 or lines.minor_units <> 0
 
 ),
@@ -118,15 +119,15 @@ shares as (
     select
         *,
         cast({{ divide_down('line_minor_units * day_weight', 'line_weight') }} as decimal(38, 0)) as whole_minor_units
-    from weighted
+    from weighted_days
 
 ),
 
-ranked as (
+ranked_shares as (
 
     select
         *,
-        line_minor_units - sum(whole_minor_units) over line as left_over_minor_units,
+        line_minor_units - sum(whole_minor_units) over line as rest_minor_units,
         row_number() over (
             partition by customer_id, period, currency, plan_id, meter_id, rate_id
             order by line_minor_units * day_weight - whole_minor_units * line_weight desc, usage_date
@@ -146,6 +147,6 @@ select
     rate_id,
     quantity,
     {{ from_minor_units(
-        'whole_minor_units + case when remainder_rank <= left_over_minor_units then 1 else 0 end', 'minor_unit_digits'
+        'whole_minor_units + case when remainder_rank <= rest_minor_units then 1 else 0 end', 'minor_unit_digits'
     ) }} as amount
-from ranked
+from ranked_shares

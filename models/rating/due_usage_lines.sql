@@ -1,7 +1,7 @@
--- Billing rules, section 5: one line for each rating group in which something was used or is due: its tiers' sum, rounded once.
+-- Billing rules, section 5: one line per rating group with a quantity or an amount: the sum of its tiers, rounded once.
 with
 
-charges as (
+charge_sums as (
 
     select
         customer_id,
@@ -28,18 +28,18 @@ lines as (
         groups.quantity,
         groups.billable_quantity,
         groups.unit_amount,
-        {{ to_minor_units('coalesce(charges.amount, 0)', 'currencies.minor_units_per_unit') }} as minor_units,
+        {{ to_minor_units('coalesce(charge_sums.amount, 0)', 'currencies.minor_units_per_unit') }} as minor_units,
         currencies.minor_unit_digits
     from {{ ref('rating_groups') }} as groups
-    -- A group that is all trial has no charges.
-    left join charges
+    -- A group that is all trial has no tier charges.
+    left join charge_sums
         on
-            groups.customer_id = charges.customer_id
-            and groups.period = charges.period
-            and groups.currency = charges.currency
-            and groups.plan_id = charges.plan_id
-            and groups.meter_id = charges.meter_id
-            and groups.rate_id = charges.rate_id
+            groups.customer_id = charge_sums.customer_id
+            and groups.period = charge_sums.period
+            and groups.currency = charge_sums.currency
+            and groups.plan_id = charge_sums.plan_id
+            and groups.meter_id = charge_sums.meter_id
+            and groups.rate_id = charge_sums.rate_id
     inner join {{ ref('currency_units') }} as currencies on groups.currency = currencies.currency
 
 )

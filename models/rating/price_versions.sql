@@ -1,5 +1,5 @@
--- A price (a rate of a meter, or a monthly fee), from when until when: a seed row holds until the next row of the same
--- plan or contract, meter and currency. A row that another corrects (replaces_...) no longer holds.
+-- Rates and fees of the price book with their time: a row applies until the next row of the same plan or contract, meter and
+-- currency. A row that another one replaces (replaces_rate_id, replaces_fee_id) never applies.
 with
 
 prices as (

@@ -3,8 +3,8 @@
     pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from ' ~ ref('changed_days') ~ ')') }}"
 ) }}
 -- depends_on: {{ ref('changed_days') }}
--- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter that
--- is held over time. A quantity that an event carries is priced at that event's instant.
+-- Billing rules, section 4: a segment is split where the rate of a meter changes; each piece has one quantity per held meter
+-- (resource x seconds). The quantity of a summed meter is priced at the instant of its event.
 with
 
 segments as (
@@ -33,7 +33,7 @@ rate_periods as (
 
 ),
 
-cut as (
+split_segments as (
 
     select
         segments.session_id,
@@ -61,7 +61,7 @@ cut as (
 
 ),
 
-held as (
+held_quantities as (
 
     select
         session_id,
@@ -78,11 +78,11 @@ held as (
         started_at,
         ended_at,
         {{ to_unit_seconds(unit_microseconds('resource', microseconds_between('started_at', 'ended_at'))) }} as quantity
-    from cut
+    from split_segments
 
 ),
 
-summed as (
+summed_quantities as (
 
     select
         quantities.session_id,
@@ -126,7 +126,7 @@ select
     started_at,
     ended_at,
     quantity
-from held
+from held_quantities
 where quantity > 0
 union all
 select
@@ -144,5 +144,5 @@ select
     started_at,
     ended_at,
     quantity
-from summed
+from summed_quantities
 where quantity > 0

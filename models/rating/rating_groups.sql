@@ -1,9 +1,9 @@
--- Billing rules, section 5: a rating group is customer x service month x plan x rate version x meter: what was used in it, and what of
--- that lies above its allowance. A group in which nothing was used is here too: a tier's flat fee may be due for it. What was used in a
--- trial is in the quantity, and owes nothing: it takes no part of the allowance or of the tiers.
+-- Billing rules, section 5: a rating group is customer x service month x plan x rate version x meter. Its billable quantity is
+-- the part outside a trial and above the allowance. Groups without usage are included: the flat fee of their first tier may be
+-- due.
 with
 
-used as (
+usage_sums as (
 
     select
         customer_id,
@@ -19,8 +19,8 @@ used as (
 
 ),
 
--- The allowance is a level: it is free for every second on that plan and rate version outside of a trial, used or not.
-time_on_rate as (
+-- The allowance is a level, free for every second on the plan and rate version outside a trial, with or without usage.
+rate_times as (
 
     select
         customer_id,
@@ -43,31 +43,31 @@ time_on_rate as (
 groups as (
 
     select
-        time_on_rate.customer_id,
-        time_on_rate.period,
-        time_on_rate.currency,
-        time_on_rate.plan_id,
-        time_on_rate.meter_id,
-        time_on_rate.rate_id,
-        cast(time_on_rate.first_starts_at as date) as first_date,
-        cast(coalesce(used.quantity, 0) as decimal(38, 12)) as quantity,
-        cast(coalesce(used.trial_quantity, 0) as decimal(38, 12)) as trial_quantity,
-        time_on_rate.is_trial,
-        {{ to_unit_seconds(unit_microseconds('rates.allowance_level', 'time_on_rate.duration_microseconds')) }}
+        rate_times.customer_id,
+        rate_times.period,
+        rate_times.currency,
+        rate_times.plan_id,
+        rate_times.meter_id,
+        rate_times.rate_id,
+        cast(rate_times.first_starts_at as date) as first_date,
+        cast(coalesce(usage_sums.quantity, 0) as decimal(38, 12)) as quantity,
+        cast(coalesce(usage_sums.trial_quantity, 0) as decimal(38, 12)) as trial_quantity,
+        rate_times.is_trial,
+        {{ to_unit_seconds(unit_microseconds('rates.allowance_level', 'rate_times.duration_microseconds')) }}
             as allowance_quantity,
         rates.charge_model,
         rates.unit_amount,
         rates.package_size
-    from time_on_rate
-    inner join {{ ref('rates') }} as rates on time_on_rate.rate_id = rates.rate_id
-    left join used
+    from rate_times
+    inner join {{ ref('rates') }} as rates on rate_times.rate_id = rates.rate_id
+    left join usage_sums
         on
-            time_on_rate.customer_id = used.customer_id
-            and time_on_rate.period = used.period
-            and time_on_rate.currency = used.currency
-            and time_on_rate.plan_id = used.plan_id
-            and time_on_rate.meter_id = used.meter_id
-            and time_on_rate.rate_id = used.rate_id
+            rate_times.customer_id = usage_sums.customer_id
+            and rate_times.period = usage_sums.period
+            and rate_times.currency = usage_sums.currency
+            and rate_times.plan_id = usage_sums.plan_id
+            and rate_times.meter_id = usage_sums.meter_id
+            and rate_times.rate_id = usage_sums.rate_id
 
 )
 

@@ -1,8 +1,8 @@
--- What each session that this build works out anew used, in total, and what it comes to at list rates: before allowances, credits and
--- rounding. A meter with an allowance, tiers or packages has no price for one session alone: those are reckoned over the month.
+-- Quantities and list amount of each session that this build recomputes. A meter with an allowance, tiers or packages is not in
+-- the list amount: its price depends on the whole month.
 with
 
-priced as (
+priced_pieces as (
 
     select
         segments.session_id,
@@ -32,7 +32,7 @@ select
     ] %}
     cast(sum(case when meter_id = '{{ meter_id }}' then quantity else 0 end) as decimal(38, 12)) as {{ column }},
     {%- endfor %}
-    -- Amounts in two currencies have no sum.
+    -- Amounts in two currencies cannot be added.
     cast(case when min(currency) = max(currency) then sum(list_amount) end as decimal(38, 12)) as list_amount
-from priced
+from priced_pieces
 group by session_id, sandbox_id, execution_id

@@ -1,12 +1,13 @@
--- Billing rules, section 5: what each tier of a rating group comes to, exactly, before rounding. A rate of one price is one tier
--- without end. Tiers are (above, up to]: a quantity on an edge belongs to the lower one. Nothing is due for a group that is all trial.
+-- Billing rules, section 5: the exact amount of each tier of a rating group, before rounding. A rate with one price is one tier
+-- without upper edge. Tiers are (above, up to]: a quantity on an edge belongs to the lower one. Nothing is due for a group that
+-- is all trial.
 with
 
 groups as (
 
     select
         groups.*,
-        -- Whole packages, as a division of integers of the 12th decimal.
+        -- Packages begun: a division of integers (units of the 12th decimal), rounded up.
         cast({{ divide_down(
             'cast(billable_quantity * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0))'
             ' + cast(package_size * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0)) - 1',
@@ -30,7 +31,7 @@ tiers as (
 
 ),
 
-graduated as (
+graduated_charges as (
 
     select
         groups.customer_id,
@@ -57,7 +58,7 @@ graduated as (
 
 ),
 
-volume as (
+volume_charges as (
 
     select
         groups.customer_id,
@@ -82,7 +83,7 @@ volume as (
 
 ),
 
-one_price as (
+single_price_charges as (
 
     select
         customer_id,
@@ -105,11 +106,11 @@ one_price as (
 
 charges as (
 
-    select * from graduated
+    select * from graduated_charges
     union all
-    select * from volume
+    select * from volume_charges
     union all
-    select * from one_price
+    select * from single_price_charges
 
 )
 

@@ -2,7 +2,7 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_days() }}"
 ) }}
--- The quantity of each meter that a customer used on each day, by what it is priced with.
+-- The quantity of each meter that a customer used on each day, by plan and rate version.
 select
     segments.customer_id,
     segments.period,

@@ -45,7 +45,6 @@ def nodes(built: Home) -> list[dict[str, Any]]:
 
 def test_the_models_own_unit_tests_pass(built: Home) -> None:
     results = dbt(built, "test", "--select", "test_type:unit")
-    assert len(results) >= 14
     assert {status for _, status in results} == {"pass"}
 
 

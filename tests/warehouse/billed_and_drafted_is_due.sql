@@ -1,5 +1,4 @@
--- Billing rules, section 1. Fails if billed lines, credit notes and draft lines do not sum to the due lines, line key by line key: something
--- would be billed twice or never.
+-- Fails if billed lines, credit notes and drafts do not sum to the due lines, by line key: something would be billed twice, or never.
 with
 
 movements as (

@@ -1,4 +1,4 @@
--- Fails if the days of an invoice's usage line do not sum to its quantity and amount: a statement would contradict its invoice.
+-- Fails if the billed days of a usage line do not sum to it: a statement would show two different numbers for the line.
 with
 
 day_sums as (

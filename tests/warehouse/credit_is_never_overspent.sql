@@ -1,5 +1,4 @@
--- Billing rules, section 6. Fails if the applications of a grant sum to more than its amount, or if a month's applications are negative: more
--- credit would be given back than was used.
+-- Fails if more of a grant is applied than it has, or more is given back than was applied.
 with
 
 applied as (

@@ -1,5 +1,4 @@
--- Billing rules, section 6. Fails if a grant's opening amount is not the closing amount of the month before, if opening + granted - applied -
--- expired is not closing, or if an amount is negative.
+-- Fails if a month's opening credit is not the closing credit of the month before, a row does not add up, or credit is negative.
 with
 
 months_in_order as (

@@ -1,4 +1,4 @@
--- Fails if a customer's receivables or credit in the journal differ from billing.receivables or billing.credit_ledger.
+-- Fails if the journal's balance of receivables or customer credit differs from receivables or the credit ledger.
 with
 
 booked as (
@@ -37,7 +37,6 @@ credit as (
 
 ),
 
--- Applications of drafts beyond the running month (fees in advance) have no month in the credit ledger yet.
 compared as (
 
     select

@@ -1,5 +1,4 @@
--- Billing rules, sections 2 and 6. Fails if an invoice's subtotal is not the sum of its lines, its credit not the sum of its applications, or
--- its total not subtotal - credit - carry-forward, or negative.
+-- Fails if an invoice total is not the sum of its lines less credit less carry-forward, or is negative.
 with
 
 line_sums as (

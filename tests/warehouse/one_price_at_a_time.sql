@@ -1,4 +1,4 @@
--- Fails if two prices of one fee or meter hold for a customer at the same time: usage would be billed twice.
+-- Fails if two prices of one meter or fee apply to a customer at the same time: usage would be billed twice.
 with
 
 prices_in_order as (

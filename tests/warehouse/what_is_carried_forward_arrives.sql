@@ -1,5 +1,4 @@
--- Billing rules, section 6. Fails if the amounts that invoices carry forward are not carry_forward lines of later invoices, except for the
--- last invoice's, whose line is on the customer's next invoice.
+-- Fails if carry-forwards are not lines of later invoices; the last invoice's waits for the customer's next one.
 with
 
 carried as (

@@ -1,7 +1,15 @@
-{{ config(materialized='ephemeral') }}
+{{ config(materialized='view') }}
+-- Payments of invoices, on the day they were made: payments in Stripe, and the rest of an invoice that was marked as paid in
+-- Stripe without a payment there.
 with
 
-payments as (
+receivables as (
+
+    select * from {{ ref('receivables_due') }}
+
+),
+
+stripe_payments as (
 
     select
         receivables.invoice_id,
@@ -12,28 +20,27 @@ payments as (
         'Assets:Stripe' as account,
         payments.paid_amount as amount
     from {{ ref('stg_stripe_payments') }} as payments
-    inner join {{ ref('receivables_due') }} as receivables on payments.stripe_invoice_id = receivables.stripe_invoice_id
+    inner join receivables on payments.stripe_invoice_id = receivables.stripe_invoice_id
     where payments.stripe_status = 'paid'
 
 ),
 
-payment_sums as (
+stripe_payment_sums as (
 
     select
         invoice_id,
         sum(amount) as amount
-    from payments
+    from stripe_payments
     group by invoice_id
 
 ),
 
-settled as (
+payments as (
 
-    select * from payments
+    select * from stripe_payments
 
     union all
 
-    -- Marked as paid, and not through Stripe.
     select
         receivables.invoice_id,
         receivables.customer_id,
@@ -42,8 +49,8 @@ settled as (
         cast(receivables.paid_at as date) as entry_date,
         'Assets:PaidOutsideStripe' as account,
         cast(receivables.paid_amount - coalesce(sums.amount, 0) as decimal(18, 3)) as amount
-    from {{ ref('receivables_due') }} as receivables
-    left join payment_sums as sums on receivables.invoice_id = sums.invoice_id
+    from receivables
+    left join stripe_payment_sums as sums on receivables.invoice_id = sums.invoice_id
     where receivables.paid_at is not null
 
 )
@@ -59,19 +66,19 @@ select
     amount,
     currency,
     false as is_draft
-from settled
+from payments
 
 union all
 
 select
-    'payment',
+    'payment' as entry_kind,
     reference,
     entry_date,
     customer_id,
     invoice_id,
-    'Assets:Receivable',
-    '',
-    -amount,
+    'Assets:Receivable' as account,
+    '' as meter_id,
+    -amount as amount,
     currency,
-    false
-from settled
+    false as is_draft
+from payments

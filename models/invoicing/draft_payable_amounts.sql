@@ -1,0 +1,193 @@
+{{ config(materialized='view') }}
+-- Billing rules, section 6: every amount of a draft on the day that it counts for. Usage counts on its day, a fee on the first
+-- day that it is due for, a commitment on the last day of its month; corrections of closed months count before all days of the
+-- draft's own month. Usage of the own month and the discount on it are apart: draft_payable_days spreads that discount over the
+-- days.
+with
+
+lines as (
+
+    select
+        lines.customer_id,
+        lines.currency,
+        lines.period,
+        lines.service_period,
+        lines.line_type,
+        lines.plan_id,
+        lines.meter_id,
+        lines.rate_id,
+        lines.unit_amount,
+        lines.amount,
+        lines.line_type = 'usage' and lines.service_period = lines.period and not lines.is_adjustment as has_days,
+        cast({{ beginning_of_time() }} as date) as earlier_date,
+        cast(
+            cast(lines.period || '-01 00:00:00' as timestamp) + interval 1 month - interval 1 day as date
+        ) as last_date,
+        units.minor_units_per_unit,
+        units.minor_unit_digits
+    from {{ ref('unbilled_lines') }} as lines
+    inner join {{ ref('currency_units') }} as units on lines.currency = units.currency
+
+),
+
+own_usage_days as (
+
+    select
+        lines.customer_id,
+        lines.currency,
+        lines.period,
+        days.usage_date as payable_date,
+        days.amount as own_usage_amount
+    from lines
+    inner join {{ ref('due_usage_by_day') }} as days
+        on
+            lines.customer_id = days.customer_id
+            and lines.service_period = days.period
+            and lines.currency = days.currency
+            and lines.plan_id = days.plan_id
+            and lines.meter_id = days.meter_id
+            and lines.rate_id = days.rate_id
+    where lines.has_days
+
+),
+
+usage_sums as (
+
+    select
+        customer_id,
+        currency,
+        period,
+        service_period,
+        sum(amount) as amount
+    from lines
+    where line_type = 'usage'
+    group by customer_id, currency, period, service_period
+
+),
+
+-- The part of a discount that is for usage: its fraction x the usage lines of its month on this invoice, at most the whole
+-- discount line.
+discounts as (
+
+    select
+        lines.*,
+        {{ from_minor_units(
+            divide_rounding_half_away(
+                '-1 * cast(coalesce(usage_sums.amount, 0) * lines.minor_units_per_unit as decimal(38, 0))'
+                ' * cast(cast(lines.unit_amount as decimal(18, 6)) * cast(1000000 as decimal(7, 0)) as decimal(38, 0))',
+                '1000000'
+            ),
+            'lines.minor_unit_digits'
+        ) }} as rated_amount
+    from lines
+    left join usage_sums
+        on
+            lines.customer_id = usage_sums.customer_id
+            and lines.currency = usage_sums.currency
+            and lines.period = usage_sums.period
+            and lines.service_period = usage_sums.service_period
+    where lines.line_type = 'discount'
+
+),
+
+split_discounts as (
+
+    select
+        *,
+        greatest(least(amount, 0), least(rated_amount, greatest(amount, 0))) as usage_part_amount
+    from discounts
+
+),
+
+fee_starts as (
+
+    select
+        customer_id,
+        currency,
+        period,
+        plan_id,
+        price_id as rate_id,
+        -- Nothing is due for a trial, so the fee's first day is the first one outside it.
+        cast(coalesce(min(case when not is_trial then starts_at end), min(starts_at)) as date) as first_date
+    from {{ ref('customer_price_periods') }}
+    where price_kind = 'fee'
+    group by customer_id, currency, period, plan_id, price_id
+
+)
+
+select
+    customer_id,
+    currency,
+    period,
+    payable_date,
+    own_usage_amount,
+    cast(0 as decimal(18, 3)) as own_discount_amount,
+    cast(0 as decimal(18, 3)) as usage_amount,
+    cast(0 as decimal(18, 3)) as other_amount
+from own_usage_days
+
+union all
+
+select
+    customer_id,
+    currency,
+    period,
+    earlier_date as payable_date,
+    cast(0 as decimal(18, 3)) as own_usage_amount,
+    cast(0 as decimal(18, 3)) as own_discount_amount,
+    amount as usage_amount,
+    cast(0 as decimal(18, 3)) as other_amount
+from lines
+where line_type = 'usage' and not has_days
+
+union all
+
+select
+    customer_id,
+    currency,
+    period,
+    earlier_date as payable_date,
+    cast(0 as decimal(18, 3)) as own_usage_amount,
+    case when service_period = period then usage_part_amount else cast(0 as decimal(18, 3)) end as own_discount_amount,
+    case when service_period = period then cast(0 as decimal(18, 3)) else usage_part_amount end as usage_amount,
+    cast(0 as decimal(18, 3)) as other_amount
+from split_discounts
+
+union all
+
+select
+    customer_id,
+    currency,
+    period,
+    case when service_period = period then last_date else earlier_date end as payable_date,
+    cast(0 as decimal(18, 3)) as own_usage_amount,
+    cast(0 as decimal(18, 3)) as own_discount_amount,
+    cast(0 as decimal(18, 3)) as usage_amount,
+    amount - usage_part_amount as other_amount
+from split_discounts
+
+union all
+
+select
+    lines.customer_id,
+    lines.currency,
+    lines.period,
+    case
+        when lines.service_period < lines.period then lines.earlier_date
+        when lines.line_type = 'fee' then coalesce(fee_starts.first_date, cast(lines.service_period || '-01' as date))
+        else lines.last_date
+    end as payable_date,
+    cast(0 as decimal(18, 3)) as own_usage_amount,
+    cast(0 as decimal(18, 3)) as own_discount_amount,
+    cast(0 as decimal(18, 3)) as usage_amount,
+    lines.amount as other_amount
+from lines
+left join fee_starts
+    on
+        lines.line_type = 'fee'
+        and lines.customer_id = fee_starts.customer_id
+        and lines.currency = fee_starts.currency
+        and lines.service_period = fee_starts.period
+        and lines.plan_id = fee_starts.plan_id
+        and lines.rate_id = fee_starts.rate_id
+where lines.line_type not in ('usage', 'discount')
