@@ -1,5 +1,4 @@
--- Billing rules, section 6. Fails if the applications of a grant sum to more than its amount, or if a month's applications are negative: more
--- credit would be given back than was used.
+-- Fails if a grant pays for more than it has, or gives back more than it paid: money would be made up.
 with
 
 applied as (

@@ -1,8 +1,7 @@
--- Billing rules, section 6. Fails if a grant's opening amount is not the closing amount of the month before, if opening + granted - applied -
--- expired is not closing, or if an amount is negative.
+-- Fails if a month's opening credit is not the month before's closing credit, or the row does not add up, or credit falls below zero.
 with
 
-months_in_order as (
+in_order as (
 
     select
         *,
@@ -19,7 +18,7 @@ select
     opening_amount,
     previous_closing_amount,
     closing_amount
-from months_in_order
+from in_order
 where
     opening_amount <> previous_closing_amount
     or opening_amount + granted_amount - applied_amount - expired_amount <> closing_amount
