@@ -1,7 +1,7 @@
 -- Fails if a month's opening credit is not the closing credit of the month before, a row does not add up, or credit is negative.
 with
 
-months_in_order as (
+in_order as (
 
     select
         *,
@@ -18,7 +18,7 @@ select
     opening_amount,
     previous_closing_amount,
     closing_amount
-from months_in_order
+from in_order
 where
     opening_amount <> previous_closing_amount
     or opening_amount + granted_amount - applied_amount - expired_amount <> closing_amount

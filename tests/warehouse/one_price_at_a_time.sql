@@ -1,7 +1,7 @@
 -- Fails if two prices of one meter or fee apply to a customer at the same time: usage would be billed twice.
 with
 
-prices_in_order as (
+in_order as (
 
     select
         customer_id,
@@ -27,5 +27,5 @@ select
     price_id,
     starts_at,
     previous_ends_at
-from prices_in_order
+from in_order
 where starts_at < previous_ends_at
