@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import smtplib
 import ssl
 import time
@@ -15,11 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
-import requests
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.network_bounds import BoundedAdapter, deadline_reader
+from pipeline.core.http_client import bounded_client
+from pipeline.core.network_bounds import deadline_reader
 from pipeline.core.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -31,9 +30,6 @@ _MAIL_BYTES = 1 << 20
 """For all that a mail server says while it takes one message."""
 _TRY_AGAIN = (408, 425, 429)
 """Answers of the 4xx that say: later."""
-
-# Each request is logged there with its address, which for Slack is the secret.
-logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class RefusedError(Exception):
@@ -232,16 +228,11 @@ def _escaped(text: str) -> str:
 
 def _post(url: str, body: str, headers: dict[str, str]) -> None:
     """Send, and look at the answer's status and headers alone: its body is not read."""
-    with requests.Session() as session:
-        session.trust_env = False
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=0))
-        try:
-            answer = session.post(
-                url, data=body.encode(), headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
-            )
-        except (requests.RequestException, ValueError) as error:  # its words may hold the URL, which may hold a secret
-            raise UnreachedError(type(error).__name__) from None
+    try:
+        with bounded_client(url, timeout=_TIMEOUT_SECONDS, seconds=_ANSWER_SECONDS, most_bytes=0) as client:
+            answer = client.post(url, content=body.encode(), headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # its words may hold the URL, which may hold a secret
+        raise UnreachedError(type(error).__name__) from None
     status = answer.status_code
     if 200 <= status < 300:
         return
