@@ -108,7 +108,9 @@ def test_a_request_through_a_proxy_names_the_whole_address() -> None:
     assert (proxy.asked[0].headers["Host"], proxy.asked[0].query) == ("api.invalid", {"limit": "2"})
 
 
-@pytest.mark.parametrize("proxy", ["socks5://user:hunter22@proxy.example", "http://user:hunter22@proxy.example:port", "ftp://proxy.example"])
+@pytest.mark.parametrize(
+    "proxy", ["socks5://user:hunter22@proxy.example", "http://user:hunter22@proxy.example:port", "ftp://proxy.example"]
+)
 def test_a_proxy_that_is_no_http_proxy_is_refused_without_its_password(proxy: str) -> None:
     with pytest.raises(BillhouseError, match="not an http:// or https:// address") as refused:
         bounded_client("http://api.invalid", timeout=1, seconds=1, most_bytes=1, proxy=proxy)
