@@ -14,7 +14,7 @@ from orchestration.lib.owners import PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import in_plain_words
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.inbox import set_aside, version, waiting_files
@@ -31,7 +31,7 @@ QUARANTINE_ALARM = 0.01
 
 _FILES_SHOWN = 50
 
-_SPECIFICATIONS = {kind: specification(kind, PROJECT_ROOT / "seeds") for kind in Kind}
+_SPECIFICATIONS = {kind: specification(kind, SEEDS) for kind in Kind}
 _CUT_BY_DAY = {spec.collection for spec in _SPECIFICATIONS.values() if spec.partition is not None}
 RAW_KEYS = {collection: dg.AssetKey(["raw", collection]) for collection in SCHEMAS}
 """The raw collections: of each kind of record, of what was not accepted, and of the files that landed."""

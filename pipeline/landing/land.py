@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
 from pipeline.core.failures import failure_in_words
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.sql import quoted
 from pipeline.landing.checks import Reading, checked_query
 from pipeline.landing.column_profile import Contents, look_through
@@ -62,7 +62,7 @@ def land_files(
     *,
     landed_at: datetime | None = None,
     timestamps: TimestampUnit | None = None,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> LandingSummary:
     """Land each file: what is good is stored, what is bad goes to quarantine, what is there already is counted.
@@ -95,7 +95,7 @@ def land_again(
     *,
     landed_at: datetime | None = None,
     timestamps: TimestampUnit | None = None,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> LandingSummary:
     """Judge the rows in quarantine again, as if they landed now: of files of these names, and of this kind; of all by default.

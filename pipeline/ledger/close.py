@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, NotPossibleError
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.settings import Settings
 from pipeline.ledger.adjustments import refuse_large_adjustments
@@ -38,6 +38,7 @@ from pipeline.store.manifest import manifest_head
 from pipeline.store.raw import landed_files
 from pipeline.warehouse.build import OnProgress, build, is_current, last_build, open_warehouse
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
+from pipeline.warehouse.project import project_of
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -77,7 +78,7 @@ def close_period(
     force: bool = False,
     accept_adjustments: bool = False,
     now: datetime | None = None,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> CloseResult:
     """Freeze the month's draft invoices, as of the instant of the last build, and show them in the reports.
@@ -91,6 +92,7 @@ def close_period(
     AdjustmentsError where closed months would change too much. Of all but the first an alert is kept.
     """
     with alerting(home, "close_failed", f"close {period}"), home.writing():
+        project = project or project_of(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)

@@ -13,7 +13,7 @@ import xlsxwriter
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.pricebook.price_book import FILES, require_sound_price_book
 from pipeline.pricebook.spreadsheets import csv_text, money_format
@@ -71,7 +71,7 @@ def simulate(
     first: BillingPeriod,
     last: BillingPeriod,
     *,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> Simulation:
     """Price the months under `seeds` and under `prices`, as of the last build, as if none had been closed.

@@ -18,11 +18,10 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import PriceBookError, Problem
-from pipeline.core.home import PROJECT_ROOT
+from pipeline.core.home import SEEDS
 from pipeline.core.settings import Settings
 from pipeline.pricebook.seed_files import read_seed
 
-SEEDS = PROJECT_ROOT / "seeds"
 DEFAULT_CURRENCY = "USD"
 """What a customer is billed in, and a credit grant is of, where no record names a currency. Billing rules, section 5."""
 

@@ -21,7 +21,7 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import known_failure, system_failure
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.core.plain_text import plain_line
 from pipeline.core.settings import Settings
 from pipeline.core.sql import quoted
@@ -33,6 +33,7 @@ from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods
 from pipeline.store.raw import file_id_of, landed_files
 from pipeline.warehouse.build_inputs import code_version, definitions_stand, input_digests, models_to_refresh, project_digest
+from pipeline.warehouse.project import project_of
 from pipeline.warehouse.snapshot import publish_snapshot
 
 _SHOWN_ROWS = 3
@@ -116,7 +117,7 @@ def build(
     home: Home,
     as_of: datetime | None = None,
     *,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     from_scratch: bool = False,
     on_progress: OnProgress | None = None,
     is_reconstruction: bool = False,
@@ -124,14 +125,16 @@ def build(
     """Build every model and run every check that something new could change, then swap the analysts' copy.
 
     `as_of`: events after this instant are not seen; now where none is given. `project`: where dbt_project.yml and the price
-    book are. `from_scratch`: take nothing over from the last build; the result is the same, to the byte.
-    `is_reconstruction`: the price book is one of the past, or a trial; terms in it that can never apply are no error. Raises
-    PriceBookError, or BuildFailedError that names each model or check that failed.
+    book are; by default `project_of` the home. `from_scratch`: reuse nothing of the last build; the result is the same, to the
+    byte. `is_reconstruction`: the price book is one of the past, or a trial; terms in it that can never apply are no error.
+
+    Raises PriceBookError, or BuildFailedError that names each model or check that failed.
     """
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
         finish_interrupted(home)
+        project = project or project_of(home)
         require_sound_price_book(project / "seeds", with_reachability=not is_reconstruction)
         if not is_reconstruction:
             require_contracts_in_customers_currency(home, project / "seeds")
@@ -171,12 +174,12 @@ def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[st
     return []
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+def prepare_build(home: Home, as_of: datetime, project: Path | None = None, *, folder: str = "build") -> None:
     """Write the build's inputs where the models read them, and make sure that each collection is there to be read.
 
     `folder`: under the home, where the engine's models look for them.
     """
-    settings = Settings.load()
+    settings, project = Settings.load(), project or project_of(home)
     _refuse_opening_after_close(home, settings)
     ensure_collections(home)
     finish_interrupted(home)
@@ -212,8 +215,9 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+def dbt_arguments(home: Home, project: Path | None = None, folder: str = ".dbt") -> list[str]:
     """Where dbt finds the project and keeps its own files: one folder a home and engine."""
+    project = project or project_of(home)
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),
@@ -248,10 +252,10 @@ def last_build(home: Home) -> BuildRecord | None:
         return None
 
 
-def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> bool:
+def is_current(home: Home, as_of: datetime, project: Path | None = None) -> bool:
     """Whether a build as of this instant would only repeat the standing one."""
     record = last_build(home)
-    return record is not None and record.inputs == input_digests(home, as_of, project)
+    return record is not None and record.inputs == input_digests(home, as_of, project or project_of(home))
 
 
 def _has_lost_files(home: Home) -> bool:

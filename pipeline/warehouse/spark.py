@@ -29,11 +29,12 @@ from typing import Any
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import failure_in_words, wants_traceback
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.pricebook.price_book import require_sound_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import OnProgress, prepare_build, run_dbt
+from pipeline.warehouse.project import project_of
 
 FOLDER = "spark"
 _COLUMNS_FILE = "_common_metadata"  # the one name beginning with `_` that Spark looks at, for the columns of a folder
@@ -93,7 +94,7 @@ def build_on_spark(
     home: Home,
     as_of: datetime | None = None,
     *,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     checks: bool = True,
     unit_tests: bool = False,
     is_small: bool = False,
@@ -115,6 +116,7 @@ def build_on_spark(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
+        project = project or project_of(home)
         require_sound_price_book(project / "seeds")
         prepare_build(home, as_of, project, folder=f"{FOLDER}/build")
         _write_columns(home)

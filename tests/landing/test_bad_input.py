@@ -15,8 +15,8 @@ import pytest
 
 from pipeline.cli.warehouse import print_invoices
 from pipeline.core.errors import PriceBookError
-from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.pricebook.price_book import SEEDS, check_price_book
+from pipeline.core.home import PROJECT_ROOT, SEEDS, Home
+from pipeline.pricebook.price_book import check_price_book
 from pipeline.warehouse.build import build
 from tests.support import Outcome, event, query, write_jsonl
 
