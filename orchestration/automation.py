@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.alerts import alert_deliveries, alert_on_failure
+from orchestration.audit import rebuild
 from orchestration.landing import land_inbox, raw_events_are_what_landed
 from orchestration.lib.due import invoices_to_publish, month_to_close, month_to_export
 from orchestration.lib.partitions import today
@@ -59,7 +60,7 @@ audit = dg.define_asset_job(
     description="Read all raw events and the whole ledger, and see that they are what was written.",
 )
 
-JOBS = [land_and_build, close_month, publish_month, export_month, mirror_stripe, send_alerts, audit]
+JOBS: list[Any] = [land_and_build, close_month, publish_month, export_month, mirror_stripe, send_alerts, audit, rebuild]
 
 
 def _schedule(job: Any, cron: str) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
@@ -123,6 +124,12 @@ def weekly_audit() -> dg.RunRequest:
     return dg.RunRequest()
 
 
+@_schedule(rebuild, "30 4 * * 0")
+def weekly_rebuild() -> dg.RunRequest:
+    """Rebuild everything from scratch once a week, and compare: incremental builds must have made the same."""
+    return dg.RunRequest()
+
+
 @_sensor(land_and_build, every_seconds=10)
 def land_from_inbox(
     context: dg.SensorEvaluationContext, home: dg.ResourceParam[BillhouseHome]
@@ -174,5 +181,5 @@ def _digest(parts: list[str]) -> str:
     return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
-SCHEDULES = [hourly_build, close_after_grace, daily_export, weekly_audit]
+SCHEDULES = [hourly_build, close_after_grace, daily_export, weekly_audit, weekly_rebuild]
 SENSORS = [land_from_inbox, publish_approved, mirror_stripe_changes, send_waiting_alerts, alert_on_failure]

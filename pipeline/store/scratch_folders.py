@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.core.files import hold_new_folder, make_folders, remove_abandoned
 from pipeline.core.home import Home
 
-PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark")
+PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark", "audit")
 """What folders are for: who holds one has it locked, so that whoever comes next removes those of the dead."""
 COMMITTED = "committed-"
 """What the name of a folder begins with whose files are in the manifest, and not yet all in their places."""

@@ -1,0 +1,34 @@
+"""The audit that a build cannot be: everything is rebuilt, and every report compared with what it was."""
+
+import dagster as dg
+
+from orchestration.lib.metadata import markdown_table
+from orchestration.lib.resources import BillhouseHome
+from pipeline.core.failures import in_plain_words
+from pipeline.store.alert_log import OperationalAlert, alerting, keep_alert
+from pipeline.warehouse.audit import rebuild_and_compare
+
+
+@dg.op(
+    pool="warehouse", description="Rebuild everything from scratch, and compare each report with what incremental builds made."
+)
+@in_plain_words
+def compare_with_scratch(context: dg.OpExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> None:
+    """Fails where a report differs. The reports are then already those of the build from scratch."""
+    opened = home.home
+    with alerting(opened, "check_failed", "The build from scratch"):
+        differing = rebuild_and_compare(opened)
+    context.add_output_metadata({"differing": markdown_table(["report", "rows"], differing.items())})
+    if differing:
+        found = ", ".join(f"{report} ({rows:,} rows)" for report, rows in differing.items())
+        text = f"Incremental builds made other reports than a build from scratch, which has replaced them: {found}."
+        keep_alert(opened, OperationalAlert("check_failed", "The reports", text))
+        raise dg.Failure(text, allow_retries=False)
+
+
+@dg.job(
+    description="Rebuild everything from scratch with every check over whole tables, and compare each report with what it was."
+)
+def rebuild() -> None:
+    """One step."""
+    compare_with_scratch()
