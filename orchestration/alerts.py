@@ -7,9 +7,9 @@ from orchestration.lib.owners import PLATFORM
 from orchestration.lib.resources import BillhouseHome
 from orchestration.month_end import TALKS_TO_THE_WORLD
 from pipeline.alerts import send_alerts
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, alert_states, keep_alert
+from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert
 
 _KINDS = {
     "land_and_build": ("check_failed", "The build"),
@@ -29,7 +29,7 @@ _KINDS = {
     pool="alerts",
     retry_policy=TALKS_TO_THE_WORLD,
 )
-@in_plain_words
+@convert_errors
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What people had to be told, sent once to each channel that is configured: webhook, Slack, e-mail. See docs/alerts.md.
 
@@ -59,7 +59,7 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[B
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
 )
-@in_plain_words
+@convert_errors
 def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam[BillhouseHome]) -> None:
     """One alert a job and UTC day, whatever fails how often. Not of sending itself: it could not be sent."""
     run = context.dagster_run
@@ -68,7 +68,7 @@ def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam
     kind, subject = _KINDS.get(run.job_name, ("run_failed", f"{run.job_name} {{partition}}"))
     subject = subject.format(partition=run.tags.get("dagster/partition", "")).strip()
     text = f"{subject} failed in Dagster (run {run.run_id}). {_first_reason(context)}"
-    keep_alert(home.home, OperationalAlert(kind, subject, text))
+    raise_alert(home.home, OperationalAlert(kind, subject, text))
     write_health(home.home)
 
 

@@ -17,7 +17,7 @@ from orchestration.month_end import closed_invoices, ledger_is_as_written, month
 from orchestration.stripe import stripe_mirror
 from orchestration.warehouse import build_warehouse
 from pipeline.alerts import waiting_alerts
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.landing.inbox import inbox_digest
 from pipeline.stripe.mirror import newest_unmirrored_event
@@ -68,7 +68,7 @@ def _schedule(job: Any, cron: str) -> Callable[[Callable[..., Any]], dg.Schedule
     status = dg.DefaultScheduleStatus.RUNNING if _FROM_THE_START else dg.DefaultScheduleStatus.STOPPED
     return lambda function: dg.schedule(
         job=job, cron_schedule=cron, execution_timezone="UTC", description=function.__doc__, default_status=status
-    )(in_plain_words(function))
+    )(convert_errors(function))
 
 
 def _sensor(job: Any, *, every_seconds: int) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
@@ -76,7 +76,7 @@ def _sensor(job: Any, *, every_seconds: int) -> Callable[[Callable[..., Any]], d
     status = dg.DefaultSensorStatus.RUNNING if _FROM_THE_START else dg.DefaultSensorStatus.STOPPED
     return lambda function: dg.sensor(
         job=job, minimum_interval_seconds=every_seconds, description=function.__doc__, default_status=status
-    )(in_plain_words(function))
+    )(convert_errors(function))
 
 
 def _is_waiting(context: dg.SensorEvaluationContext | dg.ScheduleEvaluationContext, job: str) -> bool:

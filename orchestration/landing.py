@@ -13,17 +13,17 @@ from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
 from orchestration.lib.resources import BillhouseHome
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.home import SEEDS, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
-from pipeline.landing.inbox import set_aside, version, waiting_files
+from pipeline.landing.inbox import move_landed, version_of_path, waiting_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
 from pipeline.landing.verify_events import event_problems
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.store.check import changed_files, take_picture
+from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.store.integrity import integrity_problems, read_store_state
 from pipeline.store.raw import SCHEMAS
 
 QUARANTINE_ALARM = 0.01
@@ -92,7 +92,7 @@ def _type_name(type_: pa.DataType) -> str:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def land_inbox(
     context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
@@ -120,10 +120,10 @@ def land_inbox(
     results += [*_quarantine(landed), *_files(landed), _most_rows(mostly_refused)]
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
-        keep_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
+        raise_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
     for file in mostly_refused:
         context.log.error(f"Mostly refused: {file.refusal}")
-        keep_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
+        raise_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
     yield from _chosen(context, results)
     if mostly_refused:
         # Another attempt would find an empty inbox, and succeed.
@@ -142,9 +142,9 @@ def _most_rows(mostly_refused: list[LandedFile]) -> dg.AssetCheckResult:
 
 def _land(home: Home, kind: Kind) -> LandingSummary:
     """Land what waits of a kind, and set it aside; what cannot be read stays."""
-    waiting = {path: version(path) for path in waiting_files(home, kind)}
+    waiting = {path: version_of_path(path) for path in waiting_files(home, kind)}
     summary = land_files(home, list(waiting), kind)
-    set_aside(home, {path: waiting[path] for path in summary.landed_paths})
+    move_landed(home, {path: waiting[path] for path in summary.landed_paths})
     return summary
 
 
@@ -225,12 +225,12 @@ def _chosen(
 
 
 @dg.asset_check(asset=RAW_KEYS["usage_events"], description="Every raw file is what was written; each event is there once.")
-@in_plain_words
+@convert_errors
 def raw_events_are_what_landed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Reads all raw files, which a build does not."""
-    problems = [*changed_files(home.home, take_picture(home.home)), *event_problems(home.home)]
+    problems = [*integrity_problems(home.home, read_store_state(home.home)), *event_problems(home.home)]
     if problems:
-        keep_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
+        raise_alert(home.home, OperationalAlert("check_failed", "The raw events", f"They are not what landed. {problems[0]}"))
     return dg.AssetCheckResult(
         passed=not problems, metadata={"problems": markdown_table(["problem"], [[problem] for problem in problems])}
     )

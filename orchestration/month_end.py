@@ -9,13 +9,13 @@ from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING, FINANCE
 from orchestration.lib.partitions import asked_months, billing_months
 from orchestration.lib.resources import BillhouseHome
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.exports import export_period
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import LedgerChangedError, verify_ledger
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.publishing import publish_and_refresh
 from pipeline.warehouse.build import BuildFailedError
 
@@ -42,7 +42,7 @@ def no_use_in_trying_again() -> Iterator[None]:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's invoices, frozen in the ledger for good.
 
@@ -60,13 +60,13 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
 
 
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
-@in_plain_words
+@convert_errors
 def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
     result = verify_ledger(home.home, with_raw_content=False)
     if result.problems:
         told = f"It is not as it was written. {result.problems[0]}"
-        keep_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
+        raise_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
     return dg.AssetCheckResult(
         passed=not result.problems,
         metadata={
@@ -87,7 +87,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     retry_policy=TALKS_TO_THE_WORLD,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month's approved invoices, in Stripe, each once: without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
@@ -120,7 +120,7 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """The month for finance: an Excel workbook, its tables as CSV and Parquet, a double-entry journal, a statement a customer."""
     for month in asked_months(context):

@@ -6,10 +6,10 @@ from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING
 from orchestration.lib.resources import BillhouseHome
 from orchestration.month_end import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.publishing import sync_and_refresh
 from pipeline.warehouse.reports import reconciliation
 
@@ -22,7 +22,7 @@ from pipeline.warehouse.reports import reconciliation
     pool="warehouse",
     retry_policy=TALKS_TO_THE_WORLD,
 )
-@in_plain_words
+@convert_errors
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
     with no_use_in_trying_again():
@@ -32,7 +32,7 @@ def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult
 
 
 @dg.asset_check(asset=stripe_mirror)
-@in_plain_words
+@convert_errors
 def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
     result = reconciliation(home.home)
@@ -45,11 +45,11 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     }
     if result["differences"]:
         told = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe", told))
+        raise_alert(home.home, OperationalAlert("drift", "Stripe", told))
     unclear = result["subscriptions"]
     if unclear:
         message = f"{len(unclear)} subscriptions in Stripe do not say which plan they are for. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", message))
+        raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", message))
     subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
     subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
     return dg.AssetCheckResult(

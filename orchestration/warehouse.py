@@ -20,7 +20,7 @@ from orchestration.lib.owners import OF_LAYER, PLATFORM
 from orchestration.lib.partitions import report_days, usage_days
 from orchestration.lib.report_metadata import highlights
 from orchestration.lib.resources import BillhouseHome
-from pipeline.core.failures import in_plain_words
+from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
 from pipeline.monitoring.health import write_health
@@ -105,7 +105,7 @@ class BuildConfig(dg.Config):
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def build_warehouse(
     context: dg.AssetExecutionContext, config: BuildConfig, home: dg.ResourceParam[BillhouseHome]
 ) -> Iterator[Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from filelock import FileLock
-
 from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.locks import hold_lock
 from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment
 
 _LONGEST_WAIT_SECONDS = 600
@@ -21,7 +20,8 @@ def ready_manifest() -> Path:
     home = Home.open()
     manifest = home.path / ".dbt" / "manifest.json"
     manifest.parent.mkdir(mode=0o700, exist_ok=True)
-    with FileLock(home.path / ".dbt" / ".lock", timeout=_LONGEST_WAIT_SECONDS, mode=0o600):
+    lock = home.path / ".dbt" / ".lock"
+    with hold_lock(lock, activity="parsing the dbt project", timeout_seconds=_LONGEST_WAIT_SECONDS):
         newest = _newest_source()
         if not manifest.exists() or manifest.stat().st_mtime < newest:
             _parse(home, manifest)
@@ -41,5 +41,5 @@ def _parse(home: Home, manifest: Path) -> None:
         outcome = dbtRunner().invoke(["parse", *dbt_arguments(home), "--quiet", "--no-send-anonymous-usage-stats"])
     if outcome.exception is not None or not outcome.success:
         raise BillhouseError(f"The models could not be parsed: {outcome.exception}", "Call `make check`.")
-    with replace_atomically(manifest, aside=home.scratch) as path:
+    with replace_atomically(manifest, scratch=home.scratch) as path:
         shutil.copyfile(home.path / ".dbt" / "target" / "manifest.json", path)

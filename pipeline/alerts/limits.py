@@ -10,7 +10,8 @@ import duckdb
 
 from pipeline.core.home import Home
 from pipeline.core.money import format_amount, format_money
-from pipeline.store.alert_log import ALERTS, logged_alerts, record
+from pipeline.core.sql import rows_as_dictionaries
+from pipeline.store.alert_log import ALERTS, alerts_query, append_rows
 
 _MONEY_LIMITS = ("monthly_spend", "credit")
 """Limits whose unit is a currency."""
@@ -43,7 +44,7 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
             "is_suppressed": alert["reached_at"] < now - max_age,
         }
         rows += [{"channel": channel, **facts} for channel in (channels or ("",))]
-    record(home, ALERTS, rows)
+    append_rows(home, ALERTS, rows)
     return len(found)
 
 
@@ -57,8 +58,7 @@ def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
             f"""
             select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
             from billing.usage_alerts
-            where alert_id not in (select alert_id from {logged_alerts(home)})
+            where alert_id not in (select alert_id from {alerts_query(home)})
             order by reached_at, alert_id"""
         )
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)

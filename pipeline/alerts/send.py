@@ -14,7 +14,7 @@ from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, conf
 from pipeline.alerts.limits import new_limit_alerts, raise_limit_alerts
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
-from pipeline.store.alert_log import DELIVERIES, Outcome, due_alerts, record, sending
+from pipeline.store.alert_log import DELIVERIES, Outcome, append_rows, due_alerts, sending
 from pipeline.store.manifest import manifest_head
 
 _ATTEMPTS = 4
@@ -58,7 +58,7 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
             alert["manifest_head"] = manifest_head(home)
             outcome, detail, attempts = _deliver(channels[name], alert, pause)
             delivery = {"alert_id": alert["alert_id"], "channel": name, "outcome": str(outcome), "attempts": attempts}
-            record(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
+            append_rows(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
             if outcome is Outcome.DELIVERED:
                 result.delivered += 1
             else:

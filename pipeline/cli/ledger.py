@@ -116,7 +116,7 @@ def verify(
     each alert, export and invoice in Stripe, and is in the health file.
     """
     from pipeline.ledger.verify import verify_ledger
-    from pipeline.store.check import adopt_files
+    from pipeline.store.integrity import adopt_files
 
     home = Home.open(context.obj)
     if adopt:

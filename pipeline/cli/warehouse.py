@@ -32,11 +32,11 @@ def build(
     """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billhouse.duckdb and marts/."""
     instant = parse_instant(as_of) if as_of is not None else None
     from pipeline.monitoring.health import write_health
-    from pipeline.store.alert_log import alerting
+    from pipeline.store.alert_log import raise_alert_on_error
     from pipeline.warehouse.build import build as build_warehouse
 
     home = Home.open(context.obj)
-    with progress("Building") as follow, alerting(home, "check_failed", "The build"):
+    with progress("Building") as follow, raise_alert_on_error(home, "check_failed", "The build"):
         result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_build(home, result))

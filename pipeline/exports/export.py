@@ -16,8 +16,8 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
-from pipeline.core.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
+from pipeline.core.failures import find_system_error, to_known_error
+from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, move_into_place, remove_orphaned_folders
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
@@ -85,14 +85,14 @@ def export_period(
                 raise _no_invoices(reports, period)
             return _write(home, reports, figures, rows_per_sheet, on_progress)
     except duckdb.Error as error:
-        if (failure := system_failure(str(error))) is not None:
+        if (failure := find_system_error(str(error))) is not None:
             raise failure from error
         raise BillhouseError(
             f"The report tables in {home.analysts_file} cannot be read: {str(error).splitlines()[0]}",
             "Run `billhouse build` to write them anew.",
         ) from error
     except (OSError, XlsxFileError) as error:
-        known = known_failure(error)
+        known = to_known_error(error)
         why, next_step = (known.message, known.next_step) if known else (str(error), "Correct that, then export again.")
         raise BillhouseError(f"The export cannot be written to {home.exports}: {why}", next_step) from error
 
@@ -134,7 +134,7 @@ def _write(
         _replace_folder(pages, folder / "statements", scratch / "replaced")
         for name in names:
             (aside / name).chmod(0o600)
-            place(aside / name, folder / name)
+            move_into_place(aside / name, folder / name)
     return ExportResult(figures.period, folder, tuple(folder / name for name in names), figures.rows, figures.totals, statements)
 
 
@@ -143,7 +143,7 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
     if target.exists():
         target.rename(replaced)
     try:
-        place(written, target)
+        move_into_place(written, target)
     except BaseException:
         if replaced.exists() and not target.exists():
             replaced.rename(target)
@@ -154,12 +154,12 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
 def _scratch(home: Home) -> Iterator[Path]:
     """Where the files are written before they are put into place: on the same disk, since exports/ may be a share."""
     make_folders(home.scratch)
-    if are_on_one_disk(home.scratch, home.exports):
+    if are_on_same_disk(home.scratch, home.exports):
         with scratch_folder(home, "export") as scratch:
             yield scratch
     else:
-        remove_abandoned(home.exports, ".export-")
-        with hold_new_folder(home.exports, ".export-") as scratch:
+        remove_orphaned_folders(home.exports, ".export-")
+        with locked_new_folder(home.exports, ".export-") as scratch:
             yield scratch
 
 

@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import BillhouseError, NotPossibleError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.ledger.adjustments import refuse_large_adjustments
 from pipeline.ledger.verify import require_verified_ledger
-from pipeline.pricebook.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.pricebook.price_book import price_book_hash
-from pipeline.store.alert_log import alerting
+from pipeline.pricebook.schema import FILES as PRICE_BOOK_FILES
+from pipeline.store.alert_log import raise_alert_on_error
 from pipeline.store.append import append_files
 from pipeline.store.closes import (
     PRICE_BOOK,
@@ -36,7 +37,7 @@ from pipeline.store.closes import (
 )
 from pipeline.store.manifest import manifest_head
 from pipeline.store.raw import landed_files
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build, is_current, last_build, open_warehouse
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
 from pipeline.warehouse.project import project_of
 
@@ -91,7 +92,7 @@ def close_period(
     Raises NotPossibleError where the month is not over or an earlier month is open, BillhouseError where a check fails,
     AdjustmentsError where closed months would change too much. Of all but the first an alert is kept.
     """
-    with alerting(home, "close_failed", f"close {period}"), home.writing():
+    with raise_alert_on_error(home, "close_failed", f"close {period}"), home.writing():
         project = project or project_of(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):

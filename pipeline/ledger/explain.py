@@ -16,7 +16,9 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.warehouse.build import OnProgress, open_warehouse
+from pipeline.core.progress import OnProgress
+from pipeline.core.sql import rows_as_dictionaries
+from pipeline.warehouse.build import open_warehouse
 from pipeline.warehouse.reconstruction import as_it_was
 
 _KEY = ("customer_id", "service_period", "line_type", "currency", "plan_id", "meter_id", "rate_id")
@@ -137,8 +139,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: object) 
     """Rows by column name. `parameters`: a value for each `?`, or one dictionary for `$name`s."""
     named = parameters[0] if len(parameters) == 1 and isinstance(parameters[0], dict) else None
     result = connection.execute(sql, list(parameters) if named is None else named)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_as_dictionaries(result)
 
 
 def _of_key(line: dict[str, Any], *, period: str = "service_period") -> tuple[str, list[object]]:

@@ -15,10 +15,12 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import SEEDS, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.pricebook.price_book import FILES, require_sound_price_book
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.spreadsheets import csv_text, money_format
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import OnProgress, last_build
+from pipeline.warehouse.build import last_build
 from pipeline.warehouse.reconstruction import what_if
 from pipeline.warehouse.reports import open_reports
 
@@ -87,7 +89,7 @@ def simulate(
         for name in FILES:
             source = prices / name if (prices / name).exists() else seeds / name
             (merged / name).write_bytes(source.read_bytes())
-        require_sound_price_book(merged)
+        require_valid_price_book(merged)
         result = compare_price_books(home, seeds, merged, first, last, on_progress=on_progress)
     folder = home.exports / "simulations"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

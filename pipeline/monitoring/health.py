@@ -47,7 +47,7 @@ def write_health(home: Home) -> Path:
                     # Reports of an earlier version lack a table or two until the next build; no alert waits for that.
                     current.set(0)
     home.health.parent.mkdir(mode=0o700, exist_ok=True)
-    with replace_atomically(home.health, aside=home.scratch) as path:
+    with replace_atomically(home.health, scratch=home.scratch) as path:
         path.write_bytes(generate_latest(registry))
     return home.health
 

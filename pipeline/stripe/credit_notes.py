@@ -19,6 +19,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.money import format_amount, format_money
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.ledger.verify import require_verified_ledger
 from pipeline.pricebook.stripe_currencies import from_stripe, to_stripe
 from pipeline.store.closes import closed_periods, read_close
@@ -156,8 +157,7 @@ def _corrections(home: Home, closed: Row) -> list[Row]:
             " order by period, line_number",
             {"customer": closed["customer_id"], "currency": closed["currency"], "period": closed["period"]},
         )
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)
 
 
 def _refuse_too_much(connection: StripeConnection, stripe_invoice_id: str, amount: Decimal, closed: Row) -> None:

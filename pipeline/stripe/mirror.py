@@ -22,9 +22,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import stripe
-from filelock import FileLock
 
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
+from pipeline.core.progress import OnProgress
 from pipeline.store.append import NewFiles, append_files, finish_interrupted
 from pipeline.store.stripe_mirror import OBJECTS, SYNCS, ensure_mirror
 from pipeline.stripe.client import StripeConnection, connect
@@ -49,7 +50,7 @@ _KINDS = {
 }
 _LIST_ALL: dict[str, dict[str, Any]] = {"subscriptions": {"status": "all"}}
 
-OnProgress = Callable[[str, int, int], None]
+
 Row = dict[str, Any]
 
 
@@ -81,7 +82,7 @@ def sync_stripe(
     """
     ensure_mirror(home)
     with (
-        FileLock(home.raw / "stripe" / ".lock", timeout=_LONGEST_WAIT_SECONDS, mode=0o600),
+        hold_lock(home.raw / "stripe" / ".lock", activity="syncing with Stripe", timeout_seconds=_LONGEST_WAIT_SECONDS),
         nullcontext(client) if client else connect(home, allow_live=allow_live) as connection,
         told_plainly(),
         append_files(home, "sync-stripe") as files,

@@ -23,10 +23,9 @@ from typing import IO, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
-from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.sql import quoted
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.manifest import read_manifest
@@ -103,12 +102,7 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
     What an earlier run left behind when it was killed is settled first. Raises BillhouseError when the wait is over.
     """
     home.outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(home.outbox / ".lock", mode=0o600)
-    try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
-        raise BillhouseError("Another run has been publishing for over an hour.", "Wait until it is done.") from None
-    try:
+    with hold_lock(home.outbox / ".lock", activity="publishing", timeout_seconds=timeout_seconds):
         finish_interrupted(home)
         for leftover in sorted(home.outbox.glob("*.jsonl")):
             _settle(home, leftover)
@@ -120,8 +114,6 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
                 yield Outbox(home, is_live, writer, threading.Lock())
         finally:
             _settle(home, journal)
-    finally:
-        lock.release()
 
 
 def _settle(home: Home, journal: Path) -> None:

@@ -22,6 +22,7 @@ from pipeline.core.errors import BillhouseError, Problem
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.approvals import approve_automatically
 from pipeline.ledger.closed_invoices import ClosedInvoice, Row, closed_invoices
 from pipeline.ledger.verify import require_verified_ledger
@@ -52,7 +53,7 @@ _LOOK_AT = "Look in Stripe at its lines, at taxes that are included in its price
 _EVENT_DAYS = timedelta(days=30)
 """How long Stripe tells of a mail that was sent."""
 
-OnProgress = Callable[[str, int, int], None]
+
 Outcome = Literal["published", "already_published", "not_approved", "not_collected", "failed"]
 
 

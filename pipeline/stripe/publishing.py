@@ -8,13 +8,14 @@ from contextlib import nullcontext
 
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.approvals import ApprovalResult, approve
-from pipeline.store.alert_log import OperationalAlert, alerting, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert, raise_alert_on_error
 from pipeline.store.publications import published_invoices
 from pipeline.stripe.credit_notes import CreditNoteResult, Settlement, issue_credit_note
 from pipeline.stripe.mirror import SyncResult, sync_stripe
 from pipeline.stripe.publish import PublishResult, publish_period
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build
+from pipeline.warehouse.build import build, is_current, last_build
 
 
 def approve_and_refresh(
@@ -55,7 +56,7 @@ def publish_and_refresh(
     made first. What goes wrong is kept as an alert.
     """
     what = f"publish {period}"
-    with nullcontext() if dry_run else alerting(home, "publish_failed", what):
+    with nullcontext() if dry_run else raise_alert_on_error(home, "publish_failed", what):
         if not dry_run:
             _refresh(home, on_progress)
         result = publish_period(home, period, dry_run=dry_run, allow_live=allow_live, on_progress=on_progress)
@@ -63,8 +64,8 @@ def publish_and_refresh(
         return result
     if result.problems:
         text = f"{len(result.problems)} invoices of {period} were not published. First: {result.problems[0]}"
-        keep_alert(home, OperationalAlert("publish_failed", what, text))
-    with alerting(home, "publish_failed", what):
+        raise_alert(home, OperationalAlert("publish_failed", what, text))
+    with raise_alert_on_error(home, "publish_failed", what):
         _refresh(home, on_progress)
     return result
 
@@ -73,7 +74,7 @@ def sync_and_refresh(
     home: Home, *, full: bool = False, allow_live: bool = False, on_progress: OnProgress | None = None
 ) -> SyncResult:
     """Mirror what changed in Stripe, then build again so that the reports show it. What goes wrong is kept as an alert."""
-    with alerting(home, "sync_failed", "sync-stripe"):
+    with raise_alert_on_error(home, "sync_failed", "sync-stripe"):
         result = sync_stripe(home, full=full, allow_live=allow_live, on_progress=on_progress)
         _refresh(home, on_progress)
     return result
@@ -93,7 +94,7 @@ def credit_and_refresh(
 
     What goes wrong is kept as an alert.
     """
-    with alerting(home, "credit_note_failed", f"credit-note {invoice_id}"):
+    with raise_alert_on_error(home, "credit_note_failed", f"credit-note {invoice_id}"):
         result = issue_credit_note(
             home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
         )

@@ -12,7 +12,7 @@ from typing import Any
 import stripe
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import describe_errors_of
+from pipeline.core.failures import register_error_converter
 from pipeline.core.plain_text import plain_text
 from pipeline.stripe.client import StripeConnection, is_local_error, is_replayed
 from pipeline.stripe.outbox import Outbox, Step
@@ -132,4 +132,4 @@ def _through_proxy() -> str:
     return f" through the proxy in {name}" if name else ""
 
 
-describe_errors_of("stripe", stripe_failure)
+register_error_converter("stripe", stripe_failure)

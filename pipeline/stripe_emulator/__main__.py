@@ -6,7 +6,7 @@ import argparse
 import threading
 from pathlib import Path
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.stripe_emulator.server import running_emulator
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped")
     except Exception as error:
-        parser.exit(1, f"{failure_in_words(error)}\n")
+        parser.exit(1, f"{to_billhouse_error(error)}\n")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import duckdb
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
+from pipeline.core.progress import OnProgress
 from pipeline.core.sql import quoted
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build
+from pipeline.warehouse.build import build, is_current, last_build
 from pipeline.warehouse.report_tables import report_tables
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,15 +19,17 @@ from typing import Any
 import duckdb
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
+from pipeline.core.failures import find_system_error, to_known_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.core.plain_text import plain_line
+from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.core.sql import quoted
 from pipeline.pricebook.edits import require_unedited_prices
-from pipeline.pricebook.price_book import DEFAULT_CURRENCY, require_sound_price_book
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY
 from pipeline.pricebook.reachability import require_contracts_in_customers_currency
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.all_collections import ensure_collections
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods
@@ -38,9 +40,6 @@ from pipeline.warehouse.snapshot import publish_snapshot
 
 _SHOWN_ROWS = 3
 """Of what a failed check found."""
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with what was built last, how many steps are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def build(
     with home.writing():
         finish_interrupted(home)
         project = project or project_of(home)
-        require_sound_price_book(project / "seeds", with_reachability=not is_reconstruction)
+        require_valid_price_book(project / "seeds", with_reachability=not is_reconstruction)
         if not is_reconstruction:
             require_contracts_in_customers_currency(home, project / "seeds")
         require_unedited_prices(home, project / "seeds")
@@ -190,7 +189,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path | None = None, *, f
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What a build may take over from the last one hangs on these. Another DuckDB may write other bytes of the same rows.
     versions = code_version(project), project_digest(project, "seeds")
-    with replace_atomically(inputs, aside=home.scratch) as path, duckdb.connect() as connection:
+    with replace_atomically(inputs, scratch=home.scratch) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
             "copy (select ?::timestamptz as as_of, ?::timestamptz as books_open_at, ?::bigint as heartbeat_timeout_seconds,"
@@ -274,7 +273,7 @@ def _has_lost_files(home: Home) -> bool:
 
 
 def _record_build(home: Home, record: BuildRecord) -> None:
-    with replace_atomically(home.path / "build" / "last.json", aside=home.scratch) as path:
+    with replace_atomically(home.path / "build" / "last.json", scratch=home.scratch) as path:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.steps}))
 
 
@@ -306,7 +305,7 @@ def run_dbt(
         finally:
             let_go_of_the_warehouse()
     if outcome.exception is not None:
-        if (failure := known_failure(outcome.exception)) is not None:
+        if (failure := to_known_error(outcome.exception)) is not None:
             raise failure from outcome.exception
         raise BillhouseError(
             f"The models could not be built: {outcome.exception}",
@@ -325,7 +324,9 @@ def run_dbt(
     ]
     failed = [result for result, step in zip(results, ran, strict=True) if step.has_failed]
     if failed:
-        if (failure := next(filter(None, (system_failure(step.message) for step in ran if step.has_failed)), None)) is not None:
+        if (
+            failure := next(filter(None, (find_system_error(step.message) for step in ran if step.has_failed)), None)
+        ) is not None:
             stands = "The build stopped; the reports stay as the last good build left them."
             raise BuildFailedError(f"{failure.message} {stands}", failure.next_step, ran)
         listed = "\n".join(f"  {_told(result)}{_failing_rows(home, result.node)}" for result in failed[:20])

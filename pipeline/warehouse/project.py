@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pipeline.core.home import PROJECT_ROOT, SEEDS, Home
-from pipeline.pricebook.price_book import FILES
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.stripe_currencies import FILE as STRIPE_CURRENCIES
 
 LINKED = ("dbt_project.yml", "profiles.yml", "models", "macros", "tests")

@@ -9,6 +9,7 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.store.closes import closed_periods
 
 
@@ -36,7 +37,7 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
             " from invoices where $period is null or period = $period order by period, customer_id, currency",
             {"period": str(period) if period else None},
         )
-        return [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+        return rows_as_dictionaries(rows)
 
 
 def read_status(home: Home) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def read_status(home: Home) -> dict[str, Any]:
                 " sum(credits_applied_amount) as credits_applied_amount, sum(total_amount) as total_amount"
                 " from invoices group by all order by period, currency, status"
             )
-            months = [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+            months = rows_as_dictionaries(rows)
     return {
         "home": str(home.path),
         "landed": {"files": files.num_rows if files is not None else 0, **counts},
@@ -113,5 +114,4 @@ def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str,
 
 def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     result = reports.execute(sql, parameters)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_as_dictionaries(result)

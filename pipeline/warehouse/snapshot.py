@@ -18,7 +18,7 @@ import duckdb
 
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.core.sql import quoted
+from pipeline.core.sql import quoted, rows_as_dictionaries
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
@@ -113,7 +113,7 @@ def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTabl
 
 
 def _write(home: Home, connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
-    with replace_atomically(target, aside=home.scratch, durably=False) as path:
+    with replace_atomically(target, scratch=home.scratch, sync=False) as path:
         connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
@@ -124,10 +124,9 @@ def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
 def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
     result = connection.execute("select * from billing.customer_balances order by customer_id")
-    names = [column[0] for column in result.description]
-    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    customers = {row["customer_id"]: row for row in rows_as_dictionaries(result)}
     as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(home.marts / "customer_balances.json", aside=home.scratch) as path:
+    with replace_atomically(home.marts / "customer_balances.json", scratch=home.scratch) as path:
         path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, alert_states, alerting, keep_alert, raise_alert
+from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert, raise_alert_on_error
 from tests.raw_server import dripping, endless, raw_server
 from tests.support import billhouse, free_port
 
@@ -203,7 +203,7 @@ def test_a_failure_that_comes_while_a_channel_is_set_wrongly_goes_out_once_it_is
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", "not yet")
-        kept = keep_alert(home, FAILED)
+        kept = raise_alert(home, FAILED)
     send(home)
     assert states(home)[kept] == "delivered"
 
@@ -219,7 +219,7 @@ def test_nobody_who_has_to_tell_something_waits_for_a_slow_receiver(home: Home, 
 
 
 def test_a_failing_step_leaves_an_alert_and_fails_all_the_same(home: Home) -> None:
-    with pytest.raises(BillhouseError), alerting(home, "check_failed", "The build"):
+    with pytest.raises(BillhouseError), raise_alert_on_error(home, "check_failed", "The build"):
         raise BillhouseError("1 of 2 steps failed.", "Look at the log.")
     (alert,) = alert_states(home)
     assert (alert["kind"], alert["subject"]) == ("check_failed", "The build")

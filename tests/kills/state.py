@@ -91,10 +91,10 @@ def differences(found: State, expected: State) -> list[str]:
     """What is not in both, in words."""
     more, missing = found - expected, expected - found
     changed = {name for name, _ in more} & {name for name, _ in missing}
-    told = [f"differs: {name}" for name in sorted(changed)]
-    told += [f"left over: {name} {shown(what)}" for name, what in sorted(more) if name not in changed]
-    told += [f"missing: {name} {shown(what)}" for name, what in sorted(missing) if name not in changed]
-    return told
+    lines = [f"differs: {name}" for name in sorted(changed)]
+    lines += [f"left over: {name} {shown(what)}" for name, what in sorted(more) if name not in changed]
+    lines += [f"missing: {name} {shown(what)}" for name, what in sorted(missing) if name not in changed]
+    return lines
 
 
 def shown(what: str) -> str:

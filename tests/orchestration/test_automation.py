@@ -11,7 +11,7 @@ import pytest
 from orchestration.lib.due import month_to_close
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from tests.support import event, write_jsonl
 
 
@@ -62,10 +62,10 @@ def test_an_alert_that_waits_asks_for_one_run_an_hour_until_it_is_sent(
 ) -> None:
     home = Home.open(tmp_path / "home")
     sensor = definitions.get_repository_def().get_sensor_def("send_waiting_alerts")
-    keep_alert(home, OperationalAlert("run_failed", "nobody is configured", ""))
+    raise_alert(home, OperationalAlert("run_failed", "nobody is configured", ""))
     assert not asked(sensor, home, instance).run_requests
     monkeypatch.setenv("BILLHOUSE_ALERT_SLACK_URL", "http://127.0.0.1:9/hook")
-    keep_alert(home, OperationalAlert("run_failed", "land_and_build", "It failed."))
+    raise_alert(home, OperationalAlert("run_failed", "land_and_build", "It failed."))
     first, second = asked(sensor, home, instance).run_requests, asked(sensor, home, instance).run_requests
     assert first
     assert second

@@ -8,7 +8,7 @@ import os
 import dagster as dg
 import pytest
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from tests.orchestration.jobs import in_home
 
@@ -53,7 +53,7 @@ def test_a_run_fails_in_the_words_of_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = close_failing(error, definitions, empty, instance, monkeypatch)
-    assert str(failure_in_words(error)) in kept
+    assert str(to_billhouse_error(error)) in kept
     assert "in fail" in kept, "where it happened"
 
 

@@ -49,7 +49,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Pa
         usage.append(event("stop", "2026-09-10T15:00:00Z", user=customer, sandbox=f"box-{number}"))
     plans = [{"customer_id": customer, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for customer in CUSTOMERS]
     people = [{"customer_id": customer, "name": customer * 3, "email": "x@example.com"} for customer in CUSTOMERS]
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         return prepare(
             tmp_path_factory.mktemp("hostile") / "home",
             parsed_project,

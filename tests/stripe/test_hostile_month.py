@@ -156,7 +156,7 @@ def land(home: Home, customers: list[Customer]) -> None:
 def home(tmp_path: Path, parsed_project: Path) -> Home:
     """The month, closed and approved."""
     home = copy_home(parsed_project, tmp_path / "home")
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         land(home, [customer for customer in everyone() if customer.fate == "landed before ids had bounds"])
     land(home, [customer for customer in everyone() if customer.fate != "landed before ids had bounds"])
     for command in (

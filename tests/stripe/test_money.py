@@ -54,7 +54,7 @@ def test_an_amount_that_stripe_cannot_be_given_exactly_is_refused(amount: str, c
 
 
 def test_a_currency_that_stripe_does_not_take_is_refused() -> None:
-    with pytest.raises(BillhouseError, match="Stripe does not take IRR"):
+    with pytest.raises(BillhouseError, match="Stripe does not support IRR"):
         to_stripe(Decimal(1), "IRR")
 
 
@@ -98,7 +98,7 @@ def test_a_currency_that_cannot_be_published_is_refused_by_check_prices(tmp_path
     kwd, isk, irr = map(str, problems)
     assert "pro (seeds/plan_fees.csv" in kwd and "in steps of 0.01" in kwd and "Write 2 as its minor_unit_digits" in kwd
     assert "in steps of 1 " in isk and "Write 0 as its minor_unit_digits" in isk
-    assert "Stripe does not take IRR" in irr
+    assert "Stripe does not support IRR" in irr
 
 
 def closed(currency: str, digits: int, *amounts: str) -> ClosedInvoice:
@@ -141,7 +141,7 @@ def test_lines_are_written_in_stripes_units(invoice: ClosedInvoice, written: lis
 
 
 def test_a_line_that_stripe_cannot_be_given_is_refused_before_anything_is_created() -> None:
-    with pytest.raises(BillhouseError, match=r"in steps of 0\.01 and cannot be given 45\.123"):
+    with pytest.raises(BillhouseError, match=r"in steps of 0\.01 only, not 45\.123"):
         line_requests(closed("KWD", 3, "15.480", "45.123"))
 
 

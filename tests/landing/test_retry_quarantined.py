@@ -1,4 +1,4 @@
-"""Rows in quarantine are judged again: what is right now lands once, and what is not says why it is not."""
+"""Quarantined rows are checked again: valid rows land once, and the others stay with their reason."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.landing import land as landing
-from pipeline.landing import land_again, land_files
+from pipeline.landing import land_files, retry, retry_quarantined
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
@@ -42,7 +41,7 @@ def _add_plan(seeds: Path) -> None:
 
 
 def _add_up(home: Home) -> None:
-    """What must hold for every landing, and between landings and the quarantine."""
+    """Check the counts of every landing, and of the quarantine."""
     files = landed_files(home)
     assert all(row["received_rows"] == row["accepted_rows"] + row["duplicate_rows"] + row["quarantined_rows"] for row in files)
     kept, retried = rows_of(home, "quarantine"), rows_of(home, "retried_rows")
@@ -65,7 +64,7 @@ def test_a_plan_that_was_unknown_lands_once_the_price_book_has_it(
         summary = (
             land_files(home, [path], Kind.SUBSCRIPTIONS, seeds=seeds)
             if with_file
-            else land_again(home, ["plans.csv"], seeds=seeds)
+            else retry_quarantined(home, ["plans.csv"], seeds=seeds)
         )
         (again,) = summary.files
         assert (again.accepted, again.by_reason) == (accepted, {"bad_timestamp": 1})
@@ -77,7 +76,7 @@ def test_a_plan_that_was_unknown_lands_once_the_price_book_has_it(
     _add_up(home)
 
 
-def test_a_row_that_is_still_refused_says_so_and_is_no_duplicate(home: Home, tmp_path: Path) -> None:
+def test_a_row_that_is_still_invalid_stays_in_quarantine_and_is_no_duplicate(home: Home, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [event_line("a", user_id=True)])
     for _ in range(2):
         summary = land_files(home, [path])
@@ -86,13 +85,13 @@ def test_a_row_that_is_still_refused_says_so_and_is_no_duplicate(home: Home, tmp
 
 
 def test_a_row_whose_time_has_come_is_accepted_or_contradicts_what_landed_since(home: Home, tmp_path: Path) -> None:
-    """It is judged like any row that lands now: the same id with other content landed in between, and is kept."""
+    """It is checked as if it landed now: another row with its id landed in between, and is kept."""
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     lines = [event_line(name, timestamp="2026-03-01T00:00:00Z") for name in ("a", "b")]
     land_files(home, [write_lines(tmp_path / "a.jsonl", lines)], landed_at=early)
     land_files(home, [write_lines(tmp_path / "b.jsonl", [event_line("b", vcpu_count=3)])], landed_at=early)
     assert [row["reason"] for row in quarantined(home)] == ["future_timestamp"] * 2
-    (again,) = land_again(home, landed_at=late).files
+    (again,) = retry_quarantined(home, landed_at=late).files
     assert (again.accepted, again.by_reason) == (1, {"conflicting_duplicate": 1})
     assert [row["event_id"] for row in events(home)] == ["a", "b"]
     (still,) = quarantined(home)
@@ -120,24 +119,24 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
         return killed
 
     with monkeypatch.context() as patched:
-        for name in ("_copy", "_write_landed_file"):
-            patched.setattr(landing, name, dying(getattr(landing, name)))
+        for name in ("copy_rows", "write_landed_file"):
+            patched.setattr(retry, name, dying(getattr(retry, name)))
         with pytest.raises(KeyboardInterrupt):
-            land_again(home, timestamps=TimestampUnit.SECONDS)
+            retry_quarantined(home, timestamps=TimestampUnit.SECONDS)
     assert rows_of(home) == [] and len(quarantined(home)) == 2
-    assert land_again(home, timestamps=TimestampUnit.SECONDS).accepted == 1
+    assert retry_quarantined(home, timestamps=TimestampUnit.SECONDS).accepted == 1
     assert [row["event_id"] for row in events(home)] == ["a"]
     _add_up(home)
 
 
-def test_rows_of_parquet_are_judged_from_what_was_kept_of_them(home: Home, tmp_path: Path) -> None:
+def test_quarantined_rows_of_parquet_are_checked_from_their_stored_text(home: Home, tmp_path: Path) -> None:
     """0.1 as a float of 32 bits is 0.1, before and after; a column may be called `resources.memory_gb`."""
     event = json.loads(event_line("a")) | {"timestamp": 1767261600}
     table = pa.table({name: [value] for name, value in event.items()} | {"vcpu_count": pa.array([0.1], pa.float32())})
     table = table.append_column("resources.memory_gb", pa.array([b"0.5"])).append_column("none", pa.nulls(1))
     pq.write_table(table, tmp_path / "a.parquet")
     assert land(home, tmp_path / "a.parquet").by_reason == {"bad_timestamp": 1}
-    assert land_again(home, timestamps=TimestampUnit.SECONDS).accepted == 1
+    assert retry_quarantined(home, timestamps=TimestampUnit.SECONDS).accepted == 1
     (row,) = events(home)
     assert (str(row["vcpu_count"]), str(row["memory_gb"])) == ("0.100000", "0.500000")
 
@@ -146,11 +145,11 @@ def test_a_row_that_was_no_text_stays_and_is_not_read_from_its_escapes(home: Hom
     header = "sandbox_id,user_id,timestamp,event_type"
     path = write_lines(tmp_path / "a.csv", [header, b"caf\xe9,ada,2026-01-01T10:00:00Z,sandbox_started"])
     assert land(home, path).by_reason == {"unreadable": 1}
-    assert land_again(home).by_reason == {"unreadable": 1}
+    assert retry_quarantined(home).by_reason == {"unreadable": 1}
     assert rows_of(home) == []
 
 
-def test_the_command_judges_again_what_is_named_and_says_what_is_not_there(tmp_path: Path) -> None:
+def test_the_command_checks_the_named_files_again_and_reports_unknown_names(tmp_path: Path) -> None:
     home = tmp_path / "home"
     path = write_lines(tmp_path / "a.jsonl", [event_line("a").replace('"2026-01-01T10:00:00Z"', "1767261600"), event_line("b")])
     assert billhouse(home, "land", path).code == 0, "half of the rows were accepted"
@@ -162,7 +161,7 @@ def test_the_command_judges_again_what_is_named_and_says_what_is_not_there(tmp_p
     assert (status["files"], status["received"], status["accepted"], status["quarantined"]) == (1, 2, 2, 0)
 
 
-def test_a_file_that_is_mostly_refused_makes_the_command_fail_after_all_files_have_landed(tmp_path: Path) -> None:
+def test_a_mostly_rejected_file_makes_the_command_fail_after_all_files_have_landed(tmp_path: Path) -> None:
     home = tmp_path / "home"
     bad = [event_line(str(place), vcpu_count=-1) for place in range(2)]
     mostly = write_lines(tmp_path / "mostly.jsonl", [*bad, event_line("a")])
