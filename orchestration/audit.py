@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.lib.automation import schedule
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import convert_errors
@@ -32,3 +33,14 @@ def compare_with_scratch(context: dg.OpExecutionContext, home: dg.ResourceParam[
 def rebuild() -> None:
     """One step."""
     compare_with_scratch()
+
+
+@schedule(rebuild, "30 4 * * 0")
+def weekly_rebuild() -> dg.RunRequest:
+    """Rebuild everything from scratch once a week, and compare: incremental builds must have made the same."""
+    return dg.RunRequest()
+
+
+def domain_definitions() -> dg.Definitions:
+    """What Dagster loads of this domain."""
+    return dg.Definitions(jobs=[rebuild], schedules=[weekly_rebuild])

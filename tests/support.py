@@ -25,7 +25,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
-from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
+from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment, environment
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        let_go_of_the_warehouse()
+        close_dbt_connections()
     assert outcome.exception is None
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     return [(result.node.name, str(result.status)) for result in results if result.node.resource_type != "operation"]

@@ -1,4 +1,4 @@
-"""Tables and plots for the UI."""
+"""Tables and plots for the Dagster UI."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from orchestration.lib.bar_chart import bar_chart_svg
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> dg.MarkdownMetadataValue:
-    """A small table; numbers stand to the right, with thousands told apart."""
-    told = [list(row) for row in rows]
-    if not told:
+    """A Markdown table; numbers are right-aligned, with thousands separators."""
+    cells = [list(row) for row in rows]
+    if not cells:
         return dg.MetadataValue.md("none")
-    rule = ["--:" if all(_is_number(row[place]) for row in told) else "---" for place in range(len(columns))]
-    lines = [columns, rule, *([_cell(value) for value in row] for row in told)]
+    rule = ["--:" if all(_is_number(row[place]) for row in cells) else "---" for place in range(len(columns))]
+    lines = [columns, rule, *([_cell(value) for value in row] for row in cells)]
     return dg.MetadataValue.md("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
@@ -31,16 +31,16 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal) and value != round(value, 3):
-        return f"{value:,f}".rstrip("0")  # a quantity: all its digits, and no zeros behind them
+        return f"{value:,f}".rstrip("0")  # a quantity: all digits, without trailing zeros
     if isinstance(value, Decimal):
         return f"{round(value, 3):,f}"
     if _is_number(value):
         return f"{value:,}"
-    # Names and reasons come from files that others send: none of them is a link, a picture or HTML in the UI.
+    # Names and reasons come from external files: they must not become links, images or HTML in the UI.
     return re.sub(r"[\\|<\[\]`]", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def bars_by_day(title: str, amounts: Mapping[str, Mapping[str, Decimal]]) -> dg.MarkdownMetadataValue:
-    """A bar for each day, one panel for each currency: {"USD": {"2026-09-01": amount}}."""
+    """A bar chart by day, one plot per currency: {"USD": {"2026-09-01": amount}}."""
     picture = base64.b64encode(bar_chart_svg(title, amounts).encode()).decode()
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{picture})")

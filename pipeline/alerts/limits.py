@@ -1,4 +1,4 @@
-"""Alerts of limits that customers have reached, as the last build found them."""
+"""Alerts of customers' limits, as the last build found them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MONEY_LIMITS = ("monthly_spend", "credit")
 
 
 def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, now: datetime) -> int:
-    """Keep the limits' alerts that the last build found and that were not kept before; returns how many.
+    """Record the limit alerts that the last build found and that are not recorded yet; return their number.
 
-    Those reached longer ago than `max_age` are kept as suppressed: whoever loads a year of history wants no flood.
+    Alerts reached longer ago than `max_age` are recorded as suppressed, so that loading a year of history sends no flood.
     """
     found = new_limit_alerts(home)
     rows = []
@@ -32,8 +32,8 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
             if limit in _MONEY_LIMITS
             else f"{observed.normalize():f} of {allowed.normalize():f} {unit}"
         )
-        text = f"{customer} came to {percent} % of its limit {limit} in {period}: {reached}."
-        facts = {
+        text = f"{customer} reached {percent} % of its limit {limit} in {period}: {reached}."
+        columns = {
             "alert_id": alert["alert_id"],
             "kind": "limit",
             "customer_id": customer,
@@ -43,13 +43,13 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
             "raised_at": now,
             "is_suppressed": alert["reached_at"] < now - max_age,
         }
-        rows += [{"channel": channel, **facts} for channel in (channels or ("",))]
+        rows += [{"channel": channel, **columns} for channel in (channels or ("",))]
     append_rows(home, ALERTS, rows)
     return len(found)
 
 
 def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
-    """The limits' alerts that the last build found and that are not kept yet, oldest first."""
+    """The limit alerts that the last build found and that are not recorded yet, oldest first."""
     if not home.analysts_file.exists():
         return []
     with duckdb.connect(str(home.analysts_file), read_only=True) as reports:

@@ -40,6 +40,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "as_of": INSTANT,
             "closed_at": INSTANT,
             "code_version": pa.string(),
+            "code_digest": pa.string(),
             "price_book_hash": pa.string(),
             "input_fingerprint": pa.string(),
             "landed_files": pa.int64(),

@@ -1,4 +1,4 @@
-"""python -m pipeline.stripe_emulator --database FILE [--port N]: serve until interrupted, and say where."""
+"""python -m pipeline.stripe_emulator --database FILE [--port N]: print the address and serve until interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.stripe_emulator.server import running_emulator
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description="The local Stripe emulator, on loopback.")
-    parser.add_argument("--database", type=Path, required=True, help="SQLite file that holds its state")
+    parser.add_argument("--database", type=Path, required=True, help="SQLite file for its state")
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--requests-per-second", type=int, help="answer 429 beyond this; no limit by default")
     arguments = parser.parse_args()

@@ -16,7 +16,8 @@ from pipeline.core.home import Home
 from pipeline.core.progress import OnProgress
 from pipeline.core.sql import quoted
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import build, is_current, last_build
+from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current, last_build
 from pipeline.warehouse.report_tables import report_tables
 
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.errors import BillhouseError
 from pipeline.core.http_client import bounded_client, environment_proxy, is_network_error
 from tests.feeds.fake_api import Answer, serving
-from tests.raw_server import HEAD, raw_server
+from tests.http_servers import HEAD, raw_server
 
 BODY = b'{"id": "cus_1"}'
 

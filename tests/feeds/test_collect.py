@@ -19,8 +19,8 @@ from pipeline.feeds import api as connection
 from pipeline.feeds import position
 from pipeline.landing.record_kinds import Kind
 from tests.feeds.fake_api import Answer, Asked, FakeApi, serving
+from tests.http_servers import HEAD, dripping, raw_server
 from tests.landing.raw import event_line, events
-from tests.raw_server import HEAD, dripping, raw_server
 from tests.support import Outcome, billhouse
 
 KEY = "sk-very-secret-0123456789"

@@ -8,16 +8,16 @@ import select
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.home import PROJECT_ROOT
+from tests.http_servers import http_server
 from tests.kills.commands import FIRST_MONTH, STARTS, Command, Start, placed, write_files
 from tests.kills.durability import violations
 from tests.kills.state import State, differences, leftovers, masked, state_of
@@ -272,21 +272,10 @@ def _copy(source: Path, target: Path) -> None:
 def receiving() -> Iterator[str]:
     """A receiver of webhooks that takes everything; yields its address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            self.send_response(204)
-            self.end_headers()
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", "0")))
+        request.send_response(204)
+        request.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nobody reads it."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/alerts"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(respond) as address:
+        yield f"{address}/alerts"

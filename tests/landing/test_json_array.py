@@ -11,7 +11,7 @@ import pytest
 from pipeline.core.home import Home
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.record_kinds import Kind
-from tests.landing.raw import event_line, events, rows_of
+from tests.landing.raw import event_line, rows_of
 
 ROWS = [
     event_line("e1", metadata={"note": 'a "b", [c]\n}'}),
@@ -40,7 +40,7 @@ def test_each_element_is_a_row_numbered_by_its_place(
 ) -> None:
     monkeypatch.setattr("pipeline.landing.json_array._BLOCK_BYTES", block)
     assert land(home, tmp_path / name, text).problems == []
-    landed = {str(row["event_id"]): row for row in events(home)}
+    landed = {str(row["event_id"]): row for row in rows_of(home, "usage_events")}
     assert {name: row["file_row"] for name, row in landed.items()} == {"e1": 1, "e2": 2, "e3": 3}
     assert (landed["e2"]["vcpu_count"], landed["e3"]["sandbox_id"]) == (Decimal("0.1"), "bo\\")
 

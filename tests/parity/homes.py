@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from pipeline.alerts import send_alerts
-from pipeline.cli.demo import run_demo
+from pipeline.cli.demo_run import run_demo
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.demo.events import AS_OF

@@ -168,7 +168,7 @@ def test_a_build_loads_a_price_book_that_a_spreadsheet_saved(make_home: Callable
     shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
     _change_all(project / "seeds", _as_saved_by_a_spreadsheet)
     home = make_home("home")
-    assert build(home, project=project).steps > 100
+    assert build(home, project=project).step_count > 100
     with duckdb.connect(str(home.warehouse), read_only=True) as connection:
         loaded = connection.execute("select plan_id from price_book.plans order by 1").fetchall()
     assert [plan for (plan,) in loaded] == ["enterprise", "hobby", "pro"]
