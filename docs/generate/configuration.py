@@ -29,9 +29,6 @@ ELSEWHERE = {
             "`seeds/`",
             "The folder of the price book's CSV files; for an installed wheel, whose own copy an upgrade replaces.",
         ),
-            "`seeds/`",
-            "The folder of the price book's CSV files; for an installed wheel, whose own copy an upgrade replaces.",
-        ),
         "BILLHOUSE_MEMORY_LIMIT": (
             "`20%`",
             "Memory that a build may use before it spills to `.tmp/spill`: a share of the machine's memory, or `4GB`.",
