@@ -10,6 +10,7 @@ SCHEDULES ?= 300
 RUNS ?= 200
 KILLS ?= 1000
 CUSTOMERS ?= 1000
+TEST_OPTIONS ?=
 READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 BENCH_READY = .venv/.ready-bench
@@ -56,7 +57,7 @@ demo: $(READY) ## Run the whole job on generated usage: land, build, close, publ
 	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
 
 test: $(READY) ## Run the whole test suite
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 parity: $(SPARK_READY) ## Build the demo, the grid data and 200 random histories on DuckDB and on Spark; compare every report to the last digit
 	@.venv/bin/python -m tests.parity

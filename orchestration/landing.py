@@ -16,7 +16,7 @@ from orchestration.lib.owners import PLATFORM
 from orchestration.lib.partitions import report_days, today, usage_days
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import convert_errors
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
@@ -33,7 +33,7 @@ QUARANTINE_ALARM = 0.01
 
 _FILES_SHOWN = 50
 
-_SPECIFICATIONS = {kind: specification(kind, PROJECT_ROOT / "seeds") for kind in Kind}
+_SPECIFICATIONS = {kind: specification(kind, SEEDS) for kind in Kind}
 _PARTITIONED_BY_DAY = {spec.collection for spec in _SPECIFICATIONS.values() if spec.partition is not None}
 
 RAW_KEYS = source_keys("raw")

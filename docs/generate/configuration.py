@@ -25,6 +25,10 @@ _TABLE = "| variable | default | meaning |\n| --- | --- | --- |"
 ELSEWHERE = {
     "Home and warehouse": {
         "BILLHOUSE_HOME": ("`./var`", "The home folder: a local disk with renames and locks. `--home` overrides it."),
+        "BILLHOUSE_SEEDS": (
+            "`seeds/`",
+            "The folder of the price book's CSV files; for an installed wheel, whose own copy an upgrade replaces.",
+        ),
         "BILLHOUSE_MEMORY_LIMIT": (
             "`20%`",
             "Memory that a build may use before it spills to `.tmp/spill`: a share of the machine's memory, or `4GB`.",

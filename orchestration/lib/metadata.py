@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -11,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-_BAR_COLOR, _LABEL_COLOR = "#4f43dd", "#6b7280"
+from orchestration.lib.bar_chart import bar_chart_svg
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> dg.MarkdownMetadataValue:
@@ -42,18 +41,6 @@ def _cell(value: Any) -> str:
 
 
 def bars_by_day(title: str, amounts: Mapping[str, Mapping[str, Decimal]]) -> dg.MarkdownMetadataValue:
-    """A bar chart by day, one plot per currency: {"USD": {"2026-09-01": amount}}. Floats are used for drawing only."""
-    from matplotlib.figure import Figure  # only runs that draw need it
-
-    figure = Figure(figsize=(8, 1.9 * len(amounts)), layout="constrained")
-    for axes, (series, by_day) in zip(figure.subplots(len(amounts), squeeze=False)[:, 0], sorted(amounts.items()), strict=True):
-        days = sorted(by_day)
-        axes.bar(range(len(days)), [float(by_day[day]) for day in days], color=_BAR_COLOR, width=0.8)
-        shown = range(0, len(days), max(1, len(days) // 8))
-        axes.set_xticks(list(shown), [days[place][5:] for place in shown], fontsize=8, color=_LABEL_COLOR)
-        axes.tick_params(axis="y", labelsize=8, labelcolor=_LABEL_COLOR)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(f"{title}, {series}", loc="left", fontsize=9)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=80)
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(image.getvalue()).decode()})")
+    """A bar chart by day, one plot per currency: {"USD": {"2026-09-01": amount}}."""
+    picture = base64.b64encode(bar_chart_svg(title, amounts).encode()).decode()
+    return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{picture})")

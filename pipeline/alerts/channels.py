@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import smtplib
 import ssl
 import time
@@ -15,12 +14,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpx
-import requests
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.core.errors import BillhouseError
+from pipeline.core.http_client import bounded_client
 from pipeline.core.loopback import is_loopback
-from pipeline.core.network_bounds import BoundedAdapter, deadline_reader
+from pipeline.core.network_bounds import deadline_reader
 from pipeline.core.settings import Settings
 
 _TIMEOUT_SECONDS = 10
@@ -31,9 +30,6 @@ _MAIL_BYTES = 1 << 20
 """Limit for all replies of a mail server to one message."""
 _RETRYABLE = (408, 425, 429)
 """The 4xx statuses that a later attempt can overcome."""
-
-# urllib3 logs each request with its URL, which for Slack is the secret.
-logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class RefusedError(Exception):
@@ -235,16 +231,15 @@ def _escaped(text: str) -> str:
 
 def _post(url: str, body: str, headers: dict[str, str]) -> None:
     """Send a request and read only the status and headers of the response, not its body."""
-    with requests.Session() as session:
-        session.trust_env = False
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=_RESPONSE_SECONDS, most_bytes=0))
-        try:
-            response = session.post(
-                url, data=body.encode(), headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
-            )
-        except (requests.RequestException, ValueError) as error:  # its message may contain the URL, which may contain a secret
-            raise UnreachedError(type(error).__name__) from None
+    try:
+        with bounded_client(url, timeout=_TIMEOUT_SECONDS, seconds=_RESPONSE_SECONDS, most_bytes=0) as client:
+            response = client.post(url, content=body.encode(), headers=headers)
+    except (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        ValueError,
+    ) as error:  # its message may contain the URL, a secret
+        raise UnreachedError(type(error).__name__) from None
     status = response.status_code
     if 200 <= status < 300:
         return

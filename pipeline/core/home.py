@@ -50,7 +50,12 @@ _UNUSABLE = {
     "\\": "a backslash (DuckDB reads it as a slash)",
 }
 """Characters that the path of a home must not contain, and why."""
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_CODE = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = _CODE if (_CODE / "dbt_project.yml").exists() else _CODE / "billhouse_project"
+"""The dbt project and the standard price book: the checkout, or what a wheel installs of it beside the packages."""
+SEEDS_VARIABLE = "BILLHOUSE_SEEDS"
+SEEDS = Path(os.environ.get(SEEDS_VARIABLE) or PROJECT_ROOT / "seeds").expanduser().absolute()
+"""The price book: the folder that BILLHOUSE_SEEDS names, or the one in the project."""
 
 
 @dataclass(frozen=True)

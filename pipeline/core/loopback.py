@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-import requests
-
 
 def is_loopback(host: str | None) -> bool:
     """Whether a host is this machine itself: localhost, 127.0.0.0/8 or ::1, with or without brackets."""
@@ -23,10 +21,3 @@ def is_local_address(address: str) -> bool:
         return is_loopback(urlsplit(address).hostname)
     except ValueError:
         return False
-
-
-def without_proxy(session: requests.Session) -> requests.Session:
-    """Have a session take nothing from the environment: no HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, and no password in .netrc."""
-    session.trust_env = False
-    session.proxies.clear()
-    return session

@@ -5,9 +5,10 @@ landing knows them. docs/operate/collecting.md.
 """
 
 from pipeline.feeds.api import Access
-from pipeline.feeds.events import CursorPaging, LinkPaging, collect_events
+from pipeline.feeds.events import collect_events
 from pipeline.feeds.export_files import collect_export
 from pipeline.feeds.metrics import poll_metrics
+from pipeline.feeds.paging import CursorPaging, LinkPaging
 from pipeline.feeds.position import Collected
 
 __all__ = ["Access", "Collected", "CursorPaging", "LinkPaging", "collect_events", "collect_export", "poll_metrics"]

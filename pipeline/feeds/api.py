@@ -1,12 +1,12 @@
-"""The connection to an API that is collected from: paged, patient, and careful with its key.
+"""The connection to an API that is collected from: paged, retried, and careful with its key.
 
-dlt's REST client follows the pages and asks again, with growing pauses or after as long as `Retry-After` says, where the answer
-is 429 or 5xx or none came. Numbers stay as they were written: no digit goes through a float.
+A request is repeated, after growing pauses or after as long as `Retry-After` says, where the answer is 429 or 5xx or none came.
+Numbers stay as they were written: no digit goes through a float.
 """
 
 from __future__ import annotations
 
-import math
+import importlib.metadata
 import os
 import re
 import time
@@ -15,23 +15,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit
 
-import requests
+import httpx
 import simplejson
-from dlt.common import jsonpath
-from dlt.common.configuration.specs.runtime_configuration import RuntimeConfiguration
-from dlt.sources.helpers.requests import Client
-from dlt.sources.helpers.rest_client.auth import APIKeyAuth, AuthConfigBase, BearerTokenAuth
-from dlt.sources.helpers.rest_client.client import PageData, RESTClient
-from dlt.sources.helpers.rest_client.paginators import BasePaginator
 from pyrate_limiter import Duration, Limiter, Rate
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_attempt, wait_exponential
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.core.loopback import is_local_address, is_loopback, without_proxy
-from pipeline.core.network_bounds import AnswerTooLargeError, BoundedAdapter
+from pipeline.core.http_client import AnswerTooLargeError, bounded_client, environment_proxy, is_network_error
+from pipeline.core.loopback import is_loopback
 from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.paging import Answer, PageRequest, Paging, values_at
 
 TIMEOUT_SECONDS = 60
 ANSWER_SECONDS = 120
@@ -64,67 +60,104 @@ class Access:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+@dataclass(frozen=True)
+class Page:
+    """The rows of one answer, and what asks for the next page; None on the last."""
+
+    rows: list[Any]
+    next_request: PageRequest | None
+
+
 class Api:
-    """An API that answers in JSON."""
+    """An API that answers in JSON. A context manager: leaving it closes the connections."""
 
     def __init__(self, access: Access) -> None:
-        """Raises WrongUsageError where the address or the key's variable cannot be meant."""
+        """Raises WrongUsageError where the address or the key's variable cannot be used."""
         self._access = access
         self._limiter = Limiter(Rate(access.requests_per_second, Duration.SECOND))
         self._free_at = 0.0
         _check_address(access)
-        session = Client(
-            raise_for_status=False,
-            request_timeout=TIMEOUT_SECONDS,
-            request_max_attempts=ATTEMPTS,
-            request_max_retry_delay=LONGEST_PAUSE_SECONDS,
-        ).session
-        if is_local_address(access.url):
-            without_proxy(session)
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=ANSWER_SECONDS, most_bytes=ANSWER_BYTES))
-        self._client = RESTClient(access.url, auth=_auth(access), session=session, config=RuntimeConfiguration())
+        key_header = _key_header(access)
+        self._client = bounded_client(
+            access.url,
+            timeout=TIMEOUT_SECONDS,
+            seconds=ANSWER_SECONDS,
+            most_bytes=ANSWER_BYTES,
+            proxy=environment_proxy(access.url),
+        )
+        self._client.headers.update({"User-Agent": f"billhouse/{importlib.metadata.version('billhouse')}", **key_header})
 
-    def pages(
-        self, path: str, rows_at: str, paginator: BasePaginator, params: dict[str, Any] | None = None
-    ) -> Iterator[PageData[Any]]:
-        """The pages of a list, which lies at the JSON path `rows_at` in each answer; `path` is below the API's address, or whole.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+        self._limiter.close()
+
+    def pages(self, request: PageRequest, rows_at: str, paging: Paging) -> Iterator[Page]:
+        """The pages of a list, from the one that is requested; the list lies at the JSON path `rows_at` in each answer.
 
         Raises BillhouseError. A page elsewhere than at the API itself is not asked for: the key would go there.
         """
-        self._check_stays(path)
-        rows = jsonpath.compile_path(rows_at)
-
-        def read(response: requests.Response, *_: Any, **__: Any) -> None:
-            self._heed_limits(response)
-            response.raise_for_status()
-            if response.is_redirect:
-                raise BillhouseError(f"{self._access.shown} says that it is elsewhere.", "Name the address it is at with --url.")
+        following: PageRequest | None = request
+        while following is not None:
+            request = following
+            address = self._address(request)
+            response = self._get(address)
             body = self._body(response)
-            if not isinstance(next(iter(jsonpath.find_values(rows, body)), None), list):
+            found = values_at(rows_at, body)
+            if not found or not all(isinstance(rows, list) for rows in found):
                 raise BillhouseError(
                     f"{self._access.shown} answered without a list at '{rows_at}'.", "Look at what it answers, and at --url."
                 )
-            vars(response)["json"] = lambda **_: body
-
-        hooks: Any = {"response": [read]}
-        pages = self._client.paginate(
-            path, params=params, paginator=paginator, data_selector=rows_at, hooks=hooks, allow_redirects=False
-        )
-        while True:
-            self._take_turn()
+            links = {relation: link["url"] for relation, link in response.links.items() if relation and "url" in link}
             try:
-                page = next(pages, None)
-            except requests.RequestException as error:
-                raise self._failure(error) from None
+                following = paging.next_request(request, Answer(address, response.headers, links, body))
             except ValueError:  # a next page's address that cannot be taken apart
                 raise self._unusable_next_page() from None
-            if page is None:
-                return
-            self._check_next(page)
-            yield page
+            if following is not None:
+                self._check_next(following)
+            yield Page([row for rows in found for row in rows], following)
 
-    def _body(self, response: requests.Response) -> Any:
+    def _address(self, request: PageRequest) -> str:
+        self._check_stays(request.address)
+        address = request.address
+        if urlsplit(address).scheme not in ("http", "https"):
+            address = f"{self._access.url.rstrip('/')}/{address.lstrip('/')}"
+        if request.parameters:
+            address += ("&" if urlsplit(address).query else "?") + urlencode(request.parameters)
+        return address
+
+    def _get(self, address: str) -> httpx.Response:
+        """An answer that is no error, asked for until one comes. Raises BillhouseError."""
+        self._take_turn()
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass)
+            | retry_if_result(lambda answer: answer.status_code == 429 or answer.is_server_error),
+            wait=_pause_before_retry,
+            stop=stop_after_attempt(ATTEMPTS),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        try:
+            response: httpx.Response = retrying(self._attempt, address)
+        except httpx.HTTPError as error:
+            raise self._failure(error) from None
+        except (httpx.InvalidURL, ValueError):  # ValueError: a host name that cannot be encoded
+            raise self._unusable_next_page() from None
+        if response.is_error:
+            raise self._refusal(response.status_code)
+        if response.has_redirect_location:
+            raise BillhouseError(f"{self._access.shown} says that it is elsewhere.", "Name the address it is at with --url.")
+        return response
+
+    def _attempt(self, address: str) -> httpx.Response:
+        response = self._client.get(address)
+        if response.headers.get("RateLimit-Remaining") == "0" and response.headers.get("RateLimit-Reset", "").isdecimal():
+            # In seconds: wait before the API has to answer 429.
+            self._free_at = time.monotonic() + _pause_seconds(response.headers["RateLimit-Reset"])
+        return response
+
+    def _body(self, response: httpx.Response) -> Any:
         try:
             return simplejson.loads(response.content.decode("utf-8"), use_decimal=True, parse_int=_whole_number)
         except ValueError:
@@ -138,18 +171,13 @@ class Api:
                 "Nothing of this page was collected. Ask whoever runs the API.",
             ) from None
 
-    def _check_next(self, page: PageData[Any]) -> None:
+    def _check_next(self, request: PageRequest) -> None:
         """Refuse a page whose next page cannot be asked for: neither may become a position."""
-        request = page.request
-        if not page.paginator.has_next_page:
-            return
         try:
-            urlsplit(str(request.url))
-            self._check_stays(str(request.url))
-            self._client.session.prepare_request(request)
-            values = [str(request.url), *_params(request).values()]
-            is_usable = all(_is_position(value) for value in values)
-        except (requests.RequestException, ValueError):
+            urlsplit(request.address)
+            address = httpx.URL(self._address(request))
+            is_usable = bool(address.host) and all(map(_is_position, (request.address, *request.parameters.values())))
+        except (httpx.InvalidURL, ValueError):
             is_usable = False
         if not is_usable:
             raise self._unusable_next_page()
@@ -159,14 +187,6 @@ class Api:
             f"{self._access.shown} names a next page that cannot be asked for.",
             "Nothing of the page that names it was collected, and the next run asks for it again. Ask whoever runs the API.",
         )
-
-    def _heed_limits(self, response: requests.Response) -> None:
-        """`RateLimit-Remaining` and `RateLimit-Reset` (in seconds), where an API has them: wait before it has to say 429."""
-        headers = response.headers
-        if "Retry-After" in headers:
-            headers["Retry-After"] = str(math.ceil(_pause_seconds(headers["Retry-After"])))
-        if headers.get("RateLimit-Remaining") == "0" and headers.get("RateLimit-Reset", "").isdecimal():
-            self._free_at = time.monotonic() + _pause_seconds(headers["RateLimit-Reset"])
 
     def _take_turn(self) -> None:
         time.sleep(max(0.0, self._free_at - time.monotonic()))
@@ -186,19 +206,20 @@ class Api:
                 "Nothing was asked there: the key is for one address. Ask whoever runs the API.",
             )
 
-    def _failure(self, error: requests.RequestException) -> BillhouseError:
-        """What went wrong, without the address' parameters or the key: the library's own words have both."""
+    def _failure(self, error: httpx.HTTPError) -> BillhouseError:
+        """What went wrong, without the library's own text, which may hold the address' parameters or the key."""
         where = self._access.shown
         if isinstance(error, AnswerTooLargeError):
             return BillhouseError(
                 f"{where} answered with more than {ANSWER_BYTES >> 20} MB for one page.",
                 "Nothing of this page was collected. Ask for fewer rows a page, with a parameter of the API's in --url.",
             )
-        if error.response is None:
-            return BillhouseError(
-                f"{where} cannot be reached ({type(error).__name__}).", "What was collected is kept; call this again."
-            )
-        status = error.response.status_code
+        return BillhouseError(
+            f"{where} cannot be reached ({type(error).__name__}).", "What was collected is kept; call this again."
+        )
+
+    def _refusal(self, status: int) -> BillhouseError:
+        where = self._access.shown
         if status in (401, 403):
             variable = self._access.key_variable
             held = f"the key in {variable}" if variable else "a request without a key"
@@ -225,15 +246,21 @@ def _whole_number(text: str) -> int | Decimal:
     return int(text) if len(text) <= _INT_DIGITS else Decimal(text)
 
 
-def _params(request: requests.Request) -> dict[str, Any]:
-    return cast(dict[str, Any], request.params or {})
+def _may_pass(error: BaseException) -> bool:
+    """Whether a failure may pass: no answer, or half of one. An answer that is too large, or cannot be decoded, comes again."""
+    return is_network_error(error) and not isinstance(error, httpx.DecodingError)
+
+
+def _pause_before_retry(state: RetryCallState) -> float:
+    """As long as `Retry-After` says, or else 1, 2, 4 ... seconds; at most the longest pause."""
+    asked = 0.0
+    if state.outcome is not None and not state.outcome.failed:
+        asked = _pause_seconds(state.outcome.result().headers.get("Retry-After", ""))
+    return asked or wait_exponential(multiplier=1, max=LONGEST_PAUSE_SECONDS)(state)
 
 
 def _pause_seconds(written: str) -> float:
-    """What a header asks for, in seconds or as a date, at most the longest pause; 0 where it cannot be read.
-
-    The library that waits fails on what is no date, and Python on a number of thousands of digits.
-    """
+    """What a header asks for, in seconds or as a date, at most the longest pause; 0 where it cannot be read."""
     try:
         if written.strip().isdecimal():
             seconds = float(written)  # beyond what a float holds it is infinite
@@ -275,15 +302,19 @@ def _check_address(access: Access) -> None:
         raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
 
 
-def _auth(access: Access) -> AuthConfigBase | None:
+def _key_header(access: Access) -> dict[str, str]:
+    """The header that carries the key. Raises WrongUsageError where the variable holds none that can be sent."""
     if access.key_variable is None:
-        return None
+        return {}
     key = os.environ.get(access.key_variable, "").strip()
     if not key:
         raise WrongUsageError(
             f"{access.key_variable} is not set.", f"Call this with the API's key in the variable {access.key_variable}."
         )
+    if not (key.isascii() and key.isprintable()):
+        raise WrongUsageError(
+            f"{access.key_variable} holds characters that no header can carry.", "Set it to the API's key alone."
+        )
     remember_secret(key)
-    if access.key_header.lower() == "authorization":
-        return BearerTokenAuth(token=key)
-    return APIKeyAuth(name=access.key_header, api_key=key, location="header")
+    is_bearer = access.key_header.lower() == "authorization"
+    return {access.key_header: f"Bearer {key}" if is_bearer else key}

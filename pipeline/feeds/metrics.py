@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
-
-from dlt.sources.helpers.rest_client.paginators import HeaderCursorPaginator, SinglePagePaginator
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.feeds.api import Access, Api, NotFoundError, as_line
+from pipeline.feeds.paging import HeaderCursorPaging, PageRequest, SinglePage
 from pipeline.feeds.position import Collected, open_source
 from pipeline.landing.record_kinds import Kind
 
@@ -41,9 +40,8 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
     and a later sample corrects an earlier one. A sandbox that is no longer listed is requested once more.
     Raises BillhouseError.
     """
-    api = Api(access)
     until = int((now or datetime.now(UTC)).timestamp())
-    with open_source(home, name, Kind.METRICS, access.url, access.key_variable or "") as source:
+    with Api(access) as api, open_source(home, name, Kind.METRICS, access.url, access.key_variable or "") as source:
         known: dict[str, int] = source.position or {}
         listed = dict(_sandboxes(api, until - _FIRST_LOOK_BACK_SECONDS))
         for sandbox_id in sorted(known.keys() | listed.keys()):
@@ -60,14 +58,16 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
 
 def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
     """The sandboxes that the API lists, and since when there may be samples of each, in seconds since 1970."""
-    paginator = HeaderCursorPaginator(cursor_key="X-Next-Token", cursor_param="nextToken")
+    paging = HeaderCursorPaging("X-Next-Token", "nextToken")
     asked, empty = set(), 0
-    for page in api.pages("v2/sandboxes", "$", paginator, {"limit": 100}):
-        following, empty = str(cast(dict[str, Any], page.request.params or {}).get("nextToken")), 0 if page else empty + 1
-        if page.paginator.has_next_page and (following in asked or empty > _EMPTY_PAGES):
-            raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
-        asked.add(following)
-        for sandbox in page:
+    for page in api.pages(PageRequest("v2/sandboxes", {"limit": 100}), "$", paging):
+        empty = 0 if page.rows else empty + 1
+        if page.next_request is not None:
+            following = str(page.next_request.parameters["nextToken"])
+            if following in asked or empty > _EMPTY_PAGES:
+                raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
+            asked.add(following)
+        for sandbox in page.rows:
             try:
                 started_at = datetime.fromisoformat(sandbox["startedAt"])
                 sandbox_id = str(sandbox["sandboxID"])
@@ -86,8 +86,8 @@ def _samples(api: Api, sandbox_id: str, since: int, until: int) -> Iterator[dict
     for start in range(since, until, _WINDOW_SECONDS):
         window = {"start": start, "end": min(start + _WINDOW_SECONDS, until)}
         try:
-            for page in api.pages(path, "$", SinglePagePaginator(), window):
-                yield from (_row(sandbox_id, metric) for metric in page)
+            for page in api.pages(PageRequest(path, window), "$", SinglePage()):
+                yield from (_row(sandbox_id, metric) for metric in page.rows)
         except NotFoundError:
             return  # it was removed after it was listed
 

@@ -1,7 +1,7 @@
 """The header and the rows of a CSV file, as a query with one column per field.
 
-A cell may be quoted and contain commas, but not line breaks: each line is one row, so that a bad row is reported with its line
-number and the rows around it land.
+The header's delimiter is that of the file: a comma, or else a tab, a semicolon or a vertical bar. A quoted cell may contain
+delimiters and line breaks; a bad row is reported with the number of its first line, and the rows around it land.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from pipeline.landing.query_parts import (
     quoted_name,
     reject_group_columns,
 )
+from pipeline.landing.quoted_rows import CsvShape
 from pipeline.landing.specification import Specification
 
 _MAX_HEADER_BYTES = 1 << 20
 _LONG_ROW = 1 << 14
 _MAX_COMMAS = 1 << 14
 """A row without quotes that has more commas is rejected."""
-_CSV_CELLS = f"Put a cell with a comma or a quote in quotes; a cell holds no line break. {IN_A_NEW_FILE}"
+_DELIMITERS = ",\t;|"
+_CSV_CELLS = f"Put a cell with a delimiter, a quote or a line break in quotes. {IN_A_NEW_FILE}"
 
 
 def csv_header_line(file: InputFile) -> str:
@@ -46,11 +48,16 @@ def csv_header_line(file: InputFile) -> str:
         raise read_error(file, error, row=1) from error
 
 
-def csv_header(file: InputFile, specification: Specification) -> list[str]:
-    """The column names of a CSV file. Raises InputFileError if one is repeated or a required one is missing."""
+def csv_shape(file: InputFile) -> CsvShape:
+    """The delimiter of a CSV file, and how many cells its rows have. Raises InputFileError if its header cannot be read."""
     first = csv_header_line(file)
+    delimiter = next((mark for mark in _DELIMITERS if mark in first), ",")
+    return CsvShape(delimiter, len(_cells(file, first, delimiter)))
+
+
+def _cells(file: InputFile, first: str, delimiter: str) -> list[str]:
     try:
-        header = [name.strip() for name in next(csv.reader([first]), [])]
+        return next(csv.reader([first], delimiter=delimiter), [])
     except csv.Error as error:
         raise InputFileError(
             file.path,
@@ -58,6 +65,12 @@ def csv_header(file: InputFile, specification: Specification) -> list[str]:
             "Write one row per line and the column names in the first line, separated by commas.",
             line=1,
         ) from error
+
+
+def csv_header(file: InputFile, specification: Specification) -> list[str]:
+    """The column names of a CSV file. Raises InputFileError if one is repeated or a required one is missing."""
+    first = csv_header_line(file)
+    header = [name.strip() for name in _cells(file, first, csv_shape(file).delimiter)]
     repeated = [name for name, times in Counter(header).items() if times > 1 and name]
     if repeated:
         raise InputFileError(
@@ -68,27 +81,24 @@ def csv_header(file: InputFile, specification: Specification) -> list[str]:
         )
     missing = [field for field in specification.fields if field.is_required and not {field.name, *field.paths} & set(header)]
     if missing:
-        other = next((mark for mark in ";\t|" if mark in first and "," not in first), None)
-        shown = {"\t": "tab"}.get(other or "", f"'{other}'")
         raise InputFileError(
             file.path,
             f"the header has no column {', '.join(field.name for field in missing)}; it reads: {first[:200]}",
-            f"It seems to be delimited by {shown}: separate its cells with commas."
-            if other
-            else "Add a header line that names them, separated by commas.",
+            "Add a header line that names them, separated by commas.",
             line=1,
         )
     reject_group_columns(file, specification, dict.fromkeys(header, "text"))
     return header
 
 
-def csv_rows(specification: Specification, header: list[str]) -> RowsQuery:
-    """The query for the rows of a CSV file with this header."""
+def csv_rows(specification: Specification, header: list[str], delimiter: str) -> RowsQuery:
+    """The query for the rows of a CSV file with this header and delimiter."""
     columns = []
     for field in specification.fields:
         places = [header.index(name) + 1 for name in (field.name, *field.paths) if name in header]
         columns.append(f"{first_filled([f'cells[{place}]' for place in places])} as {quoted_name(field.name)}")
-    cell = '("(?:[^"]|"")*"|[^",]*),'
+    mark = quoted(delimiter)
+    cell = f'("(?:[^"]|"")*"|[^"{delimiter}]*)[{delimiter}]'
     query = f"""
         with {STRIPPED_LINES},
         split as (
@@ -101,11 +111,11 @@ def csv_rows(specification: Specification, header: list[str]) -> RowsQuery:
                     when
                         strlen(row) > {_LONG_ROW}
                         and not contains(row, '"')
-                        and strlen(row) - strlen(replace(row, ',', '')) >= {_MAX_COMMAS}
+                        and strlen(row) - strlen(replace(row, {mark}, '')) >= {_MAX_COMMAS}
                         then null
-                    when not contains(row, '"') then string_split(row, ',')
-                    when regexp_full_match(row || ',', '({cell})*') then list_transform(
-                        regexp_extract_all(row || ',', '{cell}', 1),
+                    when not contains(row, '"') then string_split(row, {mark})
+                    when regexp_full_match(row || {mark}, '({cell})*') then list_transform(
+                        regexp_extract_all(row || {mark}, '{cell}', 1),
                         lambda quoted: case
                             when starts_with(quoted, '"') then replace(quoted[2:-2], '""', '"')
                             else quoted

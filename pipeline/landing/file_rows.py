@@ -15,7 +15,7 @@ import pyarrow as pa
 from duckdb.func import PythonUDFType
 
 from pipeline.core.sql import quoted
-from pipeline.landing.csv_query import csv_header, csv_rows
+from pipeline.landing.csv_query import csv_header, csv_rows, csv_shape
 from pipeline.landing.exact_numbers import MAY_LOSE_DIGITS, ExactNumbers
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.jsonl_query import jsonl_rows
@@ -45,7 +45,7 @@ def open_rows(
         header = csv_header(file, specification)
         unread.add(header)
         with _lines(connection, file):
-            yield csv_rows(specification, header)
+            yield csv_rows(specification, header, csv_shape(file).delimiter)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def _lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactN
         connection.execute(f"create or replace temp view lines as select * {replaced} from ({file.lines})")
         yield
         return
-    reader = LineReader(file, exact)
+    reader = LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)
     connection.register("lines", pa.RecordBatchReader.from_batches(LINES, reader.batches()))
     try:
         yield

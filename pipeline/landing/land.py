@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
 from pipeline.core.failures import to_billhouse_error
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.csv_query import csv_header_line
@@ -43,7 +43,7 @@ def land_files(
     *,
     landed_at: datetime | None = None,
     timestamps: TimestampUnit | None = None,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> LandingSummary:
     """Land each file: valid rows are stored, invalid rows are quarantined, duplicates are counted.
@@ -76,7 +76,7 @@ def retry_quarantined(
     *,
     landed_at: datetime | None = None,
     timestamps: TimestampUnit | None = None,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> LandingSummary:
     """Check quarantined rows again, as if they landed now: of files with these names and of this kind, by default of all.

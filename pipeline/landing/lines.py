@@ -21,6 +21,8 @@ from pipeline.core.errors import InputFileError
 from pipeline.core.input_limits import MAX_ROW_BYTES, max_decompressed_bytes
 from pipeline.landing.exact_numbers import ExactNumbers, may_lose_digits
 from pipeline.landing.input_files import InputFile, open_unchanged
+from pipeline.landing.json_array import Readable, without_array
+from pipeline.landing.quoted_rows import CsvShape, join_quoted
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 LINES = pa.schema({"file_row": pa.int64(), "line": pa.string(), "no_text": pa.binary(), "over_limit": pa.string()})
@@ -45,20 +47,29 @@ class LineReader:
     file: InputFile
     exact: ExactNumbers | None = None
     """Quotes numbers that a float cannot represent; None: lines are not changed."""
+    shape: CsvShape | None = None
+    """For CSV: how its rows look. A row may then have several lines, and is numbered by its first."""
     failure: InputFileError | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The lines as LINES, numbered from 1, without empty ones. A line that is not UTF-8 is in `no_text`, with `line` null."""
-        row = 1
+        """The lines as LINES, numbered from 1, without empty ones; of a JSON array, the elements.
+
+        A line that is not UTF-8 is in `no_text`, with `line` null.
+        """
+        row, waiting = 1, b""
         try:
             with open_text(self.file) as stream:
-                for block, end in self._blocks(stream):
-                    if end < len(block) and _is_blank(block):
+                for block, end in self._blocks(without_array(self.file, stream)):
+                    if not waiting and end < len(block) and _is_blank(block):
                         row += block.count(b"\n", 0, end) + 1
                         continue
-                    batch, count = self._numbered(block, end, row)
+                    if waiting:
+                        block, end = waiting + block, len(waiting) + end
+                    batch, count, waiting = self._numbered(block, end, row)
                     row += count
                     yield batch
+                if waiting:
+                    yield self._numbered(waiting, len(waiting) - 1, row, is_end=True)[0]
         except InputFileError as error:
             self.failure = error
             raise
@@ -66,7 +77,7 @@ class LineReader:
             self.failure = read_error(self.file, error, row)
             raise
 
-    def _blocks(self, stream: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    def _blocks(self, stream: Readable) -> Iterator[tuple[bytes, int]]:
         """Blocks, each with the offset of its last line end. The start of a line that is too long is a block by itself."""
         maximum = max_decompressed_bytes(self.file.file_bytes) if self.file.format.endswith(".gz") else None
         carried = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
@@ -95,13 +106,25 @@ class LineReader:
         if carried:
             yield carried, len(carried)
 
-    def _numbered(self, block: bytes, end: int, first_row: int) -> tuple[pa.RecordBatch, int]:
-        """The lines of a block up to `end`, and their number. Splits without copying the block, which is much faster."""
+    def _numbered(self, block: bytes, end: int, first_row: int, *, is_end: bool = False) -> tuple[pa.RecordBatch, int, bytes]:
+        """The lines of a block up to `end`, their number, and the lines after them whose row goes on in the next block.
+
+        Splits without copying the block, which is much faster.
+        """
         bounds = np.array([0, end], dtype=np.int32)
         whole = pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(bounds), pa.py_buffer(block)])
         lines = pc.split_pattern(whole, b"\n").flatten()
         count = len(lines)
         rows = np.arange(first_row, first_row + count, dtype=np.int64)
+        waiting = b""
+        if self.shape is not None and b'"' in block:
+            has_odd_quotes = pc.equal(pc.bit_wise_and(pc.count_substring(lines, '"'), 1), 1).to_pylist()
+            if any(has_odd_quotes):
+                values = lines.to_pylist()
+                joined, count = join_quoted(values, has_odd_quotes, self.shape, is_end=is_end)
+                waiting = b"".join(value + b"\n" for value in values[count:])
+                lines = pa.array([line for _, line in joined], pa.binary())
+                rows = np.array([first_row + place for place, _ in joined], dtype=np.int64)
         lengths = pc.binary_length(lines).to_numpy()
         if not lengths.all():
             lines, rows, lengths = lines.filter(pa.array(lengths > 0)), rows[lengths > 0], lengths[lengths > 0]
@@ -123,7 +146,7 @@ class LineReader:
             is_chosen[exact_places] = True
             mask = pa.array(is_chosen)
             text = pc.replace_with_mask(text, mask, self.exact.column_in_quotes(text.filter(mask)))
-        return pa.RecordBatch.from_arrays([pa.array(rows), text, no_text, over_limit], schema=LINES), count
+        return pa.RecordBatch.from_arrays([pa.array(rows), text, no_text, over_limit], schema=LINES), count, waiting
 
 
 def read_error(file: InputFile, error: Exception, row: int) -> InputFileError:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, NotPossibleError
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
@@ -42,6 +42,7 @@ from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
 from pipeline.warehouse.build_record import is_current, last_build
 from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.project import project_of
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -81,7 +82,7 @@ def close_period(
     force: bool = False,
     accept_adjustments: bool = False,
     now: datetime | None = None,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> CloseResult:
     """Freeze the month's draft invoices, as of the instant of the last build, and refresh the reports.
@@ -94,6 +95,7 @@ def close_period(
     AdjustmentsError where closed months would change by too much. All but the first raise an alert.
     """
     with raise_alert_on_error(home, "close_failed", f"close {period}"), home.writing():
+        project = project or project_of(home)
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)

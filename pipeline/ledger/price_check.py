@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Problem
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.ledger.simulation import COLUMNS, compare_price_books
 from pipeline.pricebook.edits import accept_price_book, edited_prices
@@ -44,7 +44,7 @@ class PriceCheck:
 def check_prices(
     home: Home,
     *,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     accept_by: str | None = None,
     is_to_be_fixed: bool = False,
     on_progress: OnProgress | None = None,

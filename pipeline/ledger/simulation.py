@@ -13,7 +13,7 @@ import xlsxwriter
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.progress import OnProgress
 from pipeline.pricebook.schema import FILES
@@ -73,7 +73,7 @@ def simulate(
     first: BillingPeriod,
     last: BillingPeriod,
     *,
-    seeds: Path = PROJECT_ROOT / "seeds",
+    seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> Simulation:
     """Price the months with `seeds` and with `prices`, as of the last build, as if no month were closed.

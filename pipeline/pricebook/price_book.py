@@ -10,11 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.core.errors import PriceBookError, Problem
-from pipeline.core.home import PROJECT_ROOT
+from pipeline.core.home import SEEDS
 from pipeline.pricebook.schema import FILES, Plan, PriceBookRows, SeedRow, SeedSchema
 from pipeline.pricebook.seed_files import read_seed
 
-SEEDS = PROJECT_ROOT / "seeds"
 DEFAULT_CURRENCY = "USD"
 """The currency of customers and credit grants whose records name none. Billing rules, section 5."""
 

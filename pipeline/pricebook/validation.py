@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import AwareDatetime
 
 from pipeline.core.errors import PriceBookError, Problem
+from pipeline.core.home import SEEDS
 from pipeline.core.settings import Settings
-from pipeline.pricebook.price_book import SEEDS, read_price_book, read_rows, replaced_ids, shown_path
+from pipeline.pricebook.price_book import read_price_book, read_rows, replaced_ids, shown_path
 from pipeline.pricebook.rate_checks import check_beginnings, check_charge_models, check_coverage, check_tiers
 from pipeline.pricebook.reachability import check_reachability
 from pipeline.pricebook.schema import FILES, Contract, Currency, Plan, PriceBookRows, SignupCredit

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.core.files import locked_new_folder, make_folders, remove_orphaned_folders
 from pipeline.core.home import Home
 
-PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark")
+PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark", "audit")
 """What a folder is for; its name starts with it."""
 COMMITTED = "committed-"
 """Name prefix of folders whose files are in the manifest and have not all been renamed to their targets."""

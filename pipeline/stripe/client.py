@@ -10,22 +10,20 @@ exponential backoff, under the same idempotency key.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-import requests
-import requests.exceptions
 import stripe
 from pyrate_limiter import Duration, Limiter, Rate
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.core.loopback import is_local_address, is_loopback, without_proxy
-from pipeline.core.network_bounds import BoundedAdapter
+from pipeline.core.http_client import bounded_client, environment_proxy, is_network_error
+from pipeline.core.loopback import is_loopback
 from pipeline.core.settings import Settings
 
 KEY_VARIABLE = "STRIPE_API_KEY"
@@ -40,13 +38,6 @@ _RESPONSE_SECONDS = 90
 """Limit for one whole response. Stripe itself aborts a request after 80 seconds."""
 _RESPONSE_BYTES = 32 << 20
 """Limit for one decompressed response: a page has at most 100 objects."""
-
-_NETWORK_ERRORS = (
-    requests.exceptions.Timeout,
-    requests.exceptions.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
 
 Mode = Literal["live", "test"]
 Parameters = ParamSpec("Parameters")
@@ -100,7 +91,7 @@ def is_transient(error: BaseException) -> bool:
 def is_local_error(error: BaseException) -> bool:
     """Whether a request was never sent because it cannot be encoded: Stripe's library reports that as a connection error."""
     cause = error.__cause__
-    return isinstance(error, stripe.APIConnectionError) and cause is not None and not isinstance(cause, _NETWORK_ERRORS)
+    return isinstance(error, stripe.APIConnectionError) and cause is not None and not is_network_error(cause)
 
 
 def is_replayed(result: Any) -> bool:
@@ -180,28 +171,47 @@ def connection_to(
     """A connection with this key; `address`: base URL, default Stripe's own."""
     retry_policy = retry_policy or RetryPolicy()
     limiter = Limiter(Rate(requests_per_second, Duration.SECOND))
+    http_client = _RateLimitedClient(limiter, address or stripe.DEFAULT_API_BASE, retry_policy.timeout_seconds)
     try:
         client = stripe.StripeClient(
             key,
             base_addresses={"api": address} if address else {},
             max_network_retries=0,  # StripeConnection.call retries, and knows which requests are safe to retry
-            http_client=_RateLimitedClient(limiter, retry_policy.timeout_seconds, is_local=is_local_address(address or "")),
+            http_client=http_client,
         )
         yield StripeConnection(client, key.startswith(_LIVE_PREFIXES), where, retry_policy)
     finally:
+        http_client.close()
         limiter.close()
 
 
-class _RateLimitedClient(stripe.RequestsClient):
-    """Stripe's HTTP client, rate-limited; requests to this machine use no proxy."""
+class _RateLimitedClient(stripe.HTTPClient):
+    """Stripe's HTTP client over httpx: rate-limited, with bounded responses; requests to this machine use no proxy."""
 
-    def __init__(self, limiter: Limiter, timeout: float, *, is_local: bool) -> None:
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=_RESPONSE_SECONDS, most_bytes=_RESPONSE_BYTES))
-        super().__init__(timeout=timeout, session=without_proxy(session) if is_local else session)
+    name = "httpx"
+
+    def __init__(self, limiter: Limiter, address: str, timeout: float) -> None:
+        super().__init__()
         self._limiter = limiter
+        self._client = bounded_client(
+            address,
+            timeout=timeout,
+            seconds=_RESPONSE_SECONDS,
+            most_bytes=_RESPONSE_BYTES,
+            proxy=environment_proxy(address),
+            ca_file=stripe.ca_bundle_path,
+        )
 
-    def request(self, *args: Any, **kwargs: Any) -> Any:
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: Any
+    ) -> Any:  # tuple[bytes, int, Mapping[str, str]], as the library's own clients: the library decodes the body
         self._limiter.try_acquire("stripe")
-        return super().request(*args, **kwargs)
+        try:
+            response = self._client.request(method, url, headers=headers, content=post_data)
+        except Exception as error:  # as the library's own clients; a request that cannot be written is a ValueError
+            message = f"Unexpected error communicating with Stripe: {type(error).__name__}."
+            raise stripe.APIConnectionError(message) from error  # type: ignore[no-untyped-call]
+        return response.content, response.status_code, response.headers
+
+    def close(self) -> None:
+        self._client.close()

@@ -17,7 +17,7 @@ import duckdb
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.core.sql import quoted
@@ -40,6 +40,7 @@ from pipeline.warehouse.build_inputs import (
 from pipeline.warehouse.build_record import BuildRecord, last_build, write_build_record
 from pipeline.warehouse.connection import open_warehouse
 from pipeline.warehouse.dbt_run import BuildStep, parse_project, run_dbt
+from pipeline.warehouse.project import project_of
 from pipeline.warehouse.snapshot import publish_snapshot
 
 if TYPE_CHECKING:
@@ -84,14 +85,15 @@ def build(
     home: Home,
     as_of: datetime | None = None,
     *,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     from_scratch: bool = False,
     on_progress: OnProgress | None = None,
     is_reconstruction: bool = False,
 ) -> BuildResult:
     """Build the models and run the checks that a changed input can affect, then replace the analysts' files.
 
-    `as_of`: ignore events after this instant; default: now. `project`: the folder of dbt_project.yml and the price book.
+    `as_of`: ignore events after this instant; default: now. `project`: the folder of dbt_project.yml and the price book;
+    default: `project_of` the home.
     `from_scratch`: reuse nothing of the last build; the result is the same, byte for byte. `is_reconstruction`: the price book is
     a past one or a trial, so that terms in it that can never apply are not an error. Raises PriceBookError, or BuildFailedError
     that names each model or check that failed.
@@ -100,6 +102,7 @@ def build(
     as_of = as_of or started_at
     with home.writing():
         finish_interrupted(home)
+        project = project or project_of(home)
         require_valid_price_book(project / "seeds", with_reachability=not is_reconstruction)
         if not is_reconstruction:
             require_contracts_in_customers_currency(home, project / "seeds")
@@ -145,7 +148,7 @@ def _selection(
     return [], None
 
 
-def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
+def prepare_build(home: Home, as_of: datetime, project: Path | None = None, *, folder: str = "build") -> None:
     """Write the build's parameters where the models read them, and make every collection readable (an empty one, too).
 
     `folder`: under the home; each engine's models read their own.
@@ -160,6 +163,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     inputs = home.path / folder / "inputs.parquet"
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # An incremental build reuses rows only under the same two versions; another DuckDB may write other bytes of the same rows.
+    project = project or project_of(home)
     versions = code_version(project), project_digest(project, "seeds")
     with replace_atomically(inputs, scratch=home.scratch) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")

@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.warehouse.build_inputs import input_digests
+from pipeline.warehouse.project import project_of
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def write_build_record(home: Home, record: BuildRecord) -> None:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.step_count}))
 
 
-def is_current(home: Home, as_of: datetime, project: Path = PROJECT_ROOT) -> bool:
+def is_current(home: Home, as_of: datetime, project: Path | None = None) -> bool:
     """Whether a build as of this instant would only repeat the last one."""
     record = last_build(home)
-    return record is not None and record.inputs == input_digests(home, as_of, project)
+    return record is not None and record.inputs == input_digests(home, as_of, project or project_of(home))
 
 
 def _path(home: Home) -> Path:

@@ -16,10 +16,11 @@ import duckdb
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import find_system_error, to_known_error
-from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.core.plain_text import plain_line
 from pipeline.core.progress import OnProgress
 from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.project import project_of
 
 _SHOWN_FAILURES = 20
 """Failed steps listed in the error message."""
@@ -66,8 +67,9 @@ def dbt_environment(home: Home) -> dict[str, str]:
     return {HOME_VARIABLE: str(home.path)}
 
 
-def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt") -> list[str]:
+def dbt_arguments(home: Home, project: Path | None = None, folder: str = ".dbt") -> list[str]:
     """Where dbt finds the project and writes its own files: one folder for each home and engine."""
+    project = project or project_of(home)
     return [
         *("--project-dir", str(project)),
         *("--profiles-dir", str(project)),

@@ -29,13 +29,14 @@ from typing import Any
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import is_traceback_requested, to_billhouse_error
 from pipeline.core.files import replace_atomically
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.core.progress import OnProgress
 from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import prepare_build
 from pipeline.warehouse.dbt_run import run_dbt
+from pipeline.warehouse.project import project_of
 
 FOLDER = "spark"
 _COLUMNS_FILE = "_common_metadata"  # Spark skips names that begin with `_`, but reads this one for a folder's columns
@@ -95,7 +96,7 @@ def build_on_spark(
     home: Home,
     as_of: datetime | None = None,
     *,
-    project: Path = PROJECT_ROOT,
+    project: Path | None = None,
     checks: bool = True,
     unit_tests: bool = False,
     is_small: bool = False,
@@ -117,6 +118,7 @@ def build_on_spark(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
+        project = project or project_of(home)
         require_valid_price_book(project / "seeds")
         prepare_build(home, as_of, project, folder=f"{FOLDER}/build")
         _write_columns(home)

@@ -284,7 +284,7 @@ def test_an_endless_response_header_is_abandoned(home: Home, monkeypatch: pytest
     monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_SECRET", SECRET)
     with raw_server(lambda: endless(b"HTTP/1.1 200 OK\r\n", b"X-More: " + b"x" * 1000 + b"\r\n", 10_000)) as address:
         monkeypatch.setenv("BILLHOUSE_ALERT_WEBHOOK_URL", f"http://{address}/hook")
-        assert send(home).problems == ["ALT-NEW by webhook: failed, ConnectionError"]
+        assert send(home).problems == ["ALT-NEW by webhook: failed, RemoteProtocolError"]
 
 
 @pytest.mark.parametrize("reply", ["drip", "endless"])

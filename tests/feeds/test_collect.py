@@ -491,3 +491,28 @@ def test_a_line_of_an_export_that_is_too_long_comes_cut_off_and_lands_in_quarant
     assert export(home, path, "--name", "queue").json["rows"] == 0
     assert land(home)["by_reason"] == {"over_limit": 1}
     assert landed(home) == ["a", "b"]
+
+
+def test_lists_at_several_places_of_an_answer_are_read_one_after_the_other(home: Home, api: FakeApi) -> None:
+    api.answers = lambda _: Answer({"days": [{"rows": [row(1)]}, {"rows": []}, {"rows": [row(2)]}]})
+    assert collect(home, api, "--rows-at", "$.days[*].rows").json["rows"] == 2
+    land(home)
+    assert landed(home) == ["e1", "e2"]
+
+
+def test_a_json_path_that_is_none_is_refused(home: Home, api: FakeApi) -> None:
+    api.answers = by_cursor([[row(1)]])
+    for words in (("--rows-at", "$.data[*"), ("--next-cursor-at", "a b")):
+        refused = collect(home, api, *words)
+        assert (refused.code, inbox(home) if (home.inbox / "usage").exists() else []) == (2, [])
+        assert "is not a JSON path" in refused.stderr
+
+
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
+    home: Home, api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTS_API_KEY", f"{KEY}\u20ac")
+    refused = collect(home, api)
+    assert refused.code == 2
+    assert "EVENTS_API_KEY" in refused.stderr
+    assert KEY not in refused.stderr

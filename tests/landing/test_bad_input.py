@@ -43,7 +43,7 @@ def _without_timestamps(folder: Path) -> Path:
 
 
 def _semicolons(folder: Path) -> Path:
-    (folder / "semicolons.csv").write_text("sandbox_id;user_id;timestamp;event_type\na;b;2026-09-01T10:00:00Z;sandbox_started\n")
+    (folder / "semicolons.csv").write_text("sandbox_id;user_id;timestamp;type\na;b;2026-09-01T10:00:00Z;sandbox_started\n")
     return folder / "semicolons.csv"
 
 
@@ -72,7 +72,7 @@ def _no_parquet(folder: Path) -> Path:
         (_empty, "is empty"),
         (_truncated, "ends before its compressed data does"),
         (_without_timestamps, "has no column timestamp; it has: sandbox_id, user_id, event_type"),
-        (_semicolons, "delimited by ';'"),
+        (_semicolons, "has no column event_type"),
         (_folder, "is a folder"),
         (_missing, "does not exist"),
         (_unknown_format, "an unknown format"),

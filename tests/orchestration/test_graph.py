@@ -88,7 +88,7 @@ def test_a_range_of_days_is_built_by_one_run_with_one_dbt_call(first_run: tuple[
     materialized = first_run[1].asset_materializations_for_node("build_warehouse")
     (day,) = [event for event in materialized if event.asset_key.path[-1] == "usage_daily" and event.partition == "2026-08-20"]
     assert day.metadata["dagster/partition_row_count"].value == 3
-    assert "data:image/png" in str(day.metadata["amount_by_day"].value)
+    assert "data:image/svg+xml" in str(day.metadata["amount_by_day"].value)
     (invoices,) = [event for event in materialized if event.asset_key == dg.AssetKey(["billing", "invoices"])]
     assert invoices.metadata["bytes"].value == (first_run[0].marts / "invoices.parquet").stat().st_size
     assert "| 2026-08 | draft | USD |" in str(invoices.metadata["by_month"].value)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import PriceBookError
-from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.pricebook.price_book import SEEDS
+from pipeline.core.home import PROJECT_ROOT, SEEDS, Home
 from pipeline.pricebook.validation import check_price_book
 from pipeline.warehouse.build import build
 

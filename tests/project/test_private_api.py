@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import http.client
 import inspect
 import re
 import tomllib
@@ -11,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 
 from pipeline.core.home import PROJECT_ROOT, Home
 
@@ -130,15 +126,6 @@ def test_dbt_spark_keeps_ansi_mode_on_inside_a_build() -> None:
     assert ansi_mode() == "false", "dbt-spark leaves ANSI mode on: remove the wrapper in pipeline/warehouse/spark.py."
     with spark._exact_decimals():
         assert ansi_mode() == "true", f"SparkCredentials.__post_init__ no longer sets the parameters. {LOOK_UP}"
-
-
-def test_requests_and_urllib3_read_responses_through_our_limits() -> None:
-    assert {"_content", "_content_consumed"} <= vars(requests.Response()).keys(), f"requests.Response has changed. {LOOK_UP}"
-    manager = HTTPAdapter().poolmanager
-    assert set(manager.pool_classes_by_scheme) == {"http", "https"}, f"urllib3.PoolManager has changed. {LOOK_UP}"
-    connection: Any = urllib3.HTTPConnectionPool.ConnectionCls
-    assert issubclass(connection, http.client.HTTPConnection), f"urllib3's connections have changed. {LOOK_UP}"
-    assert hasattr(connection, "response_class"), f"http.client.HTTPConnection has no response_class. {LOOK_UP}"
 
 
 def test_stripes_client_sends_requests_through_one_method() -> None:
