@@ -81,7 +81,7 @@
         {%- if found != value -%}
             {{ exceptions.raise_compiler_error(
                 'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and reports are the same with ' ~ value
-                ~ ' alone. Build with `python -m pipeline.warehouse.spark`, which sees to it; start a server with it (docs/spark.md).'
+                ~ ' alone. Build with `python -m pipeline.warehouse.spark`, which sees to it; start a server with it (docs/operate/spark.md).'
             ) }}
         {%- endif -%}
     {%- endfor -%}

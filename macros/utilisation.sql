@@ -23,11 +23,12 @@
 
 {# days: those that a file landed for which has not been folded; files: all that landed for them. #}
 {% macro duckdb__sample_plan() -%}
+    {%- set folder = source_folder('raw', 'sandbox_metrics') -%}
     {%- set files, days = [], [] -%}
     {%- if not execute -%}
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
     {%- endif -%}
-    {%- set raw = "glob('raw/sandbox_metrics/sample_date=*/*.parquet')" -%}
+    {%- set raw = "glob('" ~ folder ~ "/sample_date=*/*.parquet')" -%}
     {# Who lands no samples pays for one look into an empty folder. #}
     {%- if run_query("select count(*) from " ~ raw).rows[0][0] == 0 -%}
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}

@@ -22,9 +22,10 @@ from dbt.cli.main import dbtRunner
 
 from pipeline.cli.app import main
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
-from pipeline.warehouse.build import dbt_arguments, dbt_environment, environment, let_go_of_the_warehouse
+from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment, environment
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        let_go_of_the_warehouse()
+        close_dbt_connections()
     assert outcome.exception is None
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     return [(result.node.name, str(result.status)) for result in results if result.node.resource_type != "operation"]
@@ -165,8 +166,7 @@ def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
         reports.execute("set TimeZone = 'UTC'")
         reports.execute("use billing")
         result = reports.execute(sql, list(parameters))
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)
 
 
 _SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped", "usage": "usage_recorded"}

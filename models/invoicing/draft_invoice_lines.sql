@@ -120,16 +120,16 @@ lines as (
             else 5
         end as type_order,
         case issued.line_type
-            when 'carry_forward' then 'Carried forward from the invoice before'
+            when 'carry_forward' then 'Carried forward from the previous invoice'
             when 'discount'
                 then 'Discount of ' || {{ plain_number('issued.unit_amount * 100') }} || ' percent, '
                 || coalesce(contracts.contract_name, issued.rate_id)
             when 'commitment'
-                then 'Up to the commitment of ' || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency
-                || ' a month, ' || coalesce(contracts.contract_name, issued.rate_id)
+                then 'Charge up to the commitment of ' || {{ readable_number('issued.unit_amount') }} || ' '
+                || issued.currency || ' a month, ' || coalesce(contracts.contract_name, issued.rate_id)
             when 'fee'
                 then coalesce(price_names.agreed_name, issued.plan_id) || ' fee, '
-                || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency || ' a month, for '
+                || {{ readable_number('issued.unit_amount') }} || ' ' || issued.currency || ' a month, for '
                 || {{ plain_number(
                     'cast(' ~ divide_rounding_half_away(
                         'cast(issued.quantity * 100 as decimal(38, 0))', '86400'
@@ -141,20 +141,20 @@ lines as (
                             'cast(' ~ divide_rounding_half_away(
                                 'cast(issued.billable_quantity * 100 as decimal(38, 0))', '86400'
                             ) ~ ' as decimal(18, 0)) * cast(0.01 as decimal(3, 2))'
-                        ) }} || ' outside of the trial'
+                        ) }} || ' outside the trial'
                     else ''
                 end
             else
                 coalesce(meters.meter_name, issued.meter_id) || ' on '
                 || coalesce(price_names.agreed_name, issued.plan_id) || ', '
-                || {{ plain_number('issued.quantity') }} || ' ' || coalesce(meters.unit, '') || 's'
+                || {{ readable_quantity('issued.quantity', "coalesce(meters.unit, 'unit')") }}
                 || case
                     when issued.billable_quantity <> issued.quantity
-                        then ', ' || {{ plain_number('issued.billable_quantity') }}
+                        then ', ' || {{ readable_quantity('issued.billable_quantity', "coalesce(meters.unit, 'unit')") }}
                         || case
                             when trials.price_id is null then ' above the allowance'
-                            when rates.allowance_level = 0 then ' outside of the trial'
-                            else ' outside of the trial and above the allowance'
+                            when rates.allowance_level = 0 then ' outside the trial'
+                            else ' outside the trial and above the allowance'
                         end
                     else ''
                 end
@@ -164,11 +164,12 @@ lines as (
                 end
                 || case rates.charge_model
                     when 'package'
-                        then ' at ' || {{ plain_number('issued.unit_amount') }} || ' ' || issued.currency || ' for each '
-                        || {{ plain_number('rates.package_size') }}
+                        then ' at ' || {{ readable_number('issued.unit_amount') }} || ' ' || issued.currency || ' for each '
+                        || {{ readable_number('rates.package_size') }} || ' ' || coalesce(meters.unit, 'unit') || 's'
                     when 'graduated' then ', by graduated tiers'
                     when 'volume' then ', by volume'
-                    else ' at ' || coalesce({{ plain_number('issued.unit_amount') }}, '?') || ' ' || issued.currency
+                    else ' at ' || coalesce({{ readable_number('issued.unit_amount') }}, '?') || ' ' || issued.currency
+                        || ' per ' || coalesce(meters.unit, 'unit')
                 end
         end as what
     from issued

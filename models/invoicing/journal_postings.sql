@@ -1,22 +1,22 @@
--- Double-entry bookkeeping: one row per account of an entry (debits positive, credits negative). The rows of an entry sum to
--- zero. docs/exports.md has the chart of accounts.
+-- Double-entry bookkeeping: every event that moves money as postings that sum to zero; debits positive, credits negative.
+-- An invoice is booked on its month's last day; what Stripe did on the day it did it. docs/use/exports.md has the chart of accounts.
 with
 
 postings as (
 
-    select * from {{ ref('journal_invoice_postings') }}
+    select * from {{ ref('invoice_postings') }}
     union all
-    select * from {{ ref('journal_recognition_postings') }}
+    select * from {{ ref('recognition_postings') }}
     union all
-    select * from {{ ref('journal_credit_postings') }}
+    select * from {{ ref('credit_postings') }}
     union all
-    select * from {{ ref('journal_payment_postings') }}
+    select * from {{ ref('payment_postings') }}
     union all
-    select * from {{ ref('journal_finalization_postings') }}
+    select * from {{ ref('tax_and_balance_postings') }}
     union all
-    select * from {{ ref('journal_write_off_postings') }}
+    select * from {{ ref('write_off_postings') }}
     union all
-    select * from {{ ref('journal_credit_note_postings') }}
+    select * from {{ ref('credit_note_postings') }}
 
 )
 

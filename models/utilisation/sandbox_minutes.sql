@@ -7,7 +7,7 @@
 -- depends_on: {{ ref('stg_sandbox_metrics') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- What each sandbox used, minute by minute: a function of a day's samples alone, so that late and corrected ones need no care.
--- docs/utilisation.md.
+-- docs/internals/utilisation.md.
 {% set plan = sample_plan() %}
 with
 
@@ -19,7 +19,7 @@ samples as (
     select
         {{ sandbox_metric_columns() | indent(8) }}
     from read_parquet(
-        {%- if plan.files %}{{ listed_files(plan.files) }}{% else %}'raw/sandbox_metrics/_schema.parquet'{% endif -%}
+        {%- if plan.files %}{{ listed_files(plan.files) }}{% else %}'{{ source_folder('raw', 'sandbox_metrics') }}/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
     )
     {% endif %}

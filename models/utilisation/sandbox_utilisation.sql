@@ -4,7 +4,7 @@
     pre_hook='{{ forget_stale_utilisation() }}'
 ) }}
 -- depends_on: {{ ref('changed_timelines') }}
--- docs/utilisation.md: what a sandbox used on a day against what was billed for it, and what it would have come to in the size that fits.
+-- docs/internals/utilisation.md: what a sandbox used on a day against what was billed for it, and what it would have come to in the size that fits.
 with
 
 minutes as (

@@ -1,4 +1,4 @@
-"""Who answers for what, as the UI shows it."""
+"""Owners of assets, as the UI shows them."""
 
 PLATFORM = "team:platform"
 BILLING = "team:billing"

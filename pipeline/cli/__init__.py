@@ -1,11 +1,12 @@
-"""The command line: a module for each group of commands, with how its results are printed.
+"""The command line `billhouse`: a module for each group of commands, with the functions that print their results.
 
-Owns arguments, help texts, progress bars and exit codes. Each command calls one function of the packages below.
+Owns arguments, help texts, progress bars and exit codes. Does not own what a command does: each calls a function of the packages
+below.
 """
 
 
 def main() -> None:
     """Run the command line."""
-    from pipeline.cli.app import main as run  # imported when it runs: other modules import this package, too
+    from pipeline.cli.app import main as run  # lazy: modules of this package import it, too
 
     run()

@@ -1,4 +1,4 @@
-"""Commands that operators use: alerts, health."""
+"""Commands for operators: alerts, health."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 def alerts(
     context: typer.Context,
-    send: Annotated[bool, typer.Option("--send", help="Send what is due to each channel; 1 where one failed.")] = False,
-    test: Annotated[bool, typer.Option("--test", help="Send a message to each channel that says it is a test.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send due alerts to each channel; exit with 1 if one failed.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to each channel.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the latest alerts and whether they were sent; with --send, send what is due by webhook, Slack or e-mail.
+    """List the latest alerts and their delivery. With --send, send due alerts by webhook, Slack or e-mail.
 
-    Each goes to each channel once. Limits are those of the last build. Channels are set in the environment: docs/alerts.md.
+    Limits are checked as of the last build. Each alert is sent to each channel once: --send is safe to repeat. Channels are
+    configured by environment variables: docs/operate/alerts.md.
     """
     from pipeline.alerts import send_alerts, send_test
     from pipeline.monitoring.health import write_health
@@ -35,7 +36,7 @@ def alerts(
         return
     result = send_test() if test else send_alerts(home)
     write_health(home)
-    show(as_json, result.as_dict(), lambda: print_sent(result))
+    show(as_json, result.as_dict(), lambda: print_deliveries(result))
     for problem in result.problems:
         stderr.print(f"[red]not sent[/] {plain(problem)}", highlight=False, soft_wrap=True)
     if result.problems:
@@ -43,9 +44,9 @@ def alerts(
 
 
 def health(context: typer.Context) -> None:
-    """Write the figures that monitoring reads to <home>/health/billhouse.prom (Prometheus' text format), and print them.
+    """Write the metrics to <home>/health/billhouse.prom (Prometheus text format), and print them.
 
-    Every landing, build, publication and sync writes them too.
+    Landing, building, closing, publishing and syncing update this file too. Safe to repeat.
     """
     from pipeline.monitoring.health import write_health
 
@@ -53,17 +54,21 @@ def health(context: typer.Context) -> None:
 
 
 def print_alerts(alerts: list[dict[str, Any]]) -> None:
-    """What people had to be told."""
+    """Print the latest alerts, one for each row."""
     shown = table("alert", "raised (UTC)", "kind", "about", "channel", "state")
     for row in alerts:
         about = plain(row["subject"])
         shown.add_row(
             row["alert_id"], f"{row['raised_at']:%Y-%m-%d %H:%M}", row["kind"], about, row["channel"] or "-", row["state"]
         )
-    out.print(shown if alerts else "No alert was raised yet. billhouse alerts --send raises those of the last build.")
+    out.print(
+        shown if alerts else "No alerts yet. billhouse alerts --send checks the limits of the last build and sends due alerts."
+    )
 
 
-def print_sent(result: SendResult) -> None:
-    """What went out."""
-    to = ", ".join(result.channels) or "no channel is configured (docs/alerts.md)"
-    out.print(f"{result.raised} new alerts of limits; {result.delivered} delivered; {len(result.problems)} not. Channels: {to}.")
+def print_deliveries(result: SendResult) -> None:
+    """Print the counts of new, delivered and failed alerts."""
+    channels = ", ".join(result.channels) or "none configured (docs/operate/alerts.md)"
+    out.print(
+        f"{result.raised} new limit alerts, {result.delivered} delivered, {len(result.problems)} failed. Channels: {channels}."
+    )

@@ -1,10 +1,12 @@
-"""The command line. Human output by default; `--json` prints one JSON object on stdout, and everything else goes to stderr.
+"""The app: registers the commands, runs one, and turns its outcome into an exit code.
 
-Heavy libraries are imported by the command that needs them: `billhouse --help` answers at once.
+Output is human-readable; `--json` prints one JSON object on stdout, and everything else goes to stderr. Each command imports its
+libraries when it runs, so that `billhouse --help` starts quickly.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
@@ -15,15 +17,16 @@ import typer
 from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, stripe, ui, warehouse
 from pipeline.cli.support import close_broken_pipe, show_failure, show_usage_error, stderr
 from pipeline.core.errors import BillhouseError, PriceBookError, WrongUsageError
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import DEFAULT_HOME, HOME_VARIABLE
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import protected_output
 
 app = typer.Typer(
     name="billhouse",
-    help="Turns raw usage events into invoices that are right to the cent.\n\n"
-    "The usual month: land files, build, look at the drafts, close the month, publish it, export it.",
+    help="Turns raw usage events into exact, explainable invoices.\n\n"
+    "A month, step by step: land FILE..., build, invoices PERIOD (check the drafts), close PERIOD, approve PERIOD --all,"
+    " publish PERIOD, export PERIOD. Every command supports --help, and is safe to repeat.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -31,8 +34,14 @@ app = typer.Typer(
 )
 
 _USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
-"""What the command line raises for an option or argument that it does not know."""
+"""The base class of the errors that typer raises for invalid options and arguments; it does not export it."""
 _INTERRUPTED = 130
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"billhouse {importlib.metadata.version('billhouse')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -40,10 +49,13 @@ def main_options(
     context: typer.Context,
     home: Annotated[
         Path | None,
-        typer.Option(help=f"Where everything is kept. Default: ${HOME_VARIABLE}, else {DEFAULT_HOME}.", show_default=False),
+        typer.Option(help=f"The folder of all data. Default: ${HOME_VARIABLE}, else {DEFAULT_HOME}.", show_default=False),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    """Options of every command; --help shows the program's own text."""
+    """Options of every command."""  # the app's own help is shown instead
     context.obj = home
 
 
@@ -75,8 +87,8 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 failed, 2 wrong usage. A failure is told in words, with the next step."""
-    os.umask(0o077)  # what is written holds money: for its owner alone
+    """Run the command line. Exit codes: 0 success, 1 failure, 2 invalid usage. A failure prints its cause and the next step."""
+    os.umask(0o077)  # files hold billing data: only their owner may read them
     with protected_output():
         code = _call(wants_json="--json" in sys.argv[1:])
     if code:
@@ -84,7 +96,7 @@ def main() -> None:
 
 
 def _call(*, wants_json: bool) -> int:
-    """The exit code of one call."""
+    """Run the command, and return the exit code."""
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
@@ -94,13 +106,13 @@ def _call(*, wants_json: bool) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError):
             return close_broken_pipe()
-        failure = failure_in_words(error)
+        failure = to_billhouse_error(error)
         if wants_json:
             print(plain_json({"error": failure.message, "next_step": failure.next_step, **_problems(failure)}))
         show_failure(failure, error)
         return 2 if isinstance(failure, WrongUsageError) else 1
     if code == _INTERRUPTED:
-        stderr.print("Interrupted. What was finished is kept; call the command again to go on.")
+        stderr.print("Interrupted. Finished work is saved; run the command again to continue.")
     return code if isinstance(code, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""The commands that collect: what others keep comes into the inbox. docs/collecting.md."""
+"""Commands that collect rows into the inbox: poll-metrics, collect. docs/operate/collecting.md."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ KeyVariable = Annotated[
 KeyHeader = Annotated[
     str, typer.Option(metavar="HEADER", help="The header that carries the key; in Authorization it is a bearer token.")
 ]
-Speed = Annotated[int, typer.Option(help="How fast the API is asked, at most.", min=1, max=1000)]
+Speed = Annotated[int, typer.Option(help="The most requests per second.", min=1, max=1000)]
 Name = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Names the source: its position and its files. Default: from its address.", show_default=False
+        metavar="NAME",
+        help="The source's name, for its position and its files. Default: made from its address.",
+        show_default=False,
     ),
 ]
 
 
 class PagingStyle(StrEnum):
-    """How an API's pages follow one another."""
+    """How an API names the next page: by a cursor in the response, or by the Link header."""
 
     CURSOR = "cursor"
     LINK = "link"
@@ -45,16 +47,16 @@ class PagingStyle(StrEnum):
 
 def poll_metrics(
     context: typer.Context,
-    url: Annotated[str, typer.Option(metavar="URL", help="The API's address, without a path of its own.", show_default=False)],
+    url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     requests_per_second: Speed = 5,
     name: Name = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch what sandboxes used since the last time, from an API like E2B's, into the inbox. Safe to kill and to repeat.
+    """Fetch new sandbox metrics from an API like E2B's into the inbox. Safe to interrupt and to repeat.
 
-    Then: billhouse land --kind metrics FILE...
+    Fetches what is new since the last call, and writes files only to <home>/inbox/. Next: billhouse land --kind metrics FILE...
     """
     from pipeline.feeds import Access
     from pipeline.feeds import poll_metrics as poll
@@ -68,31 +70,34 @@ def collect(
     context: typer.Context,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="An API that gives rows page by page, parameters included.", show_default=False),
+        typer.Option(metavar="URL", help="The address of a paginated API, with its parameters.", show_default=False),
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option(metavar="PATH", help="A file or a folder of JSON lines that a queue is exported to.", show_default=False),
+        typer.Option(
+            metavar="PATH", help="A JSON Lines file, or a folder of them, that a queue is exported to.", show_default=False
+        ),
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="What the rows are.")] = Kind.USAGE,
+    kind: Annotated[Kind, typer.Option(help="The kind of the rows.")] = Kind.USAGE,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
-    rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="Where the list of rows is in an answer.")] = "data",
-    paging: Annotated[PagingStyle, typer.Option(help="cursor: in the answer; link: the Link header.")] = PagingStyle.CURSOR,
+    rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="The path of the list of rows in a response.")] = "data",
+    paging: Annotated[PagingStyle, typer.Option(help="cursor: in the response; link: in the Link header.")] = PagingStyle.CURSOR,
     next_cursor_at: Annotated[
-        str, typer.Option(metavar="JSONPATH", help="Where the next page's cursor is in an answer.")
+        str, typer.Option(metavar="JSONPATH", help="The path of the next page's cursor in a response.")
     ] = "next_cursor",
-    cursor_parameter: Annotated[str, typer.Option(metavar="NAME", help="The parameter that a request sends it as.")] = "cursor",
+    cursor_parameter: Annotated[str, typer.Option(metavar="NAME", help="The request parameter of the cursor.")] = "cursor",
     requests_per_second: Speed = 5,
     name: Name = None,
     as_json: Json = False,
 ) -> None:
-    """Collect what is new at an events API or in a queue's export into the inbox, every row at least once. Safe to repeat.
+    """Collect new rows from an events API or from a queue's export into the inbox. Safe to interrupt and to repeat.
 
-    Then: billhouse land FILE..., which keeps each row exactly once.
+    Collects each row at least once, and writes files only to <home>/inbox/. Next: billhouse land FILE..., which stores each row
+    exactly once.
     """
     if (url is None) == (export is None):
-        raise WrongUsageError("Say where to collect from: --url or --export.")
+        raise WrongUsageError("Give one source to collect from: --url or --export.")
     from pipeline.feeds import Access, CursorPaging, LinkPaging, collect_events, collect_export
 
     home = Home.open(context.obj)
@@ -117,14 +122,14 @@ def _name_of(address: str) -> str:
 
 
 def print_collected(result: Collected) -> None:
-    """What came, and what to call next."""
+    """Print the collected files, and the command that lands them."""
     if result.files:
-        out.print(f"Collected [bold]{result.rows:,}[/] rows of {plain(result.source)}.")
+        out.print(f"Collected [bold]{result.rows:,}[/] rows from {plain(result.source)}.")
         named = " ".join(shlex.quote(str(path)) for path in result.files)
-        out.print(f"Now: billhouse land --kind {result.kind} {plain(named)}", soft_wrap=True)
+        out.print(f"Next: billhouse land --kind {result.kind} {plain(named)}", soft_wrap=True)
     else:
-        out.print(f"Nothing new from {plain(result.source)}.")
+        out.print(f"No new rows from {plain(result.source)}.")
     for path in result.skipped:
-        out.print(f"[yellow]left out[/] {plain(path)}: no JSON lines by its name. Land it as it is.", soft_wrap=True)
+        out.print(f"[yellow]skipped[/] {plain(path)}: not a .jsonl file. Land it directly with billhouse land.", soft_wrap=True)
     for refusal in result.refused:
         out.print(f"[red]refused[/] {plain(refusal)}", soft_wrap=True)

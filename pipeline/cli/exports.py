@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def export(context: typer.Context, period: Period, as_json: Json = False) -> None:
-    """Export a month: a workbook, its tables as CSV and Parquet, a double-entry journal, and a statement per customer."""
+    """Export a month for finance: workbook, CSV, Parquet, FOCUS, double-entry journal, and a statement for each invoice.
+
+    Writes <home>/exports/PERIOD/ from the report tables of the last build. Safe to repeat: it replaces the files, and the same
+    tables give the same bytes. docs/use/exports.md describes each file.
+    """
     month = BillingPeriod.parse(period)
     from pipeline.exports import export_period
 
@@ -27,8 +31,8 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
 
 
 def print_export(result: ExportResult) -> None:
-    """Where the files are."""
+    """Print the folder and the files."""
     out.print(f"Exported to [bold]{plain(result.folder)}[/]:")
     for file in result.files:
         out.print(f"  {plain(file.name)}")
-    out.print(f"  statements/  {result.statements:,} pages, one an invoice")
+    out.print(f"  statements/  {result.statements:,} pages, one for each invoice")

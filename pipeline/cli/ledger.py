@@ -16,22 +16,24 @@ from pipeline.core.terminal import plain
 if TYPE_CHECKING:
     from pipeline.ledger.approvals import ApprovalResult
     from pipeline.ledger.close import CloseResult
-    from pipeline.ledger.explain import InvoiceExplanation, LineExplanation
+    from pipeline.ledger.explanation import InvoiceExplanation, LineExplanation
     from pipeline.ledger.verify import VerifyResult
 
 
 def close(
     context: typer.Context,
     period: Period,
-    force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus grace.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Close before the month's end plus the grace period.")] = False,
     accept_adjustments: Annotated[
-        bool, typer.Option("--accept-adjustments", help="Correct closed months, however much that changes them.")
+        bool,
+        typer.Option("--accept-adjustments", help="Allow adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Close a month: freeze its draft invoices in the ledger, for good. Months close in order; safe to repeat.
+    """Close a month: write its draft invoices to the ledger, where they never change again. Safe to interrupt and to repeat.
 
-    What lands later for a closed month is settled as a correction on the next invoice.
+    Builds first if anything changed since the last build. Months close in order. Usage that lands later for a closed month is
+    adjusted on the next invoice. Next: billhouse approve PERIOD.
     """
     month = BillingPeriod.parse(period)
     from pipeline.ledger.close import close_period
@@ -48,30 +50,32 @@ def approve(
     context: typer.Context,
     period: Period,
     invoice_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[INVOICE...]", help="Invoices of that month.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[INVOICE...]", help="Ids of invoices of that month.", show_default=False)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of the month's.")] = False,
-    revoke: Annotated[bool, typer.Option("--revoke", help="Take the approval back, of what is not published yet.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Approve all invoices of the month.")] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Revoke approvals of invoices that are not published yet.")] = False,
     by: Annotated[
-        str | None, typer.Option("--by", metavar="NAME", help="Who approves. Default: whoever is logged in.", show_default=False)
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who approves. Default: the name of the logged-in user.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Approve closed invoices for publishing; who and when is kept. Without INVOICE or --all, list what waits for approval.
+    """Approve closed invoices for publishing; without INVOICE or --all, list the invoices that wait for approval.
 
-    BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}', lets smaller ones go by themselves.
+    Records who approved which invoice and when. Safe to repeat. BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}',
+    approves smaller invoices automatically. Next: billhouse publish PERIOD.
     """
     month = BillingPeriod.parse(period)
     if everything and invoice_ids:
-        raise WrongUsageError("Give invoices, or --all, not both.")
+        raise WrongUsageError("Give invoices or --all, not both.")
     if revoke and not (everything or invoice_ids):
-        raise WrongUsageError("Say which: invoices, or --all.")
+        raise WrongUsageError("--revoke needs invoices or --all.")
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import approve_and_refresh
+    from pipeline.stripe.operations import approve_and_build
 
     home = Home.open(context.obj)
     with progress("Approving") as follow:
-        result = approve_and_refresh(
+        result = approve_and_build(
             home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
         )
     write_health(home)
@@ -80,20 +84,23 @@ def approve(
 
 def explain(
     context: typer.Context,
-    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE_ID", help="As billhouse invoices lists it.", show_default=False)],
+    invoice_id: Annotated[
+        str, typer.Argument(metavar="INVOICE_ID", help="The id as listed by billhouse invoices.", show_default=False)
+    ],
     line: Annotated[
-        str | None, typer.Option("--line", metavar="LINE_ID", help="One line, down to the landed events.", show_default=False)
+        str | None,
+        typer.Option("--line", metavar="LINE_ID", help="Explain only this line, down to the landed events.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Explain an invoice: its total, lines and days; with --line its sandboxes, sessions and landed events too.
+    """Explain an invoice: its total, lines and days; with --line, also the line's sandboxes, sessions and landed events.
 
-    Every step shows its arithmetic, and the pieces sum to the line.
+    Shows the arithmetic of each step; the parts sum to the whole. Changes nothing.
     """
     from pipeline.ledger.explain import explain as explain_invoice
 
     home = Home.open(context.obj)
-    with progress("Looking back") as follow:
+    with progress("Explaining") as follow:
         explanation = explain_invoice(home, invoice_id, line, on_progress=follow)
     show(as_json, explanation.as_dict(), lambda: print_explanation(explanation))
 
@@ -102,21 +109,21 @@ def verify(
     context: typer.Context,
     head: Annotated[
         str | None,
-        typer.Option("--head", metavar="HASH", help="A head that was written down: nothing written up to it may differ."),
+        typer.Option("--head", metavar="HASH", help="A head printed earlier: fail if anything written before it was changed."),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="First enter files that no command wrote into the manifest, and say how many.")
+        bool, typer.Option("--adopt", help="First add files to the manifest that no command wrote, and print their number.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify that every file in raw/ and ledger/ is what was written, every close's hash and sums, each raw event once.
+    """Verify raw/ and ledger/: every file against the manifest, every close's hash, every invoice's sums. Changes nothing.
 
-    It ends with the manifest's head. Write that down where nobody who may write here can reach it, and give it later with --head:
-    then whatever was edited, deleted, forged or put back to an earlier state since is noticed. A head also leaves with
-    each alert, export and invoice in Stripe, and is in the health file.
+    Prints the manifest's head. Store it where nobody with write access to this home can change it, and pass it with --head next
+    time: every later edit, deletion, forgery or rollback is then reported. Alerts, exports, invoices in Stripe and the health
+    file contain the head, too. Exits with 1 if there is a problem.
     """
     from pipeline.ledger.verify import verify_ledger
-    from pipeline.store.check import adopt_files
+    from pipeline.store.integrity import adopt_files
 
     home = Home.open(context.obj)
     if adopt:
@@ -128,21 +135,22 @@ def verify(
 
 
 def print_close(result: CloseResult) -> None:
-    """What was frozen."""
+    """Print the number of invoices, their totals, and the next command."""
     totals = ", ".join(format_money(total, currency) for currency, total in result.totals.items()) or "nothing"
     if result.already_closed:
-        out.print(f"{result.period} was closed already; nothing changed: {result.invoices:,} invoices, {totals} in all.")
+        out.print(f"{result.period} was already closed; nothing changed: {result.invoices:,} invoices, {totals} in total.")
     else:
-        out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in all.")
+        out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in total.")
     out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
+    out.print(f"Next: billhouse approve {result.period}")
 
 
 def print_approvals(result: ApprovalResult) -> None:
-    """What was decided, and what still waits."""
+    """Print the decisions, and the invoices that wait for approval."""
     if result.approved:
         out.print(f"Approved [bold]{len(result.approved):,}[/] invoices of {result.period}, by {plain(result.decided_by)}.")
     if result.revoked:
-        out.print(f"Approval taken back of [bold]{len(result.revoked):,}[/] invoices of {result.period}.")
+        out.print(f"Revoked the approval of [bold]{len(result.revoked):,}[/] invoices of {result.period}.")
     if not result.waiting:
         out.print(f"No invoice of {result.period} waits for approval. Next: billhouse publish {result.period}")
         return
@@ -159,13 +167,13 @@ def print_approvals(result: ApprovalResult) -> None:
 
 
 def print_explanation(explained: InvoiceExplanation) -> None:
-    """The invoice from its total to its lines and days; of a single line also sessions and events."""
+    """Print the invoice's total, lines and days; with sessions and events where the line has them."""
     currency = explained.currency
     out.print(
         f"[bold]{explained.invoice_id}[/], {plain(explained.customer_id)}, {explained.period}, {explained.status}",
         highlight=False,
     )
-    parts = [f"{format_money(explained.subtotal_amount, currency)} of lines"]
+    parts = [f"{format_money(explained.subtotal_amount, currency)} in lines"]
     if explained.credits_applied_amount:
         parts.append(f"- {format_money(explained.credits_applied_amount, currency)} credit")
     if explained.carried_forward_amount:
@@ -200,22 +208,22 @@ def _line(line: LineExplanation, currency: str) -> None:
                     soft_wrap=True,
                 )
             if len(session.events) > SHOWN_ROWS:
-                out.print(f"      and {len(session.events) - SHOWN_ROWS:,} more events (--json has all)")
+                out.print(f"      and {len(session.events) - SHOWN_ROWS:,} more events (all with --json)")
         if len(day.sessions) > SHOWN_ROWS:
-            out.print(f"    and {len(day.sessions) - SHOWN_ROWS:,} more sessions (--json has all)")
+            out.print(f"    and {len(day.sessions) - SHOWN_ROWS:,} more sessions (all with --json)")
 
 
 def print_verification(result: VerifyResult) -> None:
-    """Whether the ledger is what was written."""
+    """Print the problems, or that there are none, and the manifest's head."""
     for problem in result.problems:
-        out.print(f"[red]wrong[/] {plain(problem)}", soft_wrap=True)
+        out.print(f"[red]problem[/] {plain(problem)}", soft_wrap=True)
     if not result.problems:
-        out.print(f"The ledger is sound: {len(result.periods)} closed months, {result.invoices:,} invoices, every hash and sum.")
-        out.print("Every file in raw/ and ledger/ is what was written; each raw event is there once.")
+        out.print(f"Verified {len(result.periods)} closed months and {result.invoices:,} invoices: all hashes and sums match.")
+        out.print("Every file in raw/ and ledger/ is unchanged, and each raw event occurs once.")
     if result.head:
         out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
 
 
 def print_adopted(files: int) -> None:
-    """How many files were entered into the manifest that no command wrote."""
-    stderr.print(f"Entered {files} files into the manifest that no command wrote.")
+    """Print the number of files added to the manifest."""
+    stderr.print(f"Added {files} files to the manifest that no command wrote.")

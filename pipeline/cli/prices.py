@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 def check_prices(
     context: typer.Context,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Let edited plans, contracts, meters and currencies correct closed months.")
+        bool, typer.Option("--accept", help="Accept that edited plans, contracts, meters and currencies adjust closed months.")
     ] = False,
     fix: Annotated[
         bool,
-        typer.Option("--fix", help="First rewrite files that a spreadsheet program saved in another form. No value changes."),
+        typer.Option("--fix", help="First rewrite files that a spreadsheet program saved in another form. Values stay the same."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check the price book in seeds/: that it is sound, and that no price was edited which held in closed months.
+    """Check the price book in seeds/: it must be valid, and no price that closed months used may be edited.
 
-    Where one was, what the edit would change of the closed invoices is reckoned and shown. A rate or fee is corrected by a row
-    that replaces it; an edit of other terms takes effect once it is accepted, and who did so is kept.
+    If one was edited, shows which closed invoices the edit would change. Correct a rate or fee by a row that replaces it; an edit
+    of other terms takes effect with --accept, which records who accepted it. Exits with 1 if there is a problem. Changes nothing
+    without --fix or --accept. Next: billhouse build.
     """
     from pipeline.ledger.price_check import check_prices as check
 
@@ -48,14 +49,19 @@ def check_prices(
 
 def simulate(
     context: typer.Context,
-    prices: Annotated[Path, typer.Option("--prices", metavar="DIR", help="A folder with other price book files.")],
+    prices: Annotated[
+        Path,
+        typer.Option(
+            "--prices", metavar="DIR", help="A folder with changed price book files; missing files are taken from seeds/."
+        ),
+    ],
     first: Annotated[str, typer.Option("--from", metavar="PERIOD", help="The first month, as YYYY-MM.")],
     last: Annotated[str, typer.Option("--to", metavar="PERIOD", help="The last month, as YYYY-MM.")],
     as_json: Json = False,
 ) -> None:
-    """What if: price history under another price book, and show what would change. Touches nothing real.
+    """Simulate another price book: price the months with it, and show which invoices would change.
 
-    Writes a CSV file and a workbook with a plot to <home>/exports/simulations/.
+    Changes no data and no price. Writes a CSV file and a workbook with a chart to <home>/exports/simulations/.
     """
     months = (BillingPeriod.parse(first), BillingPeriod.parse(last))
     from pipeline.ledger.simulation import simulate as simulate_prices
@@ -67,13 +73,13 @@ def simulate(
 
 
 def print_price_check(result: PriceCheck) -> None:
-    """What is wrong with the price book, and what an edit would change of the past."""
+    """Print the problems of the price book, and the closed invoices that an edit would change."""
     for name in result.fixed:
-        out.print(f"Rewrote seeds/{plain(name)} plainly; no value changed.")
+        out.print(f"Rewrote seeds/{plain(name)} as plain CSV; values are unchanged.")
     for problem in result.problems:
-        out.print(f"[red]wrong[/] {plain(problem)}", soft_wrap=True)
+        out.print(f"[red]problem[/] {plain(problem)}", soft_wrap=True)
     if not result.problems:
-        out.print("The price book is sound.")
+        out.print("The price book is valid.")
     if result.changed:
         out.print(f"It would change {len(result.changed)} closed invoices:")
         out.print(_changes(result.changed))
@@ -90,7 +96,7 @@ def _changes(rows: list[Any]) -> Table:
 
 
 def print_simulation(result: Simulation) -> None:
-    """What would change, in all and by invoice."""
+    """Print the totals before and after, the largest changes, and the files."""
     for currency, (before, after) in result.totals.items():
         share = f" ({(after - before) / before:+.2%})" if before else ""
         out.print(

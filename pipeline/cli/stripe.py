@@ -1,4 +1,4 @@
-"""Commands that talk to Stripe, and reconcile, which compares it with the ledger."""
+"""Commands for Stripe: publish, credit-note, sync-stripe, reconcile."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from pipeline.core.terminal import plain
 if TYPE_CHECKING:
     from pipeline.stripe.credit_notes import CreditNoteResult
     from pipeline.stripe.mirror import SyncResult
-    from pipeline.stripe.publish import PublishResult
+    from pipeline.stripe.publish_result import PublishResult
 
 
 def publish(
     context: typer.Context,
     period: Period,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the requests that would be sent; send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the requests, and send none.")] = False,
     live: Live = False,
     as_json: Json = False,
 ) -> None:
-    """Publish a closed month's approved invoices to Stripe, each exactly once. Safe to kill and to repeat.
+    """Publish a closed month's approved invoices to Stripe, each exactly once. Safe to interrupt and to repeat.
 
-    Without STRIPE_API_KEY in the environment, they go to the local Stripe emulator.
+    Without STRIPE_API_KEY in the environment, publishes to the local Stripe emulator. Next: billhouse sync-stripe, then
+    billhouse reconcile.
     """
     month = BillingPeriod.parse(period)
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import publish_and_refresh
+    from pipeline.stripe.operations import publish_and_build
 
     home = Home.open(context.obj)
     with progress("Publishing") as follow:
-        result = publish_and_refresh(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
+        result = publish_and_build(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_publication(result))
     if result.problems:
@@ -46,29 +47,31 @@ def publish(
 
 def credit_note(
     context: typer.Context,
-    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="A published invoice.", show_default=False)],
-    memo: Annotated[str, typer.Option(help="What the customer reads on it.")] = "",
+    invoice_id: Annotated[str, typer.Argument(metavar="INVOICE", help="The id of a published invoice.", show_default=False)],
+    memo: Annotated[str, typer.Option(help="The text for the customer.")] = "",
     settle: Annotated[
-        str, typer.Option(help="Where the money goes if it was paid: balance, refund, or outside (of Stripe).")
+        str, typer.Option(help="How to settle an invoice that was paid: balance, refund, or outside (of Stripe).")
     ] = "balance",
     by: Annotated[
-        str | None, typer.Option("--by", metavar="NAME", help="Who issues it. Default: whoever is logged in.", show_default=False)
+        str | None,
+        typer.Option("--by", metavar="NAME", help="Who issues it. Default: the name of the logged-in user.", show_default=False),
     ] = None,
     live: Live = False,
     as_json: Json = False,
 ) -> None:
-    """Credit now, on a published invoice, what it bills beyond what is due; else the next invoice would correct it.
+    """Credit on a published invoice what it billed above the amount due, instead of adjusting the next invoice.
 
-    Land the correction and build first. Exactly once, and safe to repeat. To forgive what is due, land a goodwill grant.
+    Land the correction and build first. The credit note is issued exactly once; safe to interrupt and to repeat. To waive an
+    amount that is due, land a goodwill credit grant instead.
     """
     if settle not in ("balance", "refund", "outside"):
-        raise WrongUsageError(f"--settle is '{settle}'.", "Use balance, refund or outside.")
+        raise WrongUsageError(f"Invalid --settle value '{settle}'.", "Use balance, refund or outside.")
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import credit_and_refresh
+    from pipeline.stripe.operations import credit_and_build
 
     home = Home.open(context.obj)
     with progress("Crediting") as follow:
-        result = credit_and_refresh(
+        result = credit_and_build(
             home,
             invoice_id,
             by=by,
@@ -83,17 +86,20 @@ def credit_note(
 
 def sync_stripe(
     context: typer.Context,
-    full: Annotated[bool, typer.Option("--full", help="List everything, not only what changed since the last time.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Fetch everything, not only changes since the last sync.")] = False,
     live: Live = False,
     as_json: Json = False,
 ) -> None:
-    """Mirror Stripe: customers, subscriptions, invoices, payments, credit notes and events, into raw/stripe/ and the reports."""
+    """Mirror customers, subscriptions, invoices, payments, credit notes and events of Stripe into raw/stripe/ and the reports.
+
+    Only reads from Stripe. Safe to interrupt and to repeat. Next: billhouse reconcile.
+    """
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import sync_and_refresh
+    from pipeline.stripe.operations import sync_and_build
 
     home = Home.open(context.obj)
     with progress("Mirroring") as follow:
-        result = sync_and_refresh(home, full=full, allow_live=live, on_progress=follow)
+        result = sync_and_build(home, full=full, allow_live=live, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_sync(result))
 
@@ -106,9 +112,9 @@ def reconcile(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold our invoices against Stripe's, as of the last sync, and show what differs; exits with 1 where something does.
+    """Compare the ledger's invoices with Stripe's as of the last sync, and list differences; exits with 1 if there are any.
 
-    Also what is paid, open and overdue.
+    Also shows the paid, open and overdue amounts. Changes nothing. What each difference means: docs/operate/stripe.md.
     """
     month = BillingPeriod.parse(period) if period is not None else None
     from pipeline.warehouse.reports import reconciliation
@@ -120,22 +126,22 @@ def reconcile(
 
 
 def print_publication(result: PublishResult) -> None:
-    """What is in Stripe now, and what is not."""
+    """Print the published invoices, those that were left out and why, warnings and problems."""
     if result.is_dry_run:
-        out.print(f"[bold]{len(result.requests)}[/] requests would be sent to {plain(result.where)}; none was:")
+        out.print(f"Dry run: [bold]{len(result.requests)}[/] requests would be sent to {plain(result.where)}. None was sent:")
         for request in result.requests:
             out.print(f"{request['method']} {request['path']} {plain_json(request['params'])}", markup=False, soft_wrap=True)
         return
     counts = result.counts
     amounts = ", ".join(format_money(amount, currency) for currency, amount in result.amounts.items()) or "nothing"
     out.print(
-        f"Published [bold]{result.period}[/] to {plain(result.where)}: {counts['published']:,} invoices new,"
-        f" {counts['already_published']:,} there before, {amounts} in all."
+        f"Published [bold]{result.period}[/] to {plain(result.where)}: {counts['published']:,} new invoices,"
+        f" {counts['already_published']:,} published before, {amounts} in total."
     )
     if counts["not_approved"]:
         out.print(f"{counts['not_approved']:,} are not approved yet: billhouse approve {result.period} --all")
     if counts["not_collected"]:
-        out.print(f"{counts['not_collected']:,} have only lines of plans that collect nothing, and stay here.")
+        out.print(f"{counts['not_collected']:,} are not published: all their lines are of plans that are not collected.")
     for warning in result.warnings:
         out.print(f"[yellow]warning[/] {plain(warning)}", soft_wrap=True)
     for problem in result.problems:
@@ -143,7 +149,7 @@ def print_publication(result: PublishResult) -> None:
 
 
 def print_credit_note(result: CreditNoteResult) -> None:
-    """What was credited."""
+    """Print the credit note, its lines, and earlier ones that this call published."""
     if result.credit_note_id:
         out.print(
             f"Credited [bold]{format_money(result.amount, result.currency)}[/] on {result.invoice_id}, in {plain(result.where)}:"
@@ -153,20 +159,20 @@ def print_credit_note(result: CreditNoteResult) -> None:
             out.print(f"  {format_money(line['amount'], result.currency):>16}  {plain(line['description'])}", soft_wrap=True)
     for earlier in result.published:
         if earlier != result.credit_note_id:
-            out.print(f"{earlier}, issued before, is in Stripe now.")
+            out.print(f"{earlier}, issued earlier, is now in Stripe.")
 
 
 def print_sync(result: SyncResult) -> None:
-    """What was mirrored."""
-    what = "everything" if result.is_full else "what changed"
-    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in result.counts.items() if count) or "nothing new"
+    """Print the number of mirrored objects by kind."""
+    what = "all objects" if result.is_full else "changes"
+    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in result.counts.items() if count) or "none"
     out.print(f"Mirrored {what} from {plain(result.where)}: {counts}.")
 
 
 def print_reconciliation(result: dict[str, Any]) -> None:
-    """What differs from Stripe, and what is paid, open and overdue."""
+    """Print the differences, the subscriptions with a problem, and the sums by currency."""
     if result["differences"]:
-        shown = table("difference", "invoice", "in Stripe", "customer", "its status", ">ours", ">Stripe's")
+        shown = table("difference", "invoice", "Stripe invoice", "customer", "Stripe status", ">ledger", ">Stripe")
         for row in result["differences"][:SHOWN_ROWS]:
             ours, theirs = (
                 format_money(row[name], row["currency"]) if row[name] is not None else "-"
@@ -177,11 +183,11 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["differences"]) > SHOWN_ROWS:
             out.print(f"and {len(result['differences']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each means and what to do: docs/stripe.md")
+        out.print("What each difference means, and what to do: docs/operate/stripe.md")
     else:
-        out.print("[green]Stripe has what we have[/], invoice by invoice and line by line.")
+        out.print("[green]Stripe matches the ledger[/], invoice by invoice and line by line.")
     if result["subscriptions"]:
-        shown = table("problem", "subscription in Stripe", "its customer", "customer", "its status", "since (UTC)")
+        shown = table("problem", "Stripe subscription", "Stripe customer", "customer", "Stripe status", "since (UTC)")
         for row in result["subscriptions"][:SHOWN_ROWS]:
             texts = (
                 plain(row[name] or "-")
@@ -191,7 +197,7 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["subscriptions"]) > SHOWN_ROWS:
             out.print(f"and {len(result['subscriptions']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each means and what to do: docs/stripe.md, Plans from Stripe subscriptions")
+        out.print("What each problem means, and what to do: docs/operate/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
             f"{name} {format_money(row[f'{name}_amount'], row['currency'])}"

@@ -1,4 +1,4 @@
-"""What the commands share: how they show results, progress and failures."""
+"""Shared by all commands: options, printing of results, progress bars, errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import wants_traceback
+from pipeline.core.failures import is_traceback_requested
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import Console, plain
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
-Live = Annotated[bool, typer.Option("--live", help="Allow a live key: real customers, real invoices.")]
+Live = Annotated[bool, typer.Option("--live", help="Allow a live key, which means real customers and real invoices.")]
 SHOWN_ROWS = 20
-"""How many rows of a long list the terminal shows; --json and the files have all of them."""
+"""Rows of a long list that the terminal shows; --json and files have all."""
 _PIPED_WIDTH = 160
-"""Columns of output that is written to a file or a pipe."""
+"""Width of output to a file or a pipe, in characters."""
 out = Console(highlight=False)
 if not out.is_terminal:
     out.width = _PIPED_WIDTH
@@ -33,7 +33,7 @@ stderr = Console(stderr=True)
 
 
 def show(as_json: bool, data: dict[str, Any], human: Callable[[], object]) -> None:
-    """One JSON object on stdout, or what a person reads."""
+    """Print one JSON object on stdout, or call `human` to print text."""
     if as_json:
         print(plain_json(data))
     else:
@@ -41,7 +41,7 @@ def show(as_json: bool, data: dict[str, Any], human: Callable[[], object]) -> No
 
 
 def table(*columns: str, title: str = "") -> Table:
-    """A table without lines. A column whose name starts with '>' is a number: aligned to the right, and never wrapped."""
+    """A table without borders. '>' in front of a column's name makes it right-aligned and never wrapped, for numbers."""
     shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         is_number = column.startswith(">")
@@ -53,7 +53,7 @@ def table(*columns: str, title: str = "") -> Table:
 
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
-    """A progress bar on stderr, gone when done; yields the function that moves it."""
+    """Show a progress bar on stderr until the block ends; yields the function that updates it."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -71,14 +71,14 @@ def progress(what: str) -> Iterator[Any]:
 
 
 def show_failure(failure: BillhouseError, error: BaseException) -> None:
-    """Print on stderr what failed; where BILLHOUSE_TRACEBACK is set, first the traceback of `error`."""
-    if wants_traceback():
+    """Print the failure on stderr, after the traceback of `error` where BILLHOUSE_TRACEBACK is set."""
+    if is_traceback_requested():
         print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
     stderr.print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
 
 
 def show_usage_error(error: Exception) -> None:
-    """Print what is wrong with the words of the call; a group that was called without a command has shown its help by then."""
+    """Print the usage error on stderr. Called without a command, typer has printed the help already."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return
     usage: Any = error
@@ -89,6 +89,6 @@ def show_usage_error(error: Exception) -> None:
 
 
 def close_broken_pipe() -> int:
-    """Whoever read the output has closed it (`billhouse invoices | head`): write nothing more. Returns the exit code."""
+    """Stop writing to a pipe that its reader closed (`billhouse invoices | head`). Returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

@@ -1,4 +1,4 @@
-"""The ui command."""
+"""The command that serves the Dagster UI: ui."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from pipeline.core.home import Home
 
 def ui(
     context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port on the loopback address.", min=1, max=65535)] = 3000,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1.", min=1, max=65535)] = 3000,
 ) -> None:
-    """Open the Dagster UI on this machine: the whole graph, its checks, and a button for every step."""
+    """Serve the Dagster UI on this machine: the asset graph, its checks, and a job for each task. Stop it with Ctrl-C.
+
+    The UI has no authentication: it listens on the loopback address only.
+    """
     home = Home.open(context.obj)
-    # In place of this process: what ends the command ends the UI. pipeline does not import orchestration.
+    # Replaces this process, so that signals to the command reach the UI. pipeline does not import orchestration.
     os.execv(sys.executable, [sys.executable, "-m", "orchestration.ui.serve", str(home.path), str(port)])  # noqa: S606 - no shell is needed

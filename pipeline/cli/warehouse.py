@@ -21,22 +21,26 @@ def build(
     context: typer.Context,
     as_of: Annotated[
         str | None,
-        typer.Option(help="Events after this instant are not seen (ISO 8601, UTC). Default: now.", show_default=False),
+        typer.Option(help="Ignore events after this instant (ISO 8601, UTC). Default: now.", show_default=False),
     ] = None,
     from_scratch: Annotated[
         bool,
-        typer.Option("--from-scratch", help="Take nothing over from the last build. Slower, and comes to the same."),
+        typer.Option("--from-scratch", help="Reuse nothing of the last build. Slower, with the same result."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build the warehouse: sessions, usage, prices, draft invoices; run every check; refresh billhouse.duckdb and marts/."""
+    """Build sessions, usage, rating, draft invoices and reports; run every check; then replace billhouse.duckdb and marts/.
+
+    If a model or check fails, the reports stay as they were. Safe to interrupt and to repeat: a repeated build runs only what
+    changed. Next: billhouse invoices.
+    """
     instant = parse_instant(as_of) if as_of is not None else None
     from pipeline.monitoring.health import write_health
-    from pipeline.store.alert_log import alerting
+    from pipeline.store.alert_log import raise_alert_on_error
     from pipeline.warehouse.build import build as build_warehouse
 
     home = Home.open(context.obj)
-    with progress("Building") as follow, alerting(home, "check_failed", "The build"):
+    with progress("Building") as follow, raise_alert_on_error(home, "check_failed", "The build"):
         result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_build(home, result))
@@ -50,7 +54,7 @@ def invoices(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List invoices, drafts included, as of the last build."""
+    """List invoices as of the last build, drafts included. Changes nothing."""
     month = BillingPeriod.parse(period) if period is not None else None
     from pipeline.warehouse.reports import list_invoices
 
@@ -59,7 +63,7 @@ def invoices(
 
 
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Show what has landed, been built, closed and published."""
+    """Show the landed rows, the last build, the closed months, and invoices by month and status. Changes nothing."""
     from pipeline.warehouse.reports import read_status
 
     report = read_status(Home.open(context.obj))
@@ -67,9 +71,9 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
 
 def docs(context: typer.Context, as_json: Json = False) -> None:
-    """Write dbt's pages on the models to <home>/docs/index.html: every table, column and line of SQL, and the graph.
+    """Write dbt's documentation of the models to <home>/docs/index.html: tables, columns, SQL and the graph.
 
-    One file that needs no network: open it in a browser.
+    One file that needs no network: open it in a browser. Safe to repeat.
     """
     from pipeline.warehouse.model_docs import write_model_docs
 
@@ -78,9 +82,10 @@ def docs(context: typer.Context, as_json: Json = False) -> None:
 
 
 def print_build(home: Home, result: BuildResult) -> None:
-    """How long it took, and what to open."""
+    """Print the duration, the rows of each table, notes on the data, and the files."""
     out.print(
-        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s: {result.steps} steps, all well."
+        f"Built as of [bold]{result.as_of:%Y-%m-%d %H:%M:%S} UTC[/] in {result.seconds:.1f} s:"
+        f" {result.step_count} steps, all passed."
     )
     shown = table("table", ">rows")
     for name, rows in result.tables.items():
@@ -88,25 +93,25 @@ def print_build(home: Home, result: BuildResult) -> None:
     out.print(shown)
     if result.ignored_events:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.ignored_events.items())
-        out.print(f"Events without effect on a session, in billing.ignored_events: {reasons}.")
+        out.print(f"Events without effect on a session, listed in billing.ignored_events: {reasons}.")
     if result.defaulted_sessions:
         out.print(
-            "Sessions with a resource from their plan's default sandbox, in billing.sessions (has_defaulted_resources):"
-            f" {result.defaulted_sessions:,}."
+            f"Sessions billed with default resources of their plan: {result.defaulted_sessions:,}"
+            " (billing.sessions, has_defaulted_resources)."
         )
     if result.unmatched_voids:
         names = ", ".join(result.unmatched_voids[:5]) + (", ..." if len(result.unmatched_voids) > 5 else "")
         out.print(
-            plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check that each id is right."),
+            plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check these ids."),
             soft_wrap=True,
         )
     out.print(plain(f"In {home.analysts_file} and {home.marts}/"))
 
 
 def print_invoices(invoices: list[dict[str, Any]]) -> None:
-    """One line an invoice."""
+    """Print the invoices, one for each row."""
     if not invoices:
-        out.print("No invoices. Land usage and build: billhouse land ..., billhouse build")
+        out.print("No invoices. Land usage and build: billhouse land FILE..., then billhouse build")
         return
     shown = table("invoice", "period", "customer", "plan", "status", ">subtotal", ">credits", ">total")
     for row in invoices:
@@ -125,7 +130,7 @@ def print_invoices(invoices: list[dict[str, Any]]) -> None:
 
 
 def print_status(report: dict[str, Any]) -> None:
-    """The state of the house on one screen."""
+    """Print the status."""
     landed = report["landed"]
     out.print(plain(f"Home      {report['home']}"))
     out.print(
@@ -140,7 +145,7 @@ def print_status(report: dict[str, Any]) -> None:
 
 
 def month_table(months: list[dict[str, Any]]) -> Table:
-    """Invoices by month and status."""
+    """A table of invoices by month and status."""
     shown = table("month", "status", ">invoices", ">subtotal", ">credits", ">total")
     for row in months:
         currency = row["currency"]

@@ -1,4 +1,4 @@
-"""The demo's usage: a month and a half of sandboxes, customers and mistakes, generated from a fixed seed.
+"""The demo's data: a month and a half of usage, customers, plans and bad rows, generated from a fixed seed.
 
-Owns the data only; `billhouse demo` (pipeline.cli.demo) runs the commands on it.
+Owns the generated files. Does not own the steps that `billhouse demo` runs on them (pipeline.cli.demo_run).
 """

@@ -1,6 +1,6 @@
-"""The people and companies of the demo: who they are, what plan they are on, and how they work.
+"""Generates the demo's customers: names, plans, plan changes and usage habits.
 
-All are invented; their addresses are on domains that are reserved for examples.
+All are invented; their e-mail addresses use domains reserved for examples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONTRACT_CUSTOMER = "acme-robotics"
 
 HOBBY_CUSTOMERS, PRO_CUSTOMERS = 213, 82
 WITHOUT_RECORDS = 3
-"""So many are seen in events alone: no customer record, no subscription."""
+"""Customers that occur only in events: without customer record and subscription."""
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -50,13 +50,13 @@ COMPANY_KINDS = (
     "Research",
 )
 ODD_COMPANIES = ("+Plus Analytics", "Lindqvist, Berg & Co", '"Quoted" Studio', "@home Automation")
-"""Names that CSV and spreadsheets stumble over; they exist."""
+"""Names with characters that CSV files and spreadsheets treat specially."""
 ENTERPRISES = ("Borealis Bank", "Helix Genomics", "Meridian Logistics", "Summit Insurance")
 
 
 @dataclass(frozen=True)
 class Customer:
-    """One customer, and how it uses sandboxes."""
+    """One customer and its usage habits."""
 
     customer_id: str
     name: str
@@ -68,7 +68,7 @@ class Customer:
     minutes_per_session: float
     """Median."""
     size: int
-    """Usual sandbox: a place in the generator's list of sizes."""
+    """Index of its usual sandbox in pipeline.demo.events.SIZES."""
     collector: str
     utc_offset_hours: int
 
@@ -84,19 +84,19 @@ class PlanRecord:
 
 @dataclass(frozen=True)
 class Cast:
-    """Everyone in the demo."""
+    """All customers of the demo with their subscription records."""
 
     customers: tuple[Customer, ...]
     subscriptions: tuple[PlanRecord, ...]
-    """As they were first written, in order of time."""
+    """The first records, in order of time."""
     corrections: tuple[PlanRecord, ...]
-    """Written later: they supersede records of the same customer and instant."""
+    """Later records, which replace those of the same customer and instant."""
 
 
 def make_cast(rng: np.random.Generator, starts_at: datetime) -> Cast:
-    """The demo's customers and their plans, for usage that begins at `starts_at`."""
+    """Generate customers and their plans, for usage that begins at `starts_at`."""
     customers = tuple(_make_customers(rng, starts_at))
-    # Who was a customer before is on its plan from the first day on: the months before that were billed elsewhere.
+    # Earlier customers are on their plan from the first day on: the months before were billed by another system.
     subscriptions = [
         PlanRecord(person.customer_id, person.plan_id, max(person.signed_up_at, starts_at))
         for person in customers[WITHOUT_RECORDS:]
@@ -128,7 +128,7 @@ def _make_customer(rng: np.random.Generator, name: str, plan_id: str, starts_at:
         if is_person
         else f"billing@{customer_id}.example"
     )
-    # Most are old customers; every seventh hobby customer joins during the demo.
+    # Most signed up before; every seventh hobby customer signs up during the demo.
     days = -int(rng.integers(20, 600))
     if plan_id == "hobby" and rng.random() < 0.14:
         days = int(rng.integers(1, 44))
@@ -142,11 +142,11 @@ def _make_customer(rng: np.random.Generator, name: str, plan_id: str, starts_at:
 
 
 def _habits(rng: np.random.Generator, plan_id: str) -> tuple[str, float, float, int]:
-    """Collector, sessions a day, median minutes of a session, usual size: what makes a bill."""
+    """Collector, sessions a day, median minutes of a session, and usual size."""
     if plan_id == "hobby":
         collector = "edge" if rng.random() < 0.3 else "gateway"
         if rng.random() < 0.05:
-            return collector, float(rng.uniform(45, 75)), 22.0, 2  # Outgrows the sign-up credit.
+            return collector, float(rng.uniform(45, 75)), 22.0, 2  # uses more than the sign-up credit
         return collector, float(min(rng.lognormal(0.8, 0.9), 25)), 16.0, int(rng.choice([0, 0, 0, 1, 2]))
     if plan_id == "pro":
         if rng.random() < 0.12:
@@ -160,7 +160,7 @@ def _habits(rng: np.random.Generator, plan_id: str) -> tuple[str, float, float, 
 def _plan_changes(
     rng: np.random.Generator, customers: tuple[Customer, ...], starts_at: datetime
 ) -> tuple[list[PlanRecord], list[PlanRecord]]:
-    """Upgrades, cancellations and a mistake with its correction, mid-month."""
+    """Upgrades and downgrades in mid-month, and wrong records with their corrections."""
 
     def pick(plan_id: str, count: int) -> list[Customer]:
         settled = [c for c in customers if c.plan_id == plan_id and c.signed_up_at < starts_at and c.collector != "ticker"]
@@ -171,12 +171,12 @@ def _plan_changes(
 
     hobby, pro = pick("hobby", 17), pick("pro", 5)
     changes = [PlanRecord(c.customer_id, "pro", some_day(3, 42)) for c in hobby[:14]]
-    # Upgraded, and back within the month.
+    # An upgrade and a downgrade within the month.
     changes.append(PlanRecord(hobby[14].customer_id, "pro", starts_at + timedelta(days=4, hours=9)))
     changes.append(PlanRecord(hobby[14].customer_id, "hobby", starts_at + timedelta(days=19, hours=17, minutes=30)))
     changes.extend(PlanRecord(c.customer_id, "hobby", some_day(5, 28)) for c in pro[:4])
     changes.append(PlanRecord(pro[4].customer_id, "enterprise", starts_at + timedelta(days=30)))
-    # Booked on pro by mistake; the correction comes weeks later, for the same instant.
+    # Recorded on pro by mistake; the correction for the same instant lands weeks later.
     mistakes = [PlanRecord(c.customer_id, "pro", starts_at + timedelta(days=9, hours=8)) for c in hobby[15:]]
     corrections = [PlanRecord(record.customer_id, "hobby", record.effective_at) for record in mistakes]
     return changes + mistakes, corrections

@@ -1,6 +1,6 @@
-"""A believable month and a half of usage, the same bytes every time: the files that the demo lands.
+"""Writes the files that the demo lands: a month and a half of usage, customers, plans and credit grants.
 
-Four collectors write as collectors do:
+The same seed gives the same bytes. Four collectors write usage, each in its own format:
 
     gateway   a JSON Lines file a day: nested resources, CamelCase types, metadata
     edge      a CSV file a week: no event ids, local time with its offset
@@ -14,7 +14,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.demo.customers import WITHOUT_RECORDS, Cast, PlanRecord, make_cast
 from pipeline.demo.events import (
     ALL_NAMED,
@@ -46,11 +47,9 @@ from pipeline.demo.events import (
 )
 from pipeline.landing.record_kinds import Kind
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the file written last, how many are written, and of how many."""
 PERIOD_TO_CLOSE = BillingPeriod(2026, 9)
 LATE_FILE_LANDS_ON_DAY = 34.5
-"""After the gateway's first files of October."""
+"""Days after STARTS_AT: after the gateway's first files of October."""
 
 MALFORMED = {
     "gateway-2026-09-09": (
@@ -75,7 +74,7 @@ MALFORMED = {
         ",acme-robotics,2026-09-12T10:00:03+02:00,sandbox_started,2,0.5,1",
     ),
 }
-"""Rows that no one can bill, by the file they stand in (each in its middle)."""
+"""Rows that cannot be billed, by the file in whose middle they are inserted."""
 
 EVENT_ROWS = f"""
     create view event_rows as
@@ -124,7 +123,7 @@ CLUSTER_COLUMNS = f"""
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """The files of each kind, in the order in which to land them, and the instants that belong to them."""
+    """The demo's files by kind, each in the order to land them, and when to build and what to close."""
 
     folder: Path
     customers: tuple[Path, ...]
@@ -132,13 +131,13 @@ class DemoFiles:
     credit_grants: tuple[Path, ...]
     usage: tuple[Path, ...]
     as_of: datetime = AS_OF
-    """Build as of this instant, and land as at it: then no clock has a say in what is billed."""
+    """Build as of this instant, so that the result does not depend on the clock."""
     period: BillingPeriod = PERIOD_TO_CLOSE
-    """The month that is over by then."""
+    """The month to close: it is over at `as_of`."""
 
     @property
     def landings(self) -> tuple[tuple[Kind, tuple[Path, ...]], ...]:
-        """What to land, in order."""
+        """The files to land by kind, in order."""
         return (
             (Kind.CUSTOMERS, self.customers),
             (Kind.SUBSCRIPTIONS, self.subscriptions),
@@ -148,9 +147,9 @@ class DemoFiles:
 
 
 def generate(folder: Path, seed: int = 1, *, on_progress: OnProgress | None = None) -> DemoFiles:
-    """Write the demo's files into `folder`, a subfolder a kind (made for its owner alone). The same seed gives the same bytes.
+    """Write the demo's files into `folder`, in a private subfolder for each kind. The same seed gives the same bytes.
 
-    Usage runs from 1 September to 15 October 2026, so that at `as_of` September can be closed and October is a draft.
+    Usage is from 1 September to 15 October 2026: at `as_of`, September can be closed and October is a draft.
     """
     for kind in Kind:
         (folder / kind).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -222,7 +221,7 @@ def _write_credit_grants(path: Path, cast: Cast) -> Path:
 
 
 def _write_usage(folder: Path, cast: Cast, events: Events, seed: int, on_progress: OnProgress | None) -> tuple[Path, ...]:
-    """Write every collector's files; they come back in the order in which they would arrive."""
+    """Write every collector's files, and return them in the order in which they would arrive."""
     arriving: list[tuple[float, int, Path]] = []
     with duckdb.connect() as renderer:
         _register(renderer, cast, events, seed)
@@ -237,7 +236,7 @@ def _write_usage(folder: Path, cast: Cast, events: Events, seed: int, on_progres
 
 
 def _register(renderer: duckdb.DuckDBPyConnection, cast: Cast, events: Events, seed: int) -> None:
-    """Give the renderer the events, with the names of what they number."""
+    """Register the events in DuckDB, with the tables that their numbers refer to."""
     renderer.execute("set TimeZone = 'UTC'")
     vcpu, memory, storage = zip(*SIZES, strict=True)
     tables: dict[str, dict[str, Any]] = {
@@ -280,7 +279,7 @@ def _write_json_lines(path: Path, records: Iterable[dict[str, Any]]) -> Path:
 
 
 def _write_text(path: Path, lines: list[str]) -> Path:
-    """The lines in UTF-8, each with its end; compressed if the path says so, without the time of writing."""
+    """Write lines in UTF-8; for a .gz path compressed, without a time of writing."""
     content = "".join(f"{line}\n" for line in lines).encode()
     path.write_bytes(gzip.compress(content, compresslevel=6, mtime=0) if path.suffix == ".gz" else content)
     return path

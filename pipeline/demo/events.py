@@ -1,6 +1,6 @@
-"""Simulates what sandboxes did and what their collectors said of it: some of it lost, repeated, late or out of order.
+"""Simulates sandboxes' sessions and the events that collectors write about them: some lost, repeated, late or out of order.
 
-Everything is an array with an element for each session or event; nothing loops over events.
+Sessions and events are NumPy arrays with an element for each; nothing loops over events.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ SIZES = (
     ("4", "8", "200"),
     ("-2", "4", "5"),
 )
-"""vCPUs, GB of memory and GB of storage of the sandboxes on offer; the last is what a broken collector says."""
+"""vCPUs, GB of memory and GB of storage of the sandbox sizes; the last is the output of a broken collector."""
 BROKEN_SIZE = len(SIZES) - 1
 
 COLLECTORS = ("gateway", "edge", "cluster", "ticker")
 GATEWAY, EDGE, CLUSTER, TICKER = range(4)
 FILE_DAYS = np.array((1, 7, 7, 7))
-"""How many days a file of each collector holds."""
+"""Days in a file of each collector."""
 OUTAGE_DAY, OUTAGE_FILE = 28, -1
-"""The gateway could not send part of 29 September; it came in October, in a file of its own."""
+"""The gateway failed to send part of 29 September; those events arrive in October, in a separate file."""
 
 START, UPDATE, STOP = range(3)
 ALL_NAMED, NONE_NAMED, NO_STORAGE = range(3)
-"""Which resources an event names."""
+"""Which resources an event contains."""
 
 PLANS = ("hobby", "pro", "enterprise")
 MAX_SESSION = np.array((HOUR, 24 * HOUR, 7 * 24 * HOUR))
 LOST_STOPS = np.array((0.01, 0.003, 0.0))
 HOURS = np.array([1, 1, 1, 1, 1, 1, 2, 3, 6, 9, 10, 10, 8, 9, 10, 10, 9, 7, 5, 4, 4, 3, 2, 1])
-"""Weights of the hours of a customer's day."""
+"""Weights of the hours of a customer's local day."""
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -60,13 +60,13 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Columns:
-    """Arrays of one length, an element of each for a row."""
+    """Arrays of equal length: a table of rows."""
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
     def take(self, rows: Ints | Flags) -> Self:
-        """The rows at these places, or where the flags are set."""
+        """The rows at these indices, or where the flags are true."""
         return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def join(self, *others: Self) -> Self:
@@ -78,38 +78,38 @@ class Columns:
 
 @dataclass(frozen=True)
 class Sessions(Columns):
-    """Runs of sandboxes as they really were."""
+    """The true runs of sandboxes."""
 
     customer: Ints
     sandbox: Ints
-    """Its number; a sandbox may run again."""
+    """The sandbox's number; it may run more than once."""
     starts_at: Ints
     ends_at: Ints
     size: Ints
     resized_at: Ints
-    """From when it has the next larger size; the end of time for most."""
+    """The instant from which it has the next larger size; the largest integer for most."""
 
 
 @dataclass(frozen=True)
 class Events(Columns):
-    """What the collectors said."""
+    """The collectors' events."""
 
     number: Ints
-    """The same for repeats of one event."""
+    """The same for repetitions of one event."""
     run: Ints
-    """Number of the session."""
+    """The session's number."""
     customer: Ints
     sandbox: Ints
-    """-1: the collector forgot to say."""
+    """-1: the collector left it out."""
     collector: Ints
     at: Ints
     event_type: Ints
     size: Ints
     named: Ints
     sent_at: Ints
-    """When the collector wrote it: the order within a file."""
+    """The instant of writing, which gives the order within a file."""
     file: Ints
-    """Which of the collector's files, from 0; OUTAGE_FILE for the late one."""
+    """The number of the collector's file, from 0; OUTAGE_FILE for the late one."""
 
 
 def simulate(rng: np.random.Generator, cast: Cast) -> Events:
@@ -137,14 +137,14 @@ def _simulate_sessions(rng: np.random.Generator, cast: Cast) -> Sessions:
     first = Sessions(customer, np.arange(count), starts_at, starts_at, size, starts_at)
     signed_up_at = np.array([_offset(p.signed_up_at) for p in people])
     first = _lasting(rng, cast, first.take(starts_at >= signed_up_at[customer]))
-    # Some sandboxes are started again after a while.
+    # Some sandboxes start again later.
     again = first.take(rng.random(len(first)) < 0.05)
     again = replace(again, starts_at=again.ends_at + rng.integers(2 * MINUTE, 3 * HOUR, len(again)))
     return first.join(_lasting(rng, cast, again))
 
 
 def _lasting(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Sessions:
-    """The sessions with ends and changes of size. The platform stops them at their plan's limit, few slip by."""
+    """The sessions with ends and resizes. The platform stops most at their plan's limit."""
     count = len(sessions)
     plan = _plan_at(cast, sessions.customer, sessions.starts_at)
     minutes = np.array([person.minutes_per_session for person in cast.customers])[sessions.customer]
@@ -161,7 +161,7 @@ def _lasting(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Sessio
 
 
 def _plan_at(cast: Cast, customer: Ints, at: Ints) -> Ints:
-    """The plan (a place in PLANS) that each customer was on at each instant; before its first record it is hobby."""
+    """Each customer's plan (an index in PLANS) at each instant; hobby before its first record."""
     place = {person.customer_id: number for number, person in enumerate(cast.customers)}
     truth = {(record.effective_at, record.customer_id): record.plan_id for record in cast.subscriptions + cast.corrections}
     plan = np.zeros(len(customer), dtype=np.int64)
@@ -171,7 +171,7 @@ def _plan_at(cast: Cast, customer: Ints, at: Ints) -> Ints:
 
 
 def _observe(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Events:
-    """The events of the sessions that reached a collector, before any repeats."""
+    """The events that reached a collector, without repetitions."""
     runs = np.arange(len(sessions))
     collectors = np.array([COLLECTORS.index(person.collector) for person in cast.customers])
     plan = _plan_at(cast, sessions.customer, sessions.starts_at)
@@ -183,15 +183,15 @@ def _observe(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Events
     ticks = np.where(is_ticking, (sessions.ends_at - sessions.starts_at) // MINUTE, 0)
     ticking = np.repeat(runs, ticks)
     tick = np.arange(len(ticking)) - np.repeat(np.cumsum(ticks) - ticks, ticks) + 1
-    said = (
+    written = (
         (START, runs[~is_start_lost], sessions.starts_at[~is_start_lost]),
         (UPDATE, resized, sessions.resized_at[resized]),
         (UPDATE, ticking, sessions.starts_at[ticking] + tick * MINUTE),
         (STOP, runs[~is_stop_lost], sessions.ends_at[~is_stop_lost]),
     )
-    run = np.concatenate([part for _, part, _ in said])
-    at = np.concatenate([instants for _, _, instants in said])
-    event_type = np.concatenate([np.full(len(part), kind) for kind, part, _ in said])
+    run = np.concatenate([part for _, part, _ in written])
+    at = np.concatenate([instants for _, _, instants in written])
+    event_type = np.concatenate([np.full(len(part), kind) for kind, part, _ in written])
     collector = collectors[sessions.customer[run]]
     luck = rng.random(len(run))
     start_names = np.select([luck < 0.03, luck < 0.045], [NONE_NAMED, NO_STORAGE], ALL_NAMED)
@@ -213,7 +213,7 @@ def _observe(rng: np.random.Generator, cast: Cast, sessions: Sessions) -> Events
 
 
 def _into_files(rng: np.random.Generator, events: Events) -> Events:
-    """The events as the collectors' files hold them: out of order, some twice, some a file later, some much later."""
+    """The events as in the collectors' files: out of order, some repeated in the same or the next file, some much later."""
     count = len(events)
     delay = rng.exponential(4 * SECOND, count).astype(np.int64)
     delay += np.where(rng.random(count) < 0.015, rng.integers(2 * MINUTE, 45 * MINUTE, count), 0)
@@ -229,27 +229,27 @@ def _into_files(rng: np.random.Generator, events: Events) -> Events:
 
 
 def _contradictions(events: Events) -> list[Events]:
-    """Events that contradict ones landed before them, or say what cannot be: each is one row for quarantine."""
+    """Events that contradict earlier ones or are invalid: each is one row in quarantine."""
     numbers = itertools.count(int(events.number.max()) + 1)
 
     def again(collector: int, file: int) -> Events:
-        """The first complete start in a file, once more two files later."""
+        """A copy of the first complete start event of a file, two files later."""
         is_start = (events.event_type == START) & (events.named == ALL_NAMED)
         rows = np.flatnonzero(is_start & (events.collector == collector) & (events.file == file))
         one = events.take(rows[np.argmin(events.number[rows])][np.newaxis])
         return replace(one, file=one.file + 2)
 
-    def anew(one: Events) -> Events:
-        """The same as an event of its own."""
+    def with_new_number(one: Events) -> Events:
+        """The same event under a new number, and so a new event id."""
         return replace(one, number=np.array([next(numbers)]))
 
     conflicts = [again(GATEWAY, 5), again(CLUSTER, 0)]
-    strangers = [anew(again(GATEWAY, 6)), anew(again(CLUSTER, 1))]
+    wrong_owners = [with_new_number(again(GATEWAY, 6)), with_new_number(again(CLUSTER, 1))]
     return [
         *(replace(one, size=(one.size + 1) % BROKEN_SIZE) for one in conflicts),
-        *(replace(one, customer=np.abs(one.customer - 1)) for one in strangers),
-        replace(anew(again(CLUSTER, 2)), size=np.array([BROKEN_SIZE])),
-        replace(anew(again(CLUSTER, 3)), sandbox=np.array([-1])),
+        *(replace(one, customer=np.abs(one.customer - 1)) for one in wrong_owners),
+        replace(with_new_number(again(CLUSTER, 2)), size=np.array([BROKEN_SIZE])),
+        replace(with_new_number(again(CLUSTER, 3)), sandbox=np.array([-1])),
     ]
 
 

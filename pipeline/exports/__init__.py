@@ -1,4 +1,8 @@
-"""Exports a billing period for finance: an XLSX workbook, and CSV files with every digit."""
+"""Exports of a billing period for finance: workbook, CSV, Parquet, FOCUS, journal and customers' statements.
+
+Owns which tables are exported and how they look. Does not own their numbers (models/billing) or their types
+(pipeline.warehouse.dataframes).
+"""
 
 from pipeline.exports.export import ExportResult, export_period
 from pipeline.exports.period_totals import CurrencyTotals

@@ -1,6 +1,6 @@
-"""Exports one billing period for finance: a workbook to read, CSV and Parquet files to reckon on, a journal for the books.
+"""Exports one billing period for finance: a workbook to read, CSV and Parquet files to calculate with, a journal, statements.
 
-What is in which file, and which of them stay as they are for good once the period is closed: docs/exports.md.
+docs/use/exports.md describes each file, and which files no longer change once the period is closed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
-from pipeline.core.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
+from pipeline.core.failures import find_system_error, to_known_error
+from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, move_into_place, remove_orphaned_folders
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
 from pipeline.exports.journal import write_journal
-from pipeline.exports.period_totals import CurrencyTotals, PeriodFigures, read_figures
+from pipeline.exports.period_totals import CurrencyTotals, PeriodSummary, read_period_summary
 from pipeline.exports.statements import OnStatement, write_statements
 from pipeline.exports.summary_sheet import SummarySheet
 from pipeline.exports.table_definitions import EXPORT_TABLES, INVOICES, SHEETS
@@ -32,16 +32,17 @@ from pipeline.ledger.verify import require_verified_ledger
 from pipeline.pricebook.spreadsheets import csv_text
 from pipeline.store.closes import close_head
 from pipeline.store.scratch_folders import scratch_folder
+from pipeline.warehouse.dataframes import read_frames
 
 ROWS_PER_SHEET = 1_048_575
-"""Excel's limit, less the headings. A longer table is in its CSV file alone."""
+"""Excel's limit less the heading row. A longer table is only in its CSV file."""
 BATCH_ROWS = 10_000
 JOURNAL = "journal.beancount"
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written."""
+    """The files of one export."""
 
     period: BillingPeriod
     folder: Path
@@ -49,9 +50,9 @@ class ExportResult:
     rows: dict[str, int]
     """Rows of each table."""
     totals: tuple[CurrencyTotals, ...]
-    """One for each currency, by its code."""
+    """One for each currency, ordered by code."""
     statements: int
-    """Pages in the folder `statements`: one an invoice."""
+    """Pages in the folder `statements`: one for each invoice."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: amounts are exact text."""
@@ -70,29 +71,30 @@ def export_period(
 ) -> ExportResult:
     """Write <home>/exports/<period>/ from billhouse.duckdb: workbook, each table as CSV and Parquet, journal, statements.
 
-    Each file is replaced whole and only when all are written; the same tables give the same bytes. A table of more
-    than `rows_per_sheet` rows is left to its CSV file, and the Summary says so. Raises BillhouseError where nothing was
-    built, the analysts' copy cannot be read, the period has no invoices, or the disk refuses.
+    Files are replaced when all of them are complete; the same tables give the same bytes. A table of more than `rows_per_sheet`
+    rows gets no sheet, and the Summary says so. Raises BillhouseError where nothing was built, the report tables cannot be read,
+    the period has no invoices, or a file cannot be written.
     """
     if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
     require_verified_ledger(home)
     try:
         with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+            # The file and its schema have the same name, which DuckDB finds ambiguous; with `use`, tables need no schema.
             reports.execute("use billing")
-            figures = read_figures(reports, period)
-            if not figures.totals:
+            summary = read_period_summary(reports, period)
+            if not summary.totals:
                 raise _no_invoices(reports, period)
-            return _write(home, reports, figures, rows_per_sheet, on_progress)
+            return _write(home, reports, summary, rows_per_sheet, on_progress)
     except duckdb.Error as error:
-        if (failure := system_failure(str(error))) is not None:
+        if (failure := find_system_error(str(error))) is not None:
             raise failure from error
         raise BillhouseError(
             f"The report tables in {home.analysts_file} cannot be read: {str(error).splitlines()[0]}",
-            "Run `billhouse build` to write them anew.",
+            "Run `billhouse build` to rebuild them.",
         ) from error
     except (OSError, XlsxFileError) as error:
-        known = known_failure(error)
+        known = to_known_error(error)
         why, next_step = (known.message, known.next_step) if known else (str(error), "Correct that, then export again.")
         raise BillhouseError(f"The export cannot be written to {home.exports}: {why}", next_step) from error
 
@@ -100,14 +102,14 @@ def export_period(
 def _write(
     home: Home,
     reports: duckdb.DuckDBPyConnection,
-    figures: PeriodFigures,
+    summary: PeriodSummary,
     rows_per_sheet: int,
     on_progress: OnStatement | None,
 ) -> ExportResult:
-    folder = home.exports / str(figures.period)
+    folder = home.exports / str(summary.period)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    workbook_name = f"billhouse-{figures.period}.xlsx"
+    workbook_name = f"billhouse-{summary.period}.xlsx"
     names = [
         workbook_name,
         *(f"{table.name}.csv" for table in EXPORT_TABLES),
@@ -117,33 +119,33 @@ def _write(
     with _scratch(home) as scratch:
         aside = scratch / "files"
         aside.mkdir(mode=0o700)
-        workbook = PeriodWorkbook(aside / workbook_name, figures.period, scratch)
-        sheets = [table for table in SHEETS if figures.rows[table.name] <= rows_per_sheet]
-        SummarySheet(workbook, figures, sheets).write(_notes(home, figures, sheets))
+        workbook = PeriodWorkbook(aside / workbook_name, summary.period, scratch)
+        sheets = [table for table in SHEETS if summary.rows[table.name] <= rows_per_sheet]
+        SummarySheet(workbook, summary, sheets).write(_notes(home, summary, sheets))
         for table in EXPORT_TABLES:
             with (aside / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
-                _write_table(reports, figures, table, stream, workbook if table in sheets else None)
-            _write_parquet(reports, figures, table, aside / f"{table.name}.parquet")
+                _write_table(reports, summary, table, stream, workbook if table in sheets else None)
+            _write_parquet(reports, summary, table, aside / f"{table.name}.parquet")
         with (aside / JOURNAL).open("w", encoding="utf-8") as stream:
-            write_journal(reports, figures.period, stream)
+            write_journal(reports, summary.period, stream)
         pages = scratch / "statements"
         pages.mkdir(mode=0o700)
-        statements = write_statements(reports, figures.period, pages, on_progress)
+        statements = write_statements(reports, summary.period, pages, on_progress)
         workbook.close()
-        # All of it is complete by now.
+        # Every file is complete now.
         _replace_folder(pages, folder / "statements", scratch / "replaced")
         for name in names:
             (aside / name).chmod(0o600)
-            place(aside / name, folder / name)
-    return ExportResult(figures.period, folder, tuple(folder / name for name in names), figures.rows, figures.totals, statements)
+            move_into_place(aside / name, folder / name)
+    return ExportResult(summary.period, folder, tuple(folder / name for name in names), summary.rows, summary.totals, statements)
 
 
 def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
-    """Put a folder in another's place; the old one is put aside, and back where that fails."""
+    """Replace a folder by another; if that fails, the old one is restored."""
     if target.exists():
         target.rename(replaced)
     try:
-        place(written, target)
+        move_into_place(written, target)
     except BaseException:
         if replaced.exists() and not target.exists():
             replaced.rename(target)
@@ -152,55 +154,54 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
 
 @contextmanager
 def _scratch(home: Home) -> Iterator[Path]:
-    """Where the files are written before they are put into place: on the same disk, since exports/ may be a share."""
+    """A folder to write the files in before they are moved: on the disk of exports/, which may be a network share."""
     make_folders(home.scratch)
-    if are_on_one_disk(home.scratch, home.exports):
+    if are_on_same_disk(home.scratch, home.exports):
         with scratch_folder(home, "export") as scratch:
             yield scratch
     else:
-        remove_abandoned(home.exports, ".export-")
-        with hold_new_folder(home.exports, ".export-") as scratch:
+        remove_orphaned_folders(home.exports, ".export-")
+        with locked_new_folder(home.exports, ".export-") as scratch:
             yield scratch
 
 
 def _write_table(
     reports: duckdb.DuckDBPyConnection,
-    figures: PeriodFigures,
+    summary: PeriodSummary,
     table: ExportTable,
     stream: TextIO,
     workbook: PeriodWorkbook | None,
 ) -> None:
-    """One pass over a table's rows, in batches: to CSV (RFC 4180), and to its sheet, if it has one."""
-    sheet = workbook.add_table(table, figures.rows[table.name]) if workbook else None
-    lines = csv.writer(stream)
-    lines.writerow(column.name for column in table.columns)
-    found = reports.execute(table.select_period, {"period": str(figures.period)})
-    while rows := found.fetchmany(BATCH_ROWS):
-        lines.writerows(map(csv_text, row) for row in rows)
+    """Write a table's rows to CSV (RFC 4180) and, where given, to a sheet, in one pass over batches."""
+    sheet = workbook.add_table(table, summary.rows[table.name]) if workbook else None
+    csv.writer(stream).writerow(column.name for column in table.columns)
+    for frame in read_frames(reports, table.select_period, {"period": str(summary.period)}, BATCH_ROWS):
+        frame.map(csv_text, na_action="ignore").to_csv(stream, header=False, index=False, na_rep="", lineterminator="\r\n")
         if sheet:
-            sheet.write_rows(rows)
+            sheet.write_rows(frame)
 
 
-def _write_parquet(reports: duckdb.DuckDBPyConnection, figures: PeriodFigures, table: ExportTable, path: Path) -> None:
-    """The same rows with their types: decimals exact, instants in UTC."""
+def _write_parquet(reports: duckdb.DuckDBPyConnection, summary: PeriodSummary, table: ExportTable, path: Path) -> None:
+    """Write the same rows with their types: exact decimals, instants in UTC."""
     reports.execute(
-        f"copy ({table.select_period}) to {quoted(path)} (format parquet, compression zstd)", {"period": str(figures.period)}
+        f"copy ({table.select_period}) to {quoted(path)} (format parquet, compression zstd)", {"period": str(summary.period)}
     )
 
 
-def _notes(home: Home, figures: PeriodFigures, sheets: list[ExportTable]) -> list[str]:
-    """What a reader must know before trusting the numbers."""
-    notes = ["A spreadsheet reckons with 15 digits; the CSV files beside this workbook hold every one."]
+def _notes(home: Home, summary: PeriodSummary, sheets: list[ExportTable]) -> list[str]:
+    """Notes at the top of the Summary sheet."""
+    notes = ["Spreadsheets calculate with 15 digits; the CSV files beside this workbook have all digits."]
     notes.append(
-        "Receivables, Reconciliation and Journal say what Stripe had told by the last build; a closed month's other sheets stay."
+        "Receivables, Reconciliation and Journal are as of the last build and change with Stripe; the other sheets of a closed"
+        " month do not change."
     )
-    if head := close_head(home, figures.period):
-        notes.append(f"The ledger when this month was closed: billhouse verify --head {head}")
-    if figures.drafts:
-        invoices = figures.rows[INVOICES.name]
-        notes.append(f"{figures.drafts:,} of {invoices:,} invoices are drafts, not yet closed: they can change.")
+    if head := close_head(home, summary.period):
+        notes.append(f"To verify the ledger as of this month's close: billhouse verify --head {head}")
+    if summary.drafts:
+        invoices = summary.rows[INVOICES.name]
+        notes.append(f"{summary.drafts:,} of {invoices:,} invoices are drafts, which can change until the month is closed.")
     notes.extend(
-        f"{table.sheet}: {figures.rows[table.name]:,} rows, more than a sheet holds. They are in {table.name}.csv."
+        f"{table.sheet}: {summary.rows[table.name]:,} rows are too many for a sheet. They are in {table.name}.csv."
         for table in SHEETS
         if table not in sheets
     )
@@ -210,7 +211,7 @@ def _notes(home: Home, figures: PeriodFigures, sheets: list[ExportTable]) -> lis
 def _no_invoices(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> BillhouseError:
     found = reports.execute("select distinct period from invoices order by period").fetchall()
     if found:
-        next_step = f"Export a period that has: {', '.join(period for (period,) in found)}."
+        next_step = f"Periods with invoices: {', '.join(period for (period,) in found)}."
     else:
         next_step = "Land its usage with `billhouse land`, then run `billhouse build`."
     return BillhouseError(f"{period} has no invoices.", next_step)

@@ -1,12 +1,12 @@
-"""The period as a FOCUS 1.2 file (FinOps Open Cost and Usage Specification): what each customer was charged, for their own tools.
+"""The period as a FOCUS 1.2 file (FinOps Open Cost and Usage Specification), for customers' cost tools.
 
-One row per day of a usage line, per other line, per credit applied, and per amount carried forward: BilledCost sums to
-what the invoices come to. The mapping, and the columns that are left out: docs/exports.md.
+One row for each day of a usage line, each other line, each credit application, and each amount carried forward: BilledCost sums
+to the invoices' totals. docs/use/exports.md has the mapping and the columns that are left out.
 """
 
 from __future__ import annotations
 
-from pipeline.exports.tables import Column, ColumnKind, ExportTable
+from pipeline.exports.tables import ColumnKind, ExportColumn, ExportTable
 
 _UNIT = "regexp_replace(regexp_replace(unit, 'second$', 'Seconds'), '^token$', 'Tokens')"
 
@@ -84,34 +84,34 @@ FOCUS = ExportTable(
         from ({_CHARGES}) as charges
         left join (select invoice_id, customer_name from invoices) as names using (invoice_id)""",
     columns=(
-        Column("BilledCost", "", ColumnKind.MONEY),
-        Column("BillingAccountId", ""),
-        Column("BillingAccountName", ""),
-        Column("BillingAccountType", ""),
-        Column("BillingCurrency", ""),
-        Column("BillingPeriodEnd", "", ColumnKind.INSTANT),
-        Column("BillingPeriodStart", "", ColumnKind.INSTANT),
-        Column("ChargeCategory", ""),
-        Column("ChargeClass", ""),
-        Column("ChargeDescription", ""),
-        Column("ChargeFrequency", ""),
-        Column("ChargePeriodEnd", "", ColumnKind.INSTANT),
-        Column("ChargePeriodStart", "", ColumnKind.INSTANT),
-        Column("ConsumedQuantity", "", ColumnKind.QUANTITY),
-        Column("ConsumedUnit", ""),
-        Column("ContractedCost", "", ColumnKind.MONEY),
-        Column("EffectiveCost", "", ColumnKind.MONEY),
-        Column("InvoiceId", ""),
-        Column("InvoiceIssuerName", ""),
-        Column("ListCost", "", ColumnKind.MONEY),
-        Column("PricingQuantity", "", ColumnKind.QUANTITY),
-        Column("PricingUnit", ""),
-        Column("ProviderName", ""),
-        Column("PublisherName", ""),
-        Column("ServiceCategory", ""),
-        Column("ServiceName", ""),
-        Column("SkuId", ""),
-        Column("SkuPriceId", ""),
+        ExportColumn("BilledCost", "", ColumnKind.MONEY),
+        ExportColumn("BillingAccountId", ""),
+        ExportColumn("BillingAccountName", ""),
+        ExportColumn("BillingAccountType", ""),
+        ExportColumn("BillingCurrency", ""),
+        ExportColumn("BillingPeriodEnd", "", ColumnKind.INSTANT),
+        ExportColumn("BillingPeriodStart", "", ColumnKind.INSTANT),
+        ExportColumn("ChargeCategory", ""),
+        ExportColumn("ChargeClass", ""),
+        ExportColumn("ChargeDescription", ""),
+        ExportColumn("ChargeFrequency", ""),
+        ExportColumn("ChargePeriodEnd", "", ColumnKind.INSTANT),
+        ExportColumn("ChargePeriodStart", "", ColumnKind.INSTANT),
+        ExportColumn("ConsumedQuantity", "", ColumnKind.QUANTITY),
+        ExportColumn("ConsumedUnit", ""),
+        ExportColumn("ContractedCost", "", ColumnKind.MONEY),
+        ExportColumn("EffectiveCost", "", ColumnKind.MONEY),
+        ExportColumn("InvoiceId", ""),
+        ExportColumn("InvoiceIssuerName", ""),
+        ExportColumn("ListCost", "", ColumnKind.MONEY),
+        ExportColumn("PricingQuantity", "", ColumnKind.QUANTITY),
+        ExportColumn("PricingUnit", ""),
+        ExportColumn("ProviderName", ""),
+        ExportColumn("PublisherName", ""),
+        ExportColumn("ServiceCategory", ""),
+        ExportColumn("ServiceName", ""),
+        ExportColumn("SkuId", ""),
+        ExportColumn("SkuPriceId", ""),
     ),
     order_by=("InvoiceId", "ChargeCategory", "id", "ChargePeriodStart", "SkuPriceId"),
 )

@@ -1,4 +1,4 @@
-"""The period's double-entry journal as a Beancount file that stands alone: its checker accepts it as it is."""
+"""Writes a period's double-entry journal as one self-contained Beancount file that passes bean-check."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _BATCH_ROWS = 10_000
 
 
 def write_journal(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, stream: TextIO) -> None:
-    """Write the journal of a period: accounts, what they stood at before, the entries, and what credit customers have after.
+    """Write the journal of a period: accounts, opening balances, entries, and a balance assertion of customer credit.
 
-    Amounts are exact, debits positive. Entries of drafts carry the flag `!`. Income and expenses of earlier months are
-    opening balances of equity. The chart of accounts: docs/exports.md.
+    Amounts are exact; debits are positive. Entries of drafts have the flag `!`. Income and expenses of earlier months are in the
+    opening balance of equity. The chart of accounts is in docs/use/exports.md.
     """
     key = {"period": str(period)}
     found = reports.execute("select distinct currency from journal where period <= $period order by currency", key).fetchall()
@@ -54,7 +54,7 @@ def write_journal(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, str
 
 
 def _write_opening(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, stream: TextIO) -> None:
-    """What assets and liabilities stood at when the month began; the other side is equity."""
+    """Write the balances of assets and liabilities at the start of the month, against equity."""
     opening = reports.execute(
         "select account, currency, sum(amount) from journal"
         " where period < $period and (account like 'Assets:%' or account like 'Liabilities:%')"
@@ -72,7 +72,7 @@ def _write_opening(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, st
 
 
 def _write_assertions(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, currencies: list[str], stream: TextIO) -> None:
-    """The credit ledger is reckoned apart from the journal: what it closes with must be what was booked."""
+    """Assert that booked customer credit equals the credit ledger's closing balance, which is computed independently."""
     closing = dict(
         reports.execute(
             "select currency, sum(closing_amount) from credit_ledger where period = $period group by currency",
@@ -94,10 +94,10 @@ def _posting(account: str, amount: Decimal, currency: str) -> str:
 
 
 def _account(name: str) -> str:
-    """Beancount takes letters, digits and hyphens in an account's parts."""
+    """An account name for Beancount, which allows letters, digits and hyphens."""
     return ":".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in name.split(":"))
 
 
 def _text(value: str) -> str:
-    """Inside quotation marks, on one line."""
+    """Escape a text for a quoted string on one line."""
     return " ".join(value.split()).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""The key figures of a period, reckoned exactly by the database: what the Summary sheet shows."""
+"""The totals of a period for the Summary sheet, summed exactly by DuckDB."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CurrencyTotals:
     credits: Decimal
     total: Decimal
     lines_total: Decimal
-    """Sum of the invoices' lines: equal to `subtotal`, or something is wrong."""
+    """Sum of the invoices' lines: must equal `subtotal`."""
 
     def as_dict(self) -> dict[str, object]:
         """Amounts as exact text."""
@@ -45,14 +45,14 @@ class CurrencyTotals:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of the Summary: a table's rows by some of its columns, counted and summed. The first key is the currency."""
+    """A block of the Summary: a table's rows grouped by `keys` (currency first), counted, and its amounts summed."""
 
     title: str
     table: ExportTable
     keys: tuple[str, ...]
     amounts: tuple[str, ...]
     chart: str | None = None
-    """'column' or 'line': drawn beside the block from its last amount."""
+    """'column' or 'line': the type of a chart of the last amount, beside the block."""
 
 
 BLOCKS = (
@@ -87,8 +87,8 @@ class BlockRow:
 
 
 @dataclass(frozen=True)
-class PeriodFigures:
-    """Everything the Summary sheet says."""
+class PeriodSummary:
+    """The content of the Summary sheet."""
 
     period: BillingPeriod
     rows: dict[str, int]
@@ -96,11 +96,11 @@ class PeriodFigures:
     totals: tuple[CurrencyTotals, ...]
     blocks: tuple[tuple[Block, tuple[BlockRow, ...]], ...]
     drafts: int
-    """Invoices that may still change."""
+    """Number of draft invoices."""
 
 
-def read_figures(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> PeriodFigures:
-    """Reckon the figures of a period; `totals` is empty where it has no invoices."""
+def read_period_summary(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> PeriodSummary:
+    """Sum the tables of a period; `totals` is empty where it has no invoices."""
     key = {"period": str(period)}
     rows = {
         table.name: reports.execute(f"select count(*) from ({table.rows}) as exported", key).fetchall()[0][0]
@@ -115,7 +115,7 @@ def read_figures(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> P
         key,
     ).fetchall()
     drafts = reports.execute("select count(*) from invoices where period = $period and status = 'draft'", key).fetchall()[0][0]
-    return PeriodFigures(
+    return PeriodSummary(
         period=period,
         rows=rows,
         totals=tuple(CurrencyTotals(*row) for row in totals),

@@ -1,4 +1,4 @@
-"""A statement per invoice, for the customer: one HTML page that needs nothing else, to read or to print."""
+"""Writes each invoice's statement for the customer: one self-contained HTML page, for screen and print."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.core.money import format_amount
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 
 Rows = dict[str, list[dict[str, Any]]]
 OnStatement = Callable[[str, int, int], None]
-"""Called with an invoice's id, how many statements are written, and of how many."""
+"""Called with an invoice's id, the number of statements written, and the number of all."""
 
 _CHART_HEIGHT = 120
 _LINES = """
     select
-        line_number, line_type, service_period, description, amount, is_adjustment, rate_id, meter_id, invoice_id
+        line_number, line_type, service_period, description, quantity, unit, amount, is_adjustment, rate_id, meter_id, invoice_id
     from invoice_lines where period = $period order by invoice_id, line_number"""
 _DAYS = """
     select invoice_id, usage_date, sum(amount) as amount
@@ -47,10 +48,10 @@ _INVOICES = """
 def write_statements(
     reports: duckdb.DuckDBPyConnection, period: BillingPeriod, folder: Path, on_progress: OnStatement | None = None
 ) -> int:
-    """Write `<invoice_id>.html` for each invoice of a period into an empty folder; returns how many.
+    """Write `<invoice_id>.html` for each invoice of a period into an empty folder; returns the number of pages.
 
-    All that is in a page comes from the report tables, so that of a closed month it never changes. Whatever a customer is
-    called is text: it cannot become markup.
+    Pages contain only values of the report tables, so that those of a closed month never change. Values are escaped: a customer's
+    name cannot become markup.
     """
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -61,6 +62,7 @@ def write_statements(
     )
     pages.filters["money"] = _money
     pages.filters["plain"] = _plain
+    pages.filters["exact_quantity"] = _exact_quantity
     page = pages.get_template("statement.html.j2")
     lines, days, applications, tiers, left = (
         _by_invoice(reports, sql, period) for sql in (_LINES, _DAYS, _APPLICATIONS, _TIERS, _CREDIT_LEFT)
@@ -90,8 +92,7 @@ def write_statements(
 
 def _rows(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPeriod) -> Iterator[dict[str, Any]]:
     found = reports.execute(sql, {"period": str(period)})
-    names = [column[0] for column in found.description or ()]
-    return (dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return iter(rows_as_dictionaries(found))
 
 
 def _by_invoice(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPeriod) -> Rows:
@@ -102,7 +103,7 @@ def _by_invoice(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPer
 
 
 def _chart(period: BillingPeriod, days: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A bar for each day of the month, and how high it is; nothing where nothing was used. Other months' days are not in it."""
+    """Bars for the days of the month (not for corrected days of earlier months), with their heights; none without usage."""
     amounts: dict[date, Decimal] = {day["usage_date"]: day["amount"] for day in days}
     first = period.start.date()
     month = [first + timedelta(days=number) for number in range((period.end - period.start).days)]
@@ -114,12 +115,17 @@ def _chart(period: BillingPeriod, days: list[dict[str, Any]]) -> list[dict[str, 
 
 
 def _money(amount: Decimal, currency: str) -> str:
-    """1234.5 in USD -> 'USD 1,234.50', in the currency's own digits."""
+    """1234.5 in USD -> 'USD 1,234.50', with the currency's number of decimals."""
     return f"{currency} {format_amount(amount, currency)}"
 
 
 def _plain(number: Decimal | None) -> str:
-    """A quantity or price without the zeros behind it."""
+    """A quantity or price with separators and without trailing zeros; '' for None."""
     if number is None:
         return ""
     return f"{number:,f}".rstrip("0").rstrip(".") if number % 1 else f"{int(number):,}"
+
+
+def _exact_quantity(line: dict[str, Any]) -> str:
+    """The billed quantity in full, '201,015,720 vCPU-seconds'; '' for lines that have none (discount, commitment, carry-over)."""
+    return f"{_plain(line['quantity'])} {line['unit']}s" if line["line_type"] in ("usage", "fee") else ""

@@ -1,6 +1,6 @@
-"""The Summary sheet: key figures as formulas over the other sheets, stored with the values that the database reckoned.
+"""The Summary sheet: totals as formulas over the other sheets, each stored with the value that DuckDB computed.
 
-A table too long for a sheet is not in the workbook; the figures that would be formulas over it are then plain numbers.
+Totals of a table that is too long for a sheet are plain numbers.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from itertools import groupby
 import xlsxwriter.format
 from xlsxwriter.utility import xl_col_to_name, xl_range, xl_rowcol_to_cell
 
-from pipeline.exports.period_totals import Block, BlockRow, CurrencyTotals, PeriodFigures
+from pipeline.exports.period_totals import Block, BlockRow, CurrencyTotals, PeriodSummary
 from pipeline.exports.table_definitions import INVOICE_LINES, INVOICES
 from pipeline.exports.tables import ColumnKind, ExportTable
 from pipeline.exports.workbook import HEADING, NUMBER_FORMATS, PeriodWorkbook
 
 WIDTHS = (18, 16, 16, 14, 12, 20, 20, 20, 20, 20)
 COUNT_PLACE = 4
-"""The column of the counts: keys stand before it, amounts after it."""
+"""The column of the counts: after the keys, before the amounts."""
 INVOICE_AMOUNTS = ("subtotal_amount", "credits_applied_amount", "total_amount")
 CHART_PLACE = len(WIDTHS) + 1
 CHART_ROWS = 15
-"""How many rows a chart is high."""
+"""A chart's height in rows."""
 
 
 class SummarySheet:
-    """Writes the sheet from the top down, one block after another."""
+    """Writes the sheet from top to bottom, block by block."""
 
-    def __init__(self, workbook: PeriodWorkbook, figures: PeriodFigures, sheets: Sequence[ExportTable]) -> None:
-        """`sheets`: the tables that the workbook holds, on which formulas may stand."""
+    def __init__(self, workbook: PeriodWorkbook, summary: PeriodSummary, sheets: Sequence[ExportTable]) -> None:
+        """`sheets`: the tables that have a sheet, which formulas can refer to."""
         self._workbook = workbook
-        self._figures = figures
+        self._summary = summary
         self._sheets = sheets
         self._sheet = workbook.add_sheet("Summary")
         self._row = 0
@@ -43,14 +43,14 @@ class SummarySheet:
         self._sheet.hide_gridlines(2)
 
     def write(self, notes: Sequence[str]) -> None:
-        """Everything, in order: title, notes, key figures, and each block that has rows."""
-        self._text(0, f"Billhouse {self._figures.period}", bold=True, font_size=16)
+        """Write title, notes, key figures, and each block that has rows."""
+        self._text(0, f"Billhouse {self._summary.period}", bold=True, font_size=16)
         self._row = 1
         for note in notes:
             self._text(0, note, italic=True, font_color="#595959")
             self._row += 1
-        self._key_figures(self._figures.totals)
-        for block, rows in self._figures.blocks:
+        self._key_figures(self._summary.totals)
+        for block, rows in self._summary.blocks:
             if rows:
                 self._block(block, rows)
 
@@ -88,7 +88,7 @@ class SummarySheet:
             self._total_row(str(currency), first, sum(row.count for row in members), sums)
 
     def _chart(self, block: Block, currency: str, first_row: int, top_row: int) -> None:
-        """A picture of a currency's rows, right of the block: its last amount by its keys after the currency."""
+        """Add a chart of one currency's rows to the right of the block: the last amount by the keys after the currency."""
         amount_place = COUNT_PLACE + len(block.amounts)
         last_row = self._row - 1
         chart = self._workbook.book.add_chart({"type": block.chart})
@@ -109,7 +109,7 @@ class SummarySheet:
         self._next_chart_row = top_row + CHART_ROWS + 1
 
     def _total_row(self, currency: str, first_row: int, count: int, amounts: Sequence[Decimal]) -> None:
-        """The sum of the rows above, from `first_row` on: a count, then amounts."""
+        """Write the sums of the rows from `first_row` to the one above: a count, then amounts."""
         total = {"bold": True, "top": 1}
         for place in range(COUNT_PLACE):
             self._text(place, f"{currency} total" if place == 0 else "", **total)
@@ -123,23 +123,23 @@ class SummarySheet:
     def _cells(self, table: ExportTable, column_name: str) -> str:
         """The data cells of a column: Invoices!$J$2:$J$301."""
         letter = xl_col_to_name(table.index(column_name), col_abs=True)
-        return f"{table.sheet}!{letter}$2:{letter}${max(self._figures.rows[table.name], 1) + 1}"
+        return f"{table.sheet}!{letter}$2:{letter}${max(self._summary.rows[table.name], 1) + 1}"
 
     def _criteria(self, table: ExportTable, names: Sequence[str], keys: Sequence[object]) -> str:
-        """Where each named column equals the cell at that place of the row being written; "=" finds what is empty."""
+        """Criteria that each named column equals the key's cell in the current row; "=" matches empty cells."""
         return ",".join(
             f"{self._cells(table, name)}," + ('"="' if key is None else xl_rowcol_to_cell(self._row, place, col_abs=True))
             for place, (name, key) in enumerate(zip(names, keys, strict=True))
         )
 
     def _adding(self, table: ExportTable, column_name: str, names: Sequence[str], keys: Sequence[object]) -> str | None:
-        """Sum of a column where the keys match; None if the table has no sheet."""
+        """A formula of the sum of a column where the keys match; None if the table has no sheet."""
         if table not in self._sheets:
             return None
         return f"SUMIFS({self._cells(table, column_name)},{self._criteria(table, names, keys)})"
 
     def _counting(self, table: ExportTable, names: Sequence[str], keys: Sequence[object]) -> str | None:
-        """Number of rows where the keys match; None if the table has no sheet."""
+        """A formula of the number of rows where the keys match; None if the table has no sheet."""
         return f"COUNTIFS({self._criteria(table, names, keys)})" if table in self._sheets else None
 
     def _sum_above(self, place: int, first_row: int) -> str:
@@ -173,7 +173,7 @@ class SummarySheet:
         self._number(place, formula, float(value), self._workbook.money(currency, **style))
 
     def _number(self, place: int, formula: str | None, value: float, style: xlsxwriter.format.Format) -> None:
-        """A formula with its value stored, for readers that do not reckon; or the value alone."""
+        """Write a formula with its value, for programs that do not calculate; without a formula, the value."""
         if formula is None:
             self._sheet.write_number(self._row, place, value, style)
         else:

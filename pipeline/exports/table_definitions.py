@@ -1,33 +1,33 @@
-"""The tables of an export."""
+"""The exported tables: their rows, columns, headings and order."""
 
 from __future__ import annotations
 
 from pipeline.exports.focus import FOCUS
-from pipeline.exports.tables import Column, ColumnKind, ExportTable
+from pipeline.exports.tables import ColumnKind, ExportColumn, ExportTable
 
-_INVOICE = Column("invoice_id", "Invoice", width=30)
-_CUSTOMER = Column("customer_id", "Customer", width=22)
-_PERIOD = Column("period", "Period", width=10)
-_SERVICE_MONTH = Column("service_period", "Service month", width=14)
-_LINE_TYPE = Column("line_type", "Type", width=14)
-_DESCRIPTION = Column("description", "Description", width=54)
-_PLAN = Column("plan_id", "Plan", width=12)
-_METER = Column("meter_id", "Meter", width=10)
-_RATE = Column("rate_id", "Rate", width=26)
-_QUANTITY = Column("quantity", "Quantity", ColumnKind.QUANTITY, width=22)
-_UNIT = Column("unit", "Unit", width=13)
-_AMOUNT = Column("amount", "Amount", ColumnKind.MONEY)
-_CURRENCY = Column("currency", "Currency", width=10)
+_INVOICE = ExportColumn("invoice_id", "Invoice", width=30)
+_CUSTOMER = ExportColumn("customer_id", "Customer", width=22)
+_PERIOD = ExportColumn("period", "Period", width=10)
+_SERVICE_MONTH = ExportColumn("service_period", "Service month", width=14)
+_LINE_TYPE = ExportColumn("line_type", "Type", width=14)
+_DESCRIPTION = ExportColumn("description", "Description", width=54)
+_PLAN = ExportColumn("plan_id", "Plan", width=12)
+_METER = ExportColumn("meter_id", "Meter", width=10)
+_RATE = ExportColumn("rate_id", "Rate", width=26)
+_QUANTITY = ExportColumn("quantity", "Quantity", ColumnKind.QUANTITY, width=22)
+_UNIT = ExportColumn("unit", "Unit", width=13)
+_AMOUNT = ExportColumn("amount", "Amount", ColumnKind.MONEY)
+_CURRENCY = ExportColumn("currency", "Currency", width=10)
 
 
-def _money(name: str, heading: str) -> Column:
-    return Column(name, heading, ColumnKind.MONEY)
+def _money(name: str, heading: str) -> ExportColumn:
+    return ExportColumn(name, heading, ColumnKind.MONEY)
 
 
 INVOICES = ExportTable(
     name="invoices",
     sheet="Invoices",
-    # What became of an invoice after its close is told by the receivables: this table stays as it was closed.
+    # A closed month's table never changes: what happened to an invoice after its close is in the receivables.
     source="""
         select * replace (case status when 'draft' then 'draft' else 'closed' end as status)
         from invoices
@@ -35,19 +35,19 @@ INVOICES = ExportTable(
     columns=(
         _INVOICE,
         _CUSTOMER,
-        Column("customer_name", "Name", width=28),
-        Column("customer_email", "E-mail", width=34),
+        ExportColumn("customer_name", "Name", width=28),
+        ExportColumn("customer_email", "E-mail", width=34),
         _PERIOD,
         _CURRENCY,
-        Column("status", "Status", width=11),
+        ExportColumn("status", "Status", width=11),
         _PLAN,
-        Column("collection", "Collection", width=14),
+        ExportColumn("collection", "Collection", width=14),
         _money("subtotal_amount", "Subtotal"),
         _money("credits_applied_amount", "Credits applied"),
         _money("carried_forward_amount", "Carried forward"),
         _money("total_amount", "Total"),
-        Column("line_count", "Lines", ColumnKind.WHOLE, width=8),
-        Column("closed_at", "Closed at (UTC)", ColumnKind.INSTANT, width=20),
+        ExportColumn("line_count", "Lines", ColumnKind.WHOLE, width=8),
+        ExportColumn("closed_at", "Closed at (UTC)", ColumnKind.INSTANT, width=20),
     ),
     order_by=("customer_id", "currency", "invoice_id"),
 )
@@ -57,8 +57,8 @@ INVOICE_LINES = ExportTable(
     sheet="Lines",
     columns=(
         _INVOICE,
-        Column("line_number", "Line", ColumnKind.WHOLE, width=6),
-        Column("line_id", "Line id", width=38),
+        ExportColumn("line_number", "Line", ColumnKind.WHOLE, width=6),
+        ExportColumn("line_id", "Line id", width=38),
         _CUSTOMER,
         _PERIOD,
         _SERVICE_MONTH,
@@ -68,12 +68,12 @@ INVOICE_LINES = ExportTable(
         _METER,
         _RATE,
         _QUANTITY,
-        Column("billable_quantity", "Billable quantity", ColumnKind.QUANTITY, width=22),
+        ExportColumn("billable_quantity", "Billable quantity", ColumnKind.QUANTITY, width=22),
         _UNIT,
-        Column("unit_amount", "Unit price", ColumnKind.PRICE),
+        ExportColumn("unit_amount", "Unit price", ColumnKind.PRICE),
         _AMOUNT,
         _CURRENCY,
-        Column("is_adjustment", "Adjustment", ColumnKind.BOOLEAN, width=12),
+        ExportColumn("is_adjustment", "Adjustment", ColumnKind.BOOLEAN, width=12),
     ),
     order_by=("customer_id", "invoice_id", "line_number", "line_id"),
 )
@@ -96,7 +96,7 @@ REVENUE = ExportTable(
         _PLAN,
         _LINE_TYPE,
         _METER,
-        Column("line_count", "Lines", ColumnKind.WHOLE, width=8),
+        ExportColumn("line_count", "Lines", ColumnKind.WHOLE, width=8),
         _QUANTITY,
         _UNIT,
         _AMOUNT,
@@ -108,7 +108,7 @@ USAGE_DAILY = ExportTable(
     name="billed_usage_daily",
     sheet="Usage",
     columns=(
-        Column("usage_date", "Day (UTC)", ColumnKind.DATE, width=12),
+        ExportColumn("usage_date", "Day (UTC)", ColumnKind.DATE, width=12),
         _CUSTOMER,
         _PERIOD,
         _PLAN,
@@ -128,9 +128,9 @@ CREDITS = ExportTable(
     sheet="Credits",
     columns=(
         _CUSTOMER,
-        Column("grant_id", "Grant", width=30),
+        ExportColumn("grant_id", "Grant", width=30),
         _PERIOD,
-        Column("source", "Source", width=14),
+        ExportColumn("source", "Source", width=14),
         _money("opening_amount", "Opening"),
         _money("granted_amount", "Granted"),
         _money("applied_amount", "Applied"),
@@ -158,8 +158,8 @@ ADJUSTMENTS = ExportTable(
         from credit_note_lines
         where strftime(issued_at at time zone 'UTC', '%Y-%m') = $period""",
     columns=(
-        Column("document_kind", "Document", width=14),
-        Column("document_id", "Number", width=30),
+        ExportColumn("document_kind", "Document", width=14),
+        ExportColumn("document_id", "Number", width=30),
         _INVOICE,
         _CUSTOMER,
         _SERVICE_MONTH,
@@ -171,7 +171,7 @@ ADJUSTMENTS = ExportTable(
         _AMOUNT,
         _CURRENCY,
         _DESCRIPTION,
-        Column("memo", "Reason", width=40),
+        ExportColumn("memo", "Reason", width=40),
     ),
     order_by=("document_kind", "document_id", "customer_id", "service_period", "line_type", "meter_id", "line_id", "amount"),
 )
@@ -184,9 +184,9 @@ RECEIVABLES = ExportTable(
     columns=(
         _INVOICE,
         _CUSTOMER,
-        Column("customer_name", "Name", width=28),
+        ExportColumn("customer_name", "Name", width=28),
         _PERIOD,
-        Column("status", "Status", width=14),
+        ExportColumn("status", "Status", width=14),
         _money("total_amount", "Total"),
         _money("tax_amount", "Tax"),
         _money("paid_amount", "Paid"),
@@ -195,10 +195,10 @@ RECEIVABLES = ExportTable(
         _money("written_off_amount", "Written off"),
         _money("open_amount", "Open"),
         _CURRENCY,
-        Column("age", "Age", width=15),
-        Column("due_at", "Due at (UTC)", ColumnKind.INSTANT, width=20),
-        Column("paid_at", "Paid at (UTC)", ColumnKind.INSTANT, width=20),
-        Column("stripe_invoice_id", "Stripe invoice", width=30),
+        ExportColumn("age", "Age", width=15),
+        ExportColumn("due_at", "Due at (UTC)", ColumnKind.INSTANT, width=20),
+        ExportColumn("paid_at", "Paid at (UTC)", ColumnKind.INSTANT, width=20),
+        ExportColumn("stripe_invoice_id", "Stripe invoice", width=30),
     ),
     order_by=("period", "customer_id", "currency", "invoice_id"),
 )
@@ -210,10 +210,10 @@ RECONCILIATION = ExportTable(
     follows_stripe=True,
     columns=(
         _INVOICE,
-        Column("stripe_invoice_id", "Stripe invoice", width=30),
+        ExportColumn("stripe_invoice_id", "Stripe invoice", width=30),
         _CUSTOMER,
         _PERIOD,
-        Column("difference", "Difference", width=24),
+        ExportColumn("difference", "Difference", width=24),
         _money("total_amount", "Total"),
         _money("stripe_total_amount", "Total in Stripe"),
         _money("stripe_tax_amount", "Tax in Stripe"),
@@ -222,8 +222,8 @@ RECONCILIATION = ExportTable(
         _money("open_amount", "Open"),
         _money("overdue_amount", "Overdue"),
         _CURRENCY,
-        Column("stripe_status", "Status in Stripe", width=16),
-        Column("synced_at", "Synced at (UTC)", ColumnKind.INSTANT, width=20),
+        ExportColumn("stripe_status", "Status in Stripe", width=16),
+        ExportColumn("synced_at", "Synced at (UTC)", ColumnKind.INSTANT, width=20),
     ),
     order_by=("customer_id", "currency", "invoice_id", "stripe_invoice_id"),
 )
@@ -233,16 +233,16 @@ JOURNAL = ExportTable(
     sheet="Journal",
     follows_stripe=True,
     columns=(
-        Column("entry_date", "Date", ColumnKind.DATE, width=12),
-        Column("entry_kind", "Entry", width=16),
-        Column("entry_id", "Entry id", width=40),
-        Column("posting_number", "Posting", ColumnKind.WHOLE, width=8),
-        Column("account", "Account", width=34),
+        ExportColumn("entry_date", "Date", ColumnKind.DATE, width=12),
+        ExportColumn("entry_kind", "Entry", width=16),
+        ExportColumn("entry_id", "Entry id", width=40),
+        ExportColumn("posting_number", "Posting", ColumnKind.WHOLE, width=8),
+        ExportColumn("account", "Account", width=34),
         _AMOUNT,
         _CURRENCY,
         _CUSTOMER,
         _INVOICE,
-        Column("is_draft", "Draft", ColumnKind.BOOLEAN, width=8),
+        ExportColumn("is_draft", "Draft", ColumnKind.BOOLEAN, width=8),
     ),
     order_by=("entry_date", "entry_id", "posting_number"),
 )
@@ -258,7 +258,7 @@ SHEETS = (
     RECONCILIATION,
     JOURNAL,
 )
-"""The tables of the workbook, in the order of its sheets."""
+"""Tables with a sheet in the workbook, in order."""
 
 EXPORT_TABLES = (*SHEETS, FOCUS)
-"""All that are written as CSV and Parquet."""
+"""Tables written as CSV and Parquet."""

@@ -1,19 +1,17 @@
-"""What an exported table is: its columns, its rows, and how a value reads in a spreadsheet and in CSV."""
+"""The definition of an exported table: its columns, their kinds, and the SQL of its rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-Row = tuple[object, ...]
-
 
 class ColumnKind(Enum):
-    """What the values of a column are."""
+    """The kind of a column's values."""
 
     TEXT = auto()
     MONEY = auto()
-    """DECIMAL(18,3), in the currency that the row's `currency` column names."""
+    """DECIMAL(18,3), in the currency of the row's `currency` column."""
     QUANTITY = auto()
     """DECIMAL(38,12)."""
     PRICE = auto()
@@ -22,11 +20,11 @@ class ColumnKind(Enum):
     BOOLEAN = auto()
     DATE = auto()
     INSTANT = auto()
-    """TIMESTAMPTZ, read and written in UTC."""
+    """TIMESTAMPTZ, exported in UTC."""
 
 
 @dataclass(frozen=True)
-class Column:
+class ExportColumn:
     """A column of a report table, and its heading in the workbook."""
 
     name: str
@@ -42,22 +40,22 @@ class ExportTable:
 
     name: str
     sheet: str
-    columns: tuple[Column, ...]
+    columns: tuple[ExportColumn, ...]
     order_by: tuple[str, ...]
-    """A total order, so that the same rows always give the same bytes."""
+    """Columns of a total order, so that the same rows always give the same bytes."""
     source: str = ""
-    """SQL of the rows, where they are not simply the table's of the period. Its one parameter is $period, 'YYYY-MM'."""
+    """SQL of the rows, where they are not the report table's rows of the period. Parameter: $period, 'YYYY-MM'."""
     follows_stripe: bool = False
-    """Whether the rows change with what Stripe says, also after the close: they are as of the build."""
+    """Whether the rows are as of the last build and follow Stripe, even after the month is closed."""
 
     @property
     def rows(self) -> str:
-        """SQL of the rows of one period, unordered."""
+        """SQL of one period's rows, unordered."""
         return self.source or f"select * from {self.name} where period = $period"
 
     @property
     def select_period(self) -> str:
-        """SQL for the rows of one period ($period), in order; instants come as naive UTC."""
+        """SQL of one period's rows ($period), in order; instants as timestamps in UTC without a zone."""
         shown = ", ".join(
             f"{column.name} at time zone 'UTC' as {column.name}" if column.kind is ColumnKind.INSTANT else column.name
             for column in self.columns
@@ -65,5 +63,5 @@ class ExportTable:
         return f"select {shown} from ({self.rows}) as exported order by {', '.join(self.order_by)}"
 
     def index(self, column_name: str) -> int:
-        """The place of a column, from 0."""
+        """The position of a column, from 0."""
         return next(place for place, column in enumerate(self.columns) if column.name == column_name)

@@ -1,22 +1,23 @@
-"""The workbook: a Summary, and a sheet for each table, written row by row in bounded memory.
+"""The workbook: a Summary sheet, and a sheet for each table, written row by row in bounded memory.
 
-A spreadsheet's numbers are binary floating point with 15 significant digits. At this rim that is fine: an amount of at
-most three decimals below 10^12 shows exactly. The CSV files beside the workbook hold every digit.
+A spreadsheet's numbers are binary floating point with 15 significant digits, which show an amount of three decimals exactly below
+10^12. The CSV files beside the workbook have all digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import xlsxwriter
 import xlsxwriter.format
 import xlsxwriter.worksheet
 
 from pipeline.core.periods import BillingPeriod
-from pipeline.exports.tables import ColumnKind, ExportTable, Row
+from pipeline.exports.tables import ColumnKind, ExportTable
 from pipeline.pricebook.spreadsheets import money_format
 
 Cell = Callable[[int, int, Any], object]
@@ -33,10 +34,10 @@ NUMBER_FORMATS = {
 
 
 class PeriodWorkbook:
-    """An XLSX file of one period. The same content gives the same bytes: nothing in it comes from the clock."""
+    """An XLSX file of one period. The same content gives the same bytes: it has no time of writing."""
 
     def __init__(self, path: Path, period: BillingPeriod, scratch: Path) -> None:
-        """`scratch`: a private folder for what does not fit in memory."""
+        """`scratch`: a private folder for temporary files."""
         self.book = xlsxwriter.Workbook(
             str(path),
             {
@@ -53,18 +54,18 @@ class PeriodWorkbook:
         self._formats: dict[tuple[tuple[str, object], ...], xlsxwriter.format.Format] = {}
 
     def format(self, **properties: object) -> xlsxwriter.format.Format:
-        """A cell format, made once for each set of properties."""
+        """A cell format; the same properties give the same object."""
         key = tuple(sorted(properties.items()))
         if key not in self._formats:
             self._formats[key] = self.book.add_format(properties)
         return self._formats[key]
 
     def money(self, currency: str, **properties: object) -> xlsxwriter.format.Format:
-        """The format of amounts in a currency."""
+        """The cell format of amounts in a currency."""
         return self.format(num_format=money_format(currency), **properties)
 
     def add_sheet(self, name: str) -> xlsxwriter.worksheet.Worksheet:
-        """A new sheet after the others, to be printed as wide as a page."""
+        """Add a sheet that prints one page wide."""
         sheet = self.book.add_worksheet(name)
         sheet.set_landscape()
         sheet.set_paper(9)  # A4
@@ -72,16 +73,16 @@ class PeriodWorkbook:
         return sheet
 
     def add_table(self, table: ExportTable, row_count: int) -> TableSheet:
-        """A sheet for a table of so many rows."""
+        """Add a sheet for a table of `row_count` rows."""
         return TableSheet(self, table, row_count)
 
     def close(self) -> None:
-        """Write the file out; until then there is none."""
+        """Write the file, which does not exist before."""
         self.book.close()
 
 
 class TableSheet:
-    """One sheet being filled: frozen and filtered headings, then a row for each row of the table."""
+    """The sheet of a table: frozen headings with filters, then its rows."""
 
     def __init__(self, workbook: PeriodWorkbook, table: ExportTable, row_count: int) -> None:
         self._workbook = workbook
@@ -98,12 +99,12 @@ class TableSheet:
         self._cells = [self._cell_writer(column.kind) for column in table.columns]
         self._is_money = [column.kind is ColumnKind.MONEY for column in table.columns]
 
-    def write_rows(self, rows: Iterable[Row]) -> None:
-        """Add rows below those already there; nulls are empty cells."""
-        for row in rows:
+    def write_rows(self, rows: pd.DataFrame) -> None:
+        """Add rows below those already written; nulls are empty cells."""
+        for row in rows.itertuples(index=False, name=None):
             money = self._workbook.money(str(row[self._currency]))
             for place, value in enumerate(row):
-                if value is None:
+                if value is None or value is pd.NA:
                     continue
                 if self._is_money[place]:
                     self._sheet.write_number(self._next_row, place, float(cast(float, value)), money)
@@ -112,7 +113,7 @@ class TableSheet:
             self._next_row += 1
 
     def _cell_writer(self, kind: ColumnKind) -> Cell:
-        """How a value of this kind is written. Text stays text, whatever it begins with: data is never a formula."""
+        """The function that writes a value of this kind. Text is written as text even if it looks like a formula."""
         sheet = self._sheet
         if kind is ColumnKind.TEXT:
             return lambda row, place, value: sheet.write_string(row, place, str(value))

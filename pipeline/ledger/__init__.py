@@ -1,4 +1,5 @@
-"""Closed months: closing, approvals, adjustments, verification, and explaining or simulating invoices.
+"""Closed months: closing, approving, verifying, explaining and simulating invoices.
 
-Owns the decisions about the ledger; its files belong to pipeline.store. It does not talk to Stripe.
+Owns the rules of when a month closes and which invoices may be published. Does not own the ledger's files (pipeline.store) or
+requests to Stripe (pipeline.stripe).
 """

@@ -1,7 +1,7 @@
-"""What a close would correct of months that are closed, and whether that is too much to go through unseen.
+"""Adjustments that a close would make to closed months, and the limit above which a person has to accept them.
 
-A late event moves a closed month by cents. A wrong price, a mistaken plan or a replayed file moves it by a lot, and then a person
-should look first. Billing rules, section 7.
+A late event changes a closed month by cents. A wrong price, a wrong plan or a replayed file changes it by a lot: a person should
+check it first. Billing rules, section 7.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What one customer's closed month would change by."""
+    """The change of one customer's closed month, in one currency."""
 
     customer_id: str
     service_period: str
@@ -30,7 +30,7 @@ class Adjustment:
 
     @property
     def share(self) -> Decimal | None:
-        """Of what was billed; None where nothing was."""
+        """The change as a share of the billed amount; None where nothing was billed."""
         return abs(self.adjustment_amount) / abs(self.billed_amount) if self.billed_amount else None
 
     def __str__(self) -> str:
@@ -42,21 +42,21 @@ class Adjustment:
 
 
 class AdjustmentsError(BillhouseError):
-    """Closed months would change by more than the set share."""
+    """Closed months would change by more than BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."""
 
     def __init__(self, adjustments: list[Adjustment], period: BillingPeriod, limit: Decimal) -> None:
         self.adjustments = adjustments
         listed = "\n".join(f"  {adjustment}" for adjustment in adjustments[:_SHOWN])
         more = f"\n  and {len(adjustments) - _SHOWN} more" if len(adjustments) > _SHOWN else ""
         super().__init__(
-            f"{period} was not closed: it would correct closed months by more than {limit:.0%} of what they billed."
+            f"{period} was not closed: it would adjust closed months by more than {limit:.0%} of the billed amount."
             f"\n{listed}{more}\n",
-            f"Look at its drafts (billhouse invoices {period}); if they are right: billhouse close {period} --accept-adjustments",
+            f"Check its drafts (billhouse invoices {period}). If they are right: billhouse close {period} --accept-adjustments",
         )
 
 
 def adjustments_of(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> list[Adjustment]:
-    """What the month's drafts correct of closed months, by customer, month and currency; the largest first."""
+    """The adjustments on the month's drafts by customer, closed month and currency, the largest first."""
     rows = warehouse.execute(
         """
         with billed as (
@@ -80,7 +80,7 @@ def adjustments_of(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) 
 
 
 def refuse_large_adjustments(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
-    """Raises AdjustmentsError where a customer's closed month, or one as a whole, would change by more than the limit."""
+    """Raise AdjustmentsError where a customer's closed month, or all of a closed month, would change by more than the limit."""
     limit = Settings.load().adjustment_limit_share
     adjustments = adjustments_of(warehouse, period)
     large = [one for one in adjustments if one.share is None or one.share > limit]

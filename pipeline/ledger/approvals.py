@@ -1,8 +1,8 @@
-"""Who let which invoice go to Stripe, and when. Billing rules, section 7.
+"""Approvals: who approved which closed invoice for publishing, and when. Billing rules, section 7.
 
-    ledger/approvals/<instant>-<id>.parquet    one file a decision, never changed; the latest word on an invoice stands
+    ledger/approvals/<instant>-<id>.parquet    one file for each decision, never changed; an invoice's latest decision counts
 
-What is automatic is recorded the same way, with the rule that approved it in place of a name.
+An automatic approval is recorded the same way, with the rule in place of a name.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from pipeline.store.closes import closed_periods
 
 @dataclass
 class ApprovalResult:
-    """What was decided, and what still waits."""
+    """The decisions of one call, and the month's invoices without approval."""
 
     period: BillingPeriod
     decided_by: str
     approved: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     waiting: list[Row] = field(default_factory=list)
-    """Invoices that nobody has approved yet, as they were closed."""
+    """Invoices without approval, as closed."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,39 +59,41 @@ def approve(
     by: str,
     published: frozenset[str] = frozenset(),
 ) -> ApprovalResult:
-    """Approve (or with `revoke` take that back for) these invoices, or all of the month's; tell what still waits.
+    """Approve these invoices of a closed month, or with `everything` all of them, or with `revoke` revoke their approval.
 
-    Neither ids nor `everything`: nothing is decided, only told. An approval that stands is not written again. `published`:
-    invoices that Stripe has, whose approval cannot be taken back. Raises BillhouseError for a month that is not closed, an
-    id that is not in it, and one that is not collected.
+    With neither ids nor `everything`, only list what waits for approval. Repeating a decision writes nothing. `published`:
+    invoices that are in Stripe, whose approval cannot be revoked. Raises BillhouseError for a month that is not closed, and for
+    an id that is not a collected invoice of it.
     """
     finish_interrupted(home)
     collected = _collected(home, period)
     unknown = sorted(set(invoice_ids) - collected.keys())
     if unknown:
-        raise BillhouseError(
-            f"{unknown[0]} is no invoice of {period} that is collected.", f"billhouse invoices {period} lists what there is."
-        )
+        raise BillhouseError(f"{unknown[0]} is not a collected invoice of {period}.", f"List them: billhouse invoices {period}")
     with home.writing():
-        standing = approved_invoices(home)
+        approved = approved_invoices(home)
         chosen = [id for id in collected if everything or id in invoice_ids]
-        changed = [id for id in chosen if (id in standing) == revoke]
-        gone = [id for id in changed if id in published]
-        if revoke and gone and not everything:
+        changed = [id for id in chosen if (id in approved) == revoke]
+        in_stripe = [id for id in changed if id in published]
+        if revoke and in_stripe and not everything:
             raise BillhouseError(
-                f"{gone[0]} is in Stripe already: its approval cannot be taken back.", "Correct it: billhouse credit-note --help"
+                f"{in_stripe[0]} is already in Stripe: its approval cannot be revoked.",
+                "Correct it with a credit note: billhouse credit-note --help",
             )
         changed = [id for id in changed if not (revoke and id in published)]
         _record(home, period, changed, is_approved=not revoke, by=by)
     result = ApprovalResult(period, by)
     (result.revoked if revoke else result.approved).extend(changed)
-    now_standing = (standing - set(changed)) if revoke else (standing | set(changed))
-    result.waiting = [row for id, row in collected.items() if id not in now_standing]
+    now_approved = (approved - set(changed)) if revoke else (approved | set(changed))
+    result.waiting = [row for id, row in collected.items() if id not in now_approved]
     return result
 
 
 def approve_automatically(home: Home, period: BillingPeriod) -> list[str]:
-    """Approve what the setting BILLHOUSE_AUTO_APPROVE_UNDER lets go by itself: totals below its currency's amount."""
+    """Approve invoices whose total is below their currency's amount in BILLHOUSE_AUTO_APPROVE_UNDER; return their ids.
+
+    An invoice that has a decision already is left alone.
+    """
     limits: dict[str, Decimal] = Settings.load().auto_approve_under
     if not limits:
         return []
@@ -112,7 +114,7 @@ def approve_automatically(home: Home, period: BillingPeriod) -> list[str]:
 
 def _collected(home: Home, period: BillingPeriod) -> dict[str, Row]:
     if period not in closed_periods(home):
-        raise BillhouseError(f"{period} is not closed, and only closed invoices are approved.", f"billhouse close {period}")
+        raise BillhouseError(f"{period} is not closed: only closed invoices can be approved.", f"billhouse close {period}")
     return {row["invoice_id"]: row for row in closed_invoice_rows(home, period) if row["collection"] != "none"}
 
 

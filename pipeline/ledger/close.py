@@ -1,4 +1,4 @@
-"""Closes a month: freezes its draft invoices in the ledger, once. Billing rules, sections 1 and 7."""
+"""Closes a month: writes its draft invoices to the ledger, once. Billing rules, sections 1 and 7."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import BillhouseError, NotPossibleError
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.ledger.adjustments import refuse_large_adjustments
+from pipeline.ledger.code_digest import code_digest
 from pipeline.ledger.verify import require_verified_ledger
-from pipeline.pricebook.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.pricebook.price_book import price_book_hash
-from pipeline.store.alert_log import alerting
+from pipeline.pricebook.schema import FILES as PRICE_BOOK_FILES
+from pipeline.store.alert_log import raise_alert_on_error
 from pipeline.store.append import append_files
 from pipeline.store.closes import (
     PRICE_BOOK,
@@ -36,8 +38,10 @@ from pipeline.store.closes import (
 )
 from pipeline.store.manifest import manifest_head
 from pipeline.store.raw import landed_files
-from pipeline.warehouse.build import OnProgress, build, is_current, last_build, open_warehouse
+from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
+from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.connection import open_warehouse
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -50,13 +54,13 @@ _ORDERS = {
 
 @dataclass(frozen=True)
 class CloseResult:
-    """What a close wrote, or found written."""
+    """A closed month, closed by this call or before."""
 
     period: BillingPeriod
     already_closed: bool
     invoices: int
     head: str = ""
-    """Of the manifest after it: to be written down elsewhere, for `billhouse verify --head`."""
+    """The manifest's head after the close, for `billhouse verify --head`."""
     totals: dict[str, Decimal] = field(default_factory=dict)
     """Sum of invoice totals by currency."""
 
@@ -80,17 +84,16 @@ def close_period(
     project: Path = PROJECT_ROOT,
     on_progress: OnProgress | None = None,
 ) -> CloseResult:
-    """Freeze the month's draft invoices, as of the instant of the last build, and show them in the reports.
+    """Freeze the month's draft invoices, as of the instant of the last build, and refresh the reports.
 
-    The warehouse is built first where anything landed since, and every check must pass. A month that is closed already stays
-    as it is: calling this again, after whatever interruption, is safe. `force` closes before the month's end plus grace;
-    what happens after is then settled on the next invoice. `accept_adjustments` lets it correct closed months by more than
-    the set share (BILLHOUSE_ADJUSTMENT_LIMIT_SHARE).
+    Builds first where an input changed since; every check must pass. A closed month is never changed, so that a call can be
+    repeated after an interruption. `force` closes before the month's end plus grace; usage after that is adjusted on the next
+    invoice. `accept_adjustments` allows adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE.
 
     Raises NotPossibleError where the month is not over or an earlier month is open, BillhouseError where a check fails,
-    AdjustmentsError where closed months would change too much. Of all but the first an alert is kept.
+    AdjustmentsError where closed months would change by too much. All but the first raise an alert.
     """
-    with alerting(home, "close_failed", f"close {period}"), home.writing():
+    with raise_alert_on_error(home, "close_failed", f"close {period}"), home.writing():
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)
@@ -141,7 +144,7 @@ def _refuse_before_opening(period: BillingPeriod) -> None:
     if period.start < settings.books_open_at:
         raise NotPossibleError(
             f"{period} cannot be closed: the books open with {settings.first_billing_month} (BILLHOUSE_FIRST_BILLING_MONTH).",
-            "Close that month or a later one; or set an earlier first month, land what is due for it, and build.",
+            "Close that month or a later one; or set an earlier first month, land its usage, and build.",
         )
 
 
@@ -157,21 +160,21 @@ def _refuse_too_early(period: BillingPeriod, as_of: datetime, now: datetime, for
         raise NotPossibleError(
             f"{period} was not over at {as_of:%Y-%m-%d %H:%M} UTC, the instant of the last build.",
             f"Build as of {period.end:%Y-%m-%dT%H:%M:%SZ} or later, or close it now with --force: "
-            "what comes after is then settled on the next invoice.",
+            "later usage is then adjusted on the next invoice.",
         )
     grace = Settings.load().close_grace
     if now < period.end + grace:
         raise NotPossibleError(
             f"{period} can be closed from {period.end + grace:%Y-%m-%d %H:%M} UTC on: late events have until then.",
-            "Wait, or close it now with --force: what lands late is then settled on the next invoice.",
+            "Wait, or close it now with --force: late usage is then adjusted on the next invoice.",
         )
 
 
 def _refuse_out_of_order(period: BillingPeriod, closed: Sequence[BillingPeriod], drafts: Sequence[BillingPeriod]) -> None:
     if closed and period < closed[-1]:
         raise NotPossibleError(
-            f"{period} cannot be closed any more: {closed[-1]} is, and months close in order.",
-            f"What is due for {period} stands as a correction on the next invoice.",
+            f"{period} cannot be closed any more: {closed[-1]} is closed, and months close in order.",
+            f"Amounts due for {period} are adjustments on the next invoice.",
         )
     earlier = [draft for draft in drafts if draft < period]
     if earlier:
@@ -182,7 +185,7 @@ def _refuse_out_of_order(period: BillingPeriod, closed: Sequence[BillingPeriod],
 
 
 def _refuse_unbalanced(period: BillingPeriod, tables: dict[str, pa.Table]) -> None:
-    """The last look before the ledger: lines must sum to subtotals, invoice by invoice."""
+    """Check once more before writing that each invoice's lines sum to its subtotal."""
     lines = tables["invoice_lines"].group_by("invoice_id").aggregate([("amount", "sum")])
     sums = dict(zip(lines["invoice_id"].to_pylist(), lines["amount_sum"].to_pylist(), strict=True))
     stated = dict(
@@ -191,8 +194,8 @@ def _refuse_unbalanced(period: BillingPeriod, tables: dict[str, pa.Table]) -> No
     if sums != stated:
         wrong = sorted(key for key in sums.keys() | stated.keys() if sums.get(key) != stated.get(key))
         raise BillhouseError(
-            f"{period} was not closed: the lines of {wrong[0]} do not sum to it ({len(wrong)} such invoices).",
-            "Delete warehouse.duckdb and build again; if that does not help, this is a fault in the models.",
+            f"{period} was not closed: the lines of {wrong[0]} do not sum to its subtotal ({len(wrong)} such invoices).",
+            "Build with --from-scratch. If the error remains, it is a bug in the models: please report it.",
         )
 
 
@@ -202,7 +205,7 @@ def _draft_periods(warehouse: duckdb.DuckDBPyConnection) -> list[BillingPeriod]:
 
 
 def _draft(warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period: BillingPeriod, now: datetime) -> pa.Table:
-    # A grant is frozen by the first close after it was given, whether or not its month had an invoice.
+    # A grant is frozen by the first close after it was granted, whether or not its month had an invoice.
     chosen = "period <= $period" if table == "credit_grants" else "period = $period"
     rows = warehouse.sql(
         f"select * replace ($period as period) from invoicing.draft_{table} where {chosen} order by {order}",
@@ -215,7 +218,7 @@ def _draft(warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period:
 
 
 def _landed_since(home: Home) -> pa.Table:
-    """The files that landed since the close before, as their rows in raw/landed_files say."""
+    """The files that landed since the previous close, from raw/landed_files."""
     known = {id for closed in closed_periods(home) for id in read_close(home, closed, "landed_files")["file_id"].to_pylist()}
     names = SCHEMAS["landed_files"].names
     rows = [row for path in landed_files(home) for row in pq.read_table(path, columns=names).to_pylist()]
@@ -232,6 +235,7 @@ def _manifest(
         "as_of": as_of,
         "closed_at": now,
         "code_version": importlib.metadata.version("billhouse"),
+        "code_digest": code_digest(project),
         "price_book_hash": price_book_hash(project / "seeds"),
         "input_fingerprint": input_fingerprint(input_digests(home, as_of, project)),
         **{table: rows.num_rows for table, rows in tables.items()},
@@ -243,7 +247,7 @@ def _manifest(
 
 
 def _write(home: Home, period: BillingPeriod, tables: dict[str, pa.Table], seeds: Path) -> None:
-    """The month's folder, with the price book it was computed with: a kill leaves no month, or the whole month."""
+    """Write the month's folder, price book included: if the process is killed, the whole month is there or nothing of it."""
     with append_files(home, f"close {period}") as files:
         folder = files.folder(close_folder(home, period))
         for table, rows in tables.items():

@@ -1,4 +1,4 @@
-"""Closed invoices, each with its lines and credits, as they stand in the ledger."""
+"""Reads closed invoices from the ledger, each with its lines and credit applications."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ClosedInvoice:
-    """An invoice from the ledger, with all that stands on it."""
+    """An invoice from the ledger with its lines and credit applications."""
 
     invoice: Row
     lines: list[Row]
     credits: list[Row]
     manifest_head: str = ""
-    """Of the manifest after the month's close."""
+    """The manifest's head after the month's close."""
 
     @property
     def invoice_id(self) -> str:
@@ -38,7 +38,7 @@ class ClosedInvoice:
 
     @property
     def is_collected(self) -> bool:
-        """False where all lines are of plans that collect nothing."""
+        """False where every line is of a plan with collection 'none'."""
         return bool(self.invoice["collection"] != "none")
 
     @property
@@ -50,7 +50,10 @@ class ClosedInvoice:
         """12.34 USD -> 1234; 1234 JPY -> 1234. Raises BillhouseError for an amount that has no whole minor units."""
         scaled = amount.scaleb(self.invoice["minor_unit_digits"])
         if scaled != scaled.to_integral_value():
-            raise BillhouseError(f"{self.invoice_id} has an amount of {amount}, finer than its currency.", "This is a fault.")
+            raise BillhouseError(
+                f"{self.invoice_id} has an amount of {amount}, finer than its currency's minor unit.",
+                "This is a bug: please report it.",
+            )
         return int(scaled)
 
 
@@ -61,7 +64,7 @@ def closed_invoice_rows(home: Home, period: BillingPeriod) -> list[Row]:
 
 
 def closed_invoices(home: Home, period: BillingPeriod, batch: int = 200) -> Iterator[list[ClosedInvoice]]:
-    """The month's invoices, whole, a batch at a time: memory holds the rows of one batch."""
+    """The month's invoices with lines and credits, in batches, so that memory holds only one batch's rows as objects."""
     rows = closed_invoice_rows(home, period)
     head = close_head(home, period)
     lines, credits = (read_close(home, period, table) for table in ("invoice_lines", "credit_applications"))
@@ -76,12 +79,12 @@ def closed_invoices(home: Home, period: BillingPeriod, batch: int = 200) -> Iter
 
 
 def find_closed_invoice(home: Home, period: BillingPeriod, invoice_id: str) -> ClosedInvoice:
-    """One invoice, whole. Raises BillhouseError where the ledger has none of that id."""
+    """One invoice with its lines and credits. Raises BillhouseError where the month has no closed invoice of that id."""
     for invoices in closed_invoices(home, period):
         for closed in invoices:
             if closed.invoice_id == invoice_id:
                 return closed
-    raise BillhouseError(f"There is no closed invoice {invoice_id} in {period}.", f"billhouse invoices {period} lists them.")
+    raise BillhouseError(f"There is no closed invoice {invoice_id} in {period}.", f"List them: billhouse invoices {period}")
 
 
 def _by_invoice(table: pa.Table) -> dict[str, list[Row]]:

@@ -1,4 +1,4 @@
-"""Checks a price book as a whole: is it sound, does it leave the past alone, and if not, what would change."""
+"""Checks the price book: is it valid, was a price edited that closed months used, and which invoices would that change."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any
 
 from pipeline.core.errors import Problem
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.simulation import COLUMNS, compare_price_books
-from pipeline.pricebook.edits import accept_terms, edited_prices
-from pipeline.pricebook.price_book import FILES, check_price_book, read_rows
+from pipeline.pricebook.edits import accept_price_book, edited_prices
+from pipeline.pricebook.price_book import read_price_book
 from pipeline.pricebook.reachability import contracts_in_another_currency
-from pipeline.pricebook.seed_files import rewrite_plainly
+from pipeline.pricebook.schema import FILES
+from pipeline.pricebook.seed_files import normalize_seed_file
 from pipeline.pricebook.stripe_currencies import check_currencies
+from pipeline.pricebook.validation import check_price_book
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods
-from pipeline.warehouse.build import OnProgress
 
 
 @dataclass
 class PriceCheck:
-    """Everything wrong with a price book."""
+    """The problems of a price book."""
 
     problems: list[Problem] = field(default_factory=list)
     fixed: list[str] = field(default_factory=list)
-    """Files that were rewritten plainly."""
+    """Files that were rewritten as plain CSV."""
     changed: list[tuple[str, str, str, Decimal, Decimal, Decimal]] = field(default_factory=list)
-    """Closed invoices that it would change, by simulation.COLUMNS; only looked for where a used price was edited."""
+    """Closed invoices that an edit would change, by simulation.COLUMNS; empty unless a used price was edited."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -47,22 +49,22 @@ def check_prices(
     is_to_be_fixed: bool = False,
     on_progress: OnProgress | None = None,
 ) -> PriceCheck:
-    """Every problem with file and line; where a price was edited that closes used, also what that would change of them.
+    """Check the price book: each problem with file and line, and the closed invoices that an edited price would change.
 
-    `accept_by`: who accepts that edited plans, contracts, meters and currencies change the past. Rates and fees are never
-    edited, only replaced. `is_to_be_fixed`: first rewrite files that a spreadsheet program saved otherwise than dbt reads them;
-    no value is changed.
+    `accept_by`: who accepts that edits of plans, contracts, meters and currencies adjust closed months. Edited rates and fees are
+    never accepted: a row that replaces them corrects them. `is_to_be_fixed`: first rewrite files that a spreadsheet program saved
+    in a form that dbt does not read; values stay the same.
     """
     fixed = []
     if is_to_be_fixed:
-        fixed = [name for name in FILES if (seeds / name).is_file() and rewrite_plainly(seeds / name)]
-    # A currency that Stripe cannot be given stops no build: what is due can be computed, and `publish` refuses each such invoice.
-    unpublishable = list(check_currencies(read_rows(seeds)))
+        fixed = [name for name in FILES if (seeds / name).is_file() and normalize_seed_file(seeds / name)]
+    # A currency that Stripe does not take is a problem here, but does not stop a build: `publish` refuses each such invoice.
+    unpublishable = list(check_currencies(read_price_book(seeds)[0]))
     problems = check_price_book(seeds)
     if problems := problems or contracts_in_another_currency(home, seeds):
         return PriceCheck(problems + unpublishable, fixed)
     if accept_by is not None:
-        accept_terms(home, seeds, accept_by)
+        accept_price_book(home, seeds, accept_by)
     result = PriceCheck(edited_prices(home, seeds), fixed)
     if result.problems:
         closed = closed_periods(home)

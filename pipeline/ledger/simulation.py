@@ -1,4 +1,4 @@
-"""What would change under another price book: history priced twice, and the invoices side by side."""
+"""Simulates another price book: prices the same months with both, and compares the invoices."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.pricebook.price_book import FILES, require_sound_price_book
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.spreadsheets import csv_text, money_format
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import OnProgress, last_build
-from pipeline.warehouse.reconstruction import what_if
+from pipeline.warehouse.build_record import last_build
+from pipeline.warehouse.reconstruction import hypothetical_home
 from pipeline.warehouse.reports import open_reports
 
 COLUMNS = ("customer_id", "period", "currency", "before_amount", "after_amount", "difference_amount")
@@ -28,22 +30,22 @@ _QUERY = "select customer_id, period, currency, subtotal_amount from invoices wh
 
 @dataclass
 class Simulation:
-    """Invoices before credits, under the two price books."""
+    """Invoices before credits under two price books."""
 
     first: BillingPeriod
     last: BillingPeriod
     rows: list[tuple[str, str, str, Decimal, Decimal, Decimal]] = field(default_factory=list)
-    """By COLUMNS; only invoices that either price book gives."""
+    """By COLUMNS; 0 where a price book gives no such invoice."""
     files: list[Path] = field(default_factory=list)
 
     @property
     def changed(self) -> list[tuple[str, str, str, Decimal, Decimal, Decimal]]:
-        """The invoices that would change, the largest change first."""
+        """The invoices whose amount differs, the largest difference first."""
         return sorted((row for row in self.rows if row[5]), key=lambda row: (-abs(row[5]), row[:3]))
 
     @property
     def totals(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Before and after, by currency."""
+        """The sums before and after, by currency."""
         sums: dict[str, tuple[Decimal, Decimal]] = {}
         for _, _, currency, before, after, _ in self.rows:
             was, would = sums.get(currency, (Decimal(0), Decimal(0)))
@@ -74,20 +76,22 @@ def simulate(
     seeds: Path = PROJECT_ROOT / "seeds",
     on_progress: OnProgress | None = None,
 ) -> Simulation:
-    """Price the months under `seeds` and under `prices`, as of the last build, as if none had been closed.
+    """Price the months with `seeds` and with `prices`, as of the last build, as if no month were closed.
 
-    `prices` is a folder with price book files; a file that it lacks is today's. Writes a CSV file and a workbook with a plot to
-    exports/simulations/, and touches nothing else. Raises PriceBookError for prices that are not sound.
+    `prices`: a folder with price book files; files that it lacks are taken from `seeds`. Writes a CSV file and a workbook with a
+    chart to exports/simulations/, and changes nothing else. Raises PriceBookError where `prices` is invalid.
     """
     if last < first:
         raise WrongUsageError(f"{last} is before {first}.", "Give --from the earlier month.")
     if not prices.is_dir():
-        raise BillhouseError(f"{prices} is no folder.", "Copy seeds/ somewhere, change the prices there, and name that folder.")
+        raise BillhouseError(
+            f"{prices} is not a folder.", "Copy seeds/ to another folder, change prices there, and give that folder."
+        )
     with home.writing(), scratch_folder(home, "prices") as merged:
         for name in FILES:
             source = prices / name if (prices / name).exists() else seeds / name
             (merged / name).write_bytes(source.read_bytes())
-        require_sound_price_book(merged)
+        require_valid_price_book(merged)
         result = compare_price_books(home, seeds, merged, first, last, on_progress=on_progress)
     folder = home.exports / "simulations"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +109,7 @@ def compare_price_books(
     *,
     on_progress: OnProgress | None = None,
 ) -> Simulation:
-    """The months' invoices under two price books, as of the last build, as if none had been closed.
+    """Invoices before credits under two price books, as of the last build, as if no month were closed.
 
     Raises BillhouseError where nothing was built yet.
     """
@@ -113,9 +117,9 @@ def compare_price_books(
     if record is None:
         raise BillhouseError("Nothing has been built yet.", "Build first: billhouse build")
     with home.writing():
-        with what_if(home, before, record.as_of, on_progress=on_progress) as scratch:
+        with hypothetical_home(home, before, record.as_of, on_progress=on_progress) as scratch:
             was = _subtotals(scratch, first, last)
-        with what_if(home, after, record.as_of, on_progress=on_progress) as scratch:
+        with hypothetical_home(home, after, record.as_of, on_progress=on_progress) as scratch:
             would = _subtotals(scratch, first, last)
     result = Simulation(first, last)
     for key in sorted(was.keys() | would.keys()):

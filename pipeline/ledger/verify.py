@@ -1,4 +1,4 @@
-"""Checks that what is true is what was written: every file by the manifest, every close's hash, every sum."""
+"""Verifies raw/ and ledger/: each file against the manifest, each close's hash, each invoice's sums."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.errors import BillhouseError, Problem
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing.verify_events import event_problems
 from pipeline.pricebook.price_book import price_book_hash
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import finish_interrupted
-from pipeline.store.check import RESTORE, changed_files, take_picture
 from pipeline.store.closes import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.store.credit_notes import credit_note_id_of, read_credit_notes
+from pipeline.store.integrity import RESTORE, integrity_problems, read_store_state
 from pipeline.store.manifest import Manifest
 from pipeline.store.publications import PUBLICATIONS
 
 
 @dataclass
 class VerifyResult:
-    """What was looked at, and what is not as it was written."""
+    """What was verified, and the problems found."""
 
     periods: list[str] = field(default_factory=list)
     invoices: int = 0
     head: str = ""
-    """Of the manifest: to be written down elsewhere. Empty where nothing was ever written."""
+    """The manifest's head. Empty where nothing was ever written."""
     problems: list[Problem] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -48,17 +48,17 @@ class VerifyResult:
 
 
 def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool = True) -> VerifyResult:
-    """Hold every file against the manifest, recompute every close's hash and every invoice's sums, count the raw events.
+    """Compare every file with the manifest, recompute every close's hash and every invoice's sums, count the raw events.
 
-    Changes nothing. `head`: one that was written down; all that was written up to it must be as it was.
-    `with_raw_content=False` leaves out what takes the longer the more has landed: the content of raw files.
+    Changes nothing. `head`: a head recorded earlier; everything that was written before it must be unchanged.
+    `with_raw_content=False` skips the content of raw files, whose time grows with all that has landed.
     """
-    picture = take_picture(home)
+    picture = read_store_state(home)
     written = picture.manifest
     result = VerifyResult(head=written.head)
-    result.problems += changed_files(home, picture, head=head, with_raw_content=with_raw_content)
+    result.problems += integrity_problems(home, picture, head=head, with_raw_content=with_raw_content)
     by_close = _files_by_close(written)
-    published = _publications(home, result.problems)  # before the closes: what is published meanwhile was closed before
+    published = _publications(home, result.problems)  # first, so that a publication during this call is of a close read below
     result.problems += _folder_problems(home)
     previous_hash = ""
     invoices: dict[str, Decimal] = {}
@@ -73,11 +73,11 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
         result.invoices += tables["invoices"].num_rows
         result.problems += _hash_problems(home, period, manifest, tables, previous_hash)
         if manifest["manifest_head"] and manifest["manifest_head"] not in written.heads:
-            reason = f"{period} was closed upon the head {manifest['manifest_head']}, which is not there any more."
+            reason = f"{period} was closed after the head {manifest['manifest_head']}, which is not in the manifest."
             result.problems.append(Problem("ledger/manifest.jsonl", None, reason, RESTORE))
         try:
             result.problems += list(_sum_problems(home, period, tables))
-        except (TypeError, ArithmeticError):  # an amount that is none; the file's hash tells that it was changed
+        except (TypeError, ArithmeticError):  # a null or invalid amount; the file's hash differs too
             shown = str(close_folder(home, period).relative_to(home.path))
             result.problems.append(Problem(shown, None, "holds amounts that cannot be summed.", RESTORE))
         for row in tables["invoices"].to_pylist():
@@ -91,37 +91,39 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
 
 
 class LedgerChangedError(BillhouseError):
-    """The ledger is not what was written: nothing may leave it or build on it."""
+    """The ledger's files were changed after they were written; nothing may be closed, published or exported from it."""
 
 
 def require_verified_ledger(home: Home) -> None:
-    """Called by all that sends the ledger's content out, or builds on it: close, publish, credit note, export.
+    """Verify the ledger before using it: close, publish, credit note and export call this.
 
-    Raises LedgerChangedError, and keeps an alert, where the ledger is not what was written. The content of raw files, which
-    grows with history, is verified by `verify` and the weekly audit; here their names and sizes are.
+    Raises LedgerChangedError, and an alert, where a file of the ledger was changed. Of raw files it checks only names and sizes:
+    their content grows with history, and is verified by `billhouse verify` and the weekly audit.
     """
     finish_interrupted(home)
     problems = verify_ledger(home, with_raw_content=False).problems
     if problems:
-        text = f"{len(problems)} files or rows are not as they were written. First: {problems[0]}"
-        failure = LedgerChangedError(f"The ledger is not what was written. {problems[0]}", "See all of it: billhouse verify")
+        text = f"{len(problems)} files or rows were changed after they were written. First: {problems[0]}"
+        failure = LedgerChangedError(
+            f"The ledger was changed after it was written. {problems[0]}", "List all problems: billhouse verify"
+        )
         try:
-            keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
+            raise_alert(home, OperationalAlert("check_failed", "The ledger", text))
         except Exception as no_alert:
-            failure.next_step += f". No alert could be kept: {failure_in_words(no_alert).message}"
+            failure.next_step += f". The alert could not be written: {to_billhouse_error(no_alert).message}"
         raise failure
 
 
 def _folder_problems(home: Home) -> Iterator[Problem]:
-    """What is no close among the closes."""
+    """Folders in ledger/closes that are not closes."""
     closed = {str(period) for period in closed_periods(home)}
     for folder in sorted(home.closes.iterdir()) if home.closes.is_dir() else ():
         if folder.name not in closed | {"_schema"}:
-            yield Problem(str(folder.relative_to(home.path)), None, "is no close.", "Move it out of the ledger.")
+            yield Problem(str(folder.relative_to(home.path)), None, "is not a close.", "Move it out of the ledger.")
 
 
 def _files_by_close(manifest: Manifest) -> dict[str, dict[str, str]]:
-    """The SHA-256 of each file of a close, by the month and the file's name."""
+    """The manifest's SHA-256 of each file of a close, by month and file name."""
     by_close: dict[str, dict[str, str]] = {}
     for path, file in manifest.files.items():
         if path.startswith("ledger/closes/"):
@@ -131,7 +133,7 @@ def _files_by_close(manifest: Manifest) -> dict[str, dict[str, str]]:
 
 
 def _file_problems(home: Home, period: BillingPeriod, written: dict[str, str]) -> Iterator[Problem]:
-    """SHA256SUMS, which a person can check by hand, must say what the manifest says."""
+    """SHA256SUMS, which can be checked with sha256sum, must agree with the manifest."""
     folder = close_folder(home, period)
     shown = f"{folder.relative_to(home.path).as_posix()}/"
     try:
@@ -141,7 +143,7 @@ def _file_problems(home: Home, period: BillingPeriod, written: dict[str, str]) -
         return
     names = (summed.keys() | written.keys()) - {SUMS}
     for name in sorted(name for name in names if summed.get(name) != written.get(name)):
-        yield Problem(f"{shown}{name}", None, f"is not the same in {SUMS} and in the manifest.", RESTORE)
+        yield Problem(f"{shown}{name}", None, f"has different hashes in {SUMS} and in the manifest.", RESTORE)
 
 
 def _file(home: Home, period: BillingPeriod, table: str) -> str:
@@ -169,13 +171,13 @@ def _hash_problems(
         yield Problem(_file(home, period, "close"), None, f"is the close of {manifest['period']}.", RESTORE)
     for table, rows in tables.items():
         if manifest[table] != rows.num_rows:
-            reason = f"has {rows.num_rows} rows, and {manifest[table]} were written."
+            reason = f"has {rows.num_rows} rows, but {manifest[table]} were written."
             yield Problem(_file(home, period, table), None, reason, RESTORE)
     if manifest["content_hash"] != content_hash(manifest, tables):
         folder = Path(_file(home, period, "close")).parent
-        yield Problem(str(folder), None, "was changed after the close: its hash is not that of its rows.", RESTORE)
+        yield Problem(str(folder), None, "was changed after the close: its rows do not match its hash.", RESTORE)
     if manifest["previous_hash"] != previous_hash:
-        reason = "does not follow the close before it: that one was replaced, changed or removed."
+        reason = "does not continue the hash chain: the close before it was replaced, changed or removed."
         yield Problem(_file(home, period, "close"), None, reason, RESTORE)
     prices = close_folder(home, period) / PRICE_BOOK
     try:
@@ -188,7 +190,7 @@ def _hash_problems(
 
 
 def _credit_note_problems(home: Home) -> Iterator[Problem]:
-    """A credit note's id is a hash of what it says."""
+    """A credit note's id is a hash of its content."""
     try:
         notes = read_credit_notes(home)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -210,18 +212,20 @@ def _sum_problems(home: Home, period: BillingPeriod, tables: dict[str, pa.Table]
     for row, invoice in enumerate(tables["invoices"].to_pylist(), 1):
         id, subtotal = invoice["invoice_id"], invoice["subtotal_amount"]
         credit, carried = invoice["credits_applied_amount"], invoice["carried_forward_amount"]
-        faults = (
-            (id in seen, "is there twice"),
-            (lines.pop(id, Decimal(0)) != subtotal, "is not the sum of its lines"),
-            (credits.pop(id, Decimal(0)) != credit, "has other credit than its applications sum to"),
-            (subtotal - credit - carried != invoice["total_amount"], "has a total that its parts do not sum to"),
+        checks = (
+            (id in seen, "occurs twice"),
+            (lines.pop(id, Decimal(0)) != subtotal, "has a subtotal that differs from the sum of its lines"),
+            (credits.pop(id, Decimal(0)) != credit, "has credits applied that differ from the sum of its applications"),
+            (subtotal - credit - carried != invoice["total_amount"], "has a total that differs from the sum of its parts"),
         )
         seen.add(id)
-        for is_so, what in faults:
-            if is_so:
-                yield Problem(_file(home, period, "invoices"), row, f"{id} {what}.", RESTORE)
+        for is_wrong, problem in checks:
+            if is_wrong:
+                yield Problem(_file(home, period, "invoices"), row, f"{id} {problem}.", RESTORE)
     for id in sorted({*lines, *credits}):
-        yield Problem(_file(home, period, "invoice_lines"), None, f"{id} has lines or credit, and is no invoice.", RESTORE)
+        yield Problem(
+            _file(home, period, "invoice_lines"), None, f"{id} has lines or credit applications, but no invoice.", RESTORE
+        )
 
 
 def _publications(home: Home, problems: list[Problem]) -> list[dict[str, Any]]:
@@ -234,10 +238,10 @@ def _publications(home: Home, problems: list[Problem]) -> list[dict[str, Any]]:
 
 
 def _publication_problems(published: list[dict[str, Any]], totals: dict[str, Decimal]) -> Iterator[Problem]:
-    """What Stripe was given must be what the ledger says."""
+    """Each published total must be the ledger's."""
     for publication in published:
         id, total = publication["invoice_id"], publication["total_amount"]
         if totals.get(id) != total:
-            there = f"{totals[id]}" if id in totals else "nothing"
-            reason = f"{id} was published over {total}, and the ledger says {there}."
-            yield Problem("ledger/publications", None, reason, "Look at the invoice in Stripe.")
+            closed = f"a total of {totals[id]}" if id in totals else "no such invoice"
+            reason = f"{id} was published with a total of {total}, but the ledger has {closed}."
+            yield Problem("ledger/publications", None, reason, "Check the invoice in Stripe.")

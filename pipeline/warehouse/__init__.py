@@ -1,5 +1,5 @@
-"""dbt runs and what they read and give.
+"""Builds of the warehouse with dbt, and the files that analysts read.
 
-Owns the inputs of a build, the run of dbt (on DuckDB and Spark), the record of the last build, the analysts' file and marts/,
-and the reconstruction of earlier builds. The SQL is in models/.
+Owns a build's inputs and record, dbt runs (on DuckDB and on Spark), the analysts' file and marts/, reading them, and rebuilding
+earlier or hypothetical states. Does not own the SQL (models/, macros/) nor the files that the models read (pipeline.store).
 """

@@ -1,8 +1,7 @@
-"""What a build reads, told apart by digests, and which models read which part: so that a build repeats no more than it must.
+"""Digests of each input of a build, and the staging models that read each input, so that a build runs only what changed.
 
 Between two builds as of the same instant, most often only the ledger has grown: somebody approved, published or closed. What
-hangs on none of that is as it would be built again. Which models those are is dbt's to say; here stand only the staging models
-that each part goes in by.
+depends on none of that would be built again as it is. dbt's manifest says which models read a part, and what depends on them.
 """
 
 from __future__ import annotations
@@ -10,50 +9,51 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import yaml
 
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
 from pipeline.core.sql import parquet_files
 
-READERS: Mapping[str, tuple[str, ...]] = {
-    "ledger/approvals": ("stg_approvals",),
-    "ledger/publications": ("stg_publications",),
-    "ledger/credit_notes": ("stg_credit_note_lines",),
-    "ledger/alerts": ("stg_alerts",),
-    "ledger/alert_deliveries": ("stg_alert_deliveries",),
-    "ledger/closes": (
-        *("stg_closes", "stg_closed_invoices", "stg_closed_grants"),
-        *("stg_billed_lines", "stg_billed_usage_days", "stg_credit_applications"),
-    ),
-    "raw/stripe/syncs": ("stg_stripe_syncs",),
-    "stripe_mode": ("stg_stripe_mode",),
-}
-"""The parts that are added to without a new landing, and the models that read them. Mirrored objects count from their sync on."""
+_STRIPE_MODE = "stripe_mode"
 
 
-UNCHANGED_BY_A_CLOSE = ("stg_billed_currencies",)
-"""Staging models that read the ledger and that a close changes nothing of for other models: it bills each month in the currency
-that is in force already. They are read again when records land."""
+@cache
+def parts_with_few_readers(project: Path) -> frozenset[str]:
+    """The parts that change without a landing: a build after such a change rebuilds only what depends on it.
+
+    Folders of the sources whose yml says `rebuilds: readers`, and Stripe's mode. Mirrored objects count from their sync on.
+    """
+    parts = {_STRIPE_MODE}
+    for file in sorted((project / "models" / "staging").glob("_*_sources.yml")):
+        for source in yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["sources"]:
+            for table in source["tables"]:
+                meta = {**source["config"]["meta"], **table.get("config", {}).get("meta", {})}
+                if meta.get("rebuilds") == "readers":
+                    parts.add(meta["folder"].format(name=table["name"]))
+    return frozenset(parts)
 
 
 def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
-    """A SHA-256 of each part of what a build reads. Files never change once they are there, so their names tell."""
+    """A SHA-256 of each input of a build. Files are never changed after they were written, so their names are enough."""
     return {
         "as_of": _sha256(as_of.isoformat()),
         "settings": _sha256(Settings.load().model_dump_json()),
         "project": project_digest(project, "seeds", "models", "macros", "tests/warehouse"),
         "engine": _sha256(duckdb.__version__),
         "raw/landed_files": _names(home, "raw/landed_files"),
-        "stripe_mode": _sha256(str(_is_live(home))),
-        **{part: _names(home, part) for part in READERS if part != "stripe_mode"},
+        **{part: _names(home, part) for part in parts_with_few_readers(project)},
+        _STRIPE_MODE: _sha256(str(_is_live(home))),
     }
 
 
 def input_fingerprint(digests: Mapping[str, str]) -> str:
-    """One SHA-256 over all the parts, for the record."""
+    """One SHA-256 over all inputs, recorded in a close."""
     return _sha256(*(f"{part}={digests[part]}" for part in sorted(digests)))
 
 
@@ -66,20 +66,37 @@ def project_digest(project: Path, *folders: str) -> str:
 
 
 def code_version(project: Path) -> str:
-    """SHA-256 over what turns the same inputs into the same bytes: models, macros and the engine's version."""
+    """SHA-256 over models, macros and the engine's version: an incremental build reuses rows only where it is unchanged."""
     return _sha256(project_digest(project, "models", "macros"), duckdb.__version__)
 
 
-def models_to_refresh(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The staging models that read something new, of which all that depends on them is to be built; None: build everything."""
+def parts_to_rebuild(before: Mapping[str, str], now: Mapping[str, str], project: Path) -> frozenset[str] | None:
+    """The parts that changed, where a build of their readers and of what depends on them is enough; None: build everything."""
     changed = {part for part in before.keys() | now.keys() if before.get(part) != now.get(part)}
-    if not changed or not changed <= READERS.keys():
-        return None
-    return tuple(model for part in sorted(changed) for model in READERS[part])
+    return frozenset(changed) if changed and changed <= parts_with_few_readers(project) else None
 
 
-def definitions_stand(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether price book and views are as they would be made again: they hang on the project and the engine alone."""
+def readers(manifest: Any, parts: frozenset[str]) -> tuple[str, ...]:
+    """The models that read these parts, by dbt's manifest: those that read one of their sources.
+
+    A model whose yml says `rebuilt_by` is a reader of that part alone.
+    """
+    sources = {
+        source.unique_id
+        for source in manifest.sources.values()
+        if source.meta.get("folder", "").format(name=source.name) in parts
+    }
+    found = []
+    for node in manifest.nodes.values():
+        if str(node.resource_type) == "model":
+            part = node.config.meta.get("rebuilt_by")
+            if part in parts if part is not None else not sources.isdisjoint(node.depends_on.nodes):
+                found.append(node.name)
+    return tuple(sorted(found))
+
+
+def are_definitions_unchanged(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether seeds and views can be reused: they depend only on the project's files and the engine's version."""
     return all(part in before and before[part] == now[part] for part in ("project", "engine"))
 
 
@@ -88,7 +105,7 @@ def _names(home: Home, folder: str) -> str:
 
 
 def _is_live(home: Home) -> bool:
-    """What `stg_stripe_mode` says: whether anything was ever published to, or mirrored from, Stripe's live mode."""
+    """As in `stg_stripe_mode`: whether anything was ever published to, or mirrored from, Stripe's live mode."""
     folders = [home.publications, home.raw / "stripe" / "syncs"]
     modes = [
         f"select livemode from {parquet_files(folder, '**', '*.parquet')}" for folder in folders if any(folder.rglob("*.parquet"))

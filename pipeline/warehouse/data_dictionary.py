@@ -1,6 +1,6 @@
-"""Writes docs/data-dictionary.md: every report table and column, from the yml that the build enforces.
+"""Generates docs/reference/data-dictionary.md: every report table and column, from the yml contract that builds enforce.
 
-`make dictionary` writes it anew; a test sees to it that it is current.
+`make dictionary` regenerates it; a test fails where it is out of date.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
-TARGET = PROJECT_ROOT / "docs" / "data-dictionary.md"
+TARGET = PROJECT_ROOT / "docs" / "reference" / "data-dictionary.md"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),
@@ -39,14 +39,14 @@ that each build enforces. Made from `models/billing/_billing.yml` by `make dicti
 
 
 def data_dictionary(project: Path = PROJECT_ROOT) -> str:
-    """The page, as Markdown. Raises KeyError where a table is in no chapter, or a chapter names one that is not there."""
+    """The page, as Markdown. Raises KeyError where a table is in no chapter, or a chapter names a table that does not exist."""
     tables = dict(report_tables(project))
     parts = [_HEAD]
     for chapter, names in _CHAPTERS.items():
         parts.append(f"## {chapter}\n")
         parts.extend(_table(tables.pop(name)) for name in names)
     if tables:
-        raise KeyError(f"in no chapter of the data dictionary: {', '.join(sorted(tables))}")
+        raise KeyError(f"no chapter of the data dictionary lists {', '.join(sorted(tables))}")
     return "\n".join(parts)
 
 

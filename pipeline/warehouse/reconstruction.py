@@ -1,4 +1,4 @@
-"""Builds what might be, or what once was, in a scratch home that sees the real one's landed files and changes nothing."""
+"""Builds an earlier or a hypothetical state in a scratch home, which links to the real home's files and never changes them."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from pathlib import Path
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.pricebook.price_book import FILES, default_plan
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.stripe_currencies import FILE as STRIPE_CURRENCIES
+from pipeline.pricebook.validation import default_plan
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.credit_notes import read_credit_notes
 from pipeline.store.raw import SCHEMAS, landed_files
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.store.stripe_mirror import MIRRORED_KINDS, ensure_mirror
-from pipeline.warehouse.build import OnProgress, build
+from pipeline.warehouse.build import build
 
 
 @contextmanager
-def what_if(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
-    """All of history under another price book, as if no month had been closed: every invoice is a draft."""
+def hypothetical_home(home: Home, seeds: Path, as_of: datetime, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """A home with all landed files priced by another price book, and with no month closed: every invoice is a draft."""
     with _scratch(home) as scratch:
-        _see_landed(home, scratch, landed=None)
-        _see_stripe(home, scratch, until=None)
+        _link_landed(home, scratch, landed=None)
+        _link_stripe(home, scratch, until=None)
         build(scratch, as_of, project=_project(scratch, seeds), on_progress=on_progress, is_reconstruction=True)
         yield scratch
 
 
 @contextmanager
-def as_it_was(home: Home, period: BillingPeriod, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
-    """The warehouse from which a month was closed: the files landed by then, its as_of, its prices, the closes before it."""
+def home_at_close(home: Home, period: BillingPeriod, *, on_progress: OnProgress | None = None) -> Iterator[Home]:
+    """A home as it was when a month was closed: the files landed by then, the close's as_of and prices, the earlier closes."""
     manifest = read_close(home, period, "close").to_pylist()[0]
     with _scratch(home) as scratch:
         landed = sum(read_close(home, closed, "landed_files").num_rows for closed in closed_periods(home) if closed <= period)
-        _see_landed(home, scratch, landed)
-        _see_stripe(home, scratch, until=manifest["closed_at"])
+        _link_landed(home, scratch, landed)
+        _link_stripe(home, scratch, until=manifest["closed_at"])
         for credit_note_id, lines in read_credit_notes(home).items():
             if lines[0]["issued_at"] < manifest["closed_at"]:
                 scratch.credit_notes.mkdir(exist_ok=True)
@@ -58,8 +60,8 @@ def _scratch(home: Home) -> Iterator[Home]:
         yield Home.open(folder)
 
 
-def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:
-    """Links to the raw collections; of `landed_files`, whose rows say what counts, only the first so many."""
+def _link_landed(home: Home, scratch: Home, landed: int | None) -> None:
+    """Link the raw collections, but only the first `landed` files of `landed_files`: its rows decide which files are read."""
     for collection in SCHEMAS:
         if collection != "landed_files":
             (scratch.raw / collection).symlink_to(home.raw / collection)
@@ -70,8 +72,11 @@ def _see_landed(home: Home, scratch: Home, landed: int | None) -> None:
         (rows / row.name).symlink_to(row)
 
 
-def _see_stripe(home: Home, scratch: Home, until: datetime | None) -> None:
-    """Links to what is mirrored; of the syncs, whose rows say what counts, those until an instant. And which mode it is in."""
+def _link_stripe(home: Home, scratch: Home, until: datetime | None) -> None:
+    """Link the Stripe mirror, but only the syncs before an instant: their rows decide which objects are read.
+
+    The publications are linked too, because they tell live mode from test mode.
+    """
     ensure_mirror(home)
     mirror = scratch.raw / "stripe"
     (mirror / "syncs").mkdir(parents=True)
@@ -100,7 +105,7 @@ def _project(scratch: Home, seeds: Path) -> Path:
 
 
 def _name_default_plan(plans: Path) -> None:
-    """A price book that a close kept before plans.csv had the column is_default: its default plan is today's."""
+    """Fill in plans.csv's column is_default, which price books of older closes lack, with today's default plan."""
     with plans.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         columns, rows = list(reader.fieldnames or ()), list(reader)

@@ -1,4 +1,4 @@
-"""The report tables as models/billing/_billing.yml describes them: the contract that each build enforces."""
+"""The report tables as described in models/billing/_billing.yml: the contract that each build enforces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.core.home import PROJECT_ROOT
 
 
 @dataclass(frozen=True)
-class Column:
+class ReportColumn:
     """A column of a report table."""
 
     name: str
@@ -25,24 +25,24 @@ class Column:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A report table, and how it is written."""
+    """A report table, and how its files are written."""
 
     name: str
     description: str
-    columns: Sequence[Column]
+    columns: Sequence[ReportColumn]
     order_by: str
-    """A total order of its rows, so that the same rows give the same bytes."""
+    """Columns of a total order, so that the same rows give the same bytes."""
     part: str | None
-    """The column whose day or month says which part a row is in; None: the report is written whole."""
+    """The date column by whose day or month the report is split into files; None: one file."""
     unit: str
-    """What a part is: day or month."""
+    """day or month: the span of one file."""
 
     def rows_of(self, part: date) -> str:
-        """SQL that chooses a part's rows."""
+        """SQL condition of one part's rows."""
         return f"where {self.part} >= date '{part}' and {self.part} < date '{part}' + interval 1 {self.unit}"
 
     def file_of(self, part: date) -> str:
-        """The name of a part's file, which says its day or month."""
+        """The file name of a part: 2026-09-01.parquet for a day, 2026-09.parquet for a month."""
         return f"{part.isoformat()[: 10 if self.unit == 'day' else 7]}.parquet"
 
 
@@ -50,7 +50,7 @@ def report_tables(project: Path = PROJECT_ROOT) -> Mapping[str, ReportTable]:
     """Every report table of a project, by name."""
     text = (project / "models" / "billing" / "_billing.yml").read_text(encoding="utf-8")
     described: list[dict[str, Any]] = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
-    # A model that would be called as a seed is has another name in its layer: billing_plans is the table `plans`.
+    # dbt wants unique names: the model of a table that is named like a seed has a prefix (billing_plans is the table `plans`).
     tables = (_table(model["name"].removeprefix("billing_"), model) for model in described)
     return {table.name: table for table in tables}
 
@@ -58,7 +58,7 @@ def report_tables(project: Path = PROJECT_ROOT) -> Mapping[str, ReportTable]:
 def _table(name: str, model: Mapping[str, Any]) -> ReportTable:
     meta = model["config"]["meta"]
     parts: Mapping[str, str] = meta.get("parts", {})
-    columns = [Column(column["name"], column["data_type"], _one_line(column["description"])) for column in model["columns"]]
+    columns = [ReportColumn(column["name"], column["data_type"], _one_line(column["description"])) for column in model["columns"]]
     return ReportTable(name, _one_line(model["description"]), columns, meta["order_by"], parts.get("by"), parts.get("unit", ""))
 
 

@@ -1,4 +1,4 @@
-"""Reads the analysts' copy: what the command line lists."""
+"""Reads the report tables for the command line: invoices, status, reconciliation with Stripe."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.store.closes import closed_periods
 
 
 def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to billhouse.duckdb whose default schema is `billing`.
+    """A read-only connection to billhouse.duckdb, where report tables need no schema in front: `from invoices`.
 
     Raises BillhouseError where nothing was built yet.
     """
     if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
-    # A table that is missing shall be said to be missing, not be looked for among Python's variables.
+    # Without this, DuckDB would look for an unknown table among Python's variables.
     connection = duckdb.connect(str(home.analysts_file), read_only=True)
     connection.execute("set python_enable_replacements = false")
     connection.execute("set TimeZone = 'UTC'")
@@ -36,16 +37,16 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
             " from invoices where $period is null or period = $period order by period, customer_id, currency",
             {"period": str(period) if period else None},
         )
-        return [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+        return rows_as_dictionaries(rows)
 
 
 def read_status(home: Home) -> dict[str, Any]:
-    """What has landed, been built, closed and published."""
+    """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status."""
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
     from pipeline.store.raw import SCHEMAS
-    from pipeline.warehouse.build import last_build
+    from pipeline.warehouse.build_record import last_build
 
     record = last_build(home)
     landings = None
@@ -55,10 +56,10 @@ def read_status(home: Home) -> dict[str, Any]:
     counts = {name: (pc.sum(landings[f"{name}_rows"]).as_py() or 0 if landings is not None else 0) for name in names}
     files = landings.filter(pc.field("retried_file_id").is_null()) if landings is not None else None
     if landings is not None and files is not None:
-        # Rows that were judged again have been received once, and are no longer in quarantine as what they were.
-        judged_again = counts["received"] - (pc.sum(files["received_rows"]).as_py() or 0)
-        counts["received"] -= judged_again
-        counts["quarantined"] -= judged_again
+        # A row in quarantine that was checked again is counted twice: once in the landing, once in the retry.
+        retried = counts["received"] - (pc.sum(files["received_rows"]).as_py() or 0)
+        counts["received"] -= retried
+        counts["quarantined"] -= retried
     months: list[dict[str, Any]] = []
     if home.analysts_file.exists():
         with open_reports(home) as reports:
@@ -67,7 +68,7 @@ def read_status(home: Home) -> dict[str, Any]:
                 " sum(credits_applied_amount) as credits_applied_amount, sum(total_amount) as total_amount"
                 " from invoices group by all order by period, currency, status"
             )
-            months = [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+            months = rows_as_dictionaries(rows)
     return {
         "home": str(home.path),
         "landed": {"files": files.num_rows if files is not None else 0, **counts},
@@ -78,10 +79,10 @@ def read_status(home: Home) -> dict[str, Any]:
 
 
 def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str, Any]:
-    """Our invoices beside Stripe's: what differs, and what is paid, open and overdue, by currency; and subscriptions in Stripe
-    of which it is not clear which plan they are for today (of every period).
+    """Differences between our invoices and Stripe's, sums by currency, and Stripe subscriptions with a problem today.
 
-    Raises BillhouseError where Stripe was never mirrored: nothing compared is no agreement.
+    `period` limits the first two; subscriptions are always of all periods. Raises BillhouseError where Stripe was never mirrored,
+    since an empty list would look like agreement.
     """
     chosen = "period = $period or period is null" if period else "true"
     asked = {"period": str(period)} if period else {}
@@ -107,11 +108,10 @@ def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str,
             {},
         )
     if not (differences or sums) and not any((home.raw / "stripe" / "syncs").glob("2*.parquet")):
-        raise BillhouseError("Stripe was never mirrored.", "billhouse sync-stripe")
+        raise BillhouseError("Stripe was never mirrored.", "Mirror it first: billhouse sync-stripe")
     return {"differences": differences, "sums": sums, "subscriptions": subscriptions}
 
 
 def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     result = reports.execute(sql, parameters)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_as_dictionaries(result)

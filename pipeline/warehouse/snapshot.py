@@ -1,8 +1,8 @@
-"""The analysts' copy: the report tables as billhouse.duckdb and as Parquet in marts/, brought up to the last good build.
+"""Publishes the report tables for analysts, as billhouse.duckdb and as Parquet files in marts/, after a successful build.
 
-Both are replaced by rename: a reader that holds the old ones keeps reading them. A report that grows with time is written in
-parts, by day or by month (pipeline.warehouse.report_tables). Its model notes down in the warehouse which build wrote a part
-last (`build_state.report_parts`); billhouse.duckdb has a copy of those notes, and where the two agree the part stays as it is.
+Both are replaced by rename: a reader that has the old files open keeps reading them. A report that grows with time is written in
+parts, by day or by month (pipeline.warehouse.report_tables). `build_state.report_parts` in the warehouse says which build last
+wrote each part; billhouse.duckdb has a copy of that table, and a part is written again only where the two differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import duckdb
 
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.core.sql import quoted
+from pipeline.core.sql import quoted, rows_as_dictionaries
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
@@ -27,16 +27,16 @@ _FORMER_FILE = "billing.duckdb"
 
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
-    """Bring billhouse.duckdb and marts/ up to the warehouse, with comments, and swap them in. Returns the rows of each table."""
+    """Replace billhouse.duckdb (with column comments) and marts/ with the warehouse's report tables; returns the rows of each."""
     tables = report_tables(project)
     reports = [tables[name] for name in sorted(tables)]
     with scratch_folder(home, "snapshot") as folder:
         scratch = folder / "snapshot.duckdb"
-        if _can_be_kept(home):
+        if _is_partitioned(home):
             shutil.copyfile(home.analysts_file, scratch)
         with duckdb.connect(str(scratch)) as connection:
             connection.execute("set TimeZone = 'UTC'")
-            # Else whether a column of a file may be null hangs on what DuckDB knows of all that its table ever held.
+            # With this optimizer, whether a Parquet column is declared nullable depends on statistics of rows long deleted.
             connection.execute("set disabled_optimizers = 'statistics_propagation'")
             connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
             connection.execute("create schema if not exists billing")
@@ -54,7 +54,7 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
             )
             connection.execute(
-                "comment on table written.parts is 'Which build wrote a part of a report last; for the next build.'"
+                "comment on table written.parts is 'The build that last wrote each part of a report; read by the next build.'"
             )
             connection.execute("detach warehouse")
             connection.execute("checkpoint")
@@ -66,8 +66,8 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
     return rows
 
 
-def _can_be_kept(home: Home) -> bool:
-    """Whether there is a copy, whole, that was written by parts."""
+def _is_partitioned(home: Home) -> bool:
+    """Whether there is a readable copy with its table of parts, so that unchanged parts can be reused."""
     try:
         with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
             connection.execute("select count(*) from written.parts")
@@ -87,10 +87,10 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> N
 
 
 def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
-    """The parts that are not as they were: in the table, and as files. All of them where none is."""
-    standing = _notes(connection, "written.parts", report)
-    found = _notes(connection, "warehouse.build_state.report_parts", report)
-    changed = sorted(part for part in standing.keys() | found.keys() if standing.get(part) != found.get(part))
+    """Write the parts that changed, in the table and as files."""
+    written = _writers(connection, "written.parts", report)
+    found = _writers(connection, "warehouse.build_state.report_parts", report)
+    changed = sorted(part for part in written.keys() | found.keys() if written.get(part) != found.get(part))
     if len(changed) >= len(found):
         _copy_table(connection, report)
     else:
@@ -107,13 +107,13 @@ def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: Repor
             _write(home, connection, f"({rows})", file)
 
 
-def _notes(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:
-    """Who wrote each part of a report last."""
+def _writers(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:
+    """The build that last wrote each part of a report."""
     return dict(connection.execute(f"select part, written_by from {table} where report = ?", [report.name]).fetchall())
 
 
 def _write(home: Home, connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
-    with replace_atomically(target, aside=home.scratch, durably=False) as path:
+    with replace_atomically(target, scratch=home.scratch, sync=False) as path:
         connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
@@ -122,23 +122,22 @@ def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
 
 
 def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
-    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are text: no digit is lost."""
+    """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are strings, to be exact."""
     result = connection.execute("select * from billing.customer_balances order by customer_id")
-    names = [column[0] for column in result.description]
-    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    customers = {row["customer_id"]: row for row in rows_as_dictionaries(result)}
     as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(home.marts / "customer_balances.json", aside=home.scratch) as path:
+    with replace_atomically(home.marts / "customer_balances.json", scratch=home.scratch) as path:
         path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 
 def _remove_leftovers(home: Home, reports: list[ReportTable]) -> None:
-    """Files of reports, or of parts, that are no more."""
+    """Delete files of reports and of parts that no longer exist."""
     wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
     with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
         for report in reports:
             if report.part is not None:
                 wanted |= {
-                    home.marts / report.name / report.file_of(part) for part in _notes(connection, "written.parts", report)
+                    home.marts / report.name / report.file_of(part) for part in _writers(connection, "written.parts", report)
                 }
     for file in home.marts.rglob("*.parquet"):
         if file not in wanted:

@@ -1,14 +1,14 @@
 """Builds the same models on Spark, from the same landed files, ledger and price book: `python -m pipeline.warehouse.spark`.
 
-What a build on Spark leaves is in the home's folder `spark/`, apart from what DuckDB builds:
+The result is written to the home's folder `spark/`, apart from DuckDB's builds:
 
-    spark/warehouse/billing.db/<report>/   the report tables, as Parquet, replaced when every step went well
-    spark/build/                           what the build was given
+    spark/warehouse/billing.db/<report>/   the report tables as Parquet, replaced when every step succeeded
+    spark/build/                           the build's parameters
     spark/columns/                         the columns of each collection, for Spark
     spark/dbt/                             dbt's own files
 
-On this machine the session is made here. BILLHOUSE_SPARK_METHOD=thrift, or SPARK_REMOTE, sends the queries to a cluster instead,
-whose tables then stay in its catalog; docs/spark.md says how.
+By default a local Spark session runs the queries. With BILLHOUSE_SPARK_METHOD=thrift, or SPARK_REMOTE, a cluster runs them and
+the tables stay in its catalog; see docs/operate/spark.md.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import failure_in_words, wants_traceback
+from pipeline.core.failures import is_traceback_requested, to_billhouse_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.pricebook.price_book import require_sound_price_book
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
-from pipeline.warehouse.build import OnProgress, prepare_build, run_dbt
+from pipeline.warehouse.build import prepare_build
+from pipeline.warehouse.dbt_run import run_dbt
 
 FOLDER = "spark"
-_COLUMNS_FILE = "_common_metadata"  # the one name beginning with `_` that Spark looks at, for the columns of a folder
+_COLUMNS_FILE = "_common_metadata"  # Spark skips names that begin with `_`, but reads this one for a folder's columns
 _GLOB_CHARACTERS = frozenset("*?[]{},\\`")
 _LOCAL_SETTINGS = {
     "spark.app.name": "billhouse",
@@ -57,7 +59,7 @@ _SMALL_SETTINGS = {
     "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m"
     " -XX:MetaspaceSize=512m -Xms2g -Xmn1g",
 }
-"""For data of some megabytes, where compiling a query takes longer than running it: a third of the time."""
+"""For data of a few megabytes: interpreting queries takes a third of the time of compiling them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class SparkBuild:
     """Seeds, models and checks that ran."""
     seconds: float
     reports: Path | None
-    """The folder with a folder of Parquet for each report table; None where a cluster has them."""
+    """The folder that has a folder of Parquet files for each report table; None where a cluster has the tables."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -81,11 +83,11 @@ class SparkBuild:
 
 
 def missing_for_spark() -> str | None:
-    """What this machine lacks to run Spark, in words; None where it has everything."""
+    """The missing requirement for running Spark on this machine, as text; None where nothing is missing."""
     if importlib.util.find_spec("pyspark") is None or importlib.util.find_spec("dbt.adapters.spark") is None:
         return "pyspark and dbt-spark are not installed: make setup-spark"
     if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
-        return "there is no Java: install a JRE, 17 or newer, or set JAVA_HOME"
+        return "Java is not installed: install a JRE, version 17 or later, or set JAVA_HOME"
     return None
 
 
@@ -99,64 +101,64 @@ def build_on_spark(
     is_small: bool = False,
     on_progress: OnProgress | None = None,
 ) -> SparkBuild:
-    """Build every model and, unless told otherwise, run every check, from scratch.
+    """Build every model and, with `checks`, run every check, from scratch.
 
-    `as_of`: events after this instant are not seen; now where none is given. `unit_tests`: run the models' own too, whose
-    examples need no data; without `checks` they do not run either. `is_small`: the data is of some megabytes.
-    Raises PriceBookError, or BillhouseError that names what is missing or each step that failed.
+    `as_of`: ignore events after this instant; default: now. `unit_tests`: also run the models' unit tests; not without `checks`.
+    `is_small`: the data is a few megabytes. Raises PriceBookError, or BillhouseError that names the missing requirement or each
+    step that failed.
     """
     missing = missing_for_spark()
     if missing is not None:
         raise BillhouseError(f"Spark cannot run here: {missing}.")
     if _GLOB_CHARACTERS & set(str(home.path)):
         raise BillhouseError(
-            f"Spark would read {home.path} as a pattern.", "Give the home a path without any of * ? [ ] { } , \\ `"
+            f"Spark would read {home.path} as a pattern.", "Use a home whose path has none of * ? [ ] { } , \\ `"
         )
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
-        require_sound_price_book(project / "seeds")
+        require_valid_price_book(project / "seeds")
         prepare_build(home, as_of, project, folder=f"{FOLDER}/build")
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
-        with _exact_decimals(), _without_false_alarms(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
-            words = ["--target", "spark", *only]
-            ran = run_dbt(home, project, on_progress, *words, folder=f"{FOLDER}/dbt", unit_tests=unit_tests)
-    return SparkBuild(as_of, len(ran), (datetime.now(UTC) - started_at).total_seconds(), reports)
+        with _exact_decimals(), _without_irrelevant_warnings(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
+            target = ["--target", "spark", *only]
+            steps = run_dbt(home, project, on_progress, *target, folder=f"{FOLDER}/dbt", unit_tests=unit_tests)
+    return SparkBuild(as_of, len(steps), (datetime.now(UTC) - started_at).total_seconds(), reports)
 
 
 def _write_columns(home: Home) -> None:
-    """Give each collection's columns to Spark: it passes over the zero-row files that DuckDB knows them from."""
+    """Give Spark each collection's columns: DuckDB takes them from a zero-row file, which Spark skips."""
     for folder in (home.raw, home.ledger):
         for empty in folder.rglob(EMPTY_FILE):
             target = home.path / FOLDER / "columns" / empty.parent.relative_to(home.path) / _COLUMNS_FILE
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replace_atomically(target, aside=home.scratch) as path:
+            with replace_atomically(target, scratch=home.scratch) as path:
                 shutil.copyfile(empty, path)
 
 
 @contextmanager
 def _exact_decimals() -> Iterator[None]:
-    """dbt-spark switches Spark's ANSI mode off in every session. There an overflow is a null; money needs it to be an error."""
+    """Keep Spark's ANSI mode on, which dbt-spark switches off: with it an overflow is an error, without it a null amount."""
     from dbt.adapters.spark.connections import SparkCredentials
 
     credentials: Any = SparkCredentials
-    as_it_is = credentials.__post_init__
+    original = credentials.__post_init__
 
     def with_ansi(self: Any) -> None:
-        as_it_is(self)
+        original(self)
         self.server_side_parameters["spark.sql.ansi.enabled"] = "true"
 
     credentials.__post_init__ = with_ansi
     try:
         yield
     finally:
-        credentials.__post_init__ = as_it_is
+        credentials.__post_init__ = original
 
 
 @contextmanager
-def _without_false_alarms() -> Iterator[None]:
-    """No word of pandas, which no query here goes by, being too new; nor, with each query, of a server having its own catalog."""
+def _without_irrelevant_warnings() -> Iterator[None]:
+    """Silence a warning about the version of pandas, which no query uses, and one for each query about a server's own catalog."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
         warnings.filterwarnings("ignore", message="Failed to set spark.sql.catalogImplementation")
@@ -165,7 +167,7 @@ def _without_false_alarms() -> Iterator[None]:
 
 @contextmanager
 def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
-    """The session that dbt's queries run in, and where its report tables are afterwards; None where a cluster has both."""
+    """Start the local session that dbt's queries use; yields the folder of its report tables, or None where a cluster is used."""
     if os.environ.get("BILLHOUSE_SPARK_METHOD", "session") != "session" or os.environ.get("SPARK_REMOTE"):
         yield None
         return
@@ -180,7 +182,7 @@ def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
             builder = builder.config(name, value)
         session = builder.getOrCreate()
         try:
-            session.sparkContext.setLogLevel("OFF")  # dbt tells of each failure, and keeps it in its log
+            session.sparkContext.setLogLevel("OFF")  # dbt reports each failure, and logs it
             yield warehouse / "billing.db"
             shutil.rmtree(warehouse, ignore_errors=True)
             (scratch / "warehouse").rename(warehouse)
@@ -189,20 +191,18 @@ def _session(home: Home, settings: Mapping[str, str]) -> Iterator[Path | None]:
 
 
 def main() -> None:
-    """Build a home's models on Spark, and say what came of it as one JSON object."""
+    """Build a home's models on Spark, and print the result as one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.warehouse.spark", description="Build the warehouse on Spark.")
-    parser.add_argument("--home", help="the home directory; BILLHOUSE_HOME or ./var where none is given")
+    parser.add_argument("--home", help="the home directory; default: BILLHOUSE_HOME, else ./var")
+    parser.add_argument("--as-of", type=datetime.fromisoformat, help="ignore events after this instant (UTC); default: now")
+    parser.add_argument("--no-checks", action="store_true", help="build the models, and run no check")
+    parser.add_argument("--unit-tests", action="store_true", help="also run the models' unit tests")
     parser.add_argument(
-        "--as-of", type=datetime.fromisoformat, help="see no event after this instant (UTC); now where none is given"
-    )
-    parser.add_argument("--no-checks", action="store_true", help="build the models alone")
-    parser.add_argument("--unit-tests", action="store_true", help="run the models' own unit tests too")
-    parser.add_argument(
-        "--small", action="store_true", help="for data of some megabytes: interpret queries rather than compile them"
+        "--small", action="store_true", help="for a few megabytes of data: interpret queries instead of compiling them"
     )
     arguments = parser.parse_args()
     if arguments.unit_tests and arguments.no_checks:
-        parser.error("--unit-tests are checks too: leave one of the two out")
+        parser.error("--unit-tests and --no-checks exclude each other")
     as_of = arguments.as_of and (arguments.as_of if arguments.as_of.tzinfo else arguments.as_of.replace(tzinfo=UTC))
     try:
         result = build_on_spark(
@@ -213,9 +213,9 @@ def main() -> None:
             is_small=arguments.small,
         )
     except Exception as error:
-        if wants_traceback():
+        if is_traceback_requested():
             raise
-        parser.exit(1, f"{failure_in_words(error)}\n")
+        parser.exit(1, f"{to_billhouse_error(error)}\n")
     print(json.dumps(result.as_dict()))
 
 

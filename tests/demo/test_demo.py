@@ -1,4 +1,4 @@
-"""What a newcomer calls first works in an empty home, and again."""
+"""`billhouse demo`: a whole month in an empty home, which can be repeated."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pipeline.core.home import Home
 from tests.support import billhouse, query
 
 
-def test_the_demo_goes_from_raw_events_to_published_invoices_and_an_export_and_repeats_without_a_change(home: Home) -> None:
-    shown = billhouse(home.path, "demo", "--json")
-    assert shown.code == 0, shown.stderr
-    first = shown.json
+def test_the_demo_publishes_and_exports_a_month_and_a_second_run_changes_nothing(home: Home) -> None:
+    ran = billhouse(home.path, "demo", "--json")
+    assert ran.code == 0, ran.stderr
+    first = ran.json
     assert first["received"] == first["accepted"] + first["duplicates"] + first["quarantined"] > 100_000
     invoices = query(
         home, "select status, sum(total_amount) as total from invoices where period = $1 group by all", first["period"]
     )
     totals = {row["status"]: row["total"] for row in invoices}
     assert totals["published"] > Decimal(0)
-    assert totals.keys() == {"published", "closed"}  # those that wait for nobody are on plans that collect nothing
+    assert totals.keys() == {"published", "closed"}  # those only closed are on plans that are not collected
     assert (home.exports / first["period"] / f"billhouse-{first['period']}.xlsx").exists()
     statements = query(home, "from invoices order by all")
 

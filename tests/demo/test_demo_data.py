@@ -94,18 +94,16 @@ def hashes(files: DemoFiles) -> list[tuple[str, str]]:
     return [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths]
 
 
-def test_the_same_seed_gives_the_same_bytes_whenever_and_wherever(
-    files: DemoFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_seed_gives_the_same_bytes(files: DemoFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
     try:
-        told: list[tuple[str, int, int]] = []
-        assert hashes(generate(tmp_path, on_progress=lambda *step: told.append(step))) == hashes(files)
+        progress: list[tuple[str, int, int]] = []
+        assert hashes(generate(tmp_path, on_progress=lambda *step: progress.append(step))) == hashes(files)
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert [done for _, done, _ in told] == list(range(1, len(files.usage) + 1))
+    assert [done for _, done, _ in progress] == list(range(1, len(files.usage) + 1))
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(name for name, _ in hashes(files))
 
 
@@ -122,7 +120,7 @@ def test_a_month_and_a_half_of_usage_in_every_format(files: DemoFiles, events: d
     assert one(events, "select count(distinct spelling) from events where sandbox_id not like 'sbx_b0%'") == 6
 
 
-def test_a_few_hundred_customers_on_all_plans_with_names_that_trip_spreadsheets(files: DemoFiles) -> None:
+def test_customers_are_on_all_plans_and_some_names_look_like_formulas_or_contain_commas(files: DemoFiles) -> None:
     with files.customers[0].open(encoding="utf-8", newline="") as stream:
         customers = list(csv.DictReader(stream))
     names = {row["name"] for row in customers}
@@ -197,7 +195,7 @@ def test_files_are_out_of_order_and_sessions_cross_midnight_and_the_month_s_end(
     assert one(events, f"select count(*) from ({sessions}) where first_at < '2026-10-01' and last_at > '2026-10-01'") > 20
 
 
-def test_a_collector_ticks_every_minute_and_mostly_says_nothing_new(events: duckdb.DuckDBPyConnection) -> None:
+def test_a_collector_sends_a_heartbeat_every_minute_that_mostly_changes_nothing(events: duckdb.DuckDBPyConnection) -> None:
     ticks = (
         "select event_at - lag(event_at) over sandbox as gap, vcpu_count = lag(vcpu_count) over sandbox as is_same,"
         " vcpu_count from (select distinct on (event_id) * from events where collector = 'ticker'"
@@ -219,8 +217,8 @@ def test_every_reason_for_quarantine_has_a_row(files: DemoFiles, events: duckdb.
         "select event_id from events where event_id <> '' group by 1 having count(distinct vcpu_count || '/' || storage_gb) > 1"
     )
     assert one(events, f"select count(*) from ({conflicts})") == 2
-    strangers = "select sandbox_id from events where sandbox_id <> '' group by 1 having count(distinct user_id) > 1"
-    assert one(events, f"select count(*) from ({strangers})") == 2
+    wrong_owners = "select sandbox_id from events where sandbox_id <> '' group by 1 having count(distinct user_id) > 1"
+    assert one(events, f"select count(*) from ({wrong_owners})") == 2
     assert one(events, "select count(*) from events where sandbox_id is null and user_id <> ''") == 3  # missing_field
     assert one(events, "select count(*) from events where event_at is null") == 3  # bad_timestamp: 2, unreadable: 1
     assert one(events, "select count(*) from events where event_at > '2027-01-01'") == 1  # future_timestamp
@@ -228,7 +226,7 @@ def test_every_reason_for_quarantine_has_a_row(files: DemoFiles, events: duckdb.
     assert one(events, "select count(*) from events where vcpu_count < 0 or isnan(vcpu_count) or vcpu_count > 1e9") == 3
 
 
-def test_amounts_are_believable(files: DemoFiles, events: duckdb.DuckDBPyConnection) -> None:
+def test_amounts_are_realistic(files: DemoFiles, events: duckdb.DuckDBPyConnection) -> None:
     """At list prices, roughly: most of hobby within its credit of 100 USD, pro tens to hundreds, acme thousands."""
     events.execute(AMOUNTS)
     plans = {

@@ -1,4 +1,4 @@
-"""An invoice taken apart: every piece sums to the whole, down to the landed row; and what might be, beside what is."""
+"""Explaining invoices, where the parts sum to the line down to landed rows; and simulating another price book."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support import billhouse, copy_home, event, query, write_jsonl
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+def history(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
     """Histories of all kinds under the project's own prices, one month closed before the rest of the events landed."""
     folder = tmp_path_factory.mktemp("explain")
     home = copy_home(parsed_project, folder / "home")
@@ -41,13 +41,13 @@ def troubled(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> 
     return home
 
 
-def test_every_invoices_lines_and_days_sum_to_it(troubled: Home) -> None:
-    """Closed invoices are explained as they were closed, though events landed for them since."""
-    invoices = query(troubled, "from invoices order by invoice_id")
+def test_the_lines_and_days_of_an_explained_invoice_sum_to_it(history: Home) -> None:
+    """Closed invoices are explained as they were closed, even where events landed for them since."""
+    invoices = query(history, "from invoices order by invoice_id")
     chosen = [row for row in invoices if row["status"] == "draft"] + [row for row in invoices if row["status"] == "closed"][:4]
     assert {row["status"] for row in chosen} == {"draft", "closed"}
     for invoice in chosen:
-        explained = explain(troubled, invoice["invoice_id"])
+        explained = explain(history, invoice["invoice_id"])
         assert sum(line.amount for line in explained.lines) == invoice["subtotal_amount"]
         credits = sum((credit["amount"] for credit in explained.credits), Decimal(0))
         assert credits == invoice["credits_applied_amount"]
@@ -59,15 +59,15 @@ def test_every_invoices_lines_and_days_sum_to_it(troubled: Home) -> None:
                 assert sum(day.amount for day in line.days) == line.due_amount
 
 
-def test_a_lines_days_sessions_and_events_sum_to_it_down_to_the_landed_row(troubled: Home) -> None:
+def test_the_days_and_sessions_of_a_line_sum_to_it_and_name_their_landed_rows(history: Home) -> None:
     lines = query(
-        troubled,
+        history,
         "select invoice_id, line_id, meter_id from invoice_lines where line_type = 'usage' and quantity > 0"
         " and invoice_id in (select invoice_id from invoices where status = 'draft') order by line_id limit 12",
     )
-    rows = sum(len(path.read_text().splitlines()) for path in troubled.path.parent.glob("events-*.jsonl"))
+    rows = sum(len(path.read_text().splitlines()) for path in history.path.parent.glob("events-*.jsonl"))
     for key in lines:
-        (line,) = explain(troubled, key["invoice_id"], key["line_id"]).lines
+        (line,) = explain(history, key["invoice_id"], key["line_id"]).lines
         assert sum(day.amount for day in line.days) == line.due_amount
         for day in line.days:
             assert sum(session.amount for session in day.sessions) == day.amount
@@ -78,21 +78,21 @@ def test_a_lines_days_sessions_and_events_sum_to_it_down_to_the_landed_row(troub
                 assert all(1 <= event.file_row <= rows and event.file_name.startswith("events-") for event in session.events)
 
 
-def test_the_command_explains_in_text_and_json_and_names_what_is_not_there(troubled: Home) -> None:
-    (line,) = query(troubled, "from invoice_lines where line_type = 'usage' and quantity > 0 order by line_id limit 1")
-    told = billhouse(troubled.path, "explain", line["invoice_id"], "--line", line["line_id"])
-    assert told.code == 0
-    assert "rounded once, half away from zero" in told.stdout
-    assert "row " in told.stdout
-    as_json = billhouse(troubled.path, "explain", line["invoice_id"], "--json").json
+def test_the_command_prints_text_and_json_and_names_a_missing_invoice(history: Home) -> None:
+    (line,) = query(history, "from invoice_lines where line_type = 'usage' and quantity > 0 order by line_id limit 1")
+    explained = billhouse(history.path, "explain", line["invoice_id"], "--line", line["line_id"])
+    assert explained.code == 0
+    assert "rounded once, half away from zero" in explained.stdout
+    assert "row " in explained.stdout
+    as_json = billhouse(history.path, "explain", line["invoice_id"], "--json").json
     assert as_json["invoice_id"] == line["invoice_id"]
-    missing = billhouse(troubled.path, "explain", "INV-none")
+    missing = billhouse(history.path, "explain", "INV-none")
     assert (missing.code, "There is no invoice INV-none" in missing.stderr) == (1, True)
-    assert billhouse(troubled.path, "explain", line["invoice_id"], "--line", "LIN-none").code == 1
+    assert billhouse(history.path, "explain", line["invoice_id"], "--line", "LIN-none").code == 1
 
 
 def fingerprint(home: Home) -> str:
-    """Of everything in a home but its scratch folders and what a simulation writes."""
+    """A hash over a home's files, without scratch folders and the simulations' files."""
     digest = hashlib.sha256()
     for path in sorted(home.path.rglob("*")):
         within = path.relative_to(home.path)
@@ -101,7 +101,7 @@ def fingerprint(home: Home) -> str:
     return digest.hexdigest()
 
 
-def test_a_simulation_shows_what_would_change_and_touches_nothing(home: Home, tmp_path: Path) -> None:
+def test_a_simulation_shows_the_changes_and_changes_nothing(home: Home, tmp_path: Path) -> None:
     usage = [
         event("start", "2026-09-20T10:00:00Z", user="=paula", sandbox="p", vcpu_count=100, memory_gb=0, storage_gb=0),
         event("stop", "2026-09-20T11:00:00Z", user="=paula", sandbox="p"),

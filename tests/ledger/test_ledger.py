@@ -1,4 +1,4 @@
-"""The ledger: nothing twice, nothing half, nothing changed unseen."""
+"""Closing and verifying: a month is closed once and whole, and every later change of the ledger is reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(home: Home) -> Callable[..., Outcome]:
 
 
 def late_hour(folder: Path, vcpu_count: int) -> Path:
-    """An hour in August of customer-0, whose August came to 0.06 or so."""
+    """An hour in August of customer-0, whose August was billed at about 0.06."""
     rows = [
         event("start", "2026-08-20T10:00:00Z", user="customer-0", sandbox="late", vcpu_count=vcpu_count),
         event("stop", "2026-08-20T11:00:00Z", user="customer-0", sandbox="late"),
@@ -69,7 +69,7 @@ def late_hour(folder: Path, vcpu_count: int) -> Path:
     return write_jsonl(folder / "late.jsonl", rows)
 
 
-def test_a_close_that_would_change_a_closed_month_by_much_stops_and_says_whose(
+def test_a_close_with_a_large_adjustment_stops_and_names_the_customer(
     home: Home, run: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     run("land", late_hour(tmp_path, 100))
@@ -83,7 +83,7 @@ def test_a_close_that_would_change_a_closed_month_by_much_stops_and_says_whose(
     assert (line["period"], line["service_period"], line["amount"]) == ("2026-09", "2026-08", Decimal("5.04"))
 
 
-def test_a_sound_ledger_is_verified(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_finds_no_problem_in_an_unchanged_ledger(home: Home, run: Callable[..., Outcome]) -> None:
     run("close", "2026-09")
     verified = run("verify", "--json")
     assert verified.code == 0
@@ -100,20 +100,20 @@ def edited(path: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "change", "told"),
+    ("table", "change", "problem"),
     [
-        ("invoice_lines", "amount + 1 as amount", "is not the sum of its lines"),
+        ("invoice_lines", "amount + 1 as amount", "differs from the sum of its lines"),
         ("invoice_lines", "'other' as description", "was changed after the close"),
-        ("invoices", "total_amount + 1 as total_amount", "has a total that its parts do not sum to"),
-        ("credit_applications", "amount * 2 as amount", "has other credit than its applications sum to"),
+        ("invoices", "total_amount + 1 as total_amount", "has a total that differs from the sum of its parts"),
+        ("credit_applications", "amount * 2 as amount", "has credits applied that differ from the sum of its applications"),
         ("close", "'2020-01-01'::timestamptz as as_of", "was changed after the close"),
     ],
 )
-def test_whatever_is_tampered_with_is_told(table: str, change: str, told: str, home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_an_edited_table(table: str, change: str, problem: str, home: Home, run: Callable[..., Outcome]) -> None:
     edited(close_folder(home, AUGUST) / f"{table}.parquet", change)
     verified = run("verify")
     assert verified.code == 1
-    assert told in verified.stdout
+    assert problem in verified.stdout
     assert "2026-08" in verified.stdout
 
 
@@ -128,74 +128,76 @@ def test_whatever_is_tampered_with_is_told(table: str, change: str, told: str, h
     ],
     ids=lambda words: " ".join(words),
 )
-def test_a_ledger_that_was_changed_is_not_published_exported_credited_or_built_upon(
+def test_a_changed_ledger_is_not_published_exported_credited_or_closed_upon(
     command: tuple[str, ...], home: Home, run: Callable[..., Outcome]
 ) -> None:
     (invoice, *_) = query(home, "from invoices where status = 'closed' order by invoice_id")
     edited(close_folder(home, AUGUST) / "invoices.parquet", "total_amount + 1000 as total_amount")
     refused = run(*(invoice["invoice_id"] if word == "INVOICE" else word for word in command))
     assert refused.code == 1
-    assert "The ledger is not what was written" in refused.stderr
+    assert "The ledger was changed after it was written" in refused.stderr
     assert "billhouse verify" in refused.stderr
     assert list(home.exports.rglob("*.xlsx")) == []
     assert not close_folder(home, SEPTEMBER).exists()
     assert "check_failed" in {alert["kind"] for alert in alert_states(home)}
 
 
-def test_a_month_that_was_taken_out_of_the_ledger_breaks_the_chain(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_a_removed_month_by_the_broken_chain(home: Home, run: Callable[..., Outcome]) -> None:
     run("close", "2026-09")
     shutil.rmtree(close_folder(home, AUGUST))
-    assert "does not follow the close before it" in run("verify").stdout
+    assert "does not continue the hash chain" in run("verify").stdout
 
 
-def test_the_newest_close_that_was_taken_away_is_missed(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_that_the_newest_close_was_removed(home: Home, run: Callable[..., Outcome]) -> None:
     run("close", "2026-09")
     shutil.rmtree(close_folder(home, SEPTEMBER))
-    told = run("verify")
-    assert told.code == 1
-    assert "ledger/closes/2026-09/invoices.parquet: was written, and is gone" in told.stdout
+    verified = run("verify")
+    assert verified.code == 1
+    assert "ledger/closes/2026-09/invoices.parquet: was written, and is gone" in verified.stdout
 
 
-def test_a_close_under_another_months_name_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_a_close_in_another_months_folder(home: Home, run: Callable[..., Outcome]) -> None:
     close_folder(home, AUGUST).rename(home.closes / "2026-07")
-    told = run("verify").stdout
-    assert "is the close of 2026-08" in told
-    assert "ledger/closes/2026-07/close.parquet: is in no line of the manifest" in told
+    verified = run("verify").stdout
+    assert "is the close of 2026-08" in verified
+    assert "ledger/closes/2026-07/close.parquet: is in no line of the manifest" in verified
 
 
-def test_what_does_not_belong_into_the_ledger_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_files_and_folders_that_no_command_wrote(home: Home, run: Callable[..., Outcome]) -> None:
     (close_folder(home, AUGUST) / "more.parquet").write_bytes(b"")
     (home.closes / "2026-10x").mkdir()
-    told = run("verify").stdout
-    assert "more.parquet: is in no line of the manifest" in told
-    assert "2026-10x: is no close" in told
+    verified = run("verify").stdout
+    assert "more.parquet: is in no line of the manifest" in verified
+    assert "2026-10x: is not a close" in verified
     assert run("invoices").code == 0
 
 
-def test_a_file_the_close_was_computed_from_that_is_gone_is_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_missing_landed_files(home: Home, run: Callable[..., Outcome]) -> None:
     for row in (home.raw / "landed_files").glob("0*.parquet"):
         row.unlink()
-    told = run("verify").stdout
-    assert told.count("was written, and is gone") == len(told.splitlines()) - 1 > 0
+    verified = run("verify").stdout
+    assert verified.count("was written, and is gone") == len(verified.splitlines()) - 1 > 0
 
 
-def test_raw_events_that_are_gone_there_twice_or_of_no_type_are_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_raw_events_that_are_missing_duplicated_or_of_an_unknown_type(
+    home: Home, run: Callable[..., Outcome]
+) -> None:
     (events, *_) = sorted((home.raw / "usage_events").rglob("event_date=*/*.parquet"))
     again = events.with_name("again.parquet")
     shutil.copy(events, again)
-    told = run("verify").stdout
-    assert "events, and" in told
-    assert "is there 2 times" in told
+    verified = run("verify").stdout
+    assert "events, and" in verified
+    assert "is there 2 times" in verified
     again.unlink()
     table = pq.read_table(events)
     types = pa.array(["sandbox_moved", *table["event_type"].to_pylist()[1:]])
     pq.write_table(table.set_column(table.schema.get_field_index("event_type"), "event_type", types), events)
     assert "1 events are of type sandbox_moved" in run("verify").stdout
     events.unlink()
-    assert "usage.jsonl landed with" in run("verify").stdout
+    assert "usage.jsonl, which landed with" in run("verify").stdout
 
 
-def test_every_changed_byte_is_told_and_none_ends_the_verification(home: Home) -> None:
+def test_verify_reports_every_changed_byte_and_never_fails_on_one(home: Home) -> None:
     random = Random(11)
     for file in sorted(close_folder(home, AUGUST).rglob("*.*")):
         whole = file.read_bytes()
@@ -208,12 +210,12 @@ def test_every_changed_byte_is_told_and_none_ends_the_verification(home: Home) -
     assert verify_ledger(home).problems == []
 
 
-def test_the_sums_of_a_close_are_what_sha256sum_checks(home: Home) -> None:
+def test_sha256sum_can_check_the_sums_of_a_close(home: Home) -> None:
     checked = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=close_folder(home, AUGUST), capture_output=True)
     assert checked.returncode == 0
 
 
-def test_a_sign_up_grant_that_a_close_has_seen_stands(home: Home, run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_a_sign_up_grant_that_a_close_froze_is_never_changed(home: Home, run: Callable[..., Outcome], tmp_path: Path) -> None:
     """Later it turns out that the customer was on a plan without one, and of another currency."""
     record = {"customer_id": "customer-3", "plan_id": "enterprise", "effective_at": "2026-08-01T00:00:00Z"}
     person = {"customer_id": "customer-4", "currency": "EUR"}
@@ -230,7 +232,7 @@ def test_a_sign_up_grant_that_a_close_has_seen_stands(home: Home, run: Callable[
     assert run("close", "2026-09", "--accept-adjustments").code == 0
 
 
-def test_terms_that_held_in_a_closed_month_are_edited_only_when_somebody_accepts_it(home: Home, tmp_path: Path) -> None:
+def test_an_edit_of_terms_used_by_a_closed_month_needs_to_be_accepted(home: Home, tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     shutil.copytree(PROJECT_ROOT / "seeds", seeds)
     assert edited_prices(home, seeds) == []
@@ -251,26 +253,26 @@ def test_terms_that_held_in_a_closed_month_are_edited_only_when_somebody_accepts
     assert check_prices(home, seeds=seeds, accept_by="cfo").problems == []
     assert edited_prices(home, seeds) == []
     (seeds / "contracts.csv").write_text(contracts.replace(",0.05,", ",0.20,"))
-    assert len(edited_prices(home, seeds)) == 1  # another edit is another question
+    assert len(edited_prices(home, seeds)) == 1  # another edit needs to be accepted again
     # A contract of a customer that no close has billed may go, with its prices.
     (seeds / "contracts.csv").write_text(contracts.replace(contract, ""))
     assert edited_prices(home, seeds) == []
 
 
-def test_another_default_plan_than_closed_months_had_is_an_edit_of_the_past(home: Home, tmp_path: Path) -> None:
+def test_changing_the_default_plan_of_closed_months_is_an_edit(home: Home, tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     shutil.copytree(PROJECT_ROOT / "seeds", seeds)
     plans = (seeds / "plans.csv").read_text()
     (seeds / "plans.csv").write_text(plans.replace(",true", ",").replace("4,4,5,", "4,4,5,true", 1))
     assert ["is_default was" in problem.reason for problem in edited_prices(home, seeds)] == [True, True]
-    # A price book that an earlier release kept at a close does not say which plan is the default one.
-    kept = close_folder(home, AUGUST) / PRICE_BOOK / "plans.csv"
-    kept.chmod(0o600)
-    kept.write_text("".join(line.rpartition(",")[0] + "\n" for line in plans.splitlines()))
+    # A price book stored by a close of an earlier release does not say which plan is the default one.
+    stored = close_folder(home, AUGUST) / PRICE_BOOK / "plans.csv"
+    stored.chmod(0o600)
+    stored.write_text("".join(line.rpartition(",")[0] + "\n" for line in plans.splitlines()))
     assert edited_prices(home, seeds) == []
 
 
-def test_a_fee_of_nothing_that_held_in_a_closed_month_cannot_be_edited(home: Home, tmp_path: Path) -> None:
+def test_a_fee_of_zero_used_by_a_closed_month_cannot_be_edited(home: Home, tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     shutil.copytree(PROJECT_ROOT / "seeds", seeds)
     fees = (seeds / "plan_fees.csv").read_text()
@@ -278,10 +280,10 @@ def test_a_fee_of_nothing_that_held_in_a_closed_month_cannot_be_edited(home: Hom
     (seeds / "plan_fees.csv").write_text(fees.replace(hobby, hobby.replace(",0,", ",5,").replace(",0.00,", ",5.00,")))
     assert (seeds / "plan_fees.csv").read_text() != fees
     (problem,) = edited_prices(home, seeds)
-    assert "held in closed months" in problem.reason
+    assert "in force in closed months" in problem.reason
 
 
-def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Callable[..., Outcome]) -> None:
+def test_verify_reports_a_truncated_file(home: Home, run: Callable[..., Outcome]) -> None:
     path = close_folder(home, AUGUST) / "invoices.parquet"
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:100])
@@ -289,35 +291,37 @@ def test_a_truncated_file_and_a_missing_price_book_are_told(home: Home, run: Cal
 
 
 KILLED = """
-import os, sys
-import pipeline.core.files, pipeline.ledger.close
-calls, limit = 0, int(sys.argv[1])
-def counting(real):
+import os, signal, sys
+home, at, when = sys.argv[1:]
+calls = 0
+def killing(real):
     def call(*words, **more):
         global calls
         calls += 1
-        if calls > limit:
-            os._exit(9)
-        return real(*words, **more)
+        is_last = str(calls) == at or (at == "month" and str(words[-1]).endswith("closes/2026-09"))
+        if is_last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*words, **more)
+        if is_last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
     return call
-os.fsync = counting(os.fsync)
-os.replace = counting(os.replace)
-os.rename = counting(os.rename)
-sys.argv = ["billhouse", "--home", sys.argv[2], "close", "2026-09"]
+os.fsync, os.replace, os.rename = killing(os.fsync), killing(os.replace), killing(os.rename)
+sys.argv = ["billhouse", "--home", home, "close", "2026-09"]
 from pipeline.cli.app import main
 main()
 """
 
 
-def test_a_close_that_is_killed_anywhere_leaves_no_month_or_the_whole_month(home: Home, tmp_path: Path) -> None:
+def test_a_killed_close_leaves_no_month_or_the_whole_month(home: Home, tmp_path: Path) -> None:
     outcomes = set()
     for limit in (0, 2, 5, 9, 12, 14):
         copy = copy_home(home.path, tmp_path / f"killed-{limit}")
         killed = subprocess.run([sys.executable, "-c", KILLED, str(limit), str(copy.path)], capture_output=True, check=False)
-        there = close_folder(copy, SEPTEMBER)
-        outcomes.add((killed.returncode, there.exists()))
-        if there.exists():
-            assert {path.name for path in there.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
+        folder = close_folder(copy, SEPTEMBER)
+        outcomes.add((killed.returncode, folder.exists()))
+        if folder.exists():
+            assert {path.name for path in folder.iterdir()} >= {"close.parquet", "invoices.parquet", "price_book"}
         if limit in (2, 9):
             assert billhouse(copy.path, "close", "2026-09").code == 0
             assert billhouse(copy.path, "verify").code == 0
@@ -328,9 +332,9 @@ def test_a_close_that_is_killed_anywhere_leaves_no_month_or_the_whole_month(home
 def test_two_closes_of_one_month_at_once_close_it_once(home: Home) -> None:
     command = [sys.executable, "-m", "pipeline.cli.app", "--home", str(home.path), "close", "2026-09", "--json"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate()[0] for process in running]
+    outputs = [process.communicate()[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
-    assert sorted('"already_closed": true' in text for text in said) == [False, True]
+    assert sorted('"already_closed": true' in text for text in outputs) == [False, True]
     assert billhouse(home.path, "verify").code == 0
 
 

@@ -84,7 +84,7 @@ def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_wa
         return {str(path.relative_to(home.marts)): path.read_bytes() for path in files}
 
     first = marts()
-    assert len(first) >= 10
+    assert {"invoices.parquet", "invoice_lines.parquet"} <= first.keys()
     assert run("build", "--as-of", "2026-10-05T00:00:00Z").code == 0
     assert marts() == first
     home.warehouse.unlink()
@@ -108,9 +108,7 @@ def test_every_column_that_analysts_read_is_described(home: Home) -> None:
     assert (undescribed, tables) == ([], [])
 
 
-def test_a_closed_month_is_frozen_and_what_comes_late_is_settled_on_the_next_invoice(
-    home: Home, run: Run, tmp_path: Path
-) -> None:
+def test_a_closed_month_never_changes_and_late_usage_is_on_the_next_invoice(home: Home, run: Run, tmp_path: Path) -> None:
     assert run("close", "2026-09").code == 0
     frozen = lines(home, "2026-09")
     late = [
@@ -176,7 +174,7 @@ def test_a_close_that_is_killed_leaves_no_month_or_a_whole_one_and_can_be_repeat
     assert verify_ledger(home).problems == []
 
 
-def test_events_after_as_of_are_not_seen_whenever_they_landed(home: Home, run: Run) -> None:
+def test_events_after_as_of_are_ignored_whenever_they_landed(home: Home, run: Run) -> None:
     assert run("build", "--as-of", "2026-09-20T10:30:00Z").code == 0
     sessions = query(home, "select sandbox_id, end_reason, list_amount from sessions order by 1")
     assert sessions == [

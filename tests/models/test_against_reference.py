@@ -20,7 +20,8 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing import Kind, land_files
 from pipeline.ledger.close import close_period
-from pipeline.warehouse.build import build, environment
+from pipeline.warehouse.build import build
+from pipeline.warehouse.dbt_run import environment
 from tests.reference import Ledger, PriceBook, Result, Void, accept, compute
 from tests.reference.compare import compare
 from tests.reference.exact import next_month

@@ -18,7 +18,9 @@ from pipeline.warehouse.data_dictionary import TARGET, data_dictionary
 from tests.support import billhouse, copy_home, event, query, write_jsonl
 
 QUESTIONS = dict(
-    re.findall(r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "questions.md").read_text(), re.MULTILINE | re.DOTALL)
+    re.findall(
+        r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "use" / "questions.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 )
 
 
@@ -73,9 +75,9 @@ def test_the_answers_tie_to_the_invoices(home: Home) -> None:
     largest = query(home, QUESTIONS["Who are our largest customers?"])
     closed = query(home, "select sum(subtotal_amount) as amount from invoices where status <> 'draft'")[0]["amount"]
     assert sum(row["before_credits"] for row in largest) == closed
-    corrected = query(home, QUESTIONS["What have we corrected, of which months?"])
+    corrected = query(home, QUESTIONS["Which months were corrected, and by how much?"])
     assert {(row["billed_in"], row["corrects"]) for row in corrected} == {("2026-09", "2026-08")}
-    cohorts = query(home, QUESTIONS["How do customers of one month fare in the months after?"])
+    cohorts = query(home, QUESTIONS["How much do the new customers of a month use in the months after?"])
     used = query(home, "select sum(amount) as amount from usage_daily")[0]["amount"]
     assert sum((row["usage_amount"] for row in cohorts), Decimal(0)) == used
 
@@ -99,15 +101,24 @@ def test_a_table_is_queried_by_schema_and_name_as_soon_as_the_file_is_open(home:
     assert found == [("2026-08",), ("2026-09",)]
 
 
-def test_the_next_build_replaces_the_file_of_an_earlier_version(home: Home, tmp_path: Path) -> None:
+def test_the_next_build_replaces_the_file_and_the_tables_of_an_earlier_version(home: Home, tmp_path: Path) -> None:
     copy = copy_home(home.path, tmp_path / "home")
     former = copy.path / "billing.duckdb"
     copy.analysts_file.rename(former)
+    former_tables = [("monitoring", "sandbox_runs"), ("usage", "customer_terms")]
+    with duckdb.connect(str(copy.warehouse)) as warehouse:
+        warehouse.execute("create schema monitoring")
+        for schema, table in former_tables:
+            warehouse.execute(f"create table {schema}.{table} as select 1 as number")
     with duckdb.connect(str(former), read_only=True) as reader:
         build(copy, parse_instant("2026-09-05T00:00:00Z"))
         assert not former.exists()
         assert reader.execute("select count(*) from billing.billing.invoices").fetchone() == (3,)
     assert query(copy, "select count(*) from billing.invoices") == query(home, "select count(*) from billing.invoices")
+    with duckdb.connect(str(copy.warehouse), read_only=True) as warehouse:
+        tables = warehouse.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        assert ("customers", "customer_terms") in tables
+        assert not set(former_tables) & set(tables)
 
 
 def test_readers_and_builds_do_not_disturb_each_other(home: Home, tmp_path: Path) -> None:

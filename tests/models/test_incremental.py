@@ -21,7 +21,8 @@ import pytest
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
-from pipeline.warehouse.build import BuildFailedError, build
+from pipeline.warehouse.build import build
+from pipeline.warehouse.dbt_run import BuildFailedError
 from tests.models.test_against_reference import land_records, land_voids
 from tests.reference import Void
 from tests.reference.strategies import Batch, random_batch, to_jsonl_parts
@@ -66,7 +67,7 @@ def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
 
 def days_read(home: Home) -> set[str]:
     """The days of which the last build read raw events."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "usage" / "folded_events.sql"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "folded_events.sql"
     return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
 
 

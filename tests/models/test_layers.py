@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbt.cli.main import dbtRunner
 
-from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT
+from pipeline.core.home import PROJECT_ROOT
 
 LAYERS = ("staging", "customers", "usage", "rating", "invoicing", "limits", "utilisation", "billing")
 """In the order in which they read each other. `limits` and `utilisation` are siblings."""
@@ -21,18 +20,6 @@ _NAMED_BY_HAND = re.compile(rf"\b(?:{_VERBS})\s+[\"`]?[a-z_]+[\"`]?\.[\"`]?[a-z_
 """A table called by schema and name, where SQL expects one."""
 
 Node = Mapping[str, Any]
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    folder = tmp_path_factory.mktemp("parse")
-    places = ["--project-dir", PROJECT_ROOT, "--profiles-dir", PROJECT_ROOT, "--target-path", folder, "--log-path", folder]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(HOME_VARIABLE, str(folder))
-        parsed = dbtRunner().invoke(["parse", *map(str, places), "--quiet", "--no-write-json", "--no-send-anonymous-usage-stats"])
-    assert parsed.exception is None, parsed.exception
-    content: dict[str, Any] = parsed.result.to_dict()  # type: ignore[union-attr]
-    return content
 
 
 @pytest.fixture(scope="module")

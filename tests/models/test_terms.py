@@ -1,4 +1,7 @@
-"""Plans, contracts, trials and the opening of the books, from files to invoices: docs/billing-rules.md, sections 2, 5 and 7."""
+"""Plans, contracts, trials and the opening of the books, from files to invoices.
+
+docs/reference/billing-rules.md, sections 2, 5 and 7.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.close import close_period
 from pipeline.ledger.price_check import check_prices
-from pipeline.warehouse.build import BuildFailedError, build
+from pipeline.warehouse.build import build
+from pipeline.warehouse.dbt_run import BuildFailedError
 from tests.support import Outcome, event, prepare, query, write_jsonl
 
 Run = Callable[..., Outcome]

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.home import Home
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from tests.reference.utilisation import Piece, Sample, rounded, utilisation
 from tests.support import billhouse, event, prepare, query, write_jsonl
@@ -168,8 +169,7 @@ def test_random_days_are_what_the_page_says(
     fill(models, pieces, samples, as_of)
     expected = utilisation(samples, pieces, as_of)
     result = models.execute("select * exclude (currency) from utilisation order by sandbox_id")
-    names = [column[0] for column in result.description]
-    found = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    found = rows_as_dictionaries(result)
     assert {(row.pop("sandbox_id"), row.pop("usage_date")): row for row in found} == {
         key: {name: as_stored(value) for name, value in row.items()} for key, row in expected.items()
     }

@@ -1,7 +1,7 @@
-"""`make parity-servers`: the same build by way of a Thrift and of a Spark Connect server, which it starts on this machine.
+"""`make parity-servers`: the same build on a Thrift server and on a Spark Connect server, which it starts on this machine.
 
-Each is started with the settings of docs/spark.md, and builds a small home with every check and unit test, twice. Started with
-another setting, Thrift must refuse; by Spark Connect the session sets it right. Ends with 1 where anything differs.
+Each is started with the settings of docs/operate/spark.md, and builds a small home with every check and unit test, twice.
+A Thrift server with another setting must be refused; a Spark Connect session sets its own. Ends with 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Server:
     port_setting: str
 
     def environment(self, port: int) -> dict[str, str]:
-        """What docs/spark.md tells to set before a build."""
+        """What docs/operate/spark.md tells to set before a build."""
         if self is CONNECT:
             return {"SPARK_REMOTE": f"sc://127.0.0.1:{port}"}
         return {"BILLHOUSE_SPARK_METHOD": "thrift", "BILLHOUSE_SPARK_HOST": "127.0.0.1", "BILLHOUSE_SPARK_PORT": str(port)}
@@ -60,8 +60,8 @@ SERVERS = {server.name: server for server in (THRIFT, CONNECT)}
 
 
 def documented_settings() -> dict[str, str]:
-    """The settings that docs/spark.md tells to start a server with."""
-    block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "spark.md").read_text(), re.DOTALL)
+    """The settings that docs/operate/spark.md tells to start a server with."""
+    block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "operate" / "spark.md").read_text(), re.DOTALL)
     assert block is not None
     return dict(line.split(maxsplit=1) for line in block[1].splitlines())
 

@@ -1,4 +1,4 @@
-"""docs/utilisation.md in plain Python: written from the page alone, to check the warehouse against."""
+"""docs/internals/utilisation.md in plain Python: written from the page alone, to check the warehouse against."""
 
 from __future__ import annotations
 

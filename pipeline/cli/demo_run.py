@@ -1,0 +1,153 @@
+"""Runs the demo: generates usage, and takes it through every step of a month, printing each step's result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.rule import Rule
+from rich.table import Table
+
+from pipeline.cli.landing import reason_table
+from pipeline.cli.warehouse import month_table
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.money import format_money
+from pipeline.core.terminal import Console, plain
+from pipeline.demo.dataset import generate
+from pipeline.exports import export_period
+from pipeline.landing import land_files
+from pipeline.ledger.approvals import approve
+from pipeline.ledger.close import close_period
+from pipeline.monitoring.health import write_health
+from pipeline.store.raw import landed_files
+from pipeline.stripe.client import local_emulator
+from pipeline.stripe.publish import publish_period
+from pipeline.warehouse.build import build
+from pipeline.warehouse.reports import open_reports, read_status
+
+_MARK = "demo.json"
+Follow = Callable[[str, int, int], None]
+
+
+def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
+    """Generate usage, land it, build, close, approve, publish to the local Stripe emulator, and export. Returns the results.
+
+    Safe to repeat: the same files land again as duplicates, and the closed month stays closed. `as_json`: print to stderr. Raises
+    BillhouseError where the home has other data.
+    """
+    console = Console(stderr=as_json, highlight=False)
+    started = monotonic()
+    _mark_as_demo(home)
+    console.print(Rule("[bold]Billhouse demo[/]: from raw usage events to invoices", align="left"))
+
+    with _step(console, "Generating a month and a half of usage") as follow:
+        files = generate(home.inbox, on_progress=follow)
+    console.print(f"   {len(files.landings)} landings for a few hundred customers, in {plain(files.folder)}", soft_wrap=True)
+
+    summaries = []
+    with _step(console, "Landing") as follow:
+        for kind, paths in files.landings:
+            summaries.append(land_files(home, paths, kind, on_progress=follow))
+    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in _COUNTS}
+    console.print(
+        f"   {counts['received']:,} rows received = {counts['accepted']:,} accepted + {counts['duplicates']:,} duplicates"
+        f" + {counts['quarantined']:,} in quarantine"
+    )
+    reasons: dict[str, int] = {}
+    for summary in summaries:
+        for reason, rows in summary.by_reason.items():
+            reasons[reason] = reasons.get(reason, 0) + rows
+    if reasons:
+        console.print(reason_table(reasons))
+
+    with _step(console, f"Building as of {files.as_of:%Y-%m-%d}") as follow:
+        build(home, files.as_of, on_progress=follow)
+    with _step(console, f"Closing {files.period}") as follow:
+        closed = close_period(home, files.period, on_progress=follow)
+    console.print(f"   {closed.invoices:,} invoices written to the ledger")
+    approved = approve(home, files.period, everything=True, by="demo")
+    console.print(f"   {len(approved.approved):,} of them approved; the others are on plans that are not collected")
+    with _step(console, "Publishing to the local Stripe emulator") as follow, local_emulator(home) as stripe:
+        published = publish_period(home, files.period, client=stripe, on_progress=follow)
+    if published.problems:
+        raise BillhouseError("Publishing failed: " + "; ".join(str(problem) for problem in published.problems))
+    with _step(console, "Refreshing the reports") as follow:
+        build(home, files.as_of, on_progress=follow)
+    with _step(console, "Exporting"):
+        exported = export_period(home, files.period)
+
+    write_health(home)
+    report = read_status(home)
+    _summarize(console, home, report["months"], exported.folder, monotonic() - started)
+    return {
+        **counts,
+        "by_reason": reasons,
+        "period": str(files.period),
+        "closed": closed.as_dict(),
+        "published": published.as_dict(),
+        "exported": exported.as_dict(),
+        "seconds": round(monotonic() - started, 1),
+    }
+
+
+_COUNTS = ("received", "accepted", "duplicates", "quarantined")
+
+
+def _mark_as_demo(home: Home) -> None:
+    """Mark the home as the demo's, and refuse one with other data: generated usage must not mix with real usage."""
+    mark = home.path / _MARK
+    if landed_files(home) and not mark.exists():
+        raise BillhouseError(
+            f"{home.path} has landed data that is not the demo's.", "Use another home for the demo: billhouse --home DIR demo"
+        )
+    mark.write_text(json.dumps({"demo": True}) + "\n")
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[Follow]:
+    """Show a progress bar while the step runs, and a line with its duration after it."""
+    started = monotonic()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def follow(step: str, done: int, total: int) -> None:
+            progress.update(task, description=f"{what}: {plain(step[:40])}", completed=done, total=total)
+
+        yield follow
+    console.print(f"[green]done[/] {what} [dim]{monotonic() - started:.1f} s[/]")
+
+
+def _summarize(console: Console, home: Home, months: list[dict[str, Any]], exports: Path, seconds: float) -> None:
+    console.print()
+    console.print(Rule("Result", align="left"))
+    console.print(month_table(months))
+    console.print()
+    with open_reports(home) as reports:
+        rows = reports.execute(
+            "select coalesce(customer_name, customer_id), plan_id, status, subtotal_amount, credits_applied_amount,"
+            " total_amount, currency from invoices where status <> 'draft' order by total_amount desc, customer_id limit 5"
+        ).fetchall()
+    table = Table(title="Largest invoices", title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in ("customer", "plan", "status"):
+        table.add_column(column)
+    for column in ("subtotal", "credits", "total"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, plan, status, subtotal, credits, total, currency in rows:
+        table.add_row(
+            plain(name), plain(plan), status, *(format_money(amount, currency) for amount in (subtotal, credits, total))
+        )
+    console.print(table)
+    console.print()
+    console.print(Rule("Next steps", align="left"))
+    console.print("  [bold]make ui[/]                      the asset graph in Dagster, on this machine")
+    console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
+    console.print(f"  {plain(home.analysts_file)}   query it: select * from billing.invoices;")
+    console.print("  .venv/bin/billhouse invoices   all invoices; [bold]--help[/] lists the other commands")
+    console.print(f"Finished in {seconds:.0f} seconds.")
