@@ -29,10 +29,10 @@ from tests.reference import (
     compute,
 )
 from tests.reference.landing_rows import CAMEL_CASE
+from tests.reference.shorthand import SEEDS
 from tests.reference.shrinking import shrink
 from tests.reference.strategies import Batch, histories, price_books, random_batch, small_histories, to_jsonl, to_jsonl_parts
 from tests.reference.variations import PriceBookVariation
-from tests.reference.words import SEEDS
 
 few = settings(
     max_examples=15,

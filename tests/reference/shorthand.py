@@ -1,4 +1,4 @@
-"""Short words to write small histories with, in the tests that read as specifications."""
+"""Short functions that write small histories, for tests that read as specifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .price_book import PriceBook
 from .records import DailyUsage, Event, EventType, Invoice, Line, LineType, Result, Session, SubscriptionRecord
 
 DAY = "2024-02-10"
-"""A day on which nothing special happens; February 2024 has 29 of them."""
+"""An ordinary day; February 2024 has 29 days."""
 SEEDS = Path(__file__).resolve().parents[2] / "seeds"
 
 
