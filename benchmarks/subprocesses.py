@@ -1,4 +1,4 @@
-"""A step in a process of its own, so that its memory is its own."""
+"""Runs a step in a separate process, to measure its memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of a process."""
+    """The result of a process."""
 
     exit_code: int
-    said: str
-    """Its standard output."""
+    output: str
+    """Standard output."""
     peak_gigabytes: float
 
 
-def make_apart(function: Callable[..., None], *arguments: object) -> None:
-    """Call a function in a process of its own, so that what it takes is not counted as the peak of what is run later.
+def call_in_process(function: Callable[..., None], *arguments: object) -> None:
+    """Call a function in a separate process, so that its memory does not count for processes that are started later.
 
-    Linux counts for a process also what the one that started it held by then.
+    Linux starts the peak memory of a process with the memory of its parent.
     """
     making = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
     making.start()
@@ -32,11 +32,11 @@ def make_apart(function: Callable[..., None], *arguments: object) -> None:
         sys.exit(f"{function.__name__} failed")
 
 
-def run_apart(command: Sequence[str]) -> Ran:
-    """Run a command and wait for it; its errors go where ours go."""
+def run_process(command: Sequence[str]) -> Ran:
+    """Run a command and wait for it; standard error is inherited."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:  # noqa: S603 - this package itself
         assert running.stdout is not None
-        said = running.stdout.read()
+        output = running.stdout.read()
         _, status, used = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
-    return Ran(running.returncode, said, used.ru_maxrss / 1e6)
+    return Ran(running.returncode, output, used.ru_maxrss / 1e6)
