@@ -48,7 +48,7 @@ class Server:
     port_setting: str
 
     def environment(self, port: int) -> dict[str, str]:
-        """What docs/operate/spark.md tells to set before a build."""
+        """The environment variables that docs/operate/spark.md sets for a build."""
         if self is CONNECT:
             return {"SPARK_REMOTE": f"sc://127.0.0.1:{port}"}
         return {"BILLHOUSE_SPARK_METHOD": "thrift", "BILLHOUSE_SPARK_HOST": "127.0.0.1", "BILLHOUSE_SPARK_PORT": str(port)}
@@ -60,7 +60,7 @@ SERVERS = {server.name: server for server in (THRIFT, CONNECT)}
 
 
 def documented_settings() -> dict[str, str]:
-    """The settings that docs/operate/spark.md tells to start a server with."""
+    """The server settings in docs/operate/spark.md."""
     block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "operate" / "spark.md").read_text(), re.DOTALL)
     assert block is not None
     return dict(line.split(maxsplit=1) for line in block[1].splitlines())

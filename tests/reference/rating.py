@@ -68,7 +68,7 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
     """One line for each service month, plan and fee version: fee x time outside a trial / length of the month.
 
     The times of several stays are added before the one rounding. A fee of zero makes no line. A fee in advance is due at
-    the close of the month before, for whoever is on the plan when its own month begins. `stretches` reach to the end of
+    the close of the month before, for customers on the plan when its own month begins. `stretches` reach to the end of
     the month after as_of's.
     """
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)

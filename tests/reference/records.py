@@ -55,7 +55,7 @@ class Event:
     storage_gb: Decimal | None = None
     gpu_count: Decimal | None = None
     tokens: Decimal | None = None
-    """A quantity: what the event adds, on whatever event."""
+    """A quantity that the event adds; any event type can have it."""
     execution_id: str | None = None
     metadata: str | None = None
 
