@@ -43,7 +43,7 @@ def _private_imports(file: Path) -> list[str]:
         )
     ]
     own = ("pipeline", "orchestration", "tests", "benchmarks", "__future__")
-    return [name for name in modules if re.search(r"(^|\.)_", name) and name.partition(".")[0] not in own]
+    return [name for name in modules if re.search(r"(^|\.)_(?!_)", name) and name.partition(".")[0] not in own]
 
 
 @pytest.mark.parametrize("package", ["dagster", "dagster-webserver", "dbt-core", "dbt-duckdb", "stripe"])
