@@ -164,11 +164,11 @@ def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]]) -> str:
     subtotal = credited = Decimal(0)
     for customer, months in used.items():
         credit = _CREDIT
-        for (year, number), microseconds in sorted(months.items()):
+        for (year, number), used_microseconds in sorted(months.items()):
             starts_at = _microseconds(datetime(year, number, 1, tzinfo=UTC))
             ends_at = _microseconds(datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC))
             free = _FREE_STORAGE_GB * (ends_at - max(starts_at, first_at[customer]))
-            billable = [*microseconds[:2], max(microseconds[2] - free, 0)]
+            billable = [*used_microseconds[:2], max(used_microseconds[2] - free, 0)]
             due = sum(
                 (
                     (Decimal(quantity) / _SECOND * price).quantize(_CENT, ROUND_HALF_UP)

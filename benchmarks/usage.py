@@ -256,9 +256,9 @@ def _build(folder: Path, *, from_scratch: bool = False) -> str:
 
 
 def _invoiced(folder: Path) -> str:
-    with duckdb.connect(str(folder / "billing.duckdb"), read_only=True) as reports:
+    with duckdb.connect(str(folder / "billhouse.duckdb"), read_only=True) as reports:
         (sums,) = reports.execute(
-            "select sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount) from billing.billing.invoices"
+            "select sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount) from billing.invoices"
         ).fetchall()
     return _timed(0, told(*sums))
 

@@ -1,9 +1,9 @@
-"""Writes deploy/sbom.cdx.json: what the image installs, as a software bill of materials in CycloneDX, from requirements.lock.
+"""Writes deploy/sbom.cdx.json: the packages of the image as a CycloneDX software bill of materials, from requirements.lock.
 
 python -m deploy.sbom
 
-It is in the repository rather than made with the image: it depends on the lock file alone, so that a change of versions shows in
-both, and a scanner needs no image. The same lock file gives the same bytes, without a timestamp.
+The file is in the repository because it depends only on the lock file: a change of versions shows in both, and a scanner needs no
+image. The same lock file gives identical bytes; there is no timestamp.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def sbom(lock: str, project: str) -> str:
-    """The bill of materials, as JSON, of a lock file and a pyproject.toml. Raises ValueError for a line that it does not know."""
+    """The bill of materials as JSON, for a lock file and a pyproject.toml. Raises ValueError for an unknown lock line."""
     about = tomllib.loads(project)["project"]
     root = Component(
         name=about["name"],
@@ -56,7 +56,7 @@ def sbom(lock: str, project: str) -> str:
         metadata=BomMetaData(component=root),
         serial_number=uuid5(NAMESPACE_OID, lock),
     )
-    bom.metadata.timestamp = None  # type: ignore[assignment] # the same lock gives the same file
+    bom.metadata.timestamp = None  # type: ignore[assignment] # keeps the output reproducible
     by_name = defaultdict(list)
     for package in packages:
         by_name[package.name].append(package)
@@ -69,14 +69,14 @@ def sbom(lock: str, project: str) -> str:
 
 
 def _packages(lock: str) -> tuple[list[Component], dict[str, list[str]]]:
-    """The packages, and the names of those that need each. A package is there twice where Python versions need different ones."""
+    """The packages, and the names of their dependents. A package appears twice if Python versions need different ones."""
     packages: list[Component] = []
     used_by: dict[str, list[str]] = {}
     for line in lock.splitlines():
         if found := _PACKAGE.match(line):
             purl = PackageURL("pypi", None, found["name"], found["version"])
             marker = [Property(name="billhouse:marker", value=found["marker"])] if found["marker"] else []
-            # The files' address is their package URL, not that of an index: each installation has an index of its choice.
+            # The package URL instead of a URL of an index: each installation chooses its index.
             files = ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)))
             packages.append(
                 Component(
@@ -94,7 +94,7 @@ def _packages(lock: str) -> tuple[list[Component], dict[str, list[str]]]:
         elif found := _USED_BY.match(line):
             used_by[packages[-1].name] = found[1].split(", ")
         else:
-            raise ValueError(f"not a line of a lock file: {line}")
+            raise ValueError(f"Unknown line in the lock file: {line}")
     return packages, used_by
 
 

@@ -45,6 +45,7 @@
 {# files: the raw files of each day that something new landed for, that has events which the last build was too early to see, or on which
    an event was voided; new_files: of those, the ones that say which sandboxes to recompute; has_voids: whether any event is voided. #}
 {% macro duckdb__fold_plan() -%}
+    {%- set folder = source_folder('raw', 'usage_events') -%}
     {%- if not execute -%}
         {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': false}) }}
     {%- endif -%}
@@ -57,7 +58,7 @@
         "with files as ("
         ~ "select file as path, parse_filename(file, true) as file_id,"
         ~ " cast(regexp_extract(file, 'event_date=([0-9-]+)', 1) as date) as event_date"
-        ~ " from glob('raw/usage_events/event_date=*/*.parquet')"
+        ~ " from glob('" ~ folder ~ "/event_date=*/*.parquet')"
         ~ "), landed as ("
         ~ "select file_id, last_at from " ~ ref('stg_landed_files') ~ " where kind = 'usage'"
         ~ "), judged as ("
@@ -104,7 +105,7 @@
 
 {# The voided events that the rows of folded_events leave out. #}
 {% macro applied_voids() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='applied_voids', type='table')) }}
+    {{ return(state_table('applied_voids')) }}
 {%- endmacro %}
 
 {# What an event is to a session: its type, but for an update that carries quantities and names no resource. That one says that the
@@ -164,11 +165,11 @@
 {%- endmacro %}
 
 {% macro folded_files() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='folded_files', type='table')) }}
+    {{ return(state_table('folded_files')) }}
 {%- endmacro %}
 
 {% macro fold_state() -%}
-    {{ return(api.Relation.create(database=this.database, schema='build_state', identifier='fold_state', type='table')) }}
+    {{ return(state_table('fold_state')) }}
 {%- endmacro %}
 
 {# Before the fold: where nothing can be reused, forget all of it; else the days with newly voided events go, since a day of which every
@@ -179,8 +180,8 @@
     {%- if folds_from_scratch() -%}
         create or replace table {{ folded_files() }} (file_id varchar);
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
-        delete from build_state.rated_state;
-        delete from build_state.rating_plan;
+        delete from {{ state_table('rated_state') }};
+        delete from {{ state_table('rating_plan') }};
         drop table if exists {{ fold_state() }};
     {%- else -%}
         delete from {{ this }} as existing
@@ -209,8 +210,9 @@
 
 {# Events of some raw files, named by path. #}
 {% macro usage_events_in(files) -%}
+    {%- set folder = source_folder('raw', 'usage_events') -%}
     read_parquet(
-        {%- if files %}{{ listed_files(files) }}{% else %}'raw/usage_events/_schema.parquet'{% endif -%}
+        {%- if files %}{{ listed_files(files) }}{% else %}'{{ folder }}/_schema.parquet'{% endif -%}
         , hive_partitioning = false, union_by_name = true
     )
 {%- endmacro %}
@@ -259,7 +261,7 @@
     {%- set files = [] -%}
     {%- if execute -%}
         {%- set found = run_query(
-            "select file from glob('raw/usage_events/event_date=*/*.parquet')"
+            "select file from glob('" ~ source_folder('raw', 'usage_events') ~ "/event_date=*/*.parquet')"
             ~ " where cast(regexp_extract(file, 'event_date=([0-9-]+)', 1) as date)"
             ~ " in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0)"
             ~ " and parse_filename(file, true) in (select file_id from " ~ landed ~ ") order by file"
@@ -284,7 +286,7 @@
     {%- set files = [] -%}
     {%- if execute -%}
         {%- set found = run_query(
-            "select file from glob('raw/usage_events/event_date=*/*.parquet') where parse_filename(file, true) in ("
+            "select file from glob('" ~ source_folder('raw', 'usage_events') ~ "/event_date=*/*.parquet') where parse_filename(file, true) in ("
             ~ "select files.file_id from " ~ landed ~ " as files cross join " ~ inputs ~ " as build"
             ~ " where files.kind = 'usage' and " ~ condition ~ ") order by file"
         ) -%}

@@ -55,7 +55,7 @@
             body,
             list_position,
             row_number() over (partition by stripe_id order by sync_id desc) as recency
-        from {{ landed('raw/stripe/' ~ kind) }}
+        from {{ source('stripe', kind) }}
         where
             livemode = (select is_live from {{ ref('stg_stripe_mode') }})
             and sync_id in (select sync_id from {{ ref('stg_stripe_syncs') }})

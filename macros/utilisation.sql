@@ -23,11 +23,12 @@
 
 {# days: those that a file landed for which has not been folded; files: all that landed for them. #}
 {% macro duckdb__sample_plan() -%}
+    {%- set folder = source_folder('raw', 'sandbox_metrics') -%}
     {%- set files, days = [], [] -%}
     {%- if not execute -%}
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
     {%- endif -%}
-    {%- set raw = "glob('raw/sandbox_metrics/sample_date=*/*.parquet')" -%}
+    {%- set raw = "glob('" ~ folder ~ "/sample_date=*/*.parquet')" -%}
     {# Who lands no samples pays for one look into an empty folder. #}
     {%- if run_query("select count(*) from " ~ raw).rows[0][0] == 0 -%}
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
@@ -58,7 +59,15 @@
 {%- endmacro %}
 
 {% macro folded_samples() -%}
-    {{ return(api.Relation.create(database=this.database, schema='sample_state', identifier='folded_samples', type='table')) }}
+    {{ return(state_table('folded_samples', 'sample_state')) }}
+{%- endmacro %}
+
+{% macro refolded_days() -%}
+    {{ return(state_table('refolded_days', 'sample_state')) }}
+{%- endmacro %}
+
+{% macro stale_utilisation() -%}
+    {{ return(state_table('stale_utilisation', 'sample_state')) }}
 {%- endmacro %}
 
 {# Before the fold: the minutes of days that are folded anew go. #}
@@ -67,8 +76,8 @@
         {%- set plan = sample_plan() -%}
         {%- if plan.starts_anew -%}
             create schema if not exists sample_state;
-            create or replace table sample_state.folded_samples (file_id varchar, code_version varchar);
-            create or replace table sample_state.refolded_days (sample_date date)
+            create or replace table {{ folded_samples() }} (file_id varchar, code_version varchar);
+            create or replace table {{ refolded_days() }} (sample_date date)
         {%- elif plan.days -%}
             delete from {{ this }} where sample_date in (date '{{ plan.days | join("', date '") }}')
         {%- endif -%}
@@ -80,10 +89,10 @@
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
         {%- if plan.days -%}
-            insert into sample_state.refolded_days values (date '{{ plan.days | join("'), (date '") }}');
-            insert into sample_state.folded_samples
+            insert into {{ refolded_days() }} values (date '{{ plan.days | join("'), (date '") }}');
+            insert into {{ folded_samples() }}
             select file_id, (select code_version from {{ ref('stg_build_inputs') }}) from {{ ref('stg_landed_files') }}
-            where kind = 'metrics' and file_id not in (select file_id from sample_state.folded_samples)
+            where kind = 'metrics' and file_id not in (select file_id from {{ folded_samples() }})
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -91,20 +100,21 @@
 {# Before sandboxes' days are worked out: which ones, and their old rows go. Anew are days with new samples, all days of sandboxes whose
    sessions or prices are worked out anew, and those that were not over when the last build looked. #}
 {% macro forget_stale_utilisation() -%}
+    {%- set minutes, changed_timelines = ref('sandbox_minutes'), ref('changed_timelines') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set starts_anew = utilisation_starts_anew() -%}
-        create or replace table sample_state.stale_utilisation as
-        select distinct sandbox_id, sample_date from monitoring.sandbox_minutes
+        create or replace table {{ stale_utilisation() }} as
+        select distinct sandbox_id, sample_date from {{ minutes }}
         {%- if not starts_anew %}
         where
-            sample_date in (select sample_date from sample_state.refolded_days)
-            or sandbox_id in (select sandbox_id from usage.changed_timelines)
+            sample_date in (select sample_date from {{ refolded_days() }})
+            or sandbox_id in (select sandbox_id from {{ changed_timelines }})
             or sample_date >= cast({{ last_rated('as_of') }} as date);
         delete from {{ this }}
-        using sample_state.stale_utilisation as stale
+        using {{ stale_utilisation() }} as stale
         where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date
         {%- endif %};
-        delete from sample_state.refolded_days
+        delete from {{ refolded_days() }}
     {%- endif -%}
 {%- endmacro %}
 

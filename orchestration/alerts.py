@@ -1,15 +1,16 @@
-"""Alerts: sent when there are any; a run that fails makes one."""
+"""Alerts: a failed run raises one, and a sensor sends all pending ones."""
 
 import dagster as dg
 
+from orchestration.lib.automation import digest, hourly_run_key, sensor
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.resources import BillhouseHome
-from orchestration.month_end import TALKS_TO_THE_WORLD
-from pipeline.alerts import send_alerts
-from pipeline.core.failures import in_plain_words
+from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY
+from pipeline import alerts
+from pipeline.core.failures import convert_errors
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, alert_states, keep_alert
+from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert
 
 _KINDS = {
     "land_and_build": ("check_failed", "The build"),
@@ -17,25 +18,24 @@ _KINDS = {
     "publish_month": ("publish_failed", "publish {partition}"),
     "mirror_stripe": ("sync_failed", "sync-stripe"),
 }
-"""By job: what its failure is called. The same words as the command line's, so that one failure is one alert."""
+"""By job: kind and subject of the alert for a failed run. The command line uses the same, so that one failure is one alert."""
 
 
 @dg.asset(
-    key=["ledger", "alert_deliveries"],
     deps=[dg.AssetKey(["billing", "usage_alerts"])],
     group_name="alerts",
     kinds={"parquet"},
     owners=[PLATFORM],
     pool="alerts",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
-@in_plain_words
+@convert_errors
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """What people had to be told, sent once to each channel that is configured: webhook, Slack, e-mail. See docs/alerts.md.
+    """Deliveries of alerts to each configured channel: webhook, Slack, e-mail. See docs/alerts.md.
 
-    It waits for no build, and no build waits for a slow receiver.
+    Sending does not wait for builds, and builds do not wait for a slow receiver.
     """
-    sent = send_alerts(home.home)
+    sent = alerts.send_alerts(home.home)
     write_health(home.home)
     for problem in sent.problems:
         context.log.error(problem)
@@ -55,20 +55,20 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[B
 
 @dg.run_failure_sensor(
     name="alert_on_failure",
-    description="Keeps an alert of every run that fails, to be sent.",
+    description="Raise an alert for each failed run.",
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=15,
 )
-@in_plain_words
+@convert_errors
 def alert_on_failure(context: dg.RunFailureSensorContext, home: dg.ResourceParam[BillhouseHome]) -> None:
-    """One alert a job and UTC day, whatever fails how often. Not of sending itself: it could not be sent."""
+    """Raise one alert per job and UTC day. Not for the job that sends alerts: that alert could not be sent."""
     run = context.dagster_run
     if run.job_name == "send_alerts":
         return
     kind, subject = _KINDS.get(run.job_name, ("run_failed", f"{run.job_name} {{partition}}"))
     subject = subject.format(partition=run.tags.get("dagster/partition", "")).strip()
     text = f"{subject} failed in Dagster (run {run.run_id}). {_first_reason(context)}"
-    keep_alert(home.home, OperationalAlert(kind, subject, text))
+    raise_alert(home.home, OperationalAlert(kind, subject, text))
     write_health(home.home)
 
 
@@ -79,3 +79,24 @@ def _first_reason(context: dg.RunFailureSensorContext) -> str:
             cause = error.cause or error
             return " ".join(cause.message.split())[:1000]
     return context.failure_event.message or ""
+
+
+send_alerts = dg.define_asset_job(
+    "send_alerts",
+    selection=dg.AssetSelection.assets(alert_deliveries).without_checks(),
+    description="Send all pending alerts, once to each channel.",
+)
+
+
+@sensor("send_alerts", every_seconds=15)
+def send_waiting_alerts(home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
+    """Send pending alerts; failed deliveries are retried every hour."""
+    waiting = alerts.waiting_alerts(home.home)
+    if not waiting:
+        return dg.SkipReason("No alerts pending.")
+    return dg.RunRequest(run_key=hourly_run_key(digest(waiting)))
+
+
+def domain_definitions() -> dg.Definitions:
+    """What this domain defines."""
+    return dg.Definitions(assets=[alert_deliveries], jobs=[send_alerts], sensors=[send_waiting_alerts, alert_on_failure])

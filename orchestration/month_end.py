@@ -1,36 +1,27 @@
-"""The month's end, as assets: close, publish, export, one partition a calendar month."""
+"""The month end: close, publish and export, with one partition per calendar month; and the audit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from orchestration.landing import raw_events_are_what_landed
+from orchestration.lib.automation import digest, hourly_run_key, schedule, sensor
+from orchestration.lib.due import invoices_to_publish, month_to_close, month_to_export
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING, FINANCE
-from orchestration.lib.partitions import asked_months, billing_months
+from orchestration.lib.partitions import billing_months, selected_months
 from orchestration.lib.resources import BillhouseHome
-from pipeline.core.failures import in_plain_words
+from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.exports import export_period
 from pipeline.ledger.close import close_period
-from pipeline.ledger.verify import LedgerChangedError, verify_ledger
+from pipeline.ledger.verify import verify_ledger
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.stripe.publishing import publish_and_refresh
-from pipeline.warehouse.dbt_run import BuildFailedError
+from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.stripe.operations import publish_and_build
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
-TALKS_TO_THE_WORLD = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""10, 20 and 40 seconds, give or take. What is asked of Stripe and of receivers is tried again besides, request by request."""
-
-
-@contextmanager
-def no_use_in_trying_again() -> Iterator[None]:
-    """A check that failed fails again: no retry."""
-    try:
-        yield
-    except (BuildFailedError, LedgerChangedError) as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 @dg.asset(
@@ -42,31 +33,31 @@ def no_use_in_trying_again() -> Iterator[None]:
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """The month's invoices, frozen in the ledger for good.
+    """The month's invoices, frozen permanently in the ledger.
 
-    Refuses before the month's end plus grace, while an earlier month is open, when any check fails, and when it would correct
-    closed months by more than the limit. A launch cannot override that: use `billhouse close --force` or `--accept-adjustments`.
-    Several months are closed in order. A month that is closed already stays as it is.
+    The close is refused before the end of the grace period, while an earlier month is open, if any check fails, and if it would
+    correct closed months by more than the limit. A run cannot override this: use `billhouse close --force` or
+    `--accept-adjustments`. Several months are closed in order. A month that is already closed does not change.
     """
-    for month in asked_months(context):
+    for month in selected_months(context):
         closed = close_period(home.home, month)
         write_health(home.home)
         totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
-        facts = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
-        context.add_asset_metadata(facts, partition_key=str(month))
+        metadata = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
+        context.add_asset_metadata(metadata, partition_key=str(month))
     return dg.MaterializeResult()
 
 
-@dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is, byte for byte, what was written.")
-@in_plain_words
+@dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is unchanged, byte for byte.")
+@convert_errors
 def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
-    """Every close's hash, the chain of closes, every sum. Nothing is published past it."""
+    """Check the hash of each close, the chain of closes, and all sums. If this fails, nothing is published."""
     result = verify_ledger(home.home, with_raw_content=False)
     if result.problems:
-        told = f"It is not as it was written. {result.problems[0]}"
-        keep_alert(home.home, OperationalAlert("check_failed", "The ledger", told))
+        text = f"It has changed since it was written. {result.problems[0]}"
+        raise_alert(home.home, OperationalAlert("check_failed", "The ledger", text))
     return dg.AssetCheckResult(
         passed=not result.problems,
         metadata={
@@ -84,20 +75,20 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     kinds={"stripe"},
     owners=[BILLING],
     pool="warehouse",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """The month's approved invoices, in Stripe, each once: without STRIPE_API_KEY, in the local emulator. Safe to repeat.
+    """The month's approved invoices in Stripe, each once; without STRIPE_API_KEY, in the local emulator. Safe to repeat.
 
-    What nobody approved waits: billhouse approve, or the setting BILLHOUSE_AUTO_APPROVE_UNDER. A ledger that is not as it was
-    written, or a build that fails, publishes nothing.
+    Invoices without approval wait for `billhouse approve` or the setting BILLHOUSE_AUTO_APPROVE_UNDER. Nothing is published if
+    the ledger has changed since it was written, or if the build fails.
     """
     problems = []
-    for month in asked_months(context):
-        with no_use_in_trying_again():
-            published = publish_and_refresh(home.home, month, allow_live=Settings.load().stripe_live)
+    for month in selected_months(context):
+        with fail_without_retry():
+            published = publish_and_build(home.home, month, allow_live=Settings.load().stripe_live)
         write_health(home.home)
         problems += published.problems
         if published.counts["not_approved"]:
@@ -120,13 +111,13 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     pool="warehouse",
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-@in_plain_words
+@convert_errors
 def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """The month for finance: an Excel workbook, its tables as CSV and Parquet, a double-entry journal, a statement a customer."""
-    for month in asked_months(context):
+    """The month for finance: Excel workbook, tables as CSV and Parquet, double-entry journal, a statement for each customer."""
+    for month in selected_months(context):
         exported = export_period(home.home, month)
         sizes = {file.name: file.stat().st_size for file in exported.files}
-        facts = {
+        metadata = {
             "folder": dg.MetadataValue.path(str(exported.folder)),
             "files": markdown_table(["file", "bytes"], sizes.items()),
             "bytes": sum(sizes.values()),
@@ -134,5 +125,75 @@ def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Billh
             "statements": exported.statements,
             **{f"total_{totals.currency}": str(totals.total) for totals in exported.totals},
         }
-        context.add_asset_metadata(facts, partition_key=str(month))
+        context.add_asset_metadata(metadata, partition_key=str(month))
     return dg.MaterializeResult()
+
+
+close_month = dg.define_asset_job(
+    "close_month",
+    selection=dg.AssetSelection.assets(closed_invoices, month_export),
+    description="Freeze a month's invoices in the ledger, verify the ledger, and export the month for finance.",
+)
+publish_month = dg.define_asset_job(
+    "publish_month",
+    selection=dg.AssetSelection.assets(published_invoices),
+    description="Publish a closed month's approved invoices to Stripe, each once.",
+)
+export_month = dg.define_asset_job(
+    "export_month",
+    selection=dg.AssetSelection.assets(month_export),
+    description="Write a month's workbook, tables, journal and statements again.",
+)
+audit = dg.define_asset_job(
+    "audit",
+    selection=dg.AssetSelection.checks(raw_events_are_what_landed, ledger_is_as_written),
+    description="Read all raw events and the whole ledger, and check that they are unchanged.",
+)
+
+
+@schedule(close_month, "20 * * * *")
+def close_after_grace(
+    context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[BillhouseHome]
+) -> dg.RunRequest | dg.SkipReason:
+    """Close a month when its grace period (BILLHOUSE_CLOSE_GRACE_HOURS) is over and a build contains all of it; tried hourly."""
+    month = month_to_close(home.home, datetime.now(UTC))
+    if month is None:
+        return dg.SkipReason("No month can be closed: either its grace period is not over, or it is not built completely.")
+    return dg.RunRequest(partition_key=str(month))
+
+
+@schedule(export_month, "0 5 * * *")
+def daily_export(context: dg.ScheduleEvaluationContext, home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
+    """Export the latest closed month every day, because its payments and its state in Stripe change."""
+    month = month_to_export(home.home)
+    return dg.RunRequest(partition_key=str(month)) if month is not None else dg.SkipReason("No month is closed.")
+
+
+@schedule(audit, "30 3 * * 0")
+def weekly_audit() -> dg.RunRequest:
+    """Read all raw events and the whole ledger once a week."""
+    return dg.RunRequest()
+
+
+@sensor("publish_month", every_seconds=30)
+def publish_approved(
+    context: dg.SensorEvaluationContext, home: dg.ResourceParam[BillhouseHome]
+) -> dg.SensorResult | dg.SkipReason:
+    """Publish approved invoices; failed ones are retried every hour."""
+    due = invoices_to_publish(home.home)
+    if not due:
+        return dg.SkipReason("All approved invoices are in Stripe.")
+    return dg.SensorResult(
+        [dg.RunRequest(partition_key=str(month), run_key=hourly_run_key(str(month), digest(ids))) for month, ids in due.items()]
+    )
+
+
+def domain_definitions() -> dg.Definitions:
+    """What this domain defines."""
+    return dg.Definitions(
+        assets=[closed_invoices, published_invoices, month_export],
+        asset_checks=[ledger_is_as_written],
+        jobs=[close_month, publish_month, export_month, audit],
+        schedules=[close_after_grace, daily_export, weekly_audit],
+        sensors=[publish_approved],
+    )

@@ -1,16 +1,19 @@
-"""Stripe, mirrored back, and held against what we have."""
+"""The mirror of Stripe, and its comparison with the ledger."""
 
 import dagster as dg
 
+from orchestration.lib.automation import hourly_run_key, sensor
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING
 from orchestration.lib.resources import BillhouseHome
-from orchestration.month_end import TALKS_TO_THE_WORLD, no_use_in_trying_again, published_invoices
-from pipeline.core.failures import in_plain_words
+from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry
+from orchestration.month_end import published_invoices
+from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import write_health
-from pipeline.store.alert_log import OperationalAlert, keep_alert
-from pipeline.stripe.publishing import sync_and_refresh
+from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.stripe.mirror import newest_unmirrored_event
+from pipeline.stripe.operations import sync_and_build
 from pipeline.warehouse.reports import reconciliation
 
 
@@ -20,21 +23,21 @@ from pipeline.warehouse.reports import reconciliation
     kinds={"stripe", "parquet"},
     owners=[BILLING],
     pool="warehouse",
-    retry_policy=TALKS_TO_THE_WORLD,
+    retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
-@in_plain_words
+@convert_errors
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """What Stripe has: customers, subscriptions, invoices, payments, credit notes and events, as of now."""
-    with no_use_in_trying_again():
-        synced = sync_and_refresh(home.home, allow_live=Settings.load().stripe_live)
+    """Customers, subscriptions, invoices, payments, credit notes and events in Stripe, as of the last sync."""
+    with fail_without_retry():
+        synced = sync_and_build(home.home, allow_live=Settings.load().stripe_live)
     write_health(home.home)
-    return dg.MaterializeResult(metadata={"where": synced.where, "everything": synced.is_full, **synced.counts})
+    return dg.MaterializeResult(metadata={"where": synced.where, "is_full": synced.is_full, **synced.counts})
 
 
 @dg.asset_check(asset=stripe_mirror)
-@in_plain_words
+@convert_errors
 def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
-    """Stripe has what we have, invoice by invoice and line by line, and each subscription there says which plan it is for."""
+    """Stripe agrees with the ledger for each invoice and line, and each subscription in Stripe identifies its plan."""
     result = reconciliation(home.home)
     columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
     rows = [[row[column] for column in columns] for row in result["differences"][:50]]
@@ -44,12 +47,12 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
         for name in ("total", "paid", "open", "overdue")
     }
     if result["differences"]:
-        told = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe", told))
+        text = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
+        raise_alert(home.home, OperationalAlert("drift", "Stripe", text))
     unclear = result["subscriptions"]
     if unclear:
-        message = f"{len(unclear)} subscriptions in Stripe do not say which plan they are for. See: billhouse reconcile"
-        keep_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", message))
+        text = f"{len(unclear)} subscriptions in Stripe do not identify their plan. See: billhouse reconcile"
+        raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
     subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
     subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
     return dg.AssetCheckResult(
@@ -61,4 +64,27 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
             "subscriptions": markdown_table(subscription_columns, subscription_rows),
             **sums,
         },
+    )
+
+
+mirror_stripe = dg.define_asset_job(
+    "mirror_stripe",
+    selection=dg.AssetSelection.assets(stripe_mirror),
+    description="Mirror Stripe and compare it with the ledger.",
+)
+
+
+@sensor("mirror_stripe", every_seconds=60)
+def mirror_stripe_changes(home: dg.ResourceParam[BillhouseHome]) -> dg.RunRequest | dg.SkipReason:
+    """Mirror Stripe when it has a new event: a payment, a voided invoice, a manual change. Failed runs are retried every hour."""
+    event = newest_unmirrored_event(home.home, allow_live=Settings.load().stripe_live)
+    if event is None:
+        return dg.SkipReason("No new Stripe events.")
+    return dg.RunRequest(run_key=hourly_run_key(event))
+
+
+def domain_definitions() -> dg.Definitions:
+    """What this domain defines."""
+    return dg.Definitions(
+        assets=[stripe_mirror], asset_checks=[stripe_agrees], jobs=[mirror_stripe], sensors=[mirror_stripe_changes]
     )

@@ -22,6 +22,7 @@ from dbt.cli.main import dbtRunner
 
 from pipeline.cli.app import main
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
 from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment, environment
@@ -161,12 +162,11 @@ def run_checks(home: Home, *names: str) -> dict[str, str]:
 
 def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
     """Rows of the analysts' copy, as dictionaries."""
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
-        reports.execute("use billing.billing")
+        reports.execute("use billing")
         result = reports.execute(sql, list(parameters))
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)
 
 
 _SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped", "usage": "usage_recorded"}

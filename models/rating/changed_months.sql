@@ -13,7 +13,7 @@ lines_now as (
 
 lines_then as (
 
-    select * from build_state.known_lines
+    select * from {{ state_table('known_lines') }}
 
 ),
 
@@ -25,7 +25,7 @@ periods_now as (
 
 periods_then as (
 
-    select * from build_state.known_price_periods
+    select * from {{ state_table('known_price_periods') }}
 
 ),
 

@@ -1,6 +1,6 @@
 {{ config(
     materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from usage.changed_days)') }}"
+    pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from ' ~ ref('changed_days') ~ ')') }}"
 ) }}
 -- depends_on: {{ ref('changed_days') }}
 -- Billing rules, section 4: a segment is cut where the rate of a meter changes, and each piece has one quantity for each meter that

@@ -10,4 +10,4 @@ select
         partition by alert_id, channel
         order by case when outcome = 'failed' then 1 else 0 end asc, tried_at desc, attempts desc, detail asc
     ) as recency
-from {{ landed('ledger/alert_deliveries') }}
+from {{ source('ledger', 'alert_deliveries') }}

@@ -9,4 +9,4 @@ select
     is_suppressed,
     {{ to_utc('reached_at') }} as reached_at,
     {{ to_utc('raised_at') }} as raised_at
-from {{ landed('ledger/alerts') }}
+from {{ source('ledger', 'alerts') }}

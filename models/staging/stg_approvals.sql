@@ -6,4 +6,4 @@ select
     decided_by,
     {{ to_utc('decided_at') }} as decided_at,
     row_number() over (partition by invoice_id order by decided_at desc, is_approved asc) as recency
-from {{ landed('ledger/approvals') }}
+from {{ source('ledger', 'approvals') }}

@@ -5,8 +5,8 @@ select distinct
     lines.customer_id,
     lines.period,
     lines.currency
-from {{ ledger_table('invoice_lines') }} as lines
-inner join {{ ledger_table('close') }} as closes on lines.period = closes.period
+from {{ source('closes', 'invoice_lines') }} as lines
+inner join {{ source('closes', 'close') }} as closes on lines.period = closes.period
 where
     lines.service_period = lines.period
     and not lines.is_adjustment

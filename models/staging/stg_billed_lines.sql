@@ -18,5 +18,5 @@ select
     currency,
     description,
     is_adjustment
-from {{ ledger_table('invoice_lines') }}
+from {{ source('closes', 'invoice_lines') }}
 where period in (select period from {{ ref('stg_closes') }})

@@ -12,5 +12,5 @@ select
     quantity,
     unit,
     amount
-from {{ ledger_table('usage_days') }}
+from {{ source('closes', 'usage_days') }}
 where period in (select period from {{ ref('stg_closes') }})

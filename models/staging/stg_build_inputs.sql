@@ -6,4 +6,4 @@ select
     default_currency,
     code_version,
     price_version
-from {{ build_inputs() }}
+from {{ source('build', 'inputs') }}

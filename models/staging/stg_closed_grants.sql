@@ -10,5 +10,5 @@ select
     {{ to_utc('expires_at') }} as expires_at,
     scope,
     source
-from {{ ledger_table('credit_grants') }}
+from {{ source('closes', 'credit_grants') }}
 where period in (select period from {{ ref('stg_closes') }})

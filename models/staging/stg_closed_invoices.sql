@@ -16,5 +16,5 @@ select
     customer_email,
     stripe_customer_id,
     {{ to_utc('closed_at') }} as closed_at
-from {{ ledger_table('invoices') }}
+from {{ source('closes', 'invoices') }}
 where period in (select period from {{ ref('stg_closes') }})

@@ -4,5 +4,5 @@ select
     {{ to_utc('as_of') }} as as_of,
     {{ to_utc('closed_at') }} as closed_at,
     sum(landed_files) over (order by period rows between unbounded preceding and current row) as landed_through_sequence
-from {{ ledger_table('close') }}
+from {{ source('closes', 'close') }}
 where {{ to_utc('as_of') }} <= (select as_of from {{ ref('stg_build_inputs') }})

@@ -8,5 +8,5 @@ select
     currency,
     source,
     amount
-from {{ ledger_table('credit_applications') }}
+from {{ source('closes', 'credit_applications') }}
 where period in (select period from {{ ref('stg_closes') }})

@@ -10,5 +10,5 @@ select
     records.source,
     records.file_id,
     records.file_row
-from {{ landed('raw/credit_grants') }} as records
+from {{ source('raw', 'credit_grants') }} as records
 inner join {{ ref('stg_landed_files') }} as files on records.file_id = files.file_id

@@ -20,5 +20,5 @@ select
     settlement,
     issued_by,
     {{ to_utc('issued_at') }} as issued_at
-from {{ landed('ledger/credit_notes') }}
+from {{ source('ledger', 'credit_notes') }}
 where livemode = (select is_live from {{ ref('stg_stripe_mode') }})

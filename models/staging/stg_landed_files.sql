@@ -16,4 +16,4 @@ select
     {{ to_utc('last_at') }} as last_at,
     unread_columns,
     retried_file_id
-from {{ landed('raw/landed_files') }}
+from {{ source('raw', 'landed_files') }}

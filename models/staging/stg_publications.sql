@@ -10,6 +10,6 @@ select
     hosted_invoice_url,
     content_hash,
     {{ to_utc('published_at') }} as published_at
-from {{ landed('ledger/publications') }}
+from {{ source('ledger', 'publications') }}
 -- Test money never meets real money: once anything is live, only what is live counts.
 where livemode = (select is_live from {{ ref('stg_stripe_mode') }})

@@ -12,7 +12,7 @@ quarantined as (
         detail,
         raw_row,
         event_id
-    from {{ landed('raw/quarantine') }}
+    from {{ source('raw', 'quarantine') }}
 
 ),
 

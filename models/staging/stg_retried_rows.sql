@@ -2,5 +2,5 @@ select
     file_id,
     file_row,
     superseded_file_id
-from {{ landed('raw/retried_rows') }}
+from {{ source('raw', 'retried_rows') }}
 where file_id in (select file_id from {{ ref('stg_landed_files') }})

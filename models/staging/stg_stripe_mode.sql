@@ -3,9 +3,9 @@ with
 
 modes as (
 
-    select livemode from {{ landed('ledger/publications') }}
+    select livemode from {{ source('ledger', 'publications') }}
     union all
-    select livemode from {{ landed('raw/stripe/syncs') }}
+    select livemode from {{ source('stripe', 'syncs') }}
 
 )
 

@@ -6,4 +6,4 @@ select
     {{ to_utc('started_at') }} as started_at,
     {{ to_utc('events_through') }} as events_through,
     objects as object_count
-from {{ landed('raw/stripe/syncs') }}
+from {{ source('stripe', 'syncs') }}

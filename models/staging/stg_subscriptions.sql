@@ -6,5 +6,5 @@ select
     files.landed_sequence,
     records.file_id,
     records.file_row
-from {{ landed('raw/subscriptions') }} as records
+from {{ source('raw', 'subscriptions') }} as records
 inner join {{ ref('stg_landed_files') }} as files on records.file_id = files.file_id

@@ -7,6 +7,6 @@ select
     files.landed_sequence,
     records.file_id,
     records.file_row
-from {{ landed('raw/voids') }} as records
+from {{ source('raw', 'voids') }} as records
 inner join {{ ref('stg_landed_files') }} as files on records.file_id = files.file_id
 where {{ to_utc('records.voided_at') }} <= (select as_of from {{ ref('stg_build_inputs') }})

@@ -17,14 +17,14 @@ with
 
 standing as (
 
-    select * from build_state.rated_state
+    select * from {{ state_table('rated_state') }}
 
 ),
 
 -- Terms follow one another, so that an end is the next one's start.
 terms_then as (
 
-    select * exclude (ends_at) from build_state.known_terms
+    select * exclude (ends_at) from {{ state_table('known_terms') }}
 
 ),
 
@@ -52,7 +52,7 @@ terms_come as (
 
 currencies_then as (
 
-    select * exclude (ends_at) from build_state.known_currencies
+    select * exclude (ends_at) from {{ state_table('known_currencies') }}
 
 ),
 
@@ -127,12 +127,12 @@ union
 select
     sandbox_id,
     execution_id
-from build_state.open_timelines
+from {{ state_table('open_timelines') }}
 union
 -- A day of which every event is voided has no newly built row.
 select
     sandbox_id,
     execution_id
-from build_state.applied_voids
-where event_id not in (select event_id from build_state.known_voids)
+from {{ state_table('applied_voids') }}
+where event_id not in (select event_id from {{ state_table('known_voids') }})
 {% endif %}

@@ -13,7 +13,7 @@ select
     sessions.customer_id,
     sessions.started_at,
     sessions.ended_at
-from usage.sandbox_sessions as sessions
+from {{ last_built('sandbox_sessions') }} as sessions
 {{ of_changed_timelines('sessions') }}
 
 union all
@@ -22,6 +22,6 @@ select
     quantities.customer_id,
     quantities.event_at as started_at,
     quantities.event_at as ended_at
-from usage.recorded_quantities as quantities
+from {{ last_built('recorded_quantities') }} as quantities
 {{ of_changed_timelines('quantities') }}
 {% endif %}

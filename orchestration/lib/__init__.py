@@ -1,1 +1,1 @@
-"""Shared by the domains: partitions, resources, owners, and what is shown about tables."""
+"""Shared by the domains: schedules and sensors, retries, partitions, the dbt project as assets, metadata for the UI."""

@@ -1,4 +1,4 @@
-"""What is due, read from the home itself: so nothing is forgotten, whatever Dagster remembers."""
+"""Pending work of the month end. It is read from the home, so that it does not depend on Dagster's run history."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from pipeline.warehouse.reports import open_reports
 
 
 def month_to_close(home: Home, now: datetime) -> BillingPeriod | None:
-    """The earliest month with drafts, where its grace is over and the reports know all of it. Months close in order."""
-    standing = last_build(home)
-    if standing is None or not home.billing.exists():
+    """The earliest month with drafts, if its grace period is over and the reports contain all of it. Months close in order."""
+    record = last_build(home)
+    if record is None or not home.analysts_file.exists():
         return None
     with open_reports(home) as reports:
         row = reports.execute("select min(period) from invoices where status = 'draft'").fetchone()
     if row is None or row[0] is None:
         return None
     month = BillingPeriod.parse(row[0])
-    return month if standing.as_of >= month.end and now >= month.end + Settings.load().close_grace else None
+    return month if record.as_of >= month.end and now >= month.end + Settings.load().close_grace else None
 
 
 def invoices_to_publish(home: Home) -> dict[BillingPeriod, list[str]]:
-    """By month: invoices that may go to Stripe and are not there, those included that need nobody's approval."""
-    there, approved = published_invoices(home, is_live=None), approved_invoices(home)
+    """By month: ids of the invoices to publish, including those that are approved automatically."""
+    published, approved = published_invoices(home, is_live=None), approved_invoices(home)
     decided = {row["invoice_id"] for row in APPROVALS.read(home).to_pylist()}
     automatic = Settings.load().auto_approve_under
     found: dict[BillingPeriod, list[str]] = {}
     for month in closed_periods(home):
         for row in closed_invoice_rows(home, month):
             id, limit = row["invoice_id"], automatic.get(row["currency"])
-            goes_by_itself = limit is not None and row["total_amount"] < limit and id not in decided
-            if row["collection"] != "none" and id not in there and (id in approved or goes_by_itself):
+            is_automatic = limit is not None and row["total_amount"] < limit and id not in decided
+            if row["collection"] != "none" and id not in published and (id in approved or is_automatic):
                 found.setdefault(month, []).append(id)
     return found
 
 
 def month_to_export(home: Home) -> BillingPeriod | None:
-    """The latest closed month: what was paid since shows in its receivables."""
+    """The latest closed month; its receivables change with each payment."""
     closed = closed_periods(home)
     return closed[-1] if closed else None

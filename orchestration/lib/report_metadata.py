@@ -1,4 +1,4 @@
-"""What is worth a look in a report table: a few sums, small tables and a plot, made anew by each build."""
+"""Summaries of report tables for the UI: sums, small tables and a plot, updated by each build."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import duckdb
 
 from orchestration.lib.metadata import bars_by_day, markdown_table
 
-_DAYS_DRAWN = 62
+_PLOTTED_DAYS = 62
 
 _TABLES: Mapping[str, Mapping[str, str]] = {
     "invoices": {
@@ -57,14 +57,14 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     },
     "stripe_reconciliation": {
         "by_difference": """
-            select difference, currency, count(*) as invoices, sum(total_amount) as ours, sum(stripe_total_amount) as stripes
+            select difference, currency, count(*) as invoices, sum(total_amount) as ledger, sum(stripe_total_amount) as stripe
             from billing.stripe_reconciliation group by all order by all""",
     },
 }
 
 
 def highlights(warehouse: duckdb.DuckDBPyConnection, table: str) -> dict[str, Any]:
-    """Metadata of a report table; nothing for one of which nothing is drawn."""
+    """Metadata of a report table; empty if it has no summary."""
     found: dict[str, Any] = {}
     for name, sql in _TABLES.get(table, {}).items():
         result = warehouse.execute(sql)
@@ -78,7 +78,7 @@ def _amounts_by_day(warehouse: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     rows = warehouse.execute(
         "select currency, usage_date, sum(amount) from billing.usage_daily"
         " where usage_date > (select max(usage_date) from billing.usage_daily) - $days group by all order by all",
-        {"days": _DAYS_DRAWN},
+        {"days": _PLOTTED_DAYS},
     ).fetchall()
     amounts: dict[str, dict[str, Any]] = {}
     for currency, day, amount in rows:

@@ -1,4 +1,4 @@
-"""What the assets reach out to."""
+"""Resources of the assets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeline.core.home import Home
 class BillhouseHome:
     """The home directory: raw/, ledger/, the warehouse, the reports.
 
-    A plain object and no configuration: a run cannot be launched with another home.
+    A plain object instead of a configurable resource, so that a run cannot be launched with another home.
     """
 
     path: str
 
     @property
     def home(self) -> Home:
-        """The home, its folders made where they are missing."""
+        """The home; missing folders are created."""
         return Home.open(self.path)

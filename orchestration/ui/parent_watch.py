@@ -1,7 +1,7 @@
-"""A process that ends with the one that started it, also where that one is killed and can end nothing itself.
+"""Child processes that stop when their parent ends, also when the parent is killed.
 
-The parent starts the process in a process group of its own, with a pipe as its standard input, and writes nothing. When the
-parent is gone, the pipe ends: the whole group is interrupted, and killed where that takes too long.
+The parent starts a child in its own process group with a pipe as standard input, and writes nothing. When the parent ends, the
+pipe closes: the child's group is interrupted, and killed after SECONDS_TO_STOP.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ SECONDS_TO_STOP = 20
 
 
 def start_child(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a program that calls `stop_with_parent`. A terminal interrupts the parent alone, which passes it on."""
+    """Start a program that calls `stop_with_parent`. The terminal interrupts only the parent, which must stop its children."""
     return subprocess.Popen(  # noqa: S603 - callers pass our own programs only
         command, cwd=folder, env=variables, stdin=subprocess.PIPE, start_new_session=True
     )
 
 
 def stop_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Interrupt each child with its whole group, which lets it end what it does; kill what takes longer than 20 seconds."""
+    """Interrupt the group of each child, so that it can finish its work; kill it after SECONDS_TO_STOP."""
     for child in children:
         _signal_group(child.pid, signal.SIGINT)
     deadline = time.monotonic() + SECONDS_TO_STOP
@@ -41,11 +41,11 @@ def stop_children(children: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def stop_with_parent() -> None:
-    """Stop with the parent, where the first argument says so, which is removed; nothing happens where it does not."""
+    """If the first argument is OPTION, remove it and stop this process when its parent ends."""
     if sys.argv[1:2] != [OPTION]:
         return
     del sys.argv[1]
-    # What a script starts in the background ignores interrupts, and so does what it starts itself.
+    # A process that a script starts in the background ignores interrupts, and its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_stop_when_parent_ends, name="parent-watch", daemon=True).start()
 
@@ -60,7 +60,7 @@ def _stop_when_parent_ends() -> None:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):  # macOS says PermissionError where only zombies are left
+    with suppress(ProcessLookupError, PermissionError):  # macOS raises PermissionError if only zombies are left
         os.killpg(group, number)
 
 

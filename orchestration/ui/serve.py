@@ -1,4 +1,4 @@
-"""Serves the Dagster UI on this machine: `python -m orchestration.ui.serve HOME PORT`, which `billhouse ui` calls."""
+"""Serves the Dagster UI on this machine: `python -m orchestration.ui.serve HOME PORT`, called by `billhouse ui`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.core.terminal import Console
 LOOPBACK = "127.0.0.1"
 
 _INSTANCE = """\
-# Written by billhouse ui, anew each time it starts.
+# Written by billhouse ui at each start.
 # One writer to the warehouse at a time: other runs wait in the queue.
 concurrency:
   pools:
@@ -32,14 +32,14 @@ run_coordinator:
   class: QueuedRunCoordinator
   config:
     dequeue_interval_seconds: 1
-# A run whose process is gone is failed: it would keep the others waiting.
+# Fail runs whose process has ended; they would block the queue.
 run_monitoring:
   enabled: true
   max_resume_run_attempts: 0
   poll_interval_seconds: 30
 event_log_storage:
   module: orchestration.ui.event_storage
-  class: PatientSqliteEventLogStorage
+  class: PooledSqliteEventLogStorage
   config:
     base_dir: {events}
 telemetry:
@@ -50,8 +50,8 @@ nux:
 
 
 def serve(home: Home, port: int = 3000) -> None:
-    """Serve the UI and its daemon on the loopback address until interrupted. Raises BillhouseError where the port is taken."""
-    _refuse_taken(port)
+    """Serve the UI and its daemon on the loopback address until interrupted. Raises BillhouseError if the port is in use."""
+    _require_free(port)
     instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
@@ -59,7 +59,7 @@ def serve(home: Home, port: int = 3000) -> None:
     web = ["orchestration.ui.webserver", OPTION, "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
     daemon = ["orchestration.ui.daemon", OPTION, "run", "--log-level", "warning", *code]
     started: list[subprocess.Popen[bytes]] = []
-    # A kill of this process asks for an end as an interrupt does; where it cannot be asked, its children notice that it is gone.
+    # SIGTERM stops this process like an interrupt. After SIGKILL its children stop themselves (parent_watch).
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         started.extend(start_child([sys.executable, "-m", *program], PROJECT_ROOT, variables) for program in (web, daemon))
@@ -73,33 +73,33 @@ def serve(home: Home, port: int = 3000) -> None:
 
 
 def prepare_instance(home: Home) -> Path:
-    """Make ready what Dagster keeps in a home; returns the folder."""
-    from dagster import DagsterInstance  # it takes a second to import
+    """Write the configuration of Dagster's instance in a home; return its folder."""
+    from dagster import DagsterInstance  # takes a second to import
 
     folder = home.path / ".dagster"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
-    # A pool that nobody has set a limit for gets the default one at the daemon's second look at the queue: the first would launch
-    # whatever waits.
+    # Without an explicit limit, the daemon applies the default limit of a pool only from its second pass over the queue; the
+    # first would launch all waiting runs.
     with DagsterInstance.from_config(str(folder)) as instance:
         instance.event_log_storage.set_concurrency_slots("warehouse", 1)
         instance.event_log_storage.set_concurrency_slots("alerts", 1)
     return folder
 
 
-def _refuse_taken(port: int) -> None:
+def _require_free(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
         except OSError:
             raise BillhouseError(
-                f"Port {port} is taken.", f"Stop what serves there, or choose another: --port {port + 1}"
+                f"Port {port} is in use.", f"Stop the program that uses it, or choose another: --port {port + 1}"
             ) from None
 
 
 def main() -> None:
-    """Serve the home and on the port that the arguments name; exits with 1 where that fails."""
+    """Serve the home (first argument) on the port (second argument); exit with 1 on failure."""
     home, port = sys.argv[1:]
     try:
         serve(Home.open(home), int(port))

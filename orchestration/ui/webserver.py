@@ -1,17 +1,15 @@
 """Dagster's web server behind a guard: `python -m orchestration.ui.webserver`, with the options of dagster-webserver.
 
-Dagster checks neither Host nor Origin and executes mutations by GET, so that any page in the operator's browser could close a
-month.
+Dagster checks neither Host nor Origin and executes mutations by GET, so any page in the operator's browser could close a month.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any
 
 from dagster_webserver import app as dagster_app
-from dagster_webserver import cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
@@ -21,7 +19,7 @@ from pipeline.core.settings import Settings
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):
-    """Dagster's web server, which refuses requests that a page of another origin can send."""
+    """Dagster's web server; it refuses requests that a page of another origin can send."""
 
     def build_middleware(self) -> list[Middleware]:
         """The guard first, then Dagster's own."""
@@ -32,11 +30,11 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 def main() -> None:
     """Serve until interrupted, or with `--stop-with-parent` until the parent ends."""
     stop_with_parent()
-    # dagster-webserver has no option for middleware; tests/orchestration/test_guard.py holds that this takes effect.
+    # dagster-webserver has no option for middleware (docs/internals/private-api.md).
     vars(dagster_app)["DagsterWebserver"] = GuardedWebserver
-    serve: Callable[[], None] = cli.main
     sys.argv[0] = "dagster-webserver"
-    serve()
+    (script,) = entry_points(group="console_scripts", name="dagster-webserver")
+    script.load()()
 
 
 if __name__ == "__main__":

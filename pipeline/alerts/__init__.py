@@ -1,4 +1,7 @@
-"""What people must be told: raised once, kept in the ledger, sent to every channel that is configured."""
+"""Alerts: raised once, recorded in the ledger, sent to every configured channel.
+
+Owns the channels, the alerts of customers' limits, and sending. The log of alerts and deliveries is pipeline.store.alert_log.
+"""
 
 from pipeline.alerts.send import SendResult, send_alerts, send_test, waiting_alerts
 

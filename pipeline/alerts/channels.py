@@ -1,4 +1,4 @@
-"""The ways by which an alert reaches people: a signed webhook, a Slack-compatible URL, e-mail."""
+"""The channels that alerts are sent to: a signed webhook, a Slack-compatible URL, e-mail."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ import requests
 from standardwebhooks.webhooks import Webhook
 
 from pipeline.core.errors import BillhouseError
+from pipeline.core.loopback import is_loopback
 from pipeline.core.network_bounds import BoundedAdapter, deadline_reader
 from pipeline.core.settings import Settings
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT_SECONDS = 10
-_ANSWER_SECONDS = 20
-"""For one answer in all: a receiver that drips keeps the other channels and the next alerts waiting no longer."""
+_RESPONSE_SECONDS = 20
+"""Limit for one whole response: a receiver that sends slowly must not delay other channels and later alerts."""
 _MAIL_SECONDS = 60
 _MAIL_BYTES = 1 << 20
-"""For all that a mail server says while it takes one message."""
-_TRY_AGAIN = (408, 425, 429)
-"""Answers of the 4xx that say: later."""
+"""Limit for all replies of a mail server to one message."""
+_RETRYABLE = (408, 425, 429)
+"""The 4xx statuses that a later attempt can overcome."""
 
-# Each request is logged there with its address, which for Slack is the secret.
+# urllib3 logs each request with its URL, which for Slack is the secret.
 logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 class RefusedError(Exception):
-    """The receiver answered that it does not want this message."""
+    """The receiver refused this message."""
 
 
 class UnreachedError(Exception):
-    """The receiver could not be reached, or could not take the message now."""
+    """The receiver could not be reached, or could not accept the message now."""
 
     def __init__(self, detail: str, retry_after_seconds: float = 0) -> None:
         super().__init__(detail)
@@ -49,7 +49,7 @@ class UnreachedError(Exception):
 
 
 class Channel(ABC):
-    """Somewhere to send alerts to."""
+    """A destination of alerts."""
 
     name: str
 
@@ -60,7 +60,7 @@ class Channel(ABC):
 
 @dataclass(frozen=True)
 class WebhookChannel(Channel):
-    """POSTs JSON, signed as standardwebhooks.com says; the id in `webhook-id` is the key that tells a repeat."""
+    """POSTs JSON, signed as standardwebhooks.com specifies. Receivers recognize a repeated message by `webhook-id`."""
 
     url: str
     secret: str = field(repr=False)
@@ -80,25 +80,25 @@ class WebhookChannel(Channel):
 
 @dataclass(frozen=True)
 class SlackChannel(Channel):
-    """POSTs {"text"} to an incoming webhook as Slack, Mattermost and others have it. The URL is the secret."""
+    """POSTs {"text"} to an incoming webhook of Slack, Mattermost or a compatible service. The URL is a secret."""
 
     url: str = field(repr=False)
     name: str = "slack"
 
     def send(self, alert: dict[str, Any]) -> None:
-        text = f"*{_escaped(alert['subject'])}*\n{_escaped(alert['text'])}\n{alert['alert_id']}\n{_head(alert)}"
+        text = f"*{_escaped(alert['subject'])}*\n{_escaped(alert['text'])}\n{alert['alert_id']}\n{_head_line(alert)}"
         _post(self.url, json.dumps({"text": text}), {"content-type": "application/json"})
 
 
 class _MailServer(smtplib.SMTP):
-    """A mail server that has so many seconds and bytes for all its answers."""
+    """An SMTP connection with a limit on the time and the bytes of all replies."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._until = time.monotonic() + _MAIL_SECONDS
         super().__init__(*args, **kwargs)
 
     def getreply(self) -> tuple[int, bytes]:
-        if self.file is None and self.sock is not None:  # at the start, and again once the connection is encrypted
+        if self.file is None and self.sock is not None:  # after connecting, and again after STARTTLS
             self.file = deadline_reader(self.sock, self._until - time.monotonic(), _MAIL_BYTES)
         return super().getreply()
 
@@ -109,7 +109,7 @@ class _SecureMailServer(_MailServer, smtplib.SMTP_SSL):
 
 @dataclass(frozen=True)
 class EmailChannel(Channel):
-    """Sends by SMTP: smtps://, or smtp:// with STARTTLS where the server offers it (and always before a password)."""
+    """Sends by SMTP: smtps://, or smtp:// with STARTTLS if the server offers it. A password is only sent encrypted."""
 
     server: str = field(repr=False)
     sender: str
@@ -122,9 +122,8 @@ class EmailChannel(Channel):
         message["From"] = self.sender
         message["To"] = ", ".join(self.recipients)
         message["Message-ID"] = f"<{alert['alert_id']}@billhouse.invalid>"
-        message.set_content(
-            f"{alert['text']}\n\n{alert['kind']}, {alert['reached_at']:%Y-%m-%d %H:%M} UTC, {alert['alert_id']}\n{_head(alert)}\n"
-        )
+        source = f"{alert['kind']}, {alert['reached_at']:%Y-%m-%d %H:%M} UTC, {alert['alert_id']}"
+        message.set_content(f"{alert['text']}\n\n{source}\n{_head_line(alert)}\n")
         try:
             with self._connected() as server:
                 server.send_message(message)
@@ -149,30 +148,31 @@ class EmailChannel(Channel):
             if server.has_extn("starttls"):
                 server.starttls(context=ssl.create_default_context())
                 server.ehlo()
-            elif parts.password and host not in _LOOPBACK:
+            elif parts.password and not is_loopback(host):
                 server.close()
-                raise smtplib.SMTPNotSupportedError("no STARTTLS, and a password is not sent in the clear")
+                raise smtplib.SMTPNotSupportedError("no STARTTLS, and a password is not sent unencrypted")
         if parts.username and parts.password:
             server.login(unquote(parts.username), unquote(parts.password))
         return server
 
 
 def configured_channels(settings: Settings | None = None) -> list[Channel]:
-    """The channels that the environment configures. Raises BillhouseError that names the variable that is wrong."""
+    """The channels that the environment configures. Raises BillhouseError naming the invalid variable."""
     settings = settings or Settings.load()
     channels: list[Channel] = []
     if settings.alert_webhook_url:
         if settings.alert_webhook_secret is None:
             raise BillhouseError(
-                "BILLHOUSE_ALERT_WEBHOOK_URL is set, and BILLHOUSE_ALERT_WEBHOOK_SECRET is not.",
-                "Set a secret that the receiver knows too: whsec_ and 24 random bytes or more in base64.",
+                "BILLHOUSE_ALERT_WEBHOOK_URL is set, but BILLHOUSE_ALERT_WEBHOOK_SECRET is not.",
+                "Set the secret shared with the receiver: whsec_ and at least 24 random bytes in base64.",
             )
         secret = settings.alert_webhook_secret.get_secret_value()
         try:
             Webhook(secret)
         except Exception:
             raise BillhouseError(
-                "BILLHOUSE_ALERT_WEBHOOK_SECRET is no secret of Standard Webhooks.", "Set whsec_ and base64."
+                "BILLHOUSE_ALERT_WEBHOOK_SECRET is not a Standard Webhooks secret.",
+                "Set whsec_ and at least 24 random bytes in base64.",
             ) from None
         channels.append(WebhookChannel(_safe_url(settings.alert_webhook_url, "BILLHOUSE_ALERT_WEBHOOK_URL"), secret))
     if settings.alert_slack_url is not None:
@@ -180,18 +180,21 @@ def configured_channels(settings: Settings | None = None) -> list[Channel]:
     if settings.alert_smtp_url is not None:
         server = settings.alert_smtp_url.get_secret_value()
         if not _is_mail_server(server):
-            raise BillhouseError("BILLHOUSE_ALERT_SMTP_URL is no address of a mail server.", "As smtp://user:password@host:587")
+            raise BillhouseError(
+                "BILLHOUSE_ALERT_SMTP_URL is not a mail server URL.", "Write it as smtp://user:password@host:587."
+            )
         recipients = tuple(one.strip() for one in settings.alert_email_to.split(",") if one.strip())
         if not recipients or any("\n" in one or "@" not in one for one in (*recipients, settings.alert_email_from)):
             raise BillhouseError(
-                "BILLHOUSE_ALERT_EMAIL_TO and BILLHOUSE_ALERT_EMAIL_FROM must be e-mail addresses.", "Several: with commas."
+                "BILLHOUSE_ALERT_EMAIL_TO and BILLHOUSE_ALERT_EMAIL_FROM must be e-mail addresses.",
+                "Separate several addresses with commas.",
             )
         channels.append(EmailChannel(server, settings.alert_email_from, recipients))
     return channels
 
 
 def payload(alert: dict[str, Any]) -> dict[str, Any]:
-    """What a webhook is sent. docs/alerts.md documents it."""
+    """The JSON body of a webhook, as docs/alerts.md documents it."""
     return {
         "type": f"billhouse.alert.{alert['kind']}",
         "timestamp": alert["reached_at"].astimezone(UTC).isoformat(),
@@ -202,19 +205,19 @@ def payload(alert: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _head(alert: dict[str, Any]) -> str:
-    """The head of the manifest, for whoever keeps it; a test has none."""
+def _head_line(alert: dict[str, Any]) -> str:
+    """The head of the manifest, so that receivers can archive it; a test message has none."""
     return f"Head of the manifest: {alert['manifest_head']}" if alert.get("manifest_head") else ""
 
 
 def _safe_url(url: str, variable: str) -> str:
     try:
         parts = httpx.URL(url)
-        is_safe = bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and parts.host in _LOOPBACK))
+        is_safe = bool(parts.host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.host)))
     except httpx.InvalidURL:
         is_safe = False
     if not is_safe:
-        raise BillhouseError(f"{variable} must begin with https:// (http:// only on this machine).", "Correct or unset it.")
+        raise BillhouseError(f"{variable} must begin with https:// (http:// only for this machine).", "Correct or unset it.")
     return url
 
 
@@ -222,7 +225,7 @@ def _is_mail_server(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the part of a password behind a slash is no port; it is not shown, either
+    except ValueError:  # a slash in a password makes the rest look like a port; the value is not shown
         return False
 
 
@@ -231,21 +234,21 @@ def _escaped(text: str) -> str:
 
 
 def _post(url: str, body: str, headers: dict[str, str]) -> None:
-    """Send, and look at the answer's status and headers alone: its body is not read."""
+    """Send a request and read only the status and headers of the response, not its body."""
     with requests.Session() as session:
         session.trust_env = False
         for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=0))
+            session.mount(scheme, BoundedAdapter(seconds=_RESPONSE_SECONDS, most_bytes=0))
         try:
-            answer = session.post(
+            response = session.post(
                 url, data=body.encode(), headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
             )
-        except (requests.RequestException, ValueError) as error:  # its words may hold the URL, which may hold a secret
+        except (requests.RequestException, ValueError) as error:  # its message may contain the URL, which may contain a secret
             raise UnreachedError(type(error).__name__) from None
-    status = answer.status_code
+    status = response.status_code
     if 200 <= status < 300:
         return
-    if status in _TRY_AGAIN or status >= 500:
-        wait = answer.headers.get("retry-after", "")
+    if status in _RETRYABLE or status >= 500:
+        wait = response.headers.get("retry-after", "")
         raise UnreachedError(f"HTTP {status}", float(wait) if wait.isdecimal() else 0)
     raise RefusedError(f"HTTP {status}")

@@ -1,4 +1,4 @@
-"""Alerts of limits that customers have reached, as the last build found them."""
+"""Alerts of customers' limits, as the last build found them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import duckdb
 
 from pipeline.core.home import Home
 from pipeline.core.money import format_amount, format_money
-from pipeline.store.alert_log import ALERTS, logged_alerts, record
+from pipeline.core.sql import rows_as_dictionaries
+from pipeline.store.alert_log import ALERTS, alerts_query, append_rows
 
 _MONEY_LIMITS = ("monthly_spend", "credit")
 """Limits whose unit is a currency."""
 
 
 def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, now: datetime) -> int:
-    """Keep the limits' alerts that the last build found and that were not kept before; returns how many.
+    """Record the limit alerts that the last build found and that are not recorded yet; return their number.
 
-    Those reached longer ago than `max_age` are kept as suppressed: whoever loads a year of history wants no flood.
+    Alerts reached longer ago than `max_age` are recorded as suppressed, so that loading a year of history sends no flood.
     """
     found = new_limit_alerts(home)
     rows = []
@@ -31,8 +32,8 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
             if limit in _MONEY_LIMITS
             else f"{observed.normalize():f} of {allowed.normalize():f} {unit}"
         )
-        text = f"{customer} came to {percent} % of its limit {limit} in {period}: {reached}."
-        facts = {
+        text = f"{customer} reached {percent} % of its limit {limit} in {period}: {reached}."
+        columns = {
             "alert_id": alert["alert_id"],
             "kind": "limit",
             "customer_id": customer,
@@ -42,23 +43,22 @@ def raise_limit_alerts(home: Home, channels: Sequence[str], max_age: timedelta, 
             "raised_at": now,
             "is_suppressed": alert["reached_at"] < now - max_age,
         }
-        rows += [{"channel": channel, **facts} for channel in (channels or ("",))]
-    record(home, ALERTS, rows)
+        rows += [{"channel": channel, **columns} for channel in (channels or ("",))]
+    append_rows(home, ALERTS, rows)
     return len(found)
 
 
 def new_limit_alerts(home: Home) -> list[dict[str, Any]]:
-    """The limits' alerts that the last build found and that are not kept yet, oldest first."""
-    if not home.billing.exists():
+    """The limit alerts that the last build found and that are not recorded yet, oldest first."""
+    if not home.analysts_file.exists():
         return []
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
         result = reports.execute(
             f"""
             select alert_id, customer_id, limit_kind, period, threshold_percent, observed, allowed, unit, reached_at
-            from billing.billing.usage_alerts
-            where alert_id not in (select alert_id from {logged_alerts(home)})
+            from billing.usage_alerts
+            where alert_id not in (select alert_id from {alerts_query(home)})
             order by reached_at, alert_id"""
         )
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)

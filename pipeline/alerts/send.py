@@ -1,4 +1,4 @@
-"""Sends what is due. At least once: a process that is killed between sending and recording sends the same id again."""
+"""Sends pending alerts, at least once: a process killed between sending and recording sends the same alert id again."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pipeline.alerts.channels import Channel, RefusedError, UnreachedError, conf
 from pipeline.alerts.limits import new_limit_alerts, raise_limit_alerts
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
-from pipeline.store.alert_log import DELIVERIES, Outcome, due_alerts, record, sending
+from pipeline.store.alert_log import DELIVERIES, Outcome, append_rows, due_alerts, sending
 from pipeline.store.manifest import manifest_head
 
 _ATTEMPTS = 4
-_LONGEST_PAUSE_SECONDS = 20.0
-_backoff = wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE_SECONDS)
+_MAX_PAUSE_SECONDS = 20.0
+_backoff = wait_random_exponential(multiplier=0.5, max=_MAX_PAUSE_SECONDS)
 
 
 @dataclass
 class SendResult:
-    """What one call to send did."""
+    """The outcome of one call."""
 
     channels: list[str]
     raised: int = 0
-    """Alerts of limits that the last build found, and that are new."""
+    """New limit alerts of the last build."""
     delivered: int = 0
     problems: list[str] = field(default_factory=list)
-    """What did not go out, and why."""
+    """Alerts that were not sent, with the reason."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -39,9 +39,9 @@ class SendResult:
 
 
 def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[float], None] = time.sleep) -> SendResult:
-    """Raise what the last build found, and send what is due to each channel; a channel that is down stops no other.
+    """Record the new limit alerts, then send all pending alerts; a failing channel does not stop the others.
 
-    What failed is tried again at the next call. Raises BillhouseError where the configuration is wrong.
+    Failed deliveries are retried at the next call. Raises BillhouseError if the configuration is invalid.
     """
     settings = Settings.load()
     channels = {channel.name: channel for channel in configured_channels(settings)}
@@ -52,13 +52,13 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
         down: set[str] = set()
         for alert in due_alerts(home, list(channels)):
             name = alert["channel"]
-            if name in down:  # it was given its retries: the rest waits for the next call
-                result.problems.append(f"{alert['alert_id']} by {name}: waits, since {name} cannot be reached")
+            if name in down:  # its retries are used up; the rest waits for the next call
+                result.problems.append(f"{alert['alert_id']} by {name}: pending, because {name} cannot be reached")
                 continue
             alert["manifest_head"] = manifest_head(home)
             outcome, detail, attempts = _deliver(channels[name], alert, pause)
             delivery = {"alert_id": alert["alert_id"], "channel": name, "outcome": str(outcome), "attempts": attempts}
-            record(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
+            append_rows(home, DELIVERIES, [{**delivery, "detail": detail, "tried_at": datetime.now(UTC)}])
             if outcome is Outcome.DELIVERED:
                 result.delivered += 1
             else:
@@ -69,9 +69,9 @@ def send_alerts(home: Home, *, now: datetime | None = None, pause: Callable[[flo
 
 
 def waiting_alerts(home: Home) -> list[str]:
-    """The ids of what the next call of `send_alerts` would send, and of the limits' alerts it would raise.
+    """The ids of the alerts that the next call of `send_alerts` would send, and of the limit alerts it would record.
 
-    Raises BillhouseError where the configuration is wrong.
+    Raises BillhouseError if the configuration is invalid.
     """
     due = [
         f"{alert['alert_id']} {alert['channel']}"
@@ -81,12 +81,12 @@ def waiting_alerts(home: Home) -> list[str]:
 
 
 def send_test(*, pause: Callable[[float], None] = time.sleep) -> SendResult:
-    """Send a message to each channel that says it is a test; nothing is kept."""
+    """Send a test message to each channel; nothing is recorded."""
     channels = configured_channels()
     result = SendResult([channel.name for channel in channels])
     now = datetime.now(UTC)
     alert: dict[str, Any] = {"alert_id": f"ALT-TEST-{now:%Y%m%dT%H%M%S}", "kind": "test", "customer_id": None, "reached_at": now}
-    alert |= {"subject": "A test of Billhouse's alerts", "text": "Nothing is wrong: somebody asked for this message."}
+    alert |= {"subject": "Test of Billhouse alerts", "text": "This is a test message. No action is needed."}
     for channel in channels:
         outcome, detail, _ = _deliver(channel, alert, pause)
         if outcome is Outcome.DELIVERED:
@@ -98,8 +98,8 @@ def send_test(*, pause: Callable[[float], None] = time.sleep) -> SendResult:
 
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after_seconds if isinstance(error, UnreachedError) else 0
-    return min(max(_backoff(state), asked), _LONGEST_PAUSE_SECONDS)
+    requested = error.retry_after_seconds if isinstance(error, UnreachedError) else 0
+    return min(max(_backoff(state), requested), _MAX_PAUSE_SECONDS)
 
 
 def _deliver(channel: Channel, alert: dict[str, Any], pause: Callable[[float], None]) -> tuple[Outcome, str, int]:

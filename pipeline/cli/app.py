@@ -17,7 +17,7 @@ import typer
 from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, stripe, ui, warehouse
 from pipeline.cli.support import close_broken_pipe, show_failure, show_usage_error, stderr
 from pipeline.core.errors import BillhouseError, PriceBookError, WrongUsageError
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import DEFAULT_HOME, HOME_VARIABLE
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import protected_output
@@ -106,7 +106,7 @@ def _call(*, wants_json: bool) -> int:
     except Exception as error:
         if isinstance(error, BrokenPipeError):
             return close_broken_pipe()
-        failure = failure_in_words(error)
+        failure = to_billhouse_error(error)
         if wants_json:
             print(plain_json({"error": failure.message, "next_step": failure.next_step, **_problems(failure)}))
         show_failure(failure, error)

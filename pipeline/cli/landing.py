@@ -47,7 +47,7 @@ def land(
     if not paths and not again:
         raise WrongUsageError("No file is given.", "Give files to land, or --again to check rows in quarantine again.")
     from pipeline.core.settings import Settings
-    from pipeline.landing import land_again, land_files
+    from pipeline.landing import land_files, retry_quarantined
     from pipeline.monitoring.health import write_health
 
     least_share = Settings.load().land_min_accepted_share
@@ -55,7 +55,7 @@ def land(
     with progress("Landing") as follow:
         if again:
             names = [path.name for path in paths or ()]
-            summary = land_again(home, names, kind, timestamps=timestamps, on_progress=follow)
+            summary = retry_quarantined(home, names, kind, timestamps=timestamps, on_progress=follow)
         else:
             summary = land_files(home, paths or (), kind or Kind.USAGE, timestamps=timestamps, on_progress=follow)
     write_health(home)

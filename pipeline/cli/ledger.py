@@ -71,11 +71,11 @@ def approve(
     if revoke and not (everything or invoice_ids):
         raise WrongUsageError("--revoke needs invoices or --all.")
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import approve_and_refresh
+    from pipeline.stripe.operations import approve_and_build
 
     home = Home.open(context.obj)
     with progress("Approving") as follow:
-        result = approve_and_refresh(
+        result = approve_and_build(
             home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
         )
     write_health(home)
@@ -123,7 +123,7 @@ def verify(
     file contain the head, too. Exits with 1 if there is a problem.
     """
     from pipeline.ledger.verify import verify_ledger
-    from pipeline.store.check import adopt_files
+    from pipeline.store.integrity import adopt_files
 
     home = Home.open(context.obj)
     if adopt:

@@ -17,7 +17,7 @@ from pipeline.core.terminal import plain
 if TYPE_CHECKING:
     from pipeline.stripe.credit_notes import CreditNoteResult
     from pipeline.stripe.mirror import SyncResult
-    from pipeline.stripe.publish import PublishResult
+    from pipeline.stripe.publish_result import PublishResult
 
 
 def publish(
@@ -34,11 +34,11 @@ def publish(
     """
     month = BillingPeriod.parse(period)
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import publish_and_refresh
+    from pipeline.stripe.operations import publish_and_build
 
     home = Home.open(context.obj)
     with progress("Publishing") as follow:
-        result = publish_and_refresh(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
+        result = publish_and_build(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_publication(result))
     if result.problems:
@@ -67,11 +67,11 @@ def credit_note(
     if settle not in ("balance", "refund", "outside"):
         raise WrongUsageError(f"Invalid --settle value '{settle}'.", "Use balance, refund or outside.")
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import credit_and_refresh
+    from pipeline.stripe.operations import credit_and_build
 
     home = Home.open(context.obj)
     with progress("Crediting") as follow:
-        result = credit_and_refresh(
+        result = credit_and_build(
             home,
             invoice_id,
             by=by,
@@ -95,11 +95,11 @@ def sync_stripe(
     Only reads from Stripe. Safe to interrupt and to repeat. Next: billhouse reconcile.
     """
     from pipeline.monitoring.health import write_health
-    from pipeline.stripe.publishing import sync_and_refresh
+    from pipeline.stripe.operations import sync_and_build
 
     home = Home.open(context.obj)
     with progress("Mirroring") as follow:
-        result = sync_and_refresh(home, full=full, allow_live=live, on_progress=follow)
+        result = sync_and_build(home, full=full, allow_live=live, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_sync(result))
 

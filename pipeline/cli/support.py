@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import wants_traceback
+from pipeline.core.failures import is_traceback_requested
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import Console, plain
 
@@ -72,7 +72,7 @@ def progress(what: str) -> Iterator[Any]:
 
 def show_failure(failure: BillhouseError, error: BaseException) -> None:
     """Print the failure on stderr, after the traceback of `error` where BILLHOUSE_TRACEBACK is set."""
-    if wants_traceback():
+    if is_traceback_requested():
         print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
     stderr.print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
 

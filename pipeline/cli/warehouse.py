@@ -29,18 +29,18 @@ def build(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Build sessions, usage, rating, draft invoices and reports; run every check; then replace billing.duckdb and marts/.
+    """Build sessions, usage, rating, draft invoices and reports; run every check; then replace billhouse.duckdb and marts/.
 
     If a model or check fails, the reports stay as they were. Safe to interrupt and to repeat: a repeated build runs only what
     changed. Next: billhouse invoices.
     """
     instant = parse_instant(as_of) if as_of is not None else None
     from pipeline.monitoring.health import write_health
-    from pipeline.store.alert_log import alerting
+    from pipeline.store.alert_log import raise_alert_on_error
     from pipeline.warehouse.build import build as build_warehouse
 
     home = Home.open(context.obj)
-    with progress("Building") as follow, alerting(home, "check_failed", "The build"):
+    with progress("Building") as follow, raise_alert_on_error(home, "check_failed", "The build"):
         result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_build(home, result))
@@ -105,7 +105,7 @@ def print_build(home: Home, result: BuildResult) -> None:
             plain(f"Voids of ids that have not landed: {len(result.unmatched_voids):,} ({names}). Check these ids."),
             soft_wrap=True,
         )
-    out.print(plain(f"In {home.billing} and {home.marts}/"))
+    out.print(plain(f"In {home.analysts_file} and {home.marts}/"))
 
 
 def print_invoices(invoices: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong in a way that a person can mend, with the next step in the message."""
+"""Exceptions and problems that are shown to users; each message ends with what to do next."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pipeline.core.plain_text import plain_line, plain_text
 
 
 class BillhouseError(Exception):
-    """A failure to show to a person: one sentence of what happened, one of what to do next.
+    """An error to show to the user: one sentence that says what is wrong, one that says what to do.
 
-    The command line prints it without a traceback and exits with 1. Its words are safe to show and to keep: no control
-    character, no secret.
+    The command line prints it without a traceback and exits with 1. Control characters and secrets are removed from both
+    sentences, so that they can be printed, logged and stored.
     """
 
     def __init__(self, message: str, next_step: str = "") -> None:
@@ -25,20 +25,20 @@ class BillhouseError(Exception):
 
 
 class WrongUsageError(BillhouseError):
-    """The command was called with words that cannot be meant; exits with 2."""
+    """Invalid command-line usage: an unknown option, or an option or argument with an invalid value. Exits with 2."""
 
 
 class NotPossibleError(BillhouseError):
-    """What was asked for is not possible yet, or not any more. Nothing failed: no alert is kept."""
+    """The request is valid, and not possible yet or no longer possible. Nothing failed, so no alert is raised."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one place in one file: data, so that many can be shown at once."""
+    """One error in one place of one file, as data, so that all errors of a file can be reported at once."""
 
     file: str
     line: int | None
-    """1-based line (for Parquet: row) in the file, or None where the whole file is meant."""
+    """1-based line (for Parquet: row) in the file; None if the problem concerns the whole file."""
     reason: str
     next_step: str
 
@@ -48,7 +48,7 @@ class Problem:
 
 
 class InputFileError(BillhouseError):
-    """A file that cannot be read as a whole; nothing of it landed."""
+    """A file cannot be landed; none of its rows landed."""
 
     def __init__(self, file: str | Path, reason: str, next_step: str, line: int | None = None) -> None:
         self.problem = Problem(str(file), line, reason, next_step)
@@ -56,7 +56,7 @@ class InputFileError(BillhouseError):
 
 
 class PriceBookError(BillhouseError):
-    """The seeds contradict themselves; nothing was built."""
+    """The price book is invalid; nothing was built."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all, and what a killed command leaves of them: nothing that stays.
+"""Atomic writes: a file or folder appears whole or not at all, and a killed writer leaves nothing behind for good.
 
-Whatever is being written is in a folder that its writer holds locked. The system lets go of the lock when the writer dies,
-however it dies; so a folder that nobody holds is of the dead, and whoever comes next removes it.
+A writer works in a folder of its own that it holds locked (flock). The operating system releases the lock when the process ends,
+however it ends. An unlocked folder is therefore orphaned, and the next writer removes it.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from pathlib import Path
 
 
 @contextmanager
-def replace_atomically(target: Path, mode: int = 0o600, *, aside: Path | None = None, durably: bool = True) -> Iterator[Path]:
-    """Write to the path yielded; on leaving, it is synced and renamed to `target`. An error leaves `target` as it was.
+def replace_atomically(target: Path, mode: int = 0o600, *, scratch: Path | None = None, sync: bool = True) -> Iterator[Path]:
+    """Write to the yielded path; when the block ends it is synced and renamed to `target`. An error leaves `target` unchanged.
 
-    `aside`: where to write it meanwhile, in a folder of its own; beside the target where none is given, or it is on another disk.
-    What killed writers left there is removed. `durably=False` leaves out the syncing: for what can be made again, since a power
-    cut may leave it empty.
+    `scratch`: the folder to write in; by default, and if `scratch` is on another disk, the folder of the target. Files that
+    killed writers left there are removed. `sync=False` skips the syncing, for files that can be generated again: after a power
+    cut they may be empty.
     """
     make_folders(target.parent)
-    if aside is not None:
-        make_folders(aside)
-        if not are_on_one_disk(aside, target.parent):
-            aside = None
-    prefix = f".{target.name}." if aside is None else "file-"
-    parent = target.parent if aside is None else aside
-    remove_abandoned(parent, prefix)
-    with hold_new_folder(parent, prefix) as folder:
+    if scratch is not None:
+        make_folders(scratch)
+        if not are_on_same_disk(scratch, target.parent):
+            scratch = None
+    prefix = f".{target.name}." if scratch is None else "file-"
+    parent = target.parent if scratch is None else scratch
+    remove_orphaned_folders(parent, prefix)
+    with locked_new_folder(parent, prefix) as folder:
         written = folder / target.name
         yield written
         written.chmod(mode)
-        place(written, target, durably=durably)
+        move_into_place(written, target, sync=sync)
 
 
-def place(written: Path, target: Path, *, durably: bool = True) -> None:
-    """Rename a file or a folder to `target`, after all that it holds is synced; and sync the rename."""
-    if durably:
+def move_into_place(written: Path, target: Path, *, sync: bool = True) -> None:
+    """Sync a file, or a folder with everything in it, rename it to `target`, and sync the rename."""
+    if sync:
         sync_tree(written)
     os.replace(written, target)
-    if durably:
+    if sync:
         sync_folder(target.parent)
 
 
-def are_on_one_disk(one: Path, other: Path) -> bool:
+def are_on_same_disk(one: Path, other: Path) -> bool:
     """Whether a file can be renamed from one folder to the other."""
     return one.stat().st_dev == other.stat().st_dev
 
 
 def sync_tree(path: Path) -> None:
-    """Make a file, or a folder with all that it holds, survive a power cut: contents first, then the names."""
+    """Make a file, or a folder with everything in it, survive a power cut: contents first, then the directory entries."""
     if path.is_file():
         with path.open("rb") as written:
             os.fsync(written.fileno())
@@ -74,17 +74,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, for their owner alone, so that they survive a power cut."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for made in reversed(missing):
-        made.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(made.parent)
+    """Create a folder and its missing parents with mode 0700, so that they survive a power cut."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for created in reversed(missing):
+        created.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(created.parent)
 
 
 @contextmanager
-def hold_new_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder, locked while it is used and removed afterwards, unless its user has renamed it."""
-    folder, descriptor = _new_held_folder(parent, prefix)
+def locked_new_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Create a folder `<prefix><hex>`, locked while the block runs, and remove it afterwards unless it was renamed."""
+    folder, descriptor = _create_locked_folder(parent, prefix)
     try:
         yield folder
     finally:
@@ -92,13 +92,13 @@ def hold_new_folder(parent: Path, prefix: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _new_held_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+def _create_locked_folder(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         folder = parent / f"{prefix}{uuid.uuid4().hex}"
         folder.mkdir(mode=0o700)
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # somebody took it for abandoned before it was locked
+        except FileNotFoundError:  # another process removed it as orphaned before it was locked
             continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if folder.exists():
@@ -106,26 +106,26 @@ def _new_held_folder(parent: Path, prefix: str) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def remove_abandoned(parent: Path, *prefixes: str) -> None:
-    """Remove the folders that `hold_new_folder` made under these prefixes, and whose holders have died. Others stay."""
-    of_this_kind = re.compile(f"({'|'.join(map(re.escape, prefixes))})[0-9a-f]{{32}}")
+def remove_orphaned_folders(parent: Path, *prefixes: str) -> None:
+    """Remove the folders that `locked_new_folder` created with these prefixes and whose processes have ended."""
+    pattern = re.compile(f"({'|'.join(map(re.escape, prefixes))})[0-9a-f]{{32}}")
     try:
         with os.scandir(parent) as entries:
-            found = [Path(entry.path) for entry in entries if of_this_kind.fullmatch(entry.name)]
+            found = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
     except FileNotFoundError:
         return
     for folder in found:
-        _remove_if_abandoned(folder)
+        _remove_if_orphaned(folder)
 
 
-def _remove_if_abandoned(folder: Path) -> None:
+def _remove_if_orphaned(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # no folder, or gone by now
+    except OSError:  # not a folder, or already removed
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Locked until it is gone: whoever has made it this instant, and not locked it yet, makes another.
+        # Stays locked until it is removed: a process that has just created it and not locked it yet creates another.
         shutil.rmtree(folder, ignore_errors=True)
     except OSError:  # in use
         pass

@@ -1,18 +1,29 @@
-"""The home directory: everything Billhouse keeps while it runs, and the lock that makes it one writer.
+"""The home: the folder that holds everything that Billhouse stores, and its write lock.
 
-inbox/           where files wait to be landed, a folder a kind: usage/, subscriptions/, customers/, credit_grants/,
-                 voids/, metrics/
-raw/             landed truth, append-only Parquet: a folder a collection
-ledger/          closed truth, append-only Parquet: closes/, approvals/, outbox/, publications/, credit_notes/,
-                 alerts/, alert_deliveries/; and manifest.jsonl, which has the SHA-256 of every file here and in raw/
-warehouse.duckdb a cache of the two: delete it, build, and it is back
-billing.duckdb   the read-only copy that analysts hold open; replaced by rename
-marts/           the same report tables as Parquet; those that grow with time in folders, a file a day or month
-collecting/      how far each source has been collected: a file a source
-health/          figures for monitoring
-docs/            dbt's pages on the models
-exports/         workbooks and CSV files, a folder a period
-.tmp/            what commands are writing just now
+inbox/                  files that wait to be landed, one folder per kind: usage/, subscriptions/, customers/, credit_grants/,
+                        voids/, metrics/; files that the Dagster sensor has landed are moved to inbox/.landed/
+raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
+                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects
+ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
+                        credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
+                        file in raw/ and ledger/
+warehouse.duckdb        the tables of all models; a cache of raw/ and ledger/: delete it, build, and it is restored
+billhouse.duckdb        the report tables for analysts, read-only; each build replaces it by rename
+marts/                  the report tables as Parquet (tables that grow with time: one folder each, one file per day or month), and
+                        customer_balances.json for gateways
+exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
+collecting/             the position of each source that is collected, one JSON file per source
+health/                 billhouse.prom, metrics for Prometheus
+docs/                   the generated documentation of the models
+build/                  inputs of the last build, and its result (last.json)
+stripe-emulator.sqlite  the state of the local Stripe emulator
+demo.json               marks a home that `billhouse demo` created
+spark/                  the same as build/ and the warehouse, for builds on Spark
+.dbt/                   dbt's parsed project and its logs
+.dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`
+.tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
+.lock, .manifest.lock, .alerts.lock, .raising.lock
+                        lock files
 """
 
 from __future__ import annotations
@@ -24,45 +35,47 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import system_failure
+from pipeline.core.failures import find_system_error
 from pipeline.core.files import make_folders
+from pipeline.core.locks import hold_lock
 from pipeline.core.plain_text import plain_line, visible
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
 DEFAULT_HOME = "./var"
 _UNUSABLE = {
-    ",": "a comma: DuckDB takes it for the end of a folder's name",
-    "?": "a question mark: dbt takes what follows for parameters of an address",
-    "#": "a hash sign: dbt takes what follows for a part of a page",
-    "\\": "a backslash: DuckDB takes it for a slash",
+    ",": "a comma (DuckDB ends the folder's name there)",
+    "?": "a question mark (dbt reads the rest as URL parameters)",
+    "#": "a hash sign (dbt reads the rest as a URL fragment)",
+    "\\": "a backslash (DuckDB reads it as a slash)",
 }
-"""What the path of a home cannot hold, and why."""
+"""Characters that the path of a home must not contain, and why."""
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where things are under one home directory. Creating the object touches nothing; `open` makes the folders."""
+    """The paths in one home. Creating the object does not access the disk; `open` creates the folders."""
 
     path: Path
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> Home:
-        """The home at `path`, else at $BILLHOUSE_HOME, else ./var; made if it is not there, for its owner alone."""
+        """The home at `path`, else at $BILLHOUSE_HOME, else ./var. Creates missing folders with mode 0700.
+
+        Raises BillhouseError if the path contains a character that DuckDB, dbt or Dagster misread, or cannot be written to.
+        """
         home = cls(Path(path or os.environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve())
         _refuse_unusable(home.path)
         try:
             for folder in (home.inbox, home.raw, home.ledger, home.closes, home.outbox, home.marts, home.exports):
                 make_folders(folder)
         except OSError as error:
-            known = system_failure(str(error))
+            known = find_system_error(str(error))
             why, next_step = (known.message, known.next_step) if known is not None else (f"{error.strerror}.", "")
             raise BillhouseError(
                 f"The home directory {home.path} cannot be used: {why}",
-                next_step or "Name one you may write to with --home DIR or BILLHOUSE_HOME.",
+                next_step or "Choose a folder that you may write to with --home DIR or BILLHOUSE_HOME.",
             ) from error
         return home
 
@@ -80,62 +93,62 @@ class Home:
 
     @property
     def closes(self) -> Path:
-        """One folder a closed month: ledger/closes/2026-10/."""
+        """One folder per closed month: ledger/closes/2026-10/."""
         return self.ledger / "closes"
 
     @property
     def manifest(self) -> Path:
-        """Every file that was written to raw/ and ledger/, with its SHA-256, each line chained to the one before."""
+        """The SHA-256 of every file in raw/ and ledger/; each line contains the hash of the line before it."""
         return self.ledger / "manifest.jsonl"
 
     @property
     def scratch(self) -> Path:
-        """Where commands write aside, in folders of their own."""
+        """Scratch folders: commands write files here before renaming them into place."""
         return self.path / ".tmp"
 
     @property
     def accepted_terms(self) -> Path:
-        """Price books that somebody accepted although they change closed months: one JSON file each."""
+        """Price books that a person accepted although they change closed months, one JSON file each."""
         return self.ledger / "accepted_terms"
 
     @property
     def approvals(self) -> Path:
-        """Who let which invoice go to Stripe: one Parquet file a decision."""
+        """Approvals of invoices for publishing to Stripe, one Parquet file per decision."""
         return self.ledger / "approvals"
 
     @property
     def publications(self) -> Path:
-        """The invoices that Stripe has: one Parquet file a run of publishing."""
+        """The invoices that were published to Stripe, one Parquet file per publishing run."""
         return self.ledger / "publications"
 
     @property
     def outbox(self) -> Path:
-        """Every step of publishing, before and after: one file a run."""
+        """Every Stripe request of a publishing run, before and after it was sent, one file per run."""
         return self.ledger / "outbox"
 
     @property
     def credit_notes(self) -> Path:
-        """The credit notes we issued: one Parquet file each."""
+        """The credit notes that were issued, one Parquet file each."""
         return self.ledger / "credit_notes"
 
     @property
     def alerts(self) -> Path:
-        """What people had to be told: one Parquet file each time."""
+        """The alerts that were raised, one Parquet file per call."""
         return self.ledger / "alerts"
 
     @property
     def alert_deliveries(self) -> Path:
-        """What became of it on each channel."""
+        """The delivery attempts of alerts on each channel, one Parquet file per call."""
         return self.ledger / "alert_deliveries"
 
     @property
     def collecting(self) -> Path:
-        """How far each source has been collected: one JSON file each."""
+        """The position of each collected source, one JSON file each."""
         return self.path / "collecting"
 
     @property
     def health(self) -> Path:
-        """The figures that monitoring reads, in Prometheus' text format."""
+        """Metrics for monitoring, in Prometheus' text format."""
         return self.path / "health" / "billhouse.prom"
 
     @property
@@ -147,8 +160,9 @@ class Home:
         return self.path / "warehouse.duckdb"
 
     @property
-    def billing(self) -> Path:
-        return self.path / "billing.duckdb"
+    def analysts_file(self) -> Path:
+        """The report tables, in the schema `billing`: for analysts, read-only."""
+        return self.path / "billhouse.duckdb"
 
     @property
     def marts(self) -> Path:
@@ -165,34 +179,26 @@ class Home:
 
     @contextmanager
     def writing(self, timeout_seconds: float = 600) -> Iterator[None]:
-        """Hold the home for writing: one writer at a time, others wait their turn.
+        """Hold the home's write lock: one command writes at a time, others wait.
 
-        Re-entrant in one process and thread. Raises BillhouseError when the wait is over.
+        A thread that holds the lock may acquire it again. Raises BillhouseError if another command still holds it after the
+        timeout.
         """
-        lock = FileLock(self.path / ".lock", is_singleton=True, mode=0o600)
-        try:
-            lock.acquire(timeout=timeout_seconds)
-        except Timeout:
-            raise BillhouseError(
-                f"Another command has been writing to {self.path} for over {timeout_seconds:.0f} seconds.",
-                "Wait until it is done, then call this again.",
-            ) from None
-        try:
+        activity = f"writing to {self.path}"
+        with hold_lock(self.path / ".lock", activity=activity, timeout_seconds=timeout_seconds, is_reentrant=True):
             yield
-        finally:
-            lock.release()
 
 
 def _refuse_unusable(path: Path) -> None:
-    """Raises BillhouseError for a path with a character that DuckDB or dbt reads as something else."""
+    """Raises BillhouseError for a path with a character that DuckDB, dbt or Dagster misread, or that cannot be displayed."""
     text = str(path)
     found = [why for character, why in _UNUSABLE.items() if character in text]
     if (escape := re.search("%[0-9A-Fa-f]{2}", text)) is not None:
-        found.append(f"{escape.group()}: Dagster takes it for another character")
+        found.append(f"{escape.group()} (Dagster decodes it)")
     if visible(text) != text or "\n" in text or "\t" in text:
-        found.append("a character that cannot be shown")
+        found.append("a character that cannot be displayed")
     if found:
         raise BillhouseError(
-            f"The home directory {plain_line(text)} cannot be used: its path has {'; and '.join(found)}.",
-            "Rename the folder, or name another with --home DIR or BILLHOUSE_HOME.",
+            f"The home directory {plain_line(text)} cannot be used: its path contains {' and '.join(found)}.",
+            "Rename the folder, or choose another with --home DIR or BILLHOUSE_HOME.",
         )

@@ -28,7 +28,7 @@ class BillingPeriod:
 
     @classmethod
     def containing(cls, instant: datetime) -> BillingPeriod:
-        """The month that an instant (with a zone) falls in, in UTC."""
+        """The UTC month that contains an instant (with an offset)."""
         utc = instant.astimezone(UTC)
         return cls(utc.year, utc.month)
 
@@ -55,9 +55,9 @@ class BillingPeriod:
 
 
 def parse_instant(text: str) -> datetime:
-    """ISO 8601 -> instant in UTC; a text without a zone is taken as UTC. Raises WrongUsageError.
+    """ISO 8601 -> instant in UTC. Without an offset the text is in UTC; a date alone is its first instant.
 
-    A date alone means its first instant.
+    Raises WrongUsageError.
     """
     try:
         instant = datetime.fromisoformat(text)

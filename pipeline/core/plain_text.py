@@ -1,8 +1,8 @@
-"""Text from outside, made safe to show: no character that acts on a terminal, and no secret.
+"""Makes text from outside safe to show: escapes characters that control a terminal, and redacts secrets.
 
-Names, ids, file names and answers of servers may hold escape codes, which move a terminal's cursor or set its title,
-bidirectional marks, which show text in another order than it has, and characters without width, which hide in it. A server may
-repeat the key that it was sent. Whatever is printed, logged, raised as an error or kept as an alert goes through `plain_text`.
+Names, ids, file names and responses of servers may contain escape codes, which move a terminal's cursor or set its title,
+bidirectional marks, which reorder text, and zero-width characters, which hide in it. A server may repeat the key that it was
+sent. All text that is printed, logged, raised as an error or stored as an alert passes through `plain_text`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 from urllib.parse import quote, urlsplit
 
 _UNSAFE = (
-    "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: escape codes begin with these
-    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # bidirectional marks, no width, line ends
-    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters that show nothing
-    "\ud800-\udfff"  # what a file name holds that is no UTF-8
+    "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1: escape codes start with these
+    "\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # bidirectional, zero-width, line ends
+    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters without a glyph
+    "\ud800-\udfff"  # bytes of a file name that are not UTF-8
     "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff"  # formatting, tags
 )
 _UNSAFE_CHARACTER = re.compile(f"[{_UNSAFE}]")
@@ -27,20 +27,20 @@ _STRIPE_KEY = re.compile(r"\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[A-Za-z0-9*+/=_
 _TOKEN = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 8
-"""A shorter one is no secret, and may be a word of our own messages."""
+"""A shorter text is not treated as a secret: it may be a word of our own messages."""
 _SECRET_VARIABLES = ("STRIPE_API_KEY", "BILLHOUSE_ALERT_WEBHOOK_SECRET", "BILLHOUSE_ALERT_SLACK_URL")
 _SECRET_ADDRESSES = ("BILLHOUSE_ALERT_SMTP_URL", "DAGSTER_POSTGRES_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-"""Variables that hold an address with a password."""
+"""Environment variables that contain a URL with a password."""
 _secrets: set[str] = set()
 
 
 def remember_secret(secret: str) -> None:
-    """Never show this text from now on, in this process: a key that was read from somewhere."""
+    """Redact this text from now on in this process. Call it for each key that is read."""
     _secrets.update(_forms(secret))
 
 
 def redact(text: str) -> str:
-    """The text without secrets: keys of Stripe, bearer tokens, and every secret that is set or was remembered."""
+    """The text with secrets replaced: Stripe keys, bearer tokens, secrets from the environment, and remembered ones."""
     known = set(_secrets)
     for name in _SECRET_VARIABLES:
         known |= _forms(os.environ.get(name, ""))
@@ -52,22 +52,22 @@ def redact(text: str) -> str:
 
 
 def plain_text(text: object) -> str:
-    r"""Text in lines, safe to show: characters that act on a terminal as visible escapes (\x1b, \u202e), no secret."""
+    r"""Text of several lines, safe to show: control characters as visible escapes (\x1b, \u202e), secrets redacted."""
     return visible(redact(str(text)))
 
 
 def visible(text: str) -> str:
-    """Characters that act on a terminal as visible escapes, but for line ends and tabs. Secrets stay: see `plain_text`."""
+    """Control characters, except line feeds and tabs, as visible escapes. Does not redact secrets: see `plain_text`."""
     return text if text.isascii() and text.isprintable() else _UNSAFE_IN_LINES.sub(_visible, text)
 
 
 def plain_line(text: object) -> str:
-    """The same as one line: line ends and tabs become visible escapes, too."""
+    """The same as `plain_text`, as one line: line feeds and tabs become visible escapes, too."""
     return _UNSAFE_CHARACTER.sub(_visible, redact(str(text)))
 
 
 def plain_json(data: object) -> str:
-    """One line of JSON in ASCII, with every control character escaped, and no secret. What JSON does not know becomes text."""
+    """One line of ASCII JSON, control characters escaped and secrets redacted. Other types are converted with `str`."""
     return redact(json.dumps(data, default=str)).replace("\x7f", "\\u007f")
 
 
@@ -80,7 +80,7 @@ def _visible(found: re.Match[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """A secret as it is, and as it stands in addresses and in JSON."""
+    """A secret as it is, percent-encoded, and escaped for JSON."""
     secret = secret.strip()
     if len(secret) < _SHORTEST_SECRET:
         return set()

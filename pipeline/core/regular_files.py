@@ -1,6 +1,6 @@
-"""Opening files that others wrote: regular files alone, and no symbolic link.
+"""Opens files that other programs wrote: regular files only, no symbolic links.
 
-A link may point at anything that we can read, a pipe waits for a writer, and a device may have no end.
+A link may point to any file that this user can read, a pipe blocks until something writes to it, and a device may be endless.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 
 class NotRegularError(OSError):
-    """What a name stands for is no regular file; its text says what it is, and `next_step` what to do."""
+    """A path is not a regular file. The text says what it is, `next_step` what to do."""
 
     def __init__(self, what: str, next_step: str) -> None:
         super().__init__(what)
@@ -22,7 +22,7 @@ class NotRegularError(OSError):
 
 
 def check_regular(found: os.stat_result) -> None:
-    """Raise NotRegularError for anything but a regular file. `found` is of the name itself (`lstat`), or of an open file."""
+    """Raise NotRegularError unless the stat result, of a path (`lstat`) or an open file, is that of a regular file."""
     mode = found.st_mode
     if stat.S_ISLNK(mode):
         raise NotRegularError("is a symbolic link, which is not followed.", "Name the file itself, or copy it.")
@@ -33,8 +33,8 @@ def check_regular(found: os.stat_result) -> None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file to read its bytes. Raises NotRegularError and OSError; never waits, and never follows a link."""
-    check_regular(os.lstat(path))  # a device may do something when it is opened
+    """Open a regular file to read its bytes. Never blocks, never follows a link. Raises NotRegularError and OSError."""
+    check_regular(os.lstat(path))  # before opening, since opening a device can have side effects
     descriptor = os.open(path, _FLAGS)
     try:
         check_regular(os.fstat(descriptor))

@@ -1,8 +1,8 @@
-"""Guards a local web page against other web pages: a browser sends requests to 127.0.0.1 for any page that its user opens.
+"""Protects local web servers against cross-site requests: any page that a user opens can send requests to 127.0.0.1.
 
-The Dagster UI has no authentication, and takes mutations from anyone who reaches it. In front of all that Billhouse serves, a
-request passes only if it names a known host, comes from a page of that host or from no page at all, and changes state only
-in a way that a page of another origin cannot: JSON by POST.
+The Dagster UI has no authentication and accepts mutations from anyone who can reach it. All servers that Billhouse starts are
+behind this middleware. A request passes only if its Host header is known, it comes from a page of that host or not from a page,
+and, if it changes state, it is JSON sent by POST, which a page of another origin cannot send.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
 
 class RequestGuard:
-    """ASGI middleware. Refuses with 403 and one sentence; a WebSocket is refused before it opens."""
+    """ASGI middleware. Rejects a request with 403 and one sentence, and a WebSocket before it opens."""
 
     def __init__(self, app: Application, hosts: Collection[str] = LOOPBACK_HOSTS, *, requires_json: bool = True) -> None:
-        """`hosts`: the names in `Host`, without a port. `requires_json`: whether a request that changes state must be JSON."""
+        """`hosts`: accepted Host headers, without port. `requires_json`: whether requests that change state must be JSON."""
         self.app = app
         self.hosts = frozenset(host.lower() for host in hosts)
         self.requires_json = requires_json
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Pass the request to the application, or reject it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -49,13 +49,13 @@ class RequestGuard:
             await send({"type": "http.response.body", "body": body})
 
     def refusal(self, scope: Scope) -> str | None:
-        """Why a request may not pass; None where it may."""
+        """Why the request is rejected; None if it passes."""
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         hosts = headers.get("host", [])
         if len(hosts) != 1 or _without_port(hosts[0]) not in self.hosts:
-            return "this server does not have that host name. Open the address that it printed, or name the host in its settings."
+            return "the host name is unknown to this server. Open the address that it printed, or add the host to its settings."
         for origin in headers.get("origin", []):
             if not _is_origin_of(origin, hosts[0]):
                 return "the request comes from a page of another origin."
@@ -70,12 +70,12 @@ class RequestGuard:
         path = scope["path"].rstrip("/")
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         if path.endswith("graphql") and any(name in query for name in _EXECUTED):
-            return "GraphQL is not executed from the address. Send it as JSON by POST."
+            return "GraphQL in the URL is not executed. Send it as JSON by POST."
         if method in _SAFE_METHODS:
             return None
         kind = headers.get("content-type", [""])[0].partition(";")[0].strip().lower()
         if self.requires_json and kind != "application/json":
-            return "a request that changes something must be of type application/json."
+            return "a request that changes state must have the content type application/json."
         return None
 
 
@@ -85,10 +85,10 @@ def _without_port(host: str) -> str:
 
 
 def _is_origin_of(origin: str, host: str) -> bool:
-    """Whether a page of this origin was served by this very host and port."""
+    """Whether a page of this origin was served by this host and port."""
     parts = urlsplit(origin.strip().lower())
     port = _DEFAULT_PORTS.get(parts.scheme)
     if port is None or not parts.netloc:
         return False
-    asked = host.strip().lower()
-    return parts.netloc == asked or f"{parts.netloc}:{port}" == asked or parts.netloc == f"{asked}:{port}"
+    requested = host.strip().lower()
+    return requested in (parts.netloc, f"{parts.netloc}:{port}") or parts.netloc == f"{requested}:{port}"

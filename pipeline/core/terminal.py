@@ -1,7 +1,7 @@
-"""The terminal as an output: everything that is printed or logged goes through here, and pipeline.core.plain_text.
+"""Safe output to a terminal: everything that is printed or logged passes through pipeline.core.plain_text.
 
-`Console` for what we show, `protected_output` for what anything else prints (libraries, tracebacks, warnings), `protect_logging`
-for Python's logging, Dagster's included.
+`Console` is for our own output, `protected_output` for what other code prints (libraries, tracebacks, warnings),
+`protect_logging` for Python's logging, including Dagster's.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from pipeline.core.plain_text import plain_line, plain_text, visible
 
 
 def plain(text: object) -> str:
-    """Text from outside, as one line for a `Console`: square brackets in it are no markup."""
+    """Text from outside as one line for a `Console`: rich markup in it is escaped."""
     return escape(plain_line(text))
 
 
 class Console(rich.console.Console):
-    """A console of rich that shows no character which acts on a terminal, and no secret, whatever it is given to print."""
+    """A rich console that escapes control characters and redacts secrets in all that it prints."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string with markup, made safe before its width is measured."""
+        """Render a string with markup; it is escaped first, so that its width is measured as shown."""
         return super().render_str(plain_text(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """What is shown, made safe; rich's own control codes are segments of their own, and pass."""
+        """Render anything, escaped. Rich's own control codes are separate segments and pass unchanged."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
 
     @property
     def file(self) -> IO[str]:
-        """Where it is written to: not to the protected stream, which would escape rich's colours."""
+        """The output stream: never the protected stream, which would escape rich's colour codes."""
         written: IO[str] = super().file
         return written.rich_proxied_file if isinstance(written, _ProtectedStream) else written
 
@@ -53,11 +53,11 @@ class Console(rich.console.Console):
 
 
 class _ProtectedStream:
-    """A text stream that makes safe what is written to it."""
+    """A text stream that escapes what is written to it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
-        """Under the name by which consoles of rich find the stream to write their colours to."""
+        """The attribute by which rich consoles find the stream for their colour codes."""
 
     def write(self, text: str) -> int:
         self.rich_proxied_file.write(plain_text(text))
@@ -73,11 +73,11 @@ class _ProtectedStream:
 
 @contextmanager
 def protected_output() -> Iterator[None]:
-    """Make safe what is printed within the block, by whatever code, and what is logged from then on."""
+    """Escape all that any code prints inside the block, and all that is logged from then on."""
     protect_logging()
     before = sys.stdout, sys.stderr
     for stream in before:
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a letter is shown its code
+        if isinstance(stream, io.TextIOWrapper):  # an encoding that lacks a letter gets its escape
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (cast(TextIO, _ProtectedStream(stream)) for stream in before)
     try:
@@ -87,7 +87,7 @@ def protected_output() -> Iterator[None]:
 
 
 class _PlainRecord(logging.LogRecord):
-    """A record whose message, and traceback, are safe to show."""
+    """A log record with escaped message and traceback."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -99,6 +99,6 @@ class _PlainRecord(logging.LogRecord):
 
 
 def protect_logging() -> None:
-    """Make safe what is logged from now on in this process. A log that cannot be written is no error of the program."""
+    """Escape all that is logged from now on in this process. Errors of log handlers are ignored."""
     logging.setLogRecordFactory(_PlainRecord)
     logging.raiseExceptions = False

@@ -14,7 +14,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.demo.customers import WITHOUT_RECORDS, Cast, PlanRecord, make_cast
 from pipeline.demo.events import (
     ALL_NAMED,
@@ -46,8 +47,6 @@ from pipeline.demo.events import (
 )
 from pipeline.landing.record_kinds import Kind
 
-OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the file just written, its number, and the number of all files."""
 PERIOD_TO_CLOSE = BillingPeriod(2026, 9)
 LATE_FILE_LANDS_ON_DAY = 34.5
 """Days after STARTS_AT: after the gateway's first files of October."""

@@ -16,8 +16,8 @@ import duckdb
 from xlsxwriter.exceptions import XlsxFileError
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
-from pipeline.core.files import are_on_one_disk, hold_new_folder, make_folders, place, remove_abandoned
+from pipeline.core.failures import find_system_error, to_known_error
+from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, move_into_place, remove_orphaned_folders
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
@@ -69,32 +69,31 @@ class ExportResult:
 def export_period(
     home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET, on_progress: OnStatement | None = None
 ) -> ExportResult:
-    """Write <home>/exports/<period>/ from billing.duckdb: workbook, each table as CSV and Parquet, journal, statements.
+    """Write <home>/exports/<period>/ from billhouse.duckdb: workbook, each table as CSV and Parquet, journal, statements.
 
     Files are replaced when all of them are complete; the same tables give the same bytes. A table of more than `rows_per_sheet`
     rows gets no sheet, and the Summary says so. Raises BillhouseError where nothing was built, the report tables cannot be read,
     the period has no invoices, or a file cannot be written.
     """
-    if not home.billing.exists():
+    if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
     require_verified_ledger(home)
     try:
-        with duckdb.connect(str(home.billing), read_only=True) as reports:
-            # The file and its schema have the same name, which DuckDB finds ambiguous; with `use`, tables need no schema.
-            reports.execute("use billing.billing")
+        with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+            reports.execute("use billing")
             summary = read_period_summary(reports, period)
             if not summary.totals:
                 raise _no_invoices(reports, period)
             return _write(home, reports, summary, rows_per_sheet, on_progress)
     except duckdb.Error as error:
-        if (failure := system_failure(str(error))) is not None:
+        if (failure := find_system_error(str(error))) is not None:
             raise failure from error
         raise BillhouseError(
-            f"The report tables in {home.billing} cannot be read: {str(error).splitlines()[0]}",
+            f"The report tables in {home.analysts_file} cannot be read: {str(error).splitlines()[0]}",
             "Run `billhouse build` to rebuild them.",
         ) from error
     except (OSError, XlsxFileError) as error:
-        known = known_failure(error)
+        known = to_known_error(error)
         why, next_step = (known.message, known.next_step) if known else (str(error), "Correct that, then export again.")
         raise BillhouseError(f"The export cannot be written to {home.exports}: {why}", next_step) from error
 
@@ -136,7 +135,7 @@ def _write(
         _replace_folder(pages, folder / "statements", scratch / "replaced")
         for name in names:
             (aside / name).chmod(0o600)
-            place(aside / name, folder / name)
+            move_into_place(aside / name, folder / name)
     return ExportResult(summary.period, folder, tuple(folder / name for name in names), summary.rows, summary.totals, statements)
 
 
@@ -145,7 +144,7 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
     if target.exists():
         target.rename(replaced)
     try:
-        place(written, target)
+        move_into_place(written, target)
     except BaseException:
         if replaced.exists() and not target.exists():
             replaced.rename(target)
@@ -156,12 +155,12 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
 def _scratch(home: Home) -> Iterator[Path]:
     """A folder to write the files in before they are moved: on the disk of exports/, which may be a network share."""
     make_folders(home.scratch)
-    if are_on_one_disk(home.scratch, home.exports):
+    if are_on_same_disk(home.scratch, home.exports):
         with scratch_folder(home, "export") as scratch:
             yield scratch
     else:
-        remove_abandoned(home.exports, ".export-")
-        with hold_new_folder(home.exports, ".export-") as scratch:
+        remove_orphaned_folders(home.exports, ".export-")
+        with locked_new_folder(home.exports, ".export-") as scratch:
             yield scratch
 
 

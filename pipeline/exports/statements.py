@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.core.money import format_amount
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 
 Rows = dict[str, list[dict[str, Any]]]
 OnStatement = Callable[[str, int, int], None]
@@ -91,8 +92,7 @@ def write_statements(
 
 def _rows(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPeriod) -> Iterator[dict[str, Any]]:
     found = reports.execute(sql, {"period": str(period)})
-    names = [column[0] for column in found.description or ()]
-    return (dict(zip(names, row, strict=True)) for row in found.fetchall())
+    return iter(rows_as_dictionaries(found))
 
 
 def _by_invoice(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPeriod) -> Rows:

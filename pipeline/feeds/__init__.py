@@ -6,7 +6,7 @@ landing knows them. docs/collecting.md.
 
 from pipeline.feeds.api import Access
 from pipeline.feeds.events import CursorPaging, LinkPaging, collect_events
-from pipeline.feeds.exports import collect_export
+from pipeline.feeds.export_files import collect_export
 from pipeline.feeds.metrics import poll_metrics
 from pipeline.feeds.position import Collected
 

@@ -1,10 +1,10 @@
-"""A source that is being collected: its position, and the files that come of it.
+"""The position of a collected source, and the files that its rows are written to.
 
-    <home>/collecting/<name>.json           where the next run goes on: {"files": 12, "position": ..., "of": ...}
-    <home>/inbox/<kind>/<name>-00000012.jsonl
+    <home>/collecting/<name>.json                the position: {"files": 12, "position": ..., "of": ...}
+    <home>/inbox/<kind>/<name>-00000012.jsonl    the rows
 
-A file is renamed into the inbox first and the position after it. A kill between the two leaves a file that the next run writes
-anew, under the same name, with at least the same rows.
+A file is renamed into the inbox before its position is stored. After a kill between the two, the next run writes the file again,
+with the same name and at least the same rows.
 """
 
 from __future__ import annotations
@@ -18,31 +18,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.landing.record_kinds import Kind
 
 ROWS_PER_FILE = 50_000
-"""So many rows, or a few more, wait in memory before they are written: what a kill makes a source tell again."""
+"""Rows in memory before they are written. After a kill, a source must send at most these again."""
 BYTES_PER_FILE = 32 << 20
-"""Or so many bytes of them, and what one page or block adds."""
+"""Bytes in memory before they are written, plus one page or block."""
 
 
 @dataclass
 class Collected:
-    """What a run of collecting brought."""
+    """The result of a run."""
 
     source: str
     kind: Kind
     rows: int = 0
     files: list[Path] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
-    """Files of an export that are no JSON lines, and were left where they are."""
+    """Files of an export that are not JSON lines; they were not read."""
     refused: list[str] = field(default_factory=list)
-    """Files of an export that could not be read, each with why and what to do; the others were."""
+    """Messages about files of an export that could not be read; the others were."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -57,11 +56,11 @@ class Collected:
 
 
 class Source:
-    """One source, held by one run at a time (`open_source`)."""
+    """A source, locked by one run at a time (`open_source`)."""
 
     def __init__(self, home: Home, name: str, kind: Kind, *place: str) -> None:
         self._record = home.collecting / f"{name}.json"
-        self._of = hashlib.sha256("\0".join([kind, *place]).encode()).hexdigest()
+        self._place_hash = hashlib.sha256("\0".join([kind, *place]).encode()).hexdigest()
         self._inbox = home.inbox / kind
         self._scratch = home.scratch
         self._lines: list[bytes] = []
@@ -70,70 +69,63 @@ class Source:
         self.collected = Collected(name, kind)
 
     def add(self, lines: Iterable[bytes], position: Any) -> None:
-        """Rows as JSON, each a line, and where to go on once they are kept."""
-        added = list(lines)  # a row that cannot be written leaves out its page, and not the half of it
+        """Add rows, as lines of JSON, and the position after them."""
+        added = list(lines)  # an error in the iterator must not add half of the lines
         self._lines += added
         self._bytes += sum(map(len, added))
         self.position = position
         if len(self._lines) >= ROWS_PER_FILE or self._bytes >= BYTES_PER_FILE:
-            self.keep()
+            self.flush()
 
-    def keep(self) -> None:
-        """Put what was added into the inbox, and then the position after it on record."""
+    def flush(self) -> None:
+        """Write the added rows to the inbox, then store the position."""
         if self._lines:
             self._files += 1
             target = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
-            with replace_atomically(target, aside=self._scratch) as path:
+            with replace_atomically(target, scratch=self._scratch) as path:
                 path.write_bytes(b"\n".join(self._lines) + b"\n")
             self.collected.files.append(target)
             self.collected.rows += len(self._lines)
             self._lines, self._bytes = [], 0
-        with replace_atomically(self._record, aside=self._scratch) as path:
-            record = {"files": self._files, "position": self.position, "of": self._of}
+        with replace_atomically(self._record, scratch=self._scratch) as path:
+            record = {"files": self._files, "position": self.position, "of": self._place_hash}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
     def _read(self) -> tuple[int, Any]:
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
-            files, position, of = int(record["files"]), record["position"], record.get("of", self._of)
+            files, position, of = int(record["files"]), record["position"], record.get("of", self._place_hash)
         except FileNotFoundError:
             return 0, None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BillhouseError(
                 f"The position in {self._record} cannot be read.",
-                "Restore it from a back-up, or remove it to collect everything again: landing knows what has landed.",
+                "Restore it from a backup, or remove it to collect everything again: landing skips duplicates.",
             ) from error
-        if of != self._of:
+        if of != self._place_hash:
             raise WrongUsageError(
-                f"{self._record.stem} is the name of another source: its position says nothing of this one.",
-                f"Give this one a name of its own with --name, or remove {self._record} to collect everything anew.",
+                f"The stored position of {self._record.stem} is that of another source.",
+                f"Choose another name with --name, or remove {self._record} to collect everything again.",
             )
         return files, position
 
 
 @contextmanager
 def open_source(home: Home, name: str, kind: Kind, *place: str) -> Iterator[Source]:
-    """Hold a source for this run; what was added is kept at its end, also where it fails.
+    """Lock a source for this run; added rows are written at the end, also after a BillhouseError.
 
-    `place` tells it from others that might be called the same: an address with its parameters, whose key. A hash is kept.
-    Raises BillhouseError where another run holds it, and WrongUsageError where the position of that name is of another place.
+    `place` identifies the source, as its URL and the name of its key; a hash of it is stored with the position. Raises
+    BillhouseError if another run has locked the source, and WrongUsageError if the position of that name is of another place.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
-        raise WrongUsageError(f"'{name}' cannot name a source.", "Use small letters, digits, dots, dashes and underscores.")
+        raise WrongUsageError(f"Invalid source name '{name}'.", "Use lower-case letters, digits, dots, dashes and underscores.")
     for folder in (home.collecting, home.inbox / kind):
         folder.mkdir(mode=0o700, exist_ok=True)
-    lock = FileLock(home.collecting / f".{name}.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BillhouseError(f"Another command is collecting {name}.", "Wait until it is done.") from None
-    try:
+    with hold_lock(home.collecting / f".{name}.lock", activity=f"collecting {name}", timeout_seconds=0):
         source = Source(home, name, kind, *place)
         try:
             yield source
         except BillhouseError:
-            source.keep()
+            source.flush()
             raise
-        source.keep()
-    finally:
-        lock.release()
+        source.flush()

@@ -6,16 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.landing.land import land_again, land_files
+    from pipeline.landing.land import land_files, retry_quarantined
     from pipeline.landing.record_kinds import Kind
     from pipeline.landing.result import LandedFile, LandingSummary
 
-__all__ = ["Kind", "LandedFile", "LandingSummary", "land_again", "land_files"]
+__all__ = ["Kind", "LandedFile", "LandingSummary", "land_files", "retry_quarantined"]
 _MODULES = {
     "Kind": "record_kinds",
     "LandedFile": "result",
     "LandingSummary": "result",
-    "land_again": "land",
+    "retry_quarantined": "land",
     "land_files": "land",
 }
 

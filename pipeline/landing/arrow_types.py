@@ -1,4 +1,4 @@
-"""Which types of Parquet a field's column may have, and conversion of those that DuckDB does not read exactly."""
+"""The Parquet types that a field accepts, and conversion of types that DuckDB does not read exactly."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 from pipeline.landing.specification import Field, Type
 
 _EXACT_DIGITS = 38
-"""A decimal of more digits is a float to DuckDB."""
+"""DuckDB reads a decimal with more digits as a float."""
 _BATCH_ROWS = 65_536
 
 
 def is_binary(type: pa.DataType) -> bool:
-    """Whether values are bytes, which may be text."""
+    """Whether the type is binary; its values may be UTF-8 text."""
     stored = _values(type)
     types = pa.types
     return bool(
@@ -27,12 +27,12 @@ def is_binary(type: pa.DataType) -> bool:
 
 
 def is_json(type: pa.DataType) -> bool:
-    """Whether values are JSON documents, by the type."""
+    """Whether the type is Arrow's JSON extension type."""
     return _is_extension(type, "arrow.json")
 
 
 def fits(field: Field, type: pa.DataType) -> bool:
-    """Whether a value of this type can be what the field is. What a number or a text then says is judged row by row."""
+    """Whether a column of this type can hold the field. Its values are checked row by row."""
     stored, types = _values(type), pa.types
     if types.is_null(stored) or field.type is Type.JSON:
         return True
@@ -49,7 +49,7 @@ def fits(field: Field, type: pa.DataType) -> bool:
 
 
 def wanted_type(field: Field) -> str:
-    """What the column may be, for a message."""
+    """The accepted types of a field's column, for a message."""
     match field.type:
         case Type.ID:
             return "text or whole numbers"
@@ -61,14 +61,14 @@ def wanted_type(field: Field) -> str:
 
 
 def needs_conversion(type: pa.DataType) -> bool:
-    """Whether DuckDB would read another value: floats of 16 bits as ones of 32, and long decimals as floats."""
+    """Whether DuckDB would change values: it reads 16-bit floats as 32-bit ones, and long decimals as floats."""
     if pa.types.is_struct(type):
         return any(needs_conversion(inner.type) for inner in type)
     return bool(pa.types.is_float16(type)) or (pa.types.is_decimal256(type) and type.precision > _EXACT_DIGITS)
 
 
 def convert_columns(path: Path, target: Path) -> None:
-    """Copy a Parquet file with such columns as text: for a float the shortest one that reads as the same float."""
+    """Copy a Parquet file with such columns as text; a float becomes the shortest decimal that reads as the same float."""
     with pq.ParquetFile(path) as file:
         schema = pa.schema([pa.field(column.name, _converted_type(column.type)) for column in file.schema_arrow])
         with pq.ParquetWriter(target, schema, compression="zstd", compression_level=1) as writer:
@@ -97,7 +97,7 @@ def _converted(array: pa.Array) -> pa.Array:
 
 
 def _halves(array: pa.Array) -> list[object]:
-    """As numpy's floats of 16 bits, whose text is the shortest."""
+    """As numpy 16-bit floats, whose text is the shortest."""
     values = array.fill_null(float("nan")).to_numpy(zero_copy_only=False).astype("float16")
     return [value if is_valid else None for value, is_valid in zip(values, array.is_valid().to_pylist(), strict=True)]
 

@@ -1,4 +1,4 @@
-"""What a file holds, told by one look at all of its rows: how its rows are best read again, sorted and written hangs on it."""
+"""Statistics of a file's columns, from one pass over its rows; they decide how the rows are sorted and written."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ import duckdb
 
 from pipeline.landing.specification import Specification
 
-_FEW_TEXTS = 100_000
-"""As many different texts of a column are kept in memory at most, as a sort's numbers for them."""
+_MAX_ENUM_VALUES = 100_000
+"""Maximum distinct texts of a column that is sorted as an enum, whose values are held in memory."""
 
 
 @dataclass(frozen=True)
-class Contents:
-    """The columns of table `checked`."""
+class ColumnProfile:
+    """Statistics of table `checked`."""
 
     received: int
     """Rows."""
-    faulty: int
-    """Rows with something wrong."""
+    invalid: int
+    """Rows with an error."""
     days: int
-    """From the first instant to the last, both days included; 0 where there is none."""
+    """Days from the first instant to the last, inclusive; 0 without instants."""
     types: dict[str, str]
-    """The type in SQL of each column."""
+    """SQL type by column."""
     filled: Sequence[str]
-    """The columns that any row has a value in."""
-    words: Sequence[str]
-    """Those whose values are few texts, for many rows each."""
+    """Columns with at least one value."""
+    enumerable: Sequence[str]
+    """Text columns with few distinct values, each in many rows."""
     starts_without: dict[str, int]
-    """By resource that has a default by plan, how many starts without a fault do not name it."""
+    """By resource with a plan default, the number of valid start events without it."""
 
 
-def look_through(connection: duckdb.DuckDBPyConnection, specification: Specification) -> Contents:
-    """Read each row of `checked`, and each of its columns, to the end."""
+def profile_columns(connection: duckdb.DuckDBPyConnection, specification: Specification) -> ColumnProfile:
+    """Compute the profile of table `checked`; reads every column of every row."""
     described = dict(connection.execute("select column_name, column_type from (describe checked)").fetchall())
     types = {column: described[column] for column in specification.columns}
     texts = [column for column, type in types.items() if type == "VARCHAR" and [column] != list(specification.key)]
     instant = specification.instant
     defaulted = [field.stored_as for field in specification.fields if field.has_plan_default]
-    looked_for = [
+    aggregates = [
         "count(*)",
         "count(reason)",
         f"date_diff('day', min({instant}), max({instant})) + 1" if instant else "0",
@@ -48,15 +48,15 @@ def look_through(connection: duckdb.DuckDBPyConnection, specification: Specifica
         *(f"approx_count_distinct({column})" for column in texts),
         *(f"count(*) filter (event_type = 'sandbox_started' and reason is null and {column} is null)" for column in defaulted),
     ]
-    ((received, faulty, days, *found),) = connection.execute(f"select {', '.join(looked_for)} from checked").fetchall()
+    ((received, invalid, days, *found),) = connection.execute(f"select {', '.join(aggregates)} from checked").fetchall()
     counts, distinct = dict(zip(types, found, strict=False)), dict(zip(texts, found[len(types) :], strict=False))
     without = dict(zip(defaulted, found[len(types) + len(texts) :], strict=True))
-    return Contents(
+    return ColumnProfile(
         received,
-        faulty,
+        invalid,
         days or 0,
         types,
         [column for column in types if counts[column]] or list(types),
-        [column for column in texts if 0 < distinct[column] <= min(counts[column] / 10, _FEW_TEXTS)],
+        [column for column in texts if 0 < distinct[column] <= min(counts[column] / 10, _MAX_ENUM_VALUES)],
         {column: number for column, number in without.items() if number},
     )

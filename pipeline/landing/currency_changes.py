@@ -1,8 +1,8 @@
-"""Refuses a customer record that would change the currency of what is billed already. Billing rules, section 5.
+"""Rejects customer records that would change the currency of a closed month. Billing rules, section 5.
 
-A customer keeps the currency in which it was first billed; another one is dated, on the first instant of a month that is not
-closed. The rows of a file are judged in their order, each against what landed before it, the closed months, and the accepted
-rows above it.
+A customer is billed in the currency of its first invoice. To change it, a record names the new currency and `effective_at`, the
+first instant of a month that is not closed. The rows of a file are checked in order, each against the landed records, the closed
+months, and the accepted rows above it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMED = (
     f"coalesce(currency, case when contains(',' || {CLEARED_FIELDS} || ',', ',currency,') then '{DEFAULT_CURRENCY}' end) as named"
 )
-"""The currency that a record names; one that takes the currency away names the default."""
+"""SQL: the currency that a record names; one that clears the currency names the default."""
 
 
 @dataclass
 class _Customer:
-    """A customer's currencies, as models/usage/customer_currencies.sql has them."""
+    """A customer's currencies, computed as in models/customers/customer_currencies.sql."""
 
     undated: str = DEFAULT_CURRENCY
     dated: dict[datetime, str] = field(default_factory=dict)
     billed: dict[datetime, str] = field(default_factory=dict)
 
-    def take(self, currency: str, effective_at: datetime | None) -> None:
+    def add(self, currency: str, effective_at: datetime | None) -> None:
         if effective_at is not None:
             self.dated[effective_at] = currency
         elif not self.dated:
             self.undated = currency
 
     def changes(self) -> dict[datetime, str]:
-        """Each instant from which on a currency is in force, in order."""
+        """By instant, the currency in force from then on, in order."""
         first = min(self.billed, default=None)
         is_first_billed = first is not None and min(self.dated, default=datetime.max.replace(tzinfo=UTC)) > first
         beginning = self.billed[first] if first is not None and is_first_billed else self.undated
@@ -57,7 +57,7 @@ class _Customer:
 
 
 def find_currency_changes(connection: duckdb.DuckDBPyConnection, home: Home, landed_at: datetime) -> list[tuple[int, str, str]]:
-    """The rows of table `checked` that are refused: (file_row, reason, detail)."""
+    """The rows of table `checked` that are rejected: (file_row, reason, detail)."""
     rows = connection.execute(
         f"select file_row, customer_id, {_NAMED}, effective_at from checked"
         " where reason is null and (named is not null or effective_at is not null) order by file_row"
@@ -66,25 +66,23 @@ def find_currency_changes(connection: duckdb.DuckDBPyConnection, home: Home, lan
         return []
     closed = closed_periods(home)
     customers = _known_customers(connection, home, closed)
-    refused: list[tuple[int, str, str]] = []
+    rejected: list[tuple[int, str, str]] = []
     for file_row, customer_id, named, effective_at in rows:
         customer = customers[customer_id]
         if named is None:
-            detail = (
-                "currency is missing: effective_at dates a change of currency, and of nothing else. Leave it out, or name both."
-            )
-            refused.append((file_row, "missing_field", detail))
+            detail = "currency is missing: effective_at is the date of a change of currency only. Remove it, or write both."
+            rejected.append((file_row, "missing_field", detail))
         elif problem := _problem(customer, named, effective_at, closed, landed_at):
-            refused.append((file_row, "currency_change", problem))
+            rejected.append((file_row, "currency_change", problem))
         else:
-            customer.take(named, effective_at)
-    return refused
+            customer.add(named, effective_at)
+    return rejected
 
 
 def _problem(
     customer: _Customer, named: str, effective_at: datetime | None, closed: list[BillingPeriod], landed_at: datetime
 ) -> str | None:
-    """Why a record may not name this currency; None: it may."""
+    """Why a record may not name this currency; None if it may."""
     if effective_at is None:
         allowed = customer.in_force_from(landed_at)
         if named in allowed or not (customer.billed or customer.dated):
@@ -102,7 +100,7 @@ def _problem(
     if customer.in_force_at(effective_at) == named or not closed or effective_at >= closed[-1].end:
         return None
     return (
-        f"effective_at is '{effective_at:%Y-%m-%dT%H:%M:%SZ}', and {closed[-1]} is closed: no closed month changes its currency. "
+        f"effective_at is '{effective_at:%Y-%m-%dT%H:%M:%SZ}', and {closed[-1]} is closed: closed months keep their currency. "
         f"Write {closed[-1].end:%Y-%m-%dT%H:%M:%SZ} or the first instant of a later month."
     )
 
@@ -114,7 +112,7 @@ def _example(closed: list[BillingPeriod]) -> str:
 def _known_customers(
     connection: duckdb.DuckDBPyConnection, home: Home, closed: list[BillingPeriod]
 ) -> defaultdict[str, _Customer]:
-    """The customers of table `checked`, by what landed before and what was billed."""
+    """The customers of table `checked`, with the currencies of their landed records and closed invoices."""
     customers: defaultdict[str, _Customer] = defaultdict(_Customer)
     landed = connection.execute(
         f"select customer_id, {_NAMED}, effective_at"
@@ -124,7 +122,7 @@ def _known_customers(
     )
     while rows := landed.fetchmany(10_000):
         for customer_id, named, effective_at in rows:
-            customers[customer_id].take(named, effective_at)
+            customers[customer_id].add(named, effective_at)
     for period in closed:
         lines = parquet_files(home.closes / str(period) / "invoice_lines.parquet")
         billed = connection.execute(

@@ -1,7 +1,7 @@
-"""Numbers of JSON that a float does not hold: `1e-400` is 0 to it, and `2.00000000000000000000001` is 2.
+"""Preserves JSON numbers that a 64-bit float cannot represent, such as 1e-400 and 2.00000000000000000000001.
 
-DuckDB reads a JSON number with a point or an exponent as a float of 64 bits. Where that may lose digits, which is rare, the
-number is put in quotes before: as text it is read to its last digit, as the cell of a CSV is.
+DuckDB reads a JSON number with a point or an exponent as a float. Numbers that may lose digits, which are rare, are put in quotes
+first: as text they are read exactly, like cells of CSV.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _READ_EXACTLY = (Type.RESOURCE, Type.QUANTITY, Type.AMOUNT, Type.INSTANT)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 _LONG = 16
-"""Digits and point: a number that is written in fewer comes back from a float as it was, unless its exponent is extreme."""
+"""Characters (digits and point): a shorter number survives the conversion to a float, unless its exponent is extreme."""
 MAY_LOSE_DIGITS = r"[:\s][-+]?(?:[0-9.]{18}|[0-9.]{16,}[eE])"
-"""What a line has where a number in it may lose digits: 18 characters are 17 digits and a point."""
+"""Matches a line with a number that may lose digits: 18 characters are 17 digits and a point."""
 MAY_BE_TINY = r"[0-9.][eE]-[0-9]{3}"
-"""What a line has where a number in it may be too small for a float, which is then 0."""
+"""Matches a line with a number that may be too small for a float, which is then 0."""
 _HAS_FRACTION = r"[:\s][-+]?[0-9]*(?:\.|[0-9][eE])"
 
 
 class ExactNumbers:
-    """Puts the numbers of a kind's rows in quotes, but for those that are read exactly as they are."""
+    """Puts the numbers of the exact fields of a kind in quotes."""
 
     def __init__(self, specification: Specification) -> None:
         fields = [field for field in specification.fields if field.type in _READ_EXACTLY]
@@ -38,7 +38,7 @@ class ExactNumbers:
         self._groups = specification.groups
 
     def in_quotes(self, row: str) -> str:
-        """The row with its fields' numbers as text; all else as it came."""
+        """The row with the numbers of exact fields as JSON text; nothing else changes."""
         pieces, copied = [], 0
         for _, match in self._numbers(row):
             pieces += [row[copied : match.start()], f'"{match.group()}"']
@@ -50,7 +50,7 @@ class ExactNumbers:
         return pa.array([None if row is None else self.in_quotes(row) for row in rows.to_pylist()], pa.string())
 
     def _numbers(self, row: str) -> Iterator[tuple[str, re.Match[str]]]:
-        """The numbers of the row's fields, each with its path. Depth costs nothing, and no JSON is required."""
+        """The numbers of the row's exact fields, each with its path. Handles any depth and invalid JSON."""
         depth = 0
         key: str | None = None
         group: str | None = None
@@ -80,9 +80,9 @@ class ExactNumbers:
 
 
 def may_lose_digits(lines: pa.Array) -> npt.NDArray[np.int64]:
-    """The places of the lines (binary, not null) in which a number may lose digits as a float; nearly always none.
+    """The indexes of the lines (binary, not null) with a number that may lose digits as a float; nearly always none.
 
-    One that is too small for a float is not among them: it is known by its value, 0.
+    Numbers that are too small for a float are not included: they are recognized by their value, 0.
     """
     offsets = np.frombuffer(lines.buffers()[1], dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1]
     buffer = lines.buffers()[2]
@@ -102,7 +102,7 @@ def may_lose_digits(lines: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def _long_runs(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Where digits and points follow each other for at least _LONG bytes, of which each fourth byte is looked at first."""
+    """The offsets of runs of at least _LONG digits and points. Tests every fourth byte first."""
     fourth = _is_digit(np.ascontiguousarray(data[::4]))
     two = fourth[:-1] & fourth[1:]
     places = np.flatnonzero(two[:-2] & two[2:]) * 4
@@ -126,5 +126,5 @@ def _is_digit(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
 def _text(written: str) -> str:
     try:
         return str(json.loads(written))
-    except ValueError:  # no key of ours has an escape that is wrong
+    except ValueError:  # an invalid escape, which no field name has
         return written

@@ -1,7 +1,7 @@
-"""The inbox: where files wait to be landed, a folder a kind; what has landed is set aside.
+"""The inbox: files that wait to be landed, one folder per kind. Landed files are moved to inbox/.landed/.
 
 inbox/usage/2026/10/05.jsonl.gz           waits
-inbox/.landed/usage/2026/10/05.jsonl.gz   has landed; nothing reads it any more
+inbox/.landed/usage/2026/10/05.jsonl.gz   has landed, and is not read again
 """
 
 from __future__ import annotations
@@ -19,44 +19,43 @@ _LANDED = ".landed"
 
 
 def waiting_files(home: Home, kind: Kind) -> list[Path]:
-    """The files of a kind in the inbox, by name. Hidden files, and those of other endings, are still being written.
+    """The files of a kind in the inbox, sorted by name, without hidden files and other file types (still being written).
 
-    Links, pipes and devices are among them, for landing to refuse by name; what a link to a folder leads to is not.
+    Includes links, pipes and devices, which landing rejects by name. Links to folders are not followed.
     """
     found = (path for path in (home.inbox / kind).rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path for path in found if not path.name.startswith(".") and path.name.lower().endswith(_ENDINGS))
 
 
-def version(path: Path) -> tuple[int, ...] | None:
-    """What tells a file from another of its name, and from itself once more is written to it; None where it cannot be seen."""
+def version_of_path(path: Path) -> tuple[int, ...] | None:
+    """Inode, size and modification time of a file, which change if it is replaced or written to; None if it is inaccessible."""
     try:
         return version_of(path.lstat())
-    except OSError:  # gone, or in a folder that is closed to us, which landing tells
+    except OSError:  # removed, or without permission, which landing reports
         return None
 
 
 def version_of(found: os.stat_result) -> tuple[int, ...]:
-    """The same, of a file that is open."""
+    """The same, from a stat result."""
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def inbox_digest(home: Home) -> str:
-    """A SHA-256 that changes when a file comes or is replaced; '' where none waits."""
+    """A SHA-256 that changes when a file is added, replaced or removed; '' if no file waits."""
     digest = hashlib.sha256()
     waiting = [path for kind in Kind for path in waiting_files(home, kind)]
     for path in waiting:
-        digest.update(os.fsencode(path) + f"\0{version(path)}\0".encode())
+        digest.update(os.fsencode(path) + f"\0{version_of_path(path)}\0".encode())
     return digest.hexdigest() if waiting else ""
 
 
-def set_aside(home: Home, landed: Mapping[Path, tuple[int, ...] | None]) -> None:
-    """Move files that have landed out of the way, so that no later landing reads them again. Nothing is overwritten.
+def move_landed(home: Home, landed: Mapping[Path, tuple[int, ...] | None]) -> None:
+    """Move landed files to inbox/.landed/, so that they are not landed again. Never overwrites a file there.
 
-    Of each the version is given that has landed: what was put in its place since then, or written to it, waits for the next
-    landing.
+    `landed`: by path, the version that landed. A file with another version by now stays, and waits for the next landing.
     """
-    for path, of_landing in landed.items():
-        if version(path) != of_landing:
+    for path, landed_version in landed.items():
+        if version_of_path(path) != landed_version:
             continue
         target = home.inbox / _LANDED / path.relative_to(home.inbox)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""SQL that reads an instant from its text, and says why a text is none. Billing rules, section 3.
+"""SQL that parses an instant, and explains why a text is not one. Billing rules, section 3.
 
-Read is every ISO 8601 or RFC 3339 writing of an instant: extended or basic, calendar, week or ordinal date, with seconds, minutes
-or hours as the last part and a decimal fraction of it, an offset as +02, +0200 or +02:00, lower case, a leap second. Without an
-offset the instant is UTC. A date alone is no instant. A number is one only where its unit is given.
+Accepts all notations of ISO 8601 and RFC 3339: extended or basic, calendar, week or ordinal date, with seconds, minutes or hours
+as the last part and a decimal fraction of it, an offset as +02, +0200 or +02:00, lower case, a leap second. Without an offset the
+instant is in UTC. A date alone is not an instant. A number is one only if its unit is given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipeline.landing.record_kinds import TimestampUnit
 
 EARLIEST = "timestamptz '1970-01-01 00:00:00+00'"
 END = "timestamptz '9999-01-01 00:00:00+00'"
-"""The first instant that is too late: no model or library after us fails on the years before."""
+"""The first instant that is rejected: all models and libraries handle earlier years."""
 
 
 _TO_MICROSECONDS = {
@@ -21,9 +21,9 @@ _TO_MICROSECONDS = {
     TimestampUnit.MICROSECONDS: "",
     TimestampUnit.NANOSECONDS: "* 0.001",
 }
-"""In decimals, so that no float is between."""
+"""Decimal arithmetic, without floats."""
 _USUAL = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)?"
-"""What nearly all files write, and DuckDB reads by itself."""
+"""The notation of nearly all files, which DuckDB parses itself."""
 _ZONE = r"(\.\d+)?(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?"
 _EXTENDED = rf"(\d{{4}})-(?:(\d{{2}})-(\d{{2}})|W(\d{{2}})-([1-7])|(\d{{3}}))[T ](\d{{2}})(?::(\d{{2}})(?::(\d{{2}}))?)?{_ZONE}"
 _BASIC = rf"(\d{{4}})(?:(\d{{2}})(\d{{2}})|W(\d{{2}})([1-7])|(\d{{3}}))[T ](\d{{2}})(?:(\d{{2}})(\d{{2}})?)?{_ZONE}"
@@ -39,8 +39,8 @@ MACROS = f"""
 create or replace temp macro usual_instant(value) as
     case when regexp_full_match(value, {quoted(_USUAL)}) then try_cast(value as timestamptz) end;
 
-create or replace temp macro written_plainly(value) as
-    -- ISO 8601 allows a comma, and its own minus sign; RFC 3339 lower case.
+create or replace temp macro in_common_notation(value) as
+    -- ISO 8601 allows a comma and the minus sign U+2212, RFC 3339 lower case.
     replace(replace(upper(value), ',', '.'), chr(8722), '-');
 
 create or replace temp macro instant_parts(value) as
@@ -50,7 +50,7 @@ create or replace temp macro instant_parts(value) as
     end;
 
 create or replace temp macro iso_day(parts) as
-    -- Days since 1970-01-01; null where the calendar has no such day.
+    -- Days since 1970-01-01; null if the day does not exist.
     case
         when parts.month <> '' then try_cast(concat_ws('-', parts.year, parts.month, parts.day) as date)
         when parts.week <> '' then list_filter(
@@ -90,7 +90,7 @@ create or replace temp macro instant_of(parts, seconds) as
             and (
                 part_number(parts.hour) <= 23 and part_number(parts.second) <= 59
                 or seconds = 86400 and parts.hour = '24' and fraction_microseconds(parts) = 0
-                -- A leap second is the last of a day in UTC, and is read as the next second.
+                -- A leap second must be the last second of a UTC day; it is read as the next second.
                 or part_number(parts.hour) <= 23 and parts.second = '60' and (seconds - offset_seconds(parts.zone)) % 86400 = 0
             )
             then make_timestamptz(
@@ -100,7 +100,7 @@ create or replace temp macro instant_of(parts, seconds) as
 
 create or replace temp macro unusual_instant(value) as
     list_transform(
-        [instant_parts(written_plainly(value))],
+        [instant_parts(in_common_notation(value))],
         lambda parts: case
             when parts is not null then instant_of(
                 parts, part_number(parts.hour) * 3600 + part_number(parts.minute) * 60 + part_number(parts.second)
@@ -108,11 +108,11 @@ create or replace temp macro unusual_instant(value) as
         end
     )[1];
 """
-"""What `instant_sql` and `instant_help` call; made once for each connection."""
+"""The macros that `instant_sql` and `instant_help` call. Execute once per connection."""
 
 
 def instant_sql(text: str, unit: TimestampUnit | None) -> str:
-    """An instant from SQL text: null where it is none. Finer than a microsecond is cut."""
+    """SQL for the instant in a text; null if it is not one. Truncated to microseconds."""
     read = f"coalesce(usual_instant({text}), unusual_instant({text}))"
     if unit is None:
         return read
@@ -122,7 +122,7 @@ def instant_sql(text: str, unit: TimestampUnit | None) -> str:
 
 
 def instant_help(text: str, value: str, unit: TimestampUnit | None) -> str:
-    """SQL for why a text is no instant that lands, and what would be right."""
+    """SQL for the reason why a text is not a valid instant, and what to write."""
     known = "write an instant from 1970-01-01T00:00:00Z to 9998-12-31T23:59:59Z."
     example = "for example 2026-11-01T00:00:00Z"
     units = "|".join(TimestampUnit)
@@ -131,7 +131,7 @@ def instant_help(text: str, value: str, unit: TimestampUnit | None) -> str:
         if unit is None
         else f"no whole or decimal number of {unit} since 1970."
     )
-    plain = f"written_plainly({text})"
+    plain = f"in_common_notation({text})"
     return f"""case
         when {value} < {EARLIEST} or regexp_full_match({text}, {quoted(_EARLIER_YEAR)})
             then {quoted(f"before 1970: {known}")}
@@ -142,7 +142,7 @@ def instant_help(text: str, value: str, unit: TimestampUnit | None) -> str:
         when instant_parts({plain}) is not null and ({plain} like '%60%' and instant_parts({plain}).second = '60')
             then 'a leap second that is not the last second of a day in UTC. Write the second before or after it.'
         when instant_parts({plain}) is not null
-            then 'not a date and time that exist. Check month, day, hour, minute and second.'
+            then 'a date or time that does not exist. Check month, day, hour, minute and second.'
         when regexp_full_match({text}, {quoted(_NAMED_ZONE)})
             then 'not in UTC or with an offset in digits. Write Z or an offset such as +02:00 instead of a zone by name.'
         else {quoted(f"not an instant in ISO 8601. Write one, {example}.")}

@@ -1,4 +1,4 @@
-"""Which bound a JSON document breaks: in Python, since SQL would hold each of its levels for thousands of rows at once."""
+"""Checks JSON documents against limits, in Python, since SQL would hold every level of thousands of rows in memory."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import duckdb
 import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from pipeline.core.input_bounds import DEEPEST_NESTING, MOST_DIGITS
+from pipeline.core.input_limits import MAX_NESTING_LEVELS, MAX_NUMBER_DIGITS
 
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
-_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_NUMBER_DIGITS + 1}}}")
 
 
 class JsonBound(StrEnum):
-    """A bound that a document breaks."""
+    """A limit that a document exceeds."""
 
     DEEP = "deep"
     DIGITS = "digits"
 
 
 def create_functions(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `broken_json_bound(document)`, a JsonBound or null, which the checks call."""
+    """Register the SQL function `broken_json_bound(document)`: a JsonBound or null."""
     connection.create_function(
         "broken_json_bound",
         _broken_bounds,
@@ -46,6 +46,6 @@ def _broken_bound(document: str | None) -> JsonBound | None:
     depth = 0
     for bracket in _BRACKET.findall(without_text):
         depth += 1 if bracket in "[{" else -1
-        if depth > DEEPEST_NESTING:
+        if depth > MAX_NESTING_LEVELS:
             return JsonBound.DEEP
     return None

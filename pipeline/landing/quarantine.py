@@ -1,6 +1,6 @@
-"""Rows in quarantine, to be judged again from what was kept of them.
+"""Rows in quarantine, to be checked again from their stored text.
 
-A row is in quarantine while no later landing supersedes it: `retried_rows` names the rows that do, each once.
+A row is in quarantine until a later landing supersedes it: `retried_rows` lists the superseded rows, each once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import duckdb
 from pipeline.core.errors import InputFileError
 from pipeline.core.home import Home
 from pipeline.core.sql import parquet_files, quoted
-from pipeline.landing.files_to_land import Source
+from pipeline.landing.input_files import InputFile
 from pipeline.landing.lines import TOO_LONG
 from pipeline.landing.record_kinds import Kind
 
 _NOT_UTF_8 = r"\\x[0-9A-F]{2}"
-"""Bytes that are no text are kept in this writing, which is no longer what came."""
-_UNCHANGEABLE = (
+"""Bytes that are not text are stored in this notation, so the original is lost."""
+_NOT_RETRYABLE = (
     f"(reason = 'unreadable' and regexp_matches(raw_row, {quoted(_NOT_UTF_8)})"
     f" or reason = 'over_limit' and starts_with(detail, {quoted(TOO_LONG)}))"
 )
-"""So is a line of which only the beginning was kept."""
+"""Rows whose text is not stored completely: not UTF-8, or cut off."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class QuarantinedFile:
     """A landed file with rows in quarantine."""
 
     file_id: str
-    """The file's own, whatever retries its rows went through."""
+    """The id of the file that the rows came in, not of a retry."""
     file_name: str
     kind: Kind
     format: str
     header: str | None
-    """The header of its rows of CSV; None for other formats, and for rows refused before headers were kept."""
+    """The header of CSV rows; None for other formats, and for rows of versions that did not store it."""
     example: str
-    """What is wrong with the first of its rows."""
+    """The reason and detail of its first row in quarantine."""
 
-    def source(self) -> Source:
-        """Its rows in quarantine as something to land, once they are loaded. Raises InputFileError where a header is missing."""
+    def as_input_file(self) -> InputFile:
+        """Its rows in quarantine as an input file, after `load_quarantined_rows`. Raises InputFileError without a header."""
         is_csv = self.format.startswith("csv")
         if is_csv and self.header is None:
             raise InputFileError(
                 self.file_name,
-                "has rows in quarantine that were kept without the file's header, and cannot be judged without it.",
-                "Land the file again: its rows in quarantine are then judged again.",
+                "has CSV rows in quarantine that were stored without their header, so they cannot be checked again.",
+                "Land the file again: its rows in quarantine are then checked again.",
             )
-        return Source(
+        return InputFile(
             Path(self.file_name),
             self.file_id,
             0,
@@ -58,12 +58,12 @@ class QuarantinedFile:
             None,
             lines="select file_row, raw_row as line, null::blob as no_text, null::varchar as over_limit from quarantined_rows",
             header=self.header,
-            flat_keys=self.format == "parquet",
+            has_flat_keys=self.format == "parquet",
         )
 
 
 def quarantined_files(home: Home, file_id: str | None = None) -> list[QuarantinedFile]:
-    """Files with rows in quarantine, in order of landing; or the one of an id, if it has any."""
+    """The files with rows in quarantine, in order of landing; with `file_id`, only that one."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         found = connection.execute(
@@ -81,15 +81,15 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
 
 
 def load_quarantined_rows(connection: duckdb.DuckDBPyConnection, home: Home, file: QuarantinedFile) -> Counter[str]:
-    """Make table `quarantined_rows` of a file's rows that can be judged again. Returns the others, by reason."""
+    """Create table `quarantined_rows` with a file's rows that can be checked again. Returns the number of others by reason."""
     rows = f"select * from ({_current_rows(home)}) where root_file_id = {quoted(file.file_id)}"
-    connection.execute(f"create temp table quarantined_rows as select * from ({rows}) where not {_UNCHANGEABLE}")
-    others = connection.execute(f"select reason, count(*) from ({rows}) where {_UNCHANGEABLE} group by reason").fetchall()
+    connection.execute(f"create temp table quarantined_rows as select * from ({rows}) where not {_NOT_RETRYABLE}")
+    others = connection.execute(f"select reason, count(*) from ({rows}) where {_NOT_RETRYABLE} group by reason").fetchall()
     return Counter(dict(others))
 
 
 def _current_rows(home: Home) -> str:
-    """Rows in quarantine now, with the file that each came in first."""
+    """SQL: the rows that are in quarantine now, with the id of the file that they came in."""
     files = parquet_files(home.raw / "landed_files", "*.parquet")
     return f"""
         select

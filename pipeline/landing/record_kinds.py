@@ -1,4 +1,4 @@
-"""The kinds of records that land, and what their numbers mean."""
+"""The kinds of records that land, and the units of their timestamps."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What the rows of a file are."""
+    """The kind of the rows of a file."""
 
     USAGE = "usage"
     SUBSCRIPTIONS = "subscriptions"
     CUSTOMERS = "customers"
     CREDIT_GRANTS = "credit_grants"
     VOIDS = "voids"
-    """Usage events and credit grants that are taken back. docs/how-to/correct-a-mistake.md."""
+    """Cancellations of usage events and credit grants. docs/how-to/correct-a-mistake.md."""
     METRICS = "metrics"
-    """Samples of what sandboxes really used. docs/utilisation.md."""
+    """Samples of the actual CPU and memory use of sandboxes. docs/utilisation.md."""
 
 
 class TimestampUnit(StrEnum):
-    """What a number means where an instant is expected: units since 1970-01-01T00:00:00Z."""
+    """The unit of a number where an instant is expected, since 1970-01-01T00:00:00Z."""
 
     SECONDS = "seconds"
     MILLISECONDS = "milliseconds"

@@ -1,4 +1,4 @@
-"""What a landing did, in numbers."""
+"""The result of landing: rows by outcome, per file and in total."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Problem
-from pipeline.landing.unread import shown_names
+from pipeline.landing.unread_columns import shown_names
 
 
 @dataclass(frozen=True)
 class LandedFile:
-    """One file's rows, by what became of them: received = accepted + duplicates + quarantined."""
+    """The rows of one file by outcome: received = accepted + duplicates + quarantined."""
 
     file_name: str
     file_id: str
@@ -25,52 +25,52 @@ class LandedFile:
     quarantined: int
     by_reason: dict[str, int]
     is_already_landed: bool = False
-    """Its rows are duplicates, but for those in quarantine, which were judged again."""
+    """The file had landed before: its rows are duplicates, except those in quarantine, which were checked again."""
     landed_as: str | None = None
-    """The file id under which rows of it landed now: its own, or that of judging its quarantined rows again; None: none did."""
+    """The file id of the rows that landed now: the file's, or that of a retry of its quarantined rows; None: no rows landed."""
     unread_columns: list[str] = field(default_factory=list)
-    """Columns and keys that no field reads, by their order in the file."""
+    """Columns and keys that no field reads, in the order of the file."""
     suggestions: dict[str, str] = field(default_factory=dict)
-    """By unread name, the field that was probably meant."""
+    """By unread name, the field with the most similar name."""
     misspelt_resources: list[str] = field(default_factory=list)
-    """The unread names among them that were probably meant as resources or quantities: nothing of them is billed."""
+    """The unread names that resemble resources or quantities: these values are not billed."""
     starts_without: dict[str, int] = field(default_factory=dict)
-    """By resource, how many starts do not name it: they get the default sandbox's of their plan, unless their end names it."""
+    """By resource, the number of start events without it; they get the plan's default unless the stop event has a value."""
     example: str = ""
-    """What is wrong with the first row in quarantine."""
+    """The reason and detail of the first row in quarantine with the most frequent reason."""
 
     @property
     def unread_text(self) -> str | None:
-        """The unread columns as one text, not too long; None where there is none."""
+        """The unread columns as one text of limited length; None if there are none."""
         return shown_names(self.unread_columns)
 
     @property
     def accepted_share(self) -> Decimal:
-        """Rows that are accepted now or before, of those received."""
+        """The share of received rows that were accepted, now or earlier."""
         return Decimal(self.accepted + self.duplicates) / self.received if self.received else Decimal(1)
 
     @property
     def refusal(self) -> str:
-        """Why so few of its rows were accepted, and what to do."""
+        """The message for a file with few accepted rows, with the next step."""
         return (
             f"{self.file_name}: {self.quarantined:,} of {self.received:,} rows are in quarantine. The most frequent reason is"
-            f" {self.example} Correct what sends them, or what they need (the price book, --kind, --timestamps), and land the"
-            " file again: rows in quarantine are judged again."
+            f" {self.example} Correct the sender, or the price book, --kind or --timestamps, and land the file again: its rows in"
+            " quarantine are then checked again."
         )
 
 
 @dataclass(frozen=True)
 class LandingSummary:
-    """One call's files."""
+    """The result of landing several files."""
 
     files: list[LandedFile] = field(default_factory=list)
     landed_paths: list[Path] = field(default_factory=list)
-    """Where these files were, in the same order."""
+    """The paths of `files`, in the same order."""
     problems: list[Problem] = field(default_factory=list)
-    """Files of which nothing landed."""
+    """Files of which no row landed."""
 
     def mostly_refused(self, least_share: Decimal) -> list[LandedFile]:
-        """Files of which less than this share of the rows is accepted, or none is."""
+        """Files with a smaller share of accepted rows, or with none."""
         return [
             file
             for file in self.files

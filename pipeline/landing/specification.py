@@ -1,4 +1,4 @@
-"""What each kind of record carries, and when a row of it is wrong. Billing rules, sections 3, 5 and 6."""
+"""The fields of each kind of record, and their rules. Billing rules, sections 3, 5 and 6."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.pricebook.price_book import DEFAULT_CURRENCY, first_versions, known_ids, minor_unit_digits
 
 RESOURCE_BOUND = 1_000_000
-"""The sanity bound on a resource: no sandbox holds a million vCPUs or GB."""
+"""Maximum of a resource (vCPUs, GB): larger values are errors."""
 QUANTITY_BOUND = 1_000_000_000
-"""The sanity bound on a quantity that one event carries, tokens for example."""
+"""Maximum of a quantity of one event, such as tokens."""
 ID_LENGTH = 200
-"""The characters that an id may have."""
+"""Maximum characters of an id."""
 DECIMALS = 6
-"""The digits after the point that a resource, a quantity or an amount may have."""
+"""Maximum decimals of a resource, quantity or amount."""
 AMOUNT_BOUND = 1_000_000_000
-"""The sanity bound on an amount of money."""
+"""Maximum of an amount of money."""
 BYTES_BOUND = 2**50
-"""The sanity bound on memory: about as much as RESOURCE_BOUND, in bytes."""
+"""Maximum of memory in bytes, about RESOURCE_BOUND GB."""
 
 
 CLEARED_FIELDS = "cleared_fields"
-"""The column that lists the fields that a row clears (JSON null), in the order of the specification, delimited by commas."""
+"""The column with the fields that a row clears (JSON null), in the order of the specification, comma-separated."""
 
 
 class Type(StrEnum):
-    """How a field's text is read."""
+    """The type of a field."""
 
     TEXT = "text"
     ID = "id"
-    """Text or a whole number, which is kept as its digits."""
+    """Text or a whole number, stored as text."""
     INSTANT = "instant"
     RESOURCE = "resource"
     QUANTITY = "quantity"
     AMOUNT = "amount"
     INTEGER = "integer"
     PERCENT = "percent"
-    """A reading from 0 to 100, rounded to 6 decimals: an instrument may say more than it knows."""
+    """An instrument reading from 0 to 100, rounded to 6 decimals."""
     BYTES = "bytes"
     JSON = "json"
     BOOLEAN = "boolean"
@@ -55,43 +55,44 @@ class Field:
     type: Type = Type.TEXT
     is_required: bool = False
     column: str = ""
-    """Its column in the raw collection, where that has another name."""
+    """Its column in the raw collection, if it has another name."""
     paths: tuple[str, ...] = ()
-    """Other places it may be found: a path into the JSON object, or a struct column of Parquet."""
+    """Alternative locations: a path in the JSON object, or a field of a struct column in Parquet."""
     choices: tuple[tuple[str, str], ...] = ()
-    """What it may say, each with what that is stored as."""
+    """Allowed values: (value in the file, stored value)."""
     choice_reason: str = "bad_value"
     default: str | None = None
     must_be_past: bool = False
-    """More than 24 hours after landing, it cannot be true."""
+    """An instant more than 24 hours after landing is rejected."""
     not_before: datetime | None = None
-    """The books open at this instant: what is dated before it is not billed."""
+    """An instant before this one (the start of the first billing month) is rejected."""
     must_be_positive: bool = False
     minor_unit_digits: tuple[tuple[str, int], ...] = ()
-    """Digits by currency, for an amount that must be of whole minor units; the row's `currency` says which."""
+    """For an amount that must be whole minor units: decimals by currency; the currency is the row's `currency`."""
     available_from: tuple[tuple[str, datetime], ...] = ()
-    """For a plan: the instant of its first version in the price book, where a record can be effective before it."""
-    late_is_never: bool = False
-    """An instant after the year 9998 means that there is none: stored as null."""
+    """For a plan: the instant of its first version in the price book; earlier records are rejected."""
+    is_far_future_null: bool = False
+    """An instant after the year 9998 means none, and is stored as null."""
     has_plan_default: bool = False
-    """A start that does not name it gets the default sandbox's of its plan."""
-    came_later: bool = False
-    """A column that events did not always have: it is part of a derived id only where it is there, so that old ids stay."""
+    """A start event without it gets the default of the customer's plan."""
+    is_added_later: bool = False
+    """A field that a later version added: it is part of a derived id only if it is present, so that older ids do not change."""
 
     @property
     def stored_as(self) -> str:
+        """The name of its column in the raw collection."""
         return self.column or self.name
 
 
 @dataclass(frozen=True)
 class RowRule:
-    """A fault of a row as a whole, which no field has alone."""
+    """A rule about several fields of a row."""
 
     reason: str
     condition: str
-    """SQL over the row's columns as they are stored."""
+    """SQL over the stored columns: true if the row breaks the rule."""
     detail: str
-    """What is wrong, and what would be right."""
+    """What is wrong, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -102,29 +103,30 @@ class Specification:
     collection: str
     fields: tuple[Field, ...]
     key: tuple[str, ...]
-    """Columns that say which rows speak of the same thing."""
-    latest_stands: bool
-    """Of two rows with one key and other content: whether the later corrects the earlier, or contradicts it."""
+    """Columns that identify the record that a row is about."""
+    later_row_corrects: bool
+    """Whether a later row with the same key and other content corrects the earlier one; otherwise it is rejected."""
     instant: str | None
-    """The column that says when."""
+    """The column with the instant of the record."""
     partition: str | None = None
-    """For what grows without end: the folders of its days, as in event_date=2026-11-01/. Files there are sorted by sandbox."""
+    """For large collections: the key of the folders per day, as in event_date=2026-11-01/. Files there are sorted by sandbox."""
     derived: tuple[tuple[str, str], ...] = ()
-    """Columns of the raw collection that no file carries: (name, SQL over the row's other columns)."""
+    """Computed columns of the raw collection: (name, SQL over the row's other columns)."""
     one_of: tuple[str, ...] = ()
-    """Fields of which a row names exactly one."""
+    """Fields of which a row has exactly one."""
     row_rules: tuple[RowRule, ...] = ()
     is_merged: bool = False
-    """Whether a row changes only the fields that it names: a JSON null clears a field, what is absent or empty leaves it."""
+    """Whether a row changes only the fields that it has: JSON null clears a field, a missing or empty one is unchanged."""
 
     @property
     def columns(self) -> list[str]:
+        """The columns of the raw collection, without file_id and file_row."""
         cleared = [CLEARED_FIELDS] if self.is_merged else []
         return [*(field.stored_as for field in self.fields), *(name for name, _ in self.derived), *cleared]
 
     @property
     def groups(self) -> set[str]:
-        """What fields may be inside of: an object of JSON, a struct of Parquet."""
+        """Names of the JSON objects and Parquet structs that fields may be inside of."""
         return {path.partition(".")[0] for field in self.fields for path in field.paths if "." in path}
 
 
@@ -134,7 +136,7 @@ EVENT_TYPES = {
     "sandbox_stopped": "SandboxStopped",
     "usage_recorded": "UsageRecorded",
 }
-"""What an event may be, as it is kept, and as it may also be spelled."""
+"""Event types as stored, with their alternative spelling."""
 RESOURCES = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count")
 QUANTITIES = ("tokens",)
 _USAGE_RECORDED = "event_type = 'usage_recorded'"
@@ -142,19 +144,19 @@ _USAGE_RULES = (
     RowRule(
         "missing_field",
         f"{_USAGE_RECORDED} and {' and '.join(f'{name} is null' for name in QUANTITIES)}",
-        f"usage_recorded carries no quantity. Name one: {', '.join(QUANTITIES)}.",
+        f"usage_recorded has no quantity. Add one of: {', '.join(QUANTITIES)}.",
     ),
     RowRule(
         "bad_value",
         f"{_USAGE_RECORDED} and ({' or '.join(f'{name} is not null' for name in RESOURCES)})",
-        "usage_recorded names a resource, which only an event of a session can hold. Send a resources_updated for it.",
+        "usage_recorded has a resource, which only events of a session can have. Send a resources_updated event for it.",
     ),
 )
-"""Billing rules, section 3: usage_recorded carries quantities alone."""
+"""Billing rules, section 3: usage_recorded has only quantities."""
 
 
-def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, came_later: bool = False) -> Field:
-    return Field(name, type, paths=(f"resources.{name}",), has_plan_default=has_plan_default, came_later=came_later)
+def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, is_added_later: bool = False) -> Field:
+    return Field(name, type, paths=(f"resources.{name}",), has_plan_default=has_plan_default, is_added_later=is_added_later)
 
 
 def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
@@ -162,7 +164,7 @@ def _one_of(ids: frozenset[str]) -> tuple[tuple[str, str], ...]:
 
 
 def specification(kind: Kind, seeds: Path) -> Specification:
-    """The specification of a kind; the plans and currencies are those of the price book, the first month is the settings'."""
+    """The specification of a kind, with the plans and currencies of the price book and the first month of the settings."""
     opening = Settings.load().books_open_at
     currency = Field(
         "currency",
@@ -184,15 +186,15 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 _resource("storage_gb", has_plan_default=True),
                 Field("execution_id", Type.ID),
                 Field("metadata", Type.JSON),
-                _resource("gpu_count", came_later=True),
-                _resource("tokens", Type.QUANTITY, came_later=True),
+                _resource("gpu_count", is_added_later=True),
+                _resource("tokens", Type.QUANTITY, is_added_later=True),
             )
             return Specification(
                 kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date", row_rules=_USAGE_RULES
             )
         case Kind.SUBSCRIPTIONS:
             plans = _one_of(known_ids("plans.csv", "plan_id", seeds))
-            # A record from before the books open counts from their opening: what the price book has by then is early enough.
+            # Records from before the books open count from then on, so versions up to that instant are early enough.
             available_from = tuple(
                 (plan_id, instant) for plan_id, instant in sorted(first_versions(seeds).items()) if instant > opening
             )
@@ -223,7 +225,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("currency", choices=currency.choices, choice_reason="unknown_currency", default=DEFAULT_CURRENCY),
                 Field("priority", Type.INTEGER, default="100"),
                 Field("granted_at", Type.INSTANT, is_required=True),
-                Field("expires_at", Type.INSTANT, late_is_never=True),
+                Field("expires_at", Type.INSTANT, is_far_future_null=True),
                 Field("scope", choices=_one_of(frozenset({"usage", "all"})), default="all"),
                 Field(
                     "source",

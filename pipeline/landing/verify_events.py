@@ -1,4 +1,4 @@
-"""Checks that raw events are what landed: each file's rows are all there, no event is there twice, and each says what it is."""
+"""Checks raw/usage_events: every file has all its rows, event ids are unique, and event types are known."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MEMORY_LIMIT = "1500MB"
 
 
 def event_problems(home: Home) -> Iterator[Problem]:
-    """What is wrong with raw/usage_events. Reads all of it, which a build does not: its cost grows with history.
+    """The problems of raw/usage_events. Reads all events, so its cost grows with history; a build does not run it.
 
-    Billing rules, section 3: an event counts once, whatever it was sent in and however often.
+    Billing rules, section 3: an event counts once, however often it was sent.
     """
     folder = home.raw / "usage_events"
-    rows = [str(path) for path in landed_files(home)]  # before the events are looked for: theirs are there by now
+    rows = [str(path) for path in landed_files(home)]  # listed before the events are read, so that their events are complete
     if not rows or not any(folder.rglob("*.parquet")):
         return
     events = parquet_files(folder, "**", "*.parquet")
@@ -37,14 +37,14 @@ def event_problems(home: Home) -> Iterator[Problem]:
                 [rows],
             )
             landed = "landed"
-            lost = connection.execute(
+            incomplete = connection.execute(
                 f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"
                 f" left join (select file_id, count(*) as rows from {events} group by file_id) as found"
                 " on files.file_id = found.file_id"
                 " where accepted_rows <> coalesce(rows, 0) order by landed_sequence limit ?",
                 [_SHOWN],
             ).fetchall()
-            twice = connection.execute(
+            repeated = connection.execute(
                 f"select event_id, count(*) from {events} where file_id in (select file_id from {landed})"
                 " group by event_id having count(*) > 1 order by event_id limit ?",
                 [_SHOWN],
@@ -57,14 +57,14 @@ def event_problems(home: Home) -> Iterator[Problem]:
             ).fetchall()
     except duckdb.Error as error:
         reason = f"cannot be read: {str(error).splitlines()[0]}."
-        yield Problem("raw/usage_events", None, reason, "Restore it from a back-up; raw files are never edited.")
+        yield Problem("raw/usage_events", None, reason, "Restore it from a backup; raw files are never edited.")
         return
-    for file_name, accepted, found in lost:
-        reason = f"{file_name} landed with {accepted} events, and {found} are there."
-        yield Problem("raw/usage_events", None, reason, "Restore it from a back-up; raw files are never edited.")
-    for event_id, times in twice:
-        reason = f"event {event_id} is there {times} times."
-        yield Problem("raw/usage_events", None, reason, "Restore raw/ from a back-up made before it came twice, and build.")
+    for file_name, accepted, found in incomplete:
+        reason = f"has {found} events of {file_name}, which landed with {accepted}."
+        yield Problem("raw/usage_events", None, reason, "Restore it from a backup; raw files are never edited.")
+    for event_id, times in repeated:
+        reason = f"has event {event_id} {times} times."
+        yield Problem("raw/usage_events", None, reason, "Restore raw/ from a backup in which it is unique, and build.")
     for event_type, count in unknown:
-        reason = f"{count} events are of type {event_type}, which is none."
-        yield Problem("raw/usage_events", None, reason, "Restore raw/ from a back-up; raw files are never edited.")
+        reason = f"has {count} events of the unknown type {event_type}."
+        yield Problem("raw/usage_events", None, reason, "Restore it from a backup; raw files are never edited.")

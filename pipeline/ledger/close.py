@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from pipeline.core.errors import BillhouseError, NotPossibleError
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.ledger.adjustments import refuse_large_adjustments
 from pipeline.ledger.code_digest import code_digest
 from pipeline.ledger.verify import require_verified_ledger
-from pipeline.pricebook.price_book import FILES as PRICE_BOOK_FILES
 from pipeline.pricebook.price_book import price_book_hash
-from pipeline.store.alert_log import alerting
+from pipeline.pricebook.schema import FILES as PRICE_BOOK_FILES
+from pipeline.store.alert_log import raise_alert_on_error
 from pipeline.store.append import append_files
 from pipeline.store.closes import (
     PRICE_BOOK,
@@ -41,7 +42,6 @@ from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
 from pipeline.warehouse.build_record import is_current, last_build
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import OnProgress
 
 _ORDERS = {
     "invoices": "customer_id, currency",
@@ -93,7 +93,7 @@ def close_period(
     Raises NotPossibleError where the month is not over or an earlier month is open, BillhouseError where a check fails,
     AdjustmentsError where closed months would change by too much. All but the first raise an alert.
     """
-    with alerting(home, "close_failed", f"close {period}"), home.writing():
+    with raise_alert_on_error(home, "close_failed", f"close {period}"), home.writing():
         require_verified_ledger(home)
         if period not in closed_periods(home):
             _close(home, period, force, accept_adjustments, now or datetime.now(UTC), project, on_progress)

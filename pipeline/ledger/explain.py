@@ -13,12 +13,12 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.due_lines import billed_before, due_amount, fetch_rows, line_condition
 from pipeline.ledger.explanation import InvoiceExplanation, LineExplanation
 from pipeline.ledger.line_arithmetic import contract_arithmetic, fee_arithmetic, text_of, usage_arithmetic
 from pipeline.ledger.usage_breakdown import add_events, add_sessions, billed_days
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import OnProgress
 from pipeline.warehouse.reconstruction import home_at_close
 
 

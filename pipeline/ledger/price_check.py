@@ -9,14 +9,16 @@ from typing import Any
 
 from pipeline.core.errors import Problem
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.progress import OnProgress
 from pipeline.ledger.simulation import COLUMNS, compare_price_books
-from pipeline.pricebook.edits import accept_terms, edited_prices
-from pipeline.pricebook.price_book import FILES, check_price_book, read_rows
+from pipeline.pricebook.edits import accept_price_book, edited_prices
+from pipeline.pricebook.price_book import read_price_book
 from pipeline.pricebook.reachability import contracts_in_another_currency
-from pipeline.pricebook.seed_files import rewrite_plainly
+from pipeline.pricebook.schema import FILES
+from pipeline.pricebook.seed_files import normalize_seed_file
 from pipeline.pricebook.stripe_currencies import check_currencies
+from pipeline.pricebook.validation import check_price_book
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods
-from pipeline.warehouse.dbt_run import OnProgress
 
 
 @dataclass
@@ -55,14 +57,14 @@ def check_prices(
     """
     fixed = []
     if is_to_be_fixed:
-        fixed = [name for name in FILES if (seeds / name).is_file() and rewrite_plainly(seeds / name)]
+        fixed = [name for name in FILES if (seeds / name).is_file() and normalize_seed_file(seeds / name)]
     # A currency that Stripe does not take is a problem here, but does not stop a build: `publish` refuses each such invoice.
-    unpublishable = list(check_currencies(read_rows(seeds)))
+    unpublishable = list(check_currencies(read_price_book(seeds)[0]))
     problems = check_price_book(seeds)
     if problems := problems or contracts_in_another_currency(home, seeds):
         return PriceCheck(problems + unpublishable, fixed)
     if accept_by is not None:
-        accept_terms(home, seeds, accept_by)
+        accept_price_book(home, seeds, accept_by)
     result = PriceCheck(edited_prices(home, seeds), fixed)
     if result.problems:
         closed = closed_periods(home)

@@ -15,11 +15,12 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.pricebook.price_book import FILES, require_sound_price_book
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.spreadsheets import csv_text, money_format
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build_record import last_build
-from pipeline.warehouse.dbt_run import OnProgress
 from pipeline.warehouse.reconstruction import hypothetical_home
 from pipeline.warehouse.reports import open_reports
 
@@ -90,7 +91,7 @@ def simulate(
         for name in FILES:
             source = prices / name if (prices / name).exists() else seeds / name
             (merged / name).write_bytes(source.read_bytes())
-        require_sound_price_book(merged)
+        require_valid_price_book(merged)
         result = compare_price_books(home, seeds, merged, first, last, on_progress=on_progress)
     folder = home.exports / "simulations"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

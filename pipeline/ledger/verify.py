@@ -12,16 +12,16 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.errors import BillhouseError, Problem
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing.verify_events import event_problems
 from pipeline.pricebook.price_book import price_book_hash
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import finish_interrupted
-from pipeline.store.check import RESTORE, changed_files, take_picture
 from pipeline.store.closes import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.store.credit_notes import credit_note_id_of, read_credit_notes
+from pipeline.store.integrity import RESTORE, integrity_problems, read_store_state
 from pipeline.store.manifest import Manifest
 from pipeline.store.publications import PUBLICATIONS
 
@@ -53,10 +53,10 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
     Changes nothing. `head`: a head recorded earlier; everything that was written before it must be unchanged.
     `with_raw_content=False` skips the content of raw files, whose time grows with all that has landed.
     """
-    picture = take_picture(home)
+    picture = read_store_state(home)
     written = picture.manifest
     result = VerifyResult(head=written.head)
-    result.problems += changed_files(home, picture, head=head, with_raw_content=with_raw_content)
+    result.problems += integrity_problems(home, picture, head=head, with_raw_content=with_raw_content)
     by_close = _files_by_close(written)
     published = _publications(home, result.problems)  # first, so that a publication during this call is of a close read below
     result.problems += _folder_problems(home)
@@ -108,9 +108,9 @@ def require_verified_ledger(home: Home) -> None:
             f"The ledger was changed after it was written. {problems[0]}", "List all problems: billhouse verify"
         )
         try:
-            keep_alert(home, OperationalAlert("check_failed", "The ledger", text))
+            raise_alert(home, OperationalAlert("check_failed", "The ledger", text))
         except Exception as no_alert:
-            failure.next_step += f". The alert could not be written: {failure_in_words(no_alert).message}"
+            failure.next_step += f". The alert could not be written: {to_billhouse_error(no_alert).message}"
         raise failure
 
 

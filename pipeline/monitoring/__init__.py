@@ -1,4 +1,4 @@
-"""The metrics that Prometheus reads.
+"""Metrics for Prometheus.
 
-Owns their names and how they are computed from raw/, ledger/ and the reports. It changes nothing but its own file.
+Owns the names of the metrics and how they are calculated from raw/, ledger/ and the reports. It writes only the metrics file.
 """

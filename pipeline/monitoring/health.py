@@ -1,7 +1,7 @@
-"""The figures that monitoring reads: health/billhouse.prom, in Prometheus' text format, for node_exporter's textfile collector.
+"""Metrics: health/billhouse.prom in Prometheus' text format, for node_exporter's textfile collector.
 
-They are for watching, not for booking: Prometheus knows floats only. Instants are seconds since 1970, so that an age is
-`time() - billhouse_last_build_timestamp_seconds`, whenever it is asked.
+Amounts are floats, as Prometheus requires: use them for monitoring, not for accounting. Instants are seconds since 1970, so the
+age of the last build is `time() - billhouse_last_build_timestamp_seconds`.
 """
 
 from __future__ import annotations
@@ -22,41 +22,43 @@ from pipeline.warehouse.reports import open_reports
 
 
 def write_health(home: Home) -> Path:
-    """Write the figures anew, as of what has landed, been built and been mirrored; returns the file, replaced by rename.
+    """Write the metrics of the current state; return the file, which is replaced atomically.
 
-    Safe at any time and beside any writer: it reads raw/, ledger/ and the analysts' copy only.
+    Safe at any time, also during a write: it reads only raw/, ledger/ and the analysts' file.
     """
     registry = CollectorRegistry()
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        _landing(registry, connection, home)
-        _alerts(registry, connection, home)
-        head = Gauge("billhouse_manifest_info", "The head of the manifest, as its label.", ["head"], registry=registry)
+        _landing_metrics(registry, connection, home)
+        _alert_metrics(registry, connection, home)
+        head = Gauge("billhouse_manifest_info", "The head of the manifest, as the label.", ["head"], registry=registry)
         head.labels(manifest_head(home)).set(1)
-        if home.billing.exists():
-            _build(registry, home)
+        if home.analysts_file.exists():
+            _build_metrics(registry, home)
             current = Gauge(
-                "billhouse_reports_current", "0 until a build replaces the reports of an earlier version.", registry=registry
+                "billhouse_reports_current",
+                "1 if this version built the reports, 0 if an earlier one did.",
+                registry=registry,
             )
             with open_reports(home) as reports:
                 try:
-                    _money(registry, reports)
-                    _stripe(registry, reports)
+                    _invoice_metrics(registry, reports)
+                    _stripe_metrics(registry, reports)
                     current.set(1)
                 except duckdb.CatalogException:
-                    # Reports of an earlier version lack a table or two until the next build; no alert waits for that.
+                    # Reports of an earlier version can lack tables until the next build; alerts must not wait for it.
                     current.set(0)
     home.health.parent.mkdir(mode=0o700, exist_ok=True)
-    with replace_atomically(home.health, aside=home.scratch) as path:
+    with replace_atomically(home.health, scratch=home.scratch) as path:
         path.write_bytes(generate_latest(registry))
     return home.health
 
 
-def _landing(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    rows = Gauge("billhouse_landed_rows", "Rows of usage that landed, by what became of them.", ["outcome"], registry=registry)
-    files = Gauge("billhouse_landed_files", "Files that landed, of any kind.", registry=registry)
-    share = Gauge("billhouse_quarantined_ratio", "Quarantined rows of those received, of all usage.", registry=registry)
-    latest = Gauge("billhouse_last_landing_timestamp_seconds", "When a file landed last.", registry=registry)
+def _landing_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    rows = Gauge("billhouse_landed_rows", "Landed usage rows, by outcome.", ["outcome"], registry=registry)
+    files = Gauge("billhouse_landed_files", "Landed files of all kinds.", registry=registry)
+    share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that are in quarantine.", registry=registry)
+    latest = Gauge("billhouse_last_landing_timestamp_seconds", "When the last file landed.", registry=registry)
     folder = home.raw / "landed_files"
     if not any(folder.glob("*.parquet")):
         return
@@ -64,7 +66,7 @@ def _landing(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection,
         f"""
         select
             coalesce(sum(accepted_rows) filter (kind = 'usage'), 0), coalesce(sum(duplicate_rows) filter (kind = 'usage'), 0),
-            -- Rows that were judged again have been received once, and are no longer in quarantine as what they were.
+            -- A retried row was received once, and has left the quarantine.
             coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0)
                 - coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is not null), 0),
             coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is null), 0),
@@ -79,43 +81,41 @@ def _landing(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection,
         latest.set(last.timestamp())
 
 
-def _alerts(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    unsent = Gauge("billhouse_unsent_alerts", "Alerts that have not reached a channel yet.", registry=registry)
+def _alert_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    unsent = Gauge("billhouse_unsent_alerts", "Alerts not yet delivered, by alert and channel.", registry=registry)
     unsent.set(count_unsent(home, connection))
 
 
-def _build(registry: CollectorRegistry, home: Home) -> None:
-    finished = Gauge("billhouse_last_build_timestamp_seconds", "When the reports were last replaced.", registry=registry)
-    finished.set(home.billing.stat().st_mtime)
+def _build_metrics(registry: CollectorRegistry, home: Home) -> None:
+    finished = Gauge("billhouse_last_build_timestamp_seconds", "When the last build replaced the reports.", registry=registry)
+    finished.set(home.analysts_file.stat().st_mtime)
     record = last_build(home)
     if record is not None:
-        as_of = Gauge("billhouse_as_of_timestamp_seconds", "The instant that the reports are as of.", registry=registry)
+        as_of = Gauge("billhouse_as_of_timestamp_seconds", "The as-of instant of the reports.", registry=registry)
         as_of.set(record.as_of.timestamp())
 
 
-def _money(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
+def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
     invoices = Gauge("billhouse_invoices", "Invoices by status.", ["status"], registry=registry)
     for status, number in connection.execute("select status, count(*) from invoices group by all").fetchall():
         invoices.labels(status).set(number)
-    unbilled = Gauge("billhouse_unbilled_amount", "What drafts come to, before credits.", ["currency"], registry=registry)
+    unbilled = Gauge("billhouse_unbilled_amount", "Subtotal of the drafts, before credits.", ["currency"], registry=registry)
     for currency, amount in connection.execute(
         "select currency, sum(case when status = 'draft' then subtotal_amount else 0 end) from invoices group by all"
     ).fetchall():
         unbilled.labels(currency).set(amount)
-    breaches = Gauge(
-        "billhouse_limit_breaches", "Breaches of limits in the latest month that has any.", ["limit"], registry=registry
-    )
+    breaches = Gauge("billhouse_limit_breaches", "Limit breaches in the latest month that has any.", ["limit"], registry=registry)
     for limit, number in connection.execute(
         "select limit_kind, count(*) from limit_breaches where period = (select max(period) from limit_breaches) group by all"
     ).fetchall():
         breaches.labels(limit).set(number)
 
 
-def _stripe(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
+def _stripe_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
     differing = Gauge("billhouse_stripe_differences", "Invoices that differ between Stripe and the ledger.", registry=registry)
-    drift = Gauge("billhouse_stripe_drift_amount", "How far their totals are apart.", ["currency"], registry=registry)
-    overdue = Gauge("billhouse_overdue_amount", "What customers owe past its due date.", ["currency"], registry=registry)
-    synced = Gauge("billhouse_last_sync_timestamp_seconds", "When Stripe was mirrored last.", registry=registry)
+    drift = Gauge("billhouse_stripe_drift_amount", "Sum of their absolute differences.", ["currency"], registry=registry)
+    overdue = Gauge("billhouse_overdue_amount", "Amount that customers owe past the due date.", ["currency"], registry=registry)
+    synced = Gauge("billhouse_last_sync_timestamp_seconds", "When the last sync with Stripe ran.", registry=registry)
     differing.set(0)
     for currency, differences, apart, late, at in connection.execute(
         """

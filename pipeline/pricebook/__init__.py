@@ -1,5 +1,4 @@
-"""The price book: the seeds in seeds/*.csv.
+"""The price book (seeds/*.csv): schema, reading, validation, and edits of past prices.
 
-Owns their schema, their validation and the history of their edits; also the currencies that Stripe supports. It computes no
-price: the models do.
+Also owns the currencies that Stripe supports, and how values are written to spreadsheets. It computes no prices: the models do.
 """

@@ -1,7 +1,7 @@
-"""Finds prices that were edited in place after a close used them. Such an edit would rewrite the past without a trace.
+"""Finds prices that were edited in place after a close used them. Such an edit would change closed months without a record.
 
-A past price is corrected by a row of its own, which names the one it replaces: both stay to be read, and what it changes of
-closed months is an adjustment on the next invoice.
+To correct a past price, add a row that names the row it replaces: both remain in the price book, and the difference for closed
+months is an adjustment on the next invoice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.closes import PRICE_BOOK, SCHEMAS, close_folder, closed_periods
 
 _IDENTIFIERS = {"rates.csv": "rate_id", "plan_fees.csv": "fee_id"}
-# What else decides about amounts of the past: file -> its key, from when a row holds, and the columns that matter.
+# Other files that affect closed months: file -> (key, column of the instant from which a row is in force, relevant columns).
 _TERMS: dict[str, tuple[tuple[str, ...], str | None, tuple[str, ...]]] = {
     "plans.csv": (
         ("plan_id", "valid_from"),
@@ -46,7 +46,7 @@ Cells = dict[str, str]
 
 @dataclass(frozen=True)
 class _Use:
-    """What closed invoices billed at a price."""
+    """The use of a price by closed invoices."""
 
     invoices: int
     amount: Decimal
@@ -54,17 +54,17 @@ class _Use:
 
 
 def require_unedited_prices(home: Home, seeds: Path) -> None:
-    """Raises PriceBookError for every price that is not as it was when a close used it."""
+    """Raise PriceBookError if a price that a close used was edited or removed since."""
     problems = edited_prices(home, seeds)
     if problems:
         raise PriceBookError(problems)
 
 
 def edited_prices(home: Home, seeds: Path) -> list[Problem]:
-    """Each price and term that held in a closed month and has since been edited or removed, with file and line.
+    """A problem for each price and term that was in force in a closed month and was edited or removed since.
 
-    Rates and fees are corrected by a row that replaces them. Plans, contracts, meters and currencies have no such row: an edit
-    of theirs that is to change the past must be accepted (`accept_terms`).
+    Rates and fees are corrected by a row that replaces them. Plans, contracts, meters and currencies have no such rows: to change
+    the past by editing them, accept the price book (`accept_price_book`).
     """
     closed = closed_periods(home)
     if not closed:
@@ -86,7 +86,7 @@ def edited_prices(home: Home, seeds: Path) -> list[Problem]:
 
 
 def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozenset[str]:
-    """Contracts that were removed and whose customers no close has billed: without them the past is as it was."""
+    """Removed contracts of customers that no close has billed; their removal changes no closed month."""
     remaining = {row["contract_id"] for _, row in _rows(after / "contracts.csv")}
     removed = [row for _, row in _rows(before / "contracts.csv") if row["contract_id"] not in remaining]
     if not removed:
@@ -98,8 +98,8 @@ def _removed_unused_contracts(home: Home, before: Path, after: Path) -> frozense
     return frozenset(row["contract_id"] for row in removed if row["customer_id"] not in billed)
 
 
-def accept_terms(home: Home, seeds: Path, by: str) -> None:
-    """Accept the price book as it is, its edited plans, contracts, meters and currencies included. Who and when is kept."""
+def accept_price_book(home: Home, seeds: Path, by: str) -> None:
+    """Record that a person accepted this price book, including edited plans, contracts, meters and currencies."""
     with home.writing():
         finish_interrupted(home)
         if is_accepted(home, seeds):
@@ -110,23 +110,23 @@ def accept_terms(home: Home, seeds: Path, by: str) -> None:
 
 
 def is_accepted(home: Home, seeds: Path) -> bool:
-    """Whether somebody accepted this price book, to the byte, as one that changes the past."""
+    """Whether a person accepted this price book, byte for byte."""
     return (home.accepted_terms / f"{price_book_hash(seeds)}.json").exists()
 
 
 def _changed_terms(before: Path, after: Path, end: datetime, unused: frozenset[str]) -> Iterator[Problem]:
-    """Plans, contracts, meters and currencies that held in a closed month and are not as they were."""
+    """Plans, contracts, meters and currencies that were in force in a closed month and were edited or removed."""
     for file, (key, since, columns) in _TERMS.items():
-        was = {tuple(row[column] for column in key): row for _, row in _rows(before / file)}
-        now = {tuple(row[column] for column in key): (line, row) for line, row in _rows(after / file)}
-        for id, row in was.items():
+        old = {tuple(row[column] for column in key): row for _, row in _rows(before / file)}
+        new = {tuple(row[column] for column in key): (line, row) for line, row in _rows(after / file)}
+        for id, row in old.items():
             if (since is not None and _instant(row[since]) >= end) or row.get("contract_id") in unused:
                 continue
-            line, current = now.get(id, (None, None))
+            line, current = new.get(id, (None, None))
             if current is None:
-                told = "was removed"
+                change = "was removed"
             else:
-                # A price book of an earlier release does not have every column.
+                # A price book of an older version lacks newer columns.
                 differing = [
                     name
                     for name in columns
@@ -136,18 +136,19 @@ def _changed_terms(before: Path, after: Path, end: datetime, unused: frozenset[s
                 ]
                 if not differing:
                     continue
-                told = "was edited (" + ", ".join(f"{name} was '{row[name]}', is '{current[name]}'" for name in differing) + ")"
+                shown = ", ".join(f"{name} was '{row[name]}', is '{current[name]}'" for name in differing)
+                change = f"was edited ({shown})"
             yield Problem(
                 f"seeds/{file}",
                 line,
-                f"{' '.join(id)} {told}, and it held in closed months.",
-                "Put it back, and let a row of its own hold from the day of the change; or, to correct the past by it, see what"
-                " changes and accept it: billhouse check-prices --accept",
+                f"{' '.join(id)} {change}, and it was in force in closed months.",
+                "Restore it, and add a row that is in force from the day of the change. To change closed months, review the"
+                " effect and accept it: billhouse check-prices --accept",
             )
 
 
 def _is_later_end(column: str, before: Cells, after: Cells, end: datetime) -> bool:
-    """A contract whose end is moved, and not into a closed month, leaves the past alone."""
+    """Whether only the end of a contract moved, and not into a closed month; this changes no closed month."""
     return column == "ends_at" and all(not row[column] or _instant(row[column]) >= end for row in (before, after))
 
 
@@ -157,34 +158,34 @@ def _instant(text: str) -> datetime:
 
 def _reason(price_id: str, what: str, use: _Use | None) -> str:
     if use is None:
-        return f"{price_id} {what}, and it held in closed months."
+        return f"{price_id} {what}, and it was in force in closed months."
     periods = use.periods[0] if len(use.periods) == 1 else f"{use.periods[0]} to {use.periods[-1]}"
-    return f"{price_id} {what}, and {use.invoices} closed invoices of {periods} billed {use.amount.normalize():f} by it."
+    return f"{price_id} {what}, and {use.invoices} closed invoices of {periods} billed {use.amount.normalize():f} at this price."
 
 
 def _next_step(identifier: str) -> str:
     return (
-        f"Put it back as it was, and add a row with an id of its own and replaces_{identifier} naming it: the difference comes on"
-        " the next invoices. billhouse check-prices shows what would change."
+        f"Restore it, and add a row with a new id whose replaces_{identifier} names it: the difference is billed on the next"
+        " invoices. To see it: billhouse check-prices"
     )
 
 
 def _changed(before: Path, after: Path, end: datetime, unused: frozenset[str]) -> Iterator[tuple[str, int | None, str, str]]:
-    """(file, line, id, what happened to it) of every rate and fee that held before `end` and is not as it was; with its tiers."""
+    """(file, line, id, change) of each rate (with its tiers) and fee that was in force before `end` and was edited or removed."""
     for file, identifier in _IDENTIFIERS.items():
-        was = {row[identifier]: row for _, row in _rows(before / file)}
-        now = {row[identifier]: (line, row) for line, row in _rows(after / file)}
-        for price_id, row in was.items():
+        old = {row[identifier]: row for _, row in _rows(before / file)}
+        new = {row[identifier]: (line, row) for line, row in _rows(after / file)}
+        for price_id, row in old.items():
             if _instant(row["valid_from"]) >= end or row["contract_id"] in unused:
                 continue
-            if price_id not in now:
+            if price_id not in new:
                 yield file, None, price_id, "was removed"
                 continue
-            line, current = now[price_id]
+            line, current = new[price_id]
             differing = [column for column in row if row[column] != current.get(column)]
             if differing:
-                told = ", ".join(f"{column} was '{row[column]}', is '{current.get(column)}'" for column in differing)
-                yield file, line, price_id, f"was edited ({told})"
+                shown = ", ".join(f"{column} was '{row[column]}', is '{current.get(column)}'" for column in differing)
+                yield file, line, price_id, f"was edited ({shown})"
             elif identifier == "rate_id" and _tiers(before, price_id) != _tiers(after, price_id):
                 yield file, line, price_id, "was edited (its tiers in rate_tiers.csv differ)"
 
@@ -198,7 +199,7 @@ def _tiers(seeds: Path, rate_id: str) -> list[tuple[str, ...]]:
 
 
 def _uses(home: Home, price_ids: set[str]) -> dict[str, _Use]:
-    """What the ledger billed at each of these prices."""
+    """The use of each of these prices by closed invoices."""
     columns = ["invoice_id", "period", "rate_id", "amount"]
     files = [close_folder(home, period) / "invoice_lines.parquet" for period in closed_periods(home)]
     invoices: dict[str, set[str]] = {}

@@ -1,7 +1,6 @@
-"""Finds terms that can never apply: prices, credits and contracts that no instant, or no customer, can reach.
+"""Finds terms that can never apply: prices, credits and contracts that are never in force, or for no customer.
 
-Such a row is nearly always a slip (a wrong year, a wrong currency), and the intended price is never
-billed. Billing rules, section 5.
+Such a row is usually a mistake (a wrong year or currency), and the intended price is never billed. Billing rules, section 5.
 """
 
 from __future__ import annotations
@@ -16,47 +15,38 @@ import duckdb
 from pipeline.core.errors import BillhouseError, PriceBookError, Problem
 from pipeline.core.home import Home
 from pipeline.core.sql import parquet_files
-from pipeline.pricebook.price_book import (
-    DEFAULT_CURRENCY,
-    FILES,
-    Contract,
-    MeterRate,
-    Plan,
-    PlanFee,
-    Rows,
-    SignupCredit,
-    read_rows,
-    replaced_ids,
-)
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY, read_price_book, replaced_ids
+from pipeline.pricebook.schema import FILES, Contract, MeterRate, Plan, PlanFee, PriceBookRows, SignupCredit
 
 Price = PlanFee | SignupCredit | MeterRate
 Span = tuple[datetime, datetime]
-"""From when (inclusive) until when (exclusive)."""
+"""Start (inclusive) and end (exclusive)."""
 
 _END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 _PRICE_FILES = ("rates.csv", "plan_fees.csv", "signup_credits.csv")
 
 
-def check_reachability(rows: Rows, books_open_at: datetime) -> Iterator[Problem]:
-    """Each row that can never apply, with file and line. Rows that others correct (`replaces_...`) are left out."""
+def check_reachability(rows: PriceBookRows, books_open_at: datetime) -> Iterator[Problem]:
+    """A problem for each row that can never apply. Rows that others correct (`replaces_...`) are ignored."""
     yield from _check_contracts(rows, books_open_at)
     for file in _PRICE_FILES:
         yield from _check_currencies(rows, file)
         yield from _check_spans(rows, file)
 
 
-def _contracts(rows: Rows) -> list[tuple[int, Contract]]:
+def _contracts(rows: PriceBookRows) -> list[tuple[int, Contract]]:
     return [(line, row) for line, row in rows["contracts.csv"] if isinstance(row, Contract)]
 
 
-def _prices(rows: Rows, file: str) -> list[tuple[int, Price]]:
-    """The rows of a file that hold, each with its line."""
+def _prices(rows: PriceBookRows, file: str) -> list[tuple[int, Price]]:
+    """The rows of a file, with line numbers, except those that others correct."""
     replaced, identifier = replaced_ids(rows, file), FILES[file].identifier
     prices = [(line, row) for line, row in rows[file] if isinstance(row, PlanFee | SignupCredit | MeterRate)]
     return [(line, row) for line, row in prices if identifier is None or getattr(row, identifier) not in replaced]
 
 
-def _check_contracts(rows: Rows, books_open_at: datetime) -> Iterator[Problem]:
+def _check_contracts(rows: PriceBookRows, books_open_at: datetime) -> Iterator[Problem]:
+    """A contract ends after the first billing month starts."""
     for line, contract in _contracts(rows):
         if contract.ends_at is not None and contract.starts_at < contract.ends_at <= books_open_at:
             yield Problem(
@@ -67,8 +57,8 @@ def _check_contracts(rows: Rows, books_open_at: datetime) -> Iterator[Problem]:
             )
 
 
-def _check_currencies(rows: Rows, file: str) -> Iterator[Problem]:
-    """A contract is in one currency: its prices in another apply to no customer."""
+def _check_currencies(rows: PriceBookRows, file: str) -> Iterator[Problem]:
+    """The prices of a contract are in its currency."""
     contracts = {contract.contract_id: contract for _, contract in _contracts(rows)}
     for line, price in _prices(rows, file):
         contract = contracts.get(price.contract_id or "")
@@ -76,13 +66,13 @@ def _check_currencies(rows: Rows, file: str) -> Iterator[Problem]:
             yield Problem(
                 f"seeds/{file}",
                 line,
-                f"is in {price.currency}, but the contract {contract.contract_id} is in {contract.currency}: it can never apply.",
+                f"is in {price.currency}, but contract {contract.contract_id} is in {contract.currency}: it can never apply.",
                 f"Write it in {contract.currency}, or remove it.",
             )
 
 
-def _check_spans(rows: Rows, file: str) -> Iterator[Problem]:
-    """A price holds from its valid_from until the next row of the same thing, and only while its plan or contract does."""
+def _check_spans(rows: PriceBookRows, file: str) -> Iterator[Problem]:
+    """A price is in force from its valid_from to that of the next row with its key, while its plan or contract is in force."""
     owners: dict[tuple[str | None, str | None], Span] = {
         (None, contract.contract_id): (contract.starts_at, contract.ends_at or _END_OF_TIME) for _, contract in _contracts(rows)
     }
@@ -101,31 +91,31 @@ def _check_spans(rows: Rows, file: str) -> Iterator[Problem]:
             if owner is None:
                 continue
             starts_at, ends_at = owner
-            name = f"the plan {price.plan_id}" if price.plan_id else f"the contract {price.contract_id}"
+            name = f"plan {price.plan_id}" if price.plan_id else f"contract {price.contract_id}"
             if valid_from >= ends_at:
                 yield Problem(
                     f"seeds/{file}",
                     line,
-                    f"holds from {_text(valid_from)}, but {name} ends at {_text(ends_at)}: it can never apply.",
+                    f"is in force from {_text(valid_from)}, but {name} ends at {_text(ends_at)}: it can never apply.",
                     "Correct valid_from or the contract's ends_at, or remove the row.",
                 )
             elif following is not None and valid_from < following[0] <= starts_at:
                 yield Problem(
                     f"seeds/{file}",
                     line,
-                    f"can never apply: line {following[1]} takes its place from {_text(following[0])} on, and {name} begins at"
+                    f"can never apply: line {following[1]} replaces it from {_text(following[0])} on, and {name} starts at"
                     f" {_text(starts_at)}.",
                     "Correct valid_from of one of the two, or remove this row.",
                 )
 
 
 def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
-    """Contracts whose currency no landed record of their customer allows: they can never apply.
+    """Contracts in another currency than the landed records of their customer name: they can never apply.
 
-    A customer without such a record is billed in the default currency; whether it is one yet is known only to the build, whose
-    check `contracts_are_in_their_customers_currency` says so.
+    A customer whose records name no currency is billed in the default one. The build checks those, by the dbt test
+    `contracts_are_in_their_customers_currency`.
     """
-    rows = read_rows(seeds)
+    rows, _ = read_price_book(seeds)
     contracts = _contracts(rows)
     if not contracts:
         return []
@@ -144,16 +134,16 @@ def contracts_in_another_currency(home: Home, seeds: Path) -> list[Problem]:
 
 
 def require_contracts_in_customers_currency(home: Home, seeds: Path) -> None:
-    """Raises PriceBookError for every contract in another currency than its customer's."""
+    """Raise PriceBookError if a contract is in another currency than its customer's records."""
     problems = contracts_in_another_currency(home, seeds)
     if problems:
         raise PriceBookError(problems)
 
 
 def customer_currencies(home: Home) -> Mapping[str, frozenset[str]]:
-    """The currencies that each customer is or will be billed in, by its landed records; of customers whose records name one.
+    """By customer, the currencies in its landed records; customers whose records name none are left out.
 
-    Before its first dated record (`effective_at`) a customer is billed in what an undated one names, else in the default one.
+    Before its first dated record (`effective_at`) a customer is billed in the currency of an undated record, or the default one.
     """
     customers, files = home.raw / "customers", home.raw / "landed_files"
     if not any(customers.glob("*.parquet")) or not any(files.glob("*.parquet")):
@@ -171,8 +161,8 @@ def customer_currencies(home: Home) -> Mapping[str, frozenset[str]]:
         except duckdb.IOException as error:
             raise BillhouseError(f"The landed customer records cannot be read: {error}", "Restore raw/ from a backup.") from None
     return {
-        customer_id: frozenset({*currencies, *([DEFAULT_CURRENCY] if begins_dated else [])})
-        for customer_id, currencies, begins_dated in rows
+        customer_id: frozenset({*currencies, *([DEFAULT_CURRENCY] if starts_with_dated_record else [])})
+        for customer_id, currencies, starts_with_dated_record in rows
     }
 
 

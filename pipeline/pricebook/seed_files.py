@@ -1,7 +1,7 @@
-"""Reads a file of the price book, for every reader in the same way, and rewrites one that a spreadsheet program saved.
+"""Reads the CSV files of the price book as dbt does, and normalizes those that a spreadsheet program saved.
 
-A byte order mark, Windows line ends, quotes, and rows whose last cells are missing (they are empty) are read as they are meant,
-by dbt too. What dbt would read otherwise is a problem, with file and line: another delimiter, an empty row, a column twice.
+A byte order mark, CRLF line ends, quotes, and missing cells at the end of a row (which are empty) are accepted, by dbt too. Files
+that dbt would read differently are reported by file and line: another delimiter, an empty row, a duplicate column.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import Problem
-from pipeline.core.files import remove_abandoned, replace_atomically
+from pipeline.core.files import remove_orphaned_folders, replace_atomically
 
-FIX = "Rewrite the file plainly: billhouse check-prices --fix"
+FIX = "Normalize the file: billhouse check-prices --fix"
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 @dataclass(frozen=True)
 class SeedFile:
-    """A price book file as it was read."""
+    """The content of a price book file."""
 
     header: tuple[str, ...] = ()
     rows: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """Each with its line; a cell that is missing at a row's end is empty."""
+    """(line number, cells by column name). Cells that are missing at the end of a row are empty."""
     problems: list[Problem] = field(default_factory=list)
-    """Why dbt would read it otherwise."""
+    """Why dbt would read it differently."""
     is_readable: bool = True
-    """False: the rows are not what the file means, or none could be read."""
+    """False if the rows could not be read, or not as intended."""
 
 
 def read_seed(path: Path) -> SeedFile:
-    """The rows of a price book file, and what is wrong with its form. Raises OSError where it cannot be opened."""
+    """Read a price book file and check its format. Raises OSError if it cannot be opened."""
     shown = f"seeds/{path.name}"
     content = path.read_bytes()
     try:
@@ -55,20 +55,21 @@ def read_seed(path: Path) -> SeedFile:
         if not any(cell.strip() for cell in cells):
             problems.append(Problem(shown, line, "is an empty row.", FIX))
         elif len(cells) > len(header):
-            reason = f"has {len(cells)} cells, and the header {len(header)} columns."
-            problems.append(Problem(shown, line, reason, "Put a cell with a comma in quotes, or remove the cells too many."))
+            reason = f"has {len(cells)} cells, but the header has {len(header)} columns."
+            problems.append(Problem(shown, line, reason, "Put cells that contain a comma in quotes, or remove the extra cells."))
         else:
             problems += _cell_problems(shown, line, header, cells)
             rows.append((line, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=True))))
     return SeedFile(header, rows, problems)
 
 
-def rewrite_plainly(path: Path) -> bool:
-    """Write a file as every reader reads it: commas, no empty rows and columns, all cells, no blanks around them.
+def normalize_seed_file(path: Path) -> bool:
+    """Rewrite a file with commas, LF line ends, all cells, no empty rows or columns, and no blanks around cells.
 
-    No value is changed: a date or a number that was reformatted is for a person to correct. Returns whether anything changed.
+    Values are not changed: dates and numbers that a program reformatted must be corrected by hand. Returns whether the file
+    changed.
     """
-    remove_abandoned(path.parent, f".{path.name}.")
+    remove_orphaned_folders(path.parent, f".{path.name}.")
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -79,15 +80,15 @@ def rewrite_plainly(path: Path) -> bool:
     lines = [cells for cells in lines if any(cells)]
     if not lines:
         return False
-    width = max(place for cells in lines for place, cell in enumerate(cells, start=1) if cell)
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    width = max(number for cells in lines for number, cell in enumerate(cells, start=1) if cell)
+    normalized = io.StringIO()
+    writer = csv.writer(normalized, lineterminator="\n")
     for cells in lines:
         writer.writerow((cells + [""] * width)[:width])
-    if written.getvalue().encode() == content:
+    if normalized.getvalue().encode() == content:
         return False
     with replace_atomically(path, mode=path.stat().st_mode & 0o777) as scratch:
-        scratch.write_text(written.getvalue(), encoding="utf-8", newline="")
+        scratch.write_text(normalized.getvalue(), encoding="utf-8", newline="")
     return True
 
 
@@ -102,10 +103,10 @@ def _lines(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _header_problems(shown: str, header: tuple[str, ...]) -> list[Problem]:
-    twice = [name for name, times in Counter(header).items() if times > 1 and name]
-    problems = [Problem(shown, 1, f"has the column {name} twice.", "Remove one of the two.") for name in twice]
+    repeated = [name for name, times in Counter(header).items() if times > 1 and name]
+    problems = [Problem(shown, 1, f"has two columns named {name}.", "Remove one of them.") for name in repeated]
     if not all(name.strip() for name in header):
-        problems.append(Problem(shown, 1, "has a column without a name.", f"Name it; if it is empty: {FIX}"))
+        problems.append(Problem(shown, 1, "has a column without a name.", f"Name the column. If it is empty: {FIX}"))
     return problems
 
 

@@ -1,4 +1,4 @@
-"""How values are written into spreadsheets and CSV files: exact, and never as a formula."""
+"""Writes values to spreadsheets and CSV files: exactly, and never as a formula."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pipeline.core.money import shown_digits
 from pipeline.pricebook.price_book import minor_unit_digits
 
 FORMULA_TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters that make a spreadsheet take a text for a formula (the last four: full-width = + - @)."""
+"""First characters that make a spreadsheet read a text as a formula (the last four: full-width = + - @)."""
 
 
 def money_format(currency: str) -> str:
-    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00', in the currency's usual digits, or the price book's if more."""
+    """A spreadsheet's number format: 'USD' -> '[$USD] #,##0.00'. Decimals: the usual ones, or the price book's if more."""
     digits = max(shown_digits(currency), dict(minor_unit_digits()).get(currency, 0))
     number = "#,##0" + ("." + "0" * digits if digits else "")
     is_code = len(currency) == 3 and currency.isascii() and currency.isalpha()
@@ -21,7 +21,7 @@ def money_format(currency: str) -> str:
 
 
 def csv_text(value: object) -> str:
-    """A value as a CSV cell: decimals exact, instants in ISO 8601 (UTC), null as an empty cell.
+    """A value as a CSV cell: exact decimals, instants in ISO 8601 (UTC), an empty cell for None.
 
     Text that a spreadsheet would read as a formula gets a leading apostrophe; numbers never do.
     """

@@ -1,7 +1,7 @@
-"""How Stripe writes an amount of money: whole units of its own for each currency (seeds/stripe_currencies.csv).
+"""Converts amounts of money to and from Stripe's integer units (seeds/stripe_currencies.csv).
 
-They are not always ISO 4217's minor units: an amount of ISK or UGX is written with two digits that are 00, one of KWD with three
-digits of which the last is 0. How many digits our amounts have is set in seeds/currencies.csv; how people read them is in
+Stripe's units are not always ISO 4217's minor units: amounts in ISK and UGX have two decimals, which must be 00; amounts in KWD
+have three, the last of which must be 0. The decimals of our amounts are set in seeds/currencies.csv, and those shown to people in
 pipeline/core/money.py.
 """
 
@@ -24,27 +24,27 @@ _PRICES = ("plan_fees.csv", "rates.csv")
 
 @dataclass(frozen=True)
 class StripeCurrency:
-    """A currency as Stripe writes it."""
+    """How Stripe represents amounts in a currency."""
 
     currency: str
     digits: int
-    """Of Stripe's unit: an amount of 1 is 10 to this power of its units."""
+    """An amount of 1 is 10 to this power of Stripe's units."""
     step: int
-    """Stripe takes multiples of so many units alone."""
+    """Stripe accepts only multiples of this number of units."""
 
     @property
     def smallest_amount(self) -> Decimal:
-        """The smallest amount that can be written: 0.01 USD, 1 JPY, 1 ISK, 0.01 KWD."""
+        """The smallest amount that Stripe accepts: 0.01 USD, 1 JPY, 1 ISK, 0.01 KWD."""
         return Decimal(self.step).scaleb(-self.digits)
 
-    def takes_digits(self, digits: int) -> bool:
-        """Whether every amount with so many digits behind the point can be written."""
+    def allows_decimals(self, digits: int) -> bool:
+        """Whether Stripe accepts every amount with this number of decimals."""
         return Decimal(1).scaleb(-digits) % self.smallest_amount == 0
 
 
 @cache
 def stripe_currencies(seeds: Path = PROJECT_ROOT / "seeds") -> dict[str, StripeCurrency]:
-    """Every currency that Stripe takes, by its ISO 4217 code."""
+    """The currencies that Stripe supports, by ISO 4217 code."""
     with (seeds / FILE).open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     return {
@@ -54,15 +54,15 @@ def stripe_currencies(seeds: Path = PROJECT_ROOT / "seeds") -> dict[str, StripeC
 
 
 def to_stripe(amount: Decimal, currency: str) -> int:
-    """27200 ISK -> 2720000; 12.34 USD -> 1234. Raises BillhouseError for an amount that Stripe cannot be given exactly."""
+    """27200 ISK -> 2720000; 12.34 USD -> 1234. Raises BillhouseError if Stripe cannot represent the amount exactly."""
     units = _currency(currency)
     written = amount.scaleb(units.digits)
     if written % units.step != 0:
         step = f"{units.smallest_amount.normalize():f}"
         raise BillhouseError(
-            f"Stripe takes amounts of {currency} in steps of {step} and cannot be given {amount.normalize():f}.",
-            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines are rounded to that, for months that are"
-            " not closed. Invoice what is closed by hand.",
+            f"Stripe accepts amounts in {currency} in steps of {step} only, not {amount.normalize():f}.",
+            f"Set minor_unit_digits of {currency} in seeds/currencies.csv so that lines of open months are rounded to that step."
+            " Invoice closed months by hand.",
         )
     return int(written)
 
@@ -76,15 +76,16 @@ def _currency(currency: str) -> StripeCurrency:
     found = stripe_currencies().get(currency.upper())
     if found is None:
         raise BillhouseError(
-            f"Stripe does not take {currency}.", f"Invoice it by hand; or, if Stripe takes it by now, add it to seeds/{FILE}."
+            f"Stripe does not support {currency}.",
+            f"Invoice it by hand; or, if Stripe supports it by now, add it to seeds/{FILE}.",
         )
     return found
 
 
 def check_currencies(rows: Mapping[str, Sequence[tuple[int, Any]]]) -> Iterator[Problem]:
-    """A problem for each currency of currencies.csv in which a plan or contract is collected and that cannot be published.
+    """A problem for each currency of a collected plan or contract whose amounts Stripe does not accept.
 
-    `rows`: the price book's rows by file, each with its line.
+    `rows`: the price book's rows by file, each with its line number.
     """
     collecting = {plan.plan_id for _, plan in rows["plans.csv"] if plan.collection != "none"}
     uses: dict[str, str] = {}
@@ -103,16 +104,16 @@ def check_currencies(rows: Mapping[str, Sequence[tuple[int, Any]]]) -> Iterator[
             yield Problem(
                 "seeds/currencies.csv",
                 line,
-                f"{row.currency}: {uses[row.currency]}, and Stripe does not take {row.currency}.",
-                "Take its prices out of plans and contracts that are collected; or, if Stripe takes it by now, add it to"
+                f"{row.currency}: {uses[row.currency]}, and Stripe does not support {row.currency}.",
+                "Remove its prices from plans and contracts that are collected; or, if Stripe supports it by now, add it to"
                 f" seeds/{FILE}.",
             )
-        elif not found.takes_digits(row.minor_unit_digits):
-            digits = max(digits for digits in range(row.minor_unit_digits) if found.takes_digits(digits))
+        elif not found.allows_decimals(row.minor_unit_digits):
+            digits = max(digits for digits in range(row.minor_unit_digits) if found.allows_decimals(digits))
             yield Problem(
                 "seeds/currencies.csv",
                 line,
-                f"{row.currency} with {row.minor_unit_digits} digits: {uses[row.currency]}, and Stripe takes amounts of"
-                f" {row.currency} in steps of {found.smallest_amount.normalize():f} alone.",
+                f"{row.currency} with {row.minor_unit_digits} decimals: {uses[row.currency]}, and Stripe accepts amounts in"
+                f" {row.currency} in steps of {found.smallest_amount.normalize():f} only.",
                 f"Write {digits} as its minor_unit_digits: lines are then rounded to that.",
             )

@@ -1,5 +1,5 @@
-"""The append-only Parquet collections under raw/ and ledger/: their schemas, their paths, how files are written and read.
+"""The append-only Parquet collections in raw/ and ledger/: schemas, paths, reading and writing.
 
-Owns the one way to write there (`append_files`), the manifest with the SHA-256 of every file (each line chained to the one
-before), and the scratch folders that commands write in. It does not decide what is written.
+Owns the only function that writes there (`append_files`), the manifest with the SHA-256 of every file, and the scratch folders of
+commands. It does not decide what is written.
 """

@@ -1,4 +1,4 @@
-"""Every collection that models read."""
+"""All collections that the models read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLLECTIONS: tuple[Collection, ...] = (
 
 
 def ensure_collections(home: Home) -> None:
-    """Write the zero-row files, so that each model finds its columns before the first row has been written."""
+    """Write the zero-row files of all collections, so that models find the columns of empty ones."""
     for collection in COLLECTIONS:
         collection.ensure(home)
     ensure_close_tables(home)

@@ -1,7 +1,8 @@
-"""The one way in which files come into raw/ and ledger/: some together, whole, for good.
+"""Appends files to raw/ and ledger/: a group of files appears together, whole, and is never replaced.
 
-They are written aside and synced. Then a line of the manifest has them all, and from that instant on they are there: a kill
-before it leaves nothing, and after it the next command puts into their places what is not there yet. Nothing is ever replaced.
+The files are written to a scratch folder and synced. Then one line is appended to the manifest that lists them all; this commits
+the write. Then they are renamed to their targets. A write that was killed before the commit leaves nothing; after the commit, the
+next command renames the rest.
 """
 
 from __future__ import annotations
@@ -18,135 +19,137 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.files import are_on_one_disk, make_folders, sync_folder, sync_tree
+from pipeline.core.files import are_on_same_disk, make_folders, sync_folder, sync_tree
 from pipeline.core.home import Home
-from pipeline.store.manifest import WrittenFile, append_line, holding_manifest, last_line, new_line, read_manifest
-from pipeline.store.scratch_folders import COMMITTED, remove_leftovers, scratch_folder
+from pipeline.store.manifest import WrittenFile, append_line, last_line, lock_manifest, new_line, read_manifest
+from pipeline.store.scratch_folders import COMMITTED, remove_orphaned_scratch, scratch_folder
 
 
 class AlreadyWrittenError(BillhouseError):
-    """A file is there already: nothing is ever replaced."""
+    """A file exists already; files are never replaced."""
 
 
 @dataclass
 class NewFiles:
-    """Files that are being written, to come into their places together."""
+    """A group of files that is being written."""
 
     home: Home
-    aside: Path
-    places: list[str] = field(default_factory=list)
+    scratch: Path
+    """The folder that they are written in."""
+    targets: list[str] = field(default_factory=list)
+    """Paths relative to the home, in the order in which the files are renamed."""
     folders: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
 
     def file(self, target: Path) -> Path:
-        """Where to write what is to be `target`. Files come into their places in the order in which they were asked for."""
-        self.places.append(self._place(target))
-        return self.aside / _name_aside(len(self.places), self.places[-1])
+        """The path to write the file `target` to. Files are renamed to their targets in the order of these calls."""
+        self.targets.append(self._relative(target))
+        return self.scratch / _scratch_name(len(self.targets), self.targets[-1])
 
     def folder(self, target: Path) -> Path:
-        """A folder to fill; it comes into its place at once, with all that it holds."""
+        """A folder to write files in; it is renamed to `target` as a whole."""
         written = self.file(target)
         written.mkdir(mode=0o700)
-        self.folders.append(self.places[-1])
+        self.folders.append(self.targets[-1])
         return written
 
     def journal(self, target: Path) -> Path:
-        """As `file`, for one that is appended to afterwards, until `close_journal` has said that it is no more."""
-        self.opened.append(self._place(target))
+        """Like `file`, for a journal: it may be appended to afterwards, until `close_journal`."""
+        self.opened.append(self._relative(target))
         return self.file(target)
 
     def close_journal(self, target: Path) -> None:
-        """A journal's content is in other files now; it is to be removed, and nobody will miss it."""
-        self.closed.append(self._place(target))
+        """Record that the content of a journal is in other files now, and that it may be removed."""
+        self.closed.append(self._relative(target))
 
-    def _place(self, target: Path) -> str:
+    def _relative(self, target: Path) -> str:
         return target.relative_to(self.home.path).as_posix()
 
 
-def _name_aside(number: int, place: str) -> str:
-    return f"{number:06d}-{Path(place).name}"
+def _scratch_name(number: int, target: str) -> str:
+    return f"{number:06d}-{Path(target).name}"
 
 
 @contextmanager
 def append_files(home: Home, command: str) -> Iterator[NewFiles]:
-    """Write files that come into their places together when this is left, and not at all where it fails.
+    """Write a group of files; they appear together when the block ends, and not at all if it fails.
 
-    `command` says for the record what wrote them. Raises AlreadyWrittenError where one is there already.
+    `command` is recorded in the manifest. Raises AlreadyWrittenError if one of the files exists.
     """
-    with scratch_folder(home, "write") as aside:
-        files = NewFiles(home, aside)
+    with scratch_folder(home, "write") as scratch:
+        files = NewFiles(home, scratch)
         yield files
-        if files.places or files.closed:
+        if files.targets or files.closed:
             _commit(files, command)
 
 
 def finish_interrupted(home: Home) -> None:
-    """Put into their places what a killed command had written and not placed; remove what killed commands left in .tmp/.
+    """Finish the renames of a committed write that was killed, and remove the scratch folders of killed commands.
 
-    Called by every command that reads the ledger or raw/ to decide what to write there, once it holds its lock.
+    Every command that reads raw/ or ledger/ to decide what to write there calls this after it has acquired its lock.
     """
     if any(home.scratch.glob(f"{COMMITTED}*")):
-        with holding_manifest(home):
+        with lock_manifest(home):
             place_committed(home)
-    remove_leftovers(home)
+    remove_orphaned_scratch(home)
 
 
 def unplaced_files(home: Home) -> dict[str, Path]:
-    """Files of a command that was killed, by the path where they belong: where they are now."""
-    aside = _unplaced(home)
-    if aside is None:
+    """Committed files that a killed command has not renamed yet: by their target, the path of each now."""
+    scratch = _unplaced_folder(home)
+    if scratch is None:
         return {}
     found = {}
-    for number, place in enumerate(_places_of(json.loads(last_line(home))), 1):
-        written = aside / _name_aside(number, place)
+    for number, target in enumerate(_targets_of(json.loads(last_line(home))), 1):
+        written = scratch / _scratch_name(number, target)
         for path in _files_at(written):
-            found[(Path(place) / path.relative_to(written)).as_posix()] = path
+            found[(Path(target) / path.relative_to(written)).as_posix()] = path
     return found
 
 
 def _commit(files: NewFiles, command: str) -> None:
     home = files.home
     written = {}
-    for number, place in enumerate(files.places, 1):
-        at = files.aside / _name_aside(number, place)
+    for number, target in enumerate(files.targets, 1):
+        at = files.scratch / _scratch_name(number, target)
         for path in _files_at(at):
             path.chmod(path.stat().st_mode & 0o700)
-            if place not in files.opened:
-                written[(Path(place) / path.relative_to(at)).as_posix()] = path
-    sync_tree(files.aside)
+            if target not in files.opened:
+                written[(Path(target) / path.relative_to(at)).as_posix()] = path
+    sync_tree(files.scratch)
     with ThreadPoolExecutor() as pool:
-        found = dict(zip(written, pool.map(WrittenFile.of, written.values()), strict=True))
-    said = {
+        hashed = dict(zip(written, pool.map(WrittenFile.of, written.values()), strict=True))
+    entry = {
         "command": command,
-        "files": {path: [file.sha256, file.size] for path, file in found.items()},
+        "files": {path: [file.sha256, file.size] for path, file in hashed.items()},
         "folders": files.folders,
         "opened": files.opened,
         "closed": files.closed,
     }
-    assert _places_of(said) == files.places, "every file that was asked for is written, and journals come last"
-    with holding_manifest(home):
+    assert _targets_of(entry) == files.targets, "every requested file is written, and journals come last"
+    with lock_manifest(home):
         place_committed(home)
-        _require_one_disk(home, files.places)
-        _make_room(home, files.places, files.aside)
-        line = new_line(home, said)
-        aside = _aside_of(home, line)
-        os.replace(files.aside, aside)
+        _require_one_disk(home, files.targets)
+        _move_uncommitted_files(home, files.targets, files.scratch)
+        line = new_line(home, entry)
+        committed = _committed_folder(home, line)
+        os.replace(files.scratch, committed)
         sync_folder(home.scratch)
         try:
             append_line(home, line)
         except OSError:
             if last_line(home) != line:
-                shutil.rmtree(aside, ignore_errors=True)
+                shutil.rmtree(committed, ignore_errors=True)
             raise
-        _place_all(home, files.places, aside)
+        _place_all(home, files.targets, committed)
 
 
-def _places_of(said: dict[str, Any]) -> list[str]:
-    """The places of a line's files and folders, in their order."""
-    folders = said.get("folders", [])
-    inside = {path: folder for folder in folders for path in said.get("files", {}) if path.startswith(f"{folder}/")}
-    paths = [*said.get("files", {}), *said.get("opened", [])]
+def _targets_of(entry: dict[str, Any]) -> list[str]:
+    """The files and folders of a manifest line, in the order in which they are renamed."""
+    folders = entry.get("folders", [])
+    inside = {path: folder for folder in folders for path in entry.get("files", {}) if path.startswith(f"{folder}/")}
+    paths = [*entry.get("files", {}), *entry.get("opened", [])]
     return list(dict.fromkeys(inside.get(path, path) for path in paths))
 
 
@@ -154,62 +157,64 @@ def _files_at(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(inside for inside in path.rglob("*") if inside.is_file())
 
 
-def _aside_of(home: Home, line: bytes) -> Path:
+def _committed_folder(home: Home, line: bytes) -> Path:
+    """The scratch folder of a committed write, by its line in the manifest."""
     return home.scratch / f"{COMMITTED}{hashlib.sha256(line).hexdigest()[:32]}"
 
 
-def _unplaced(home: Home) -> Path | None:
-    """The folder of files that are in the manifest, and not yet all in their places: of its last line, if of any."""
+def _unplaced_folder(home: Home) -> Path | None:
+    """The scratch folder of the last committed write, if not all of its files have been renamed."""
     line = last_line(home)
-    aside = _aside_of(home, line)
-    return aside if line and aside.is_dir() else None
+    folder = _committed_folder(home, line)
+    return folder if line and folder.is_dir() else None
 
 
 def place_committed(home: Home) -> None:
-    """Finish what the last line began, and drop what never got a line. Hold the manifest meanwhile."""
-    aside = _unplaced(home)
-    if aside is not None:
-        # The line may be in the system's memory alone: it must be on the disk before its files are in their places.
+    """Finish the renames of the last committed write, and remove uncommitted writes. The caller locks the manifest."""
+    folder = _unplaced_folder(home)
+    if folder is not None:
+        # The line may not have reached the disk yet: it must, before its files are renamed.
         sync_tree(home.manifest)
         sync_folder(home.ledger)
-        _place_all(home, _places_of(json.loads(last_line(home))), aside)
-    for never_committed in home.scratch.glob(f"{COMMITTED}*"):
-        shutil.rmtree(never_committed, ignore_errors=True)
+        _place_all(home, _targets_of(json.loads(last_line(home))), folder)
+    for uncommitted in home.scratch.glob(f"{COMMITTED}*"):
+        shutil.rmtree(uncommitted, ignore_errors=True)
 
 
-def _require_one_disk(home: Home, places: list[str]) -> None:
-    """Before the line is written: files can be renamed into their places. Raises BillhouseError where they cannot."""
-    for folder in {(home.path / place).parent for place in places}:
+def _require_one_disk(home: Home, targets: list[str]) -> None:
+    """Raise BillhouseError, before the commit, if a file could not be renamed to its target."""
+    for folder in {(home.path / target).parent for target in targets}:
         make_folders(folder)
-        if not are_on_one_disk(home.scratch, folder):
+        if not are_on_same_disk(home.scratch, folder):
             raise BillhouseError(
-                f"{folder} is on another disk than {home.scratch}, and files could not be renamed into it.",
-                "Have raw/ and ledger/ on the disk of the home, and name a home on another disk with --home DIR.",
+                f"{folder} is on another disk than {home.scratch}, so files cannot be renamed into it.",
+                "Keep raw/ and ledger/ on the disk of the home. To use another disk, choose a home there with --home DIR.",
             )
 
 
-def _make_room(home: Home, places: list[str], aside: Path) -> None:
-    """What lies in a place and is in no line was never committed: it goes. Raises BillhouseError for what is in one."""
-    taken = [place for place in places if (home.path / place).exists()]
-    if not taken:
+def _move_uncommitted_files(home: Home, targets: list[str], scratch: Path) -> None:
+    """Move existing files that are not in the manifest out of the way. Raises AlreadyWrittenError for those that are."""
+    existing = [target for target in targets if (home.path / target).exists()]
+    if not existing:
         return
     manifest = read_manifest(home)
-    for number, place in enumerate(taken):
-        if any(path == place or path.startswith(f"{place}/") for path in manifest.files):
+    for number, target in enumerate(existing):
+        if any(path == target or path.startswith(f"{target}/") for path in manifest.files):
             raise AlreadyWrittenError(
-                f"{home.path / place} is there already, and what was written is never replaced.", "See billhouse verify."
+                f"{home.path / target} exists already, and files in raw/ and ledger/ are never replaced.",
+                "Check the home: billhouse verify",
             )
-        os.replace(home.path / place, aside / f"never-committed-{number}")
+        os.replace(home.path / target, scratch / f"never-committed-{number}")
 
 
-def _place_all(home: Home, places: list[str], aside: Path) -> None:
-    folders = dict.fromkeys((home.path / place).parent for place in places)
+def _place_all(home: Home, targets: list[str], committed: Path) -> None:
+    folders = dict.fromkeys((home.path / target).parent for target in targets)
     for folder in folders:
         make_folders(folder)
-    for number, place in enumerate(places, 1):
-        written, target = aside / _name_aside(number, place), home.path / place
+    for number, relative in enumerate(targets, 1):
+        written, target = committed / _scratch_name(number, relative), home.path / relative
         if written.exists() and not target.exists():
             os.replace(written, target)
     for folder in folders:
         sync_folder(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(committed, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""ledger/approvals/: decisions to let invoices go to Stripe, one Parquet file a decision. Billing rules, section 7."""
+"""ledger/approvals/: approvals of invoices for publishing to Stripe, one Parquet file per decision. Billing rules, section 7."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""The ledger's files: closed invoices as append-only Parquet, a folder a month.
+"""ledger/closes/: the closed months, append-only Parquet, one folder per month.
 
-    ledger/closes/2026-10/close.parquet                what the close was computed from, and the hash that chains it
-                          invoices.parquet             the invoices as they were frozen
+    ledger/closes/2026-10/close.parquet                inputs of the close, its hash, and the hash of the close before it
+                          invoices.parquet             the closed invoices
                           invoice_lines.parquet
                           credit_applications.parquet
-                          credit_grants.parquet        grants that were first seen at this close: from now on they stand
-                          usage_days.parquet           what was used and billed, line by line and day by day
-                          landed_files.parquet         files that had landed since the close before
-                          price_book/                  the prices it was computed with
-                          SHA256SUMS                   of every file above, as sha256sum writes and checks them
+                          credit_grants.parquet        grants that this close is the first to include; they are final from then on
+                          usage_days.parquet           billed usage per invoice line and day
+                          landed_files.parquet         files that landed after the previous close
+                          price_book/                  the price book that it was computed with
+                          SHA256SUMS                   hashes of the files above, in the format of sha256sum
 
-A month is in the ledger when its folder is, which comes into its place whole. Its files are in ledger/manifest.jsonl, too.
+A month is closed when its folder exists; the folder is renamed into place as a whole. Its files are also in the manifest.
 """
 
 from __future__ import annotations
@@ -151,46 +151,43 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def ensure_close_tables(home: Home) -> None:
-    """Write a zero-row file of each table of a close."""
+    """Write the zero-row file of each table of a close."""
     for table, schema in SCHEMAS.items():
         ensure_empty_file(home, home.closes / "_schema" / f"{table}.parquet", schema)
 
 
 def closed_periods(home: Home) -> list[BillingPeriod]:
-    """The months in the ledger, in order."""
+    """The closed months, in order."""
     folders = home.closes.iterdir() if home.closes.is_dir() else ()
     return sorted(BillingPeriod.parse(folder.name) for folder in folders if _PERIOD.fullmatch(folder.name))
 
 
 def close_folder(home: Home, period: BillingPeriod) -> Path:
-    """Where a month's close is, or will be."""
+    """The folder of a month's close, which may not exist yet."""
     return home.closes / str(period)
 
 
 def read_close(home: Home, period: BillingPeriod, table: str) -> pa.Table:
-    """One table of one closed month."""
+    """Read one table of a closed month."""
     return pq.read_table(close_folder(home, period) / f"{table}.parquet", schema=SCHEMAS[table])
 
 
 def close_head(home: Home, period: BillingPeriod) -> str:
-    """The manifest's head after a month's close: what was written up to then is as it was while the manifest has it.
-
-    Empty for a month that was closed before there was a manifest.
-    """
+    """The manifest's head after a month's close; empty for a month that was closed by a version without manifest."""
     return head_after(home, (close_folder(home, period) / "close.parquet").relative_to(home.path).as_posix())
 
 
 def file_sums(folder: Path) -> str:
-    """SHA-256 of every file of a close, a line a file, in the form that `sha256sum --check` reads."""
+    """The SHA-256 of every file of a close, one line per file, in the format of `sha256sum --check`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}\n" for path in files)
 
 
 def content_hash(manifest: dict[str, Any], tables: dict[str, pa.Table]) -> str:
-    """SHA-256 over a close: what it was computed from, the close before it, and every row it froze."""
+    """SHA-256 of a close: its inputs, the hash of the close before it, and all rows of its tables."""
     digest = hashlib.sha256()
     for name in sorted(manifest):
-        # A close from before a column was added is hashed without it.
+        # A close of a version before a column was added is hashed without that column.
         if name != "content_hash" and manifest[name] is not None:
             digest.update(f"{name}={manifest[name]}\n".encode())
     for table in sorted(tables.keys() - {"close"}):

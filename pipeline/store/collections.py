@@ -1,4 +1,4 @@
-"""Parquet collections under the home: their column types, and the zero-row file that defines the columns of an empty one."""
+"""Parquet collections in the home: column types, and the zero-row file that defines the columns of an empty collection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTANT = pa.timestamp("us", tz="UTC")
 AMOUNT = pa.decimal128(18, 3)
 """Money, in whole minor units of its currency. Billing rules, section 2."""
 QUANTITY = pa.decimal128(38, 12)
-"""Usage, and prices of one unit."""
+"""Quantities of usage, and unit prices."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Collection:
     """Append-only Parquet files of one schema in one folder."""
 
     folder: str
-    """Relative to the home: ledger/approvals."""
+    """Relative to the home, as in ledger/approvals."""
     schema: pa.Schema
 
     def path(self, home: Home) -> Path:
@@ -32,18 +32,18 @@ class Collection:
         return home.path / self.folder
 
     def ensure(self, home: Home) -> None:
-        """Write the zero-row file, so that a reader's pattern always finds a file and every column of this version."""
+        """Write the zero-row file, so that a reader always finds a file with every column of this version."""
         ensure_empty_file(home, self.path(home) / EMPTY_FILE, self.schema)
 
     def read(self, home: Home) -> pa.Table:
-        """All rows. Columns that older files lack are null."""
+        """Read all rows. Columns that an older file lacks are null in its rows."""
         self.ensure(home)
         return pq.read_table(self.path(home), schema=self.schema)
 
 
 def ensure_empty_file(home: Home, empty: Path, schema: pa.Schema) -> None:
-    """Write a zero-row file of a schema, or replace one of an earlier schema."""
+    """Write a zero-row file with a schema, or replace one with another schema."""
     if not empty.exists() or not pq.read_schema(empty).equals(schema):
         make_folders(empty.parent)
-        with replace_atomically(empty, aside=home.scratch) as path:
+        with replace_atomically(empty, scratch=home.scratch) as path:
             pq.write_table(schema.empty_table(), path)

@@ -1,4 +1,4 @@
-"""ledger/credit_notes/: one Parquet file for each credit note that we issued, its lines, never changed."""
+"""ledger/credit_notes/: the lines of the credit notes that were issued, one Parquet file per credit note."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_credit_notes(home: Home) -> dict[str, list[dict[str, Any]]]:
 
 
 def write_credit_note(home: Home, lines: list[dict[str, Any]]) -> str:
-    """Issue a credit note; returns its id, which is a hash of what it says, so that `verify` can tell whether it was changed."""
+    """Write a credit note and return its id, a hash of its lines, by which `verify` detects changes."""
     credit_note_id = credit_note_id_of(lines)
     rows = [{**line, "credit_note_id": credit_note_id} for line in lines]
     with append_files(home, "credit-note") as files:
@@ -64,11 +64,11 @@ def write_credit_note(home: Home, lines: list[dict[str, Any]]) -> str:
 
 
 def credit_note_id_of(lines: list[dict[str, Any]]) -> str:
-    """CN- and a hash of its lines, all but their id."""
-    named = [[line.get(name) for name in SCHEMA.names if name != "credit_note_id"] for line in lines]
-    return "CN-" + hashlib.sha256(json.dumps(named, default=_text).encode()).hexdigest()[:12].upper()
+    """CN- and a hash of the lines without their credit_note_id."""
+    values = [[line.get(name) for name in SCHEMA.names if name != "credit_note_id"] for line in lines]
+    return "CN-" + hashlib.sha256(json.dumps(values, default=_text).encode()).hexdigest()[:12].upper()
 
 
 def _text(value: Any) -> str:
-    """Decimals without trailing zeros: 1.50 and 1.5 are one amount."""
+    """Decimals without trailing zeros, so that 1.50 and 1.5 have the same hash."""
     return value.isoformat() if hasattr(value, "isoformat") else f"{value.normalize():f}"

@@ -1,12 +1,12 @@
-"""ledger/manifest.jsonl: every file that was written to raw/ and ledger/, with its SHA-256; only ever appended to.
+"""ledger/manifest.jsonl: the SHA-256 of every file that was written to raw/ and ledger/; append-only.
 
-A line is a JSON object, the files of one write that came together:
+Each line is a JSON object that lists the files of one write:
 
     {"command": "close 2026-10", "files": {"ledger/closes/2026-10/close.parquet": ["<SHA-256>", <bytes>], ...},
      "previous": "<SHA-256 of the line before>"}
 
-The SHA-256 of the last line is the head. It stands for everything: whoever has written a head down elsewhere can tell, for ever
-after, that nothing which was written up to it has been edited, deleted, exchanged, forged or put back to an earlier state.
+The SHA-256 of the last line is the head. A head that was recorded elsewhere proves that no file written up to it has since been
+edited, deleted, replaced, forged or rolled back to an earlier state.
 """
 
 from __future__ import annotations
@@ -20,18 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from pipeline.core.errors import BillhouseError
 from pipeline.core.files import sync_folder
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 
 _BLOCK = 65_536
 
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """What a file was when it was written."""
+    """Hash and size of a file when it was written."""
 
     sha256: str
     size: int
@@ -39,34 +37,34 @@ class WrittenFile:
 
     @classmethod
     def of(cls, path: Path) -> WrittenFile:
-        """Read a file whole."""
+        """Hash a file."""
         with path.open("rb") as content:
             return cls(hashlib.file_digest(content, "sha256").hexdigest(), os.fstat(content.fileno()).st_size)
 
 
 @dataclass
 class Manifest:
-    """All that the manifest says."""
+    """The content of the manifest."""
 
     files: dict[str, WrittenFile] = field(default_factory=dict)
-    """By their path in the home."""
+    """By path relative to the home."""
     journals: set[str] = field(default_factory=set)
-    """Files that a run of publishing is appending to, or was when it was killed."""
+    """Journals of publishing runs that are running or were killed: they are still appended to, so they have no hash."""
     closed_journals: set[str] = field(default_factory=set)
-    """Those whose content is in other files since."""
+    """Journals whose content is in other files now."""
     heads: dict[str, int] = field(default_factory=dict)
-    """The head after each line, and the line's number."""
+    """Line number by head."""
     broken_lines: list[tuple[int, str]] = field(default_factory=list)
-    """Lines that are not as they were written, and how that shows."""
+    """Lines that were changed since they were written: (line number, what is wrong)."""
 
     @property
     def head(self) -> str:
-        """Empty where nothing was ever written."""
+        """The SHA-256 of the last line; empty if there is none."""
         return next(reversed(self.heads), "")
 
 
 def read_manifest(home: Home) -> Manifest:
-    """Read all of it. A last line without an end is of a write that was cut off, and says nothing."""
+    """Read the whole manifest. A last line without a line feed is an interrupted write and is ignored."""
     manifest = Manifest()
     previous = ""
     try:
@@ -79,9 +77,9 @@ def read_manifest(home: Home) -> Manifest:
             _typed(row["command"], str)
             written = {path: WrittenFile(*map(_typed, found, (str, int))) for path, found in row.get("files", {}).items()}
             if row["previous"] != previous:
-                manifest.broken_lines.append((number, "does not follow the line before it: one of them was changed or removed"))
-            if again := sorted(path for path in written if manifest.files.get(path, written[path]) != written[path]):
-                manifest.broken_lines.append((number, f"has {again[0]} a second time, as another file"))
+                manifest.broken_lines.append((number, "does not follow the line before it: a line was changed or removed"))
+            if repeated := sorted(path for path in written if manifest.files.get(path, written[path]) != written[path]):
+                manifest.broken_lines.append((number, f"lists {repeated[0]} a second time with another hash"))
             manifest.files |= written
             manifest.journals |= set(row.get("opened", ()))
             manifest.closed_journals |= set(row.get("closed", ()))
@@ -100,21 +98,21 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def manifest_head(home: Home) -> str:
-    """The SHA-256 of the last line; empty where there is none. Reads no more than that line."""
+    """The SHA-256 of the last line; empty if there is none. Reads only that line."""
     line = last_line(home)
     return hashlib.sha256(line).hexdigest() if line else ""
 
 
 def head_after(home: Home, path: str) -> str:
-    """The head after the line that has a file, by its path in the home; empty where no line has it.
+    """The head after the line that lists a file (path relative to the home); empty if no line does.
 
-    It never changes: of a month's close it is the same whatever is written later.
+    Later writes do not change it, so a month's close always has the same head.
     """
-    named = json.dumps(path, ensure_ascii=False).encode()
+    quoted_path = json.dumps(path, ensure_ascii=False).encode()
     try:
         with home.manifest.open("rb") as manifest:
             for line in manifest:
-                if named in line and path in json.loads(line).get("files", {}):
+                if quoted_path in line and path in json.loads(line).get("files", {}):
                     return hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
     except FileNotFoundError:
         pass
@@ -122,7 +120,7 @@ def head_after(home: Home, path: str) -> str:
 
 
 def last_line(home: Home) -> bytes:
-    """The last line that has an end, without it; empty where there is none."""
+    """The last complete line, without its line feed; empty if there is none."""
     try:
         with home.manifest.open("rb") as manifest:
             end = manifest.seek(0, os.SEEK_END)
@@ -133,18 +131,18 @@ def last_line(home: Home) -> bytes:
                 tail, end = manifest.read(end - start) + tail, start
     except FileNotFoundError:
         return b""
-    ended = tail.split(b"\n")[:-1]
-    return ended[-1] if ended else b""
+    complete = tail.split(b"\n")[:-1]
+    return complete[-1] if complete else b""
 
 
-def new_line(home: Home, said: Mapping[str, Any]) -> bytes:
-    """What would be appended now: what is said, but for what is empty, chained to the last line. Hold the manifest meanwhile."""
-    told = {name: value for name, value in said.items() if value}
-    return json.dumps({**told, "previous": manifest_head(home)}, ensure_ascii=False).encode()
+def new_line(home: Home, entry: Mapping[str, Any]) -> bytes:
+    """The line for an entry, without its empty values and with the hash of the last line. The caller locks the manifest."""
+    present = {name: value for name, value in entry.items() if value}
+    return json.dumps({**present, "previous": manifest_head(home)}, ensure_ascii=False).encode()
 
 
 def append_line(home: Home, line: bytes) -> None:
-    """Append a line, and sync it: whole, or, where the disk refuses, not at all. Hold the manifest meanwhile."""
+    """Append a line and sync it. If the disk fails, nothing is appended. The caller locks the manifest."""
     descriptor = os.open(home.manifest, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         length = _length_of_whole_lines(descriptor)
@@ -167,7 +165,7 @@ def append_line(home: Home, line: bytes) -> None:
 
 
 def _length_of_whole_lines(descriptor: int) -> int:
-    """In bytes, up to the end of the last line that has one."""
+    """The length in bytes up to and including the last line feed."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end:
         start = max(0, end - _BLOCK)
@@ -179,17 +177,8 @@ def _length_of_whole_lines(descriptor: int) -> int:
 
 
 @contextmanager
-def holding_manifest(home: Home, timeout_seconds: float = 600) -> Iterator[None]:
-    """Hold the manifest: one writer appends at a time, for an instant. Raises BillhouseError when the wait is over."""
-    lock = FileLock(home.path / ".manifest.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
-        raise BillhouseError(
-            f"Another command has been writing to {home.manifest} for over {timeout_seconds:.0f} seconds.",
-            "See whether it hangs, end it, and call this again.",
-        ) from None
-    try:
+def lock_manifest(home: Home, timeout_seconds: float = 600) -> Iterator[None]:
+    """Hold the manifest's lock while the block runs; writers hold it briefly. Raises BillhouseError after the timeout."""
+    activity = f"writing to {home.manifest}"
+    with hold_lock(home.path / ".manifest.lock", activity=activity, timeout_seconds=timeout_seconds):
         yield
-    finally:
-        lock.release()

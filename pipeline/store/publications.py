@@ -1,4 +1,4 @@
-"""ledger/publications/: what Stripe has of ours, a Parquet file a run of publishing."""
+"""ledger/publications/: the invoices that were published to Stripe, one Parquet file per publishing run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PUBLICATIONS = Collection("ledger/publications", SCHEMA)
 
 
 def published_invoices(home: Home, *, is_live: bool | None) -> frozenset[str]:
-    """Our ids of the invoices that Stripe has, in one mode, or (None) in any."""
+    """The ids (ours) of the published invoices, in live or test mode, or in either (None)."""
     rows = PUBLICATIONS.read(home).select(["invoice_id", "livemode"]).to_pylist()
     return frozenset(row["invoice_id"] for row in rows if is_live is None or row["livemode"] == is_live)
 
 
 def known_stripe_customers(home: Home, *, is_live: bool) -> dict[str, str]:
-    """Our customer id -> Stripe's, as of the latest publication in this mode."""
+    """Stripe's customer id by ours, from the latest publication in this mode."""
     rows = PUBLICATIONS.read(home).sort_by("published_at").to_pylist()
     return {row["customer_id"]: row["stripe_customer_id"] for row in rows if row["livemode"] == is_live}

@@ -1,4 +1,4 @@
-"""The raw collections: landed truth as append-only Parquet, and the columns of each."""
+"""The collections in raw/ that landing writes, and their columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.core.home import Home
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
 
 _RESOURCE = pa.decimal128(18, 6)
-_WHERE_FROM = {"file_id": pa.string(), "file_row": pa.int64()}
+_ORIGIN = {"file_id": pa.string(), "file_row": pa.int64()}
 
 SCHEMAS: dict[str, pa.Schema] = {
     "usage_events": pa.schema(
@@ -27,11 +27,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "metadata": pa.string(),
             "gpu_count": _RESOURCE,
             "tokens": _RESOURCE,
-            **_WHERE_FROM,
+            **_ORIGIN,
         }
     ),
     "subscriptions": pa.schema(
-        {"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": INSTANT, "is_trial": pa.bool_(), **_WHERE_FROM}
+        {"customer_id": pa.string(), "plan_id": pa.string(), "effective_at": INSTANT, "is_trial": pa.bool_(), **_ORIGIN}
     ),
     "customers": pa.schema(
         {
@@ -44,7 +44,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "created_at": INSTANT,
             "effective_at": INSTANT,
             "cleared_fields": pa.string(),
-            **_WHERE_FROM,
+            **_ORIGIN,
         }
     ),
     "credit_grants": pa.schema(
@@ -58,7 +58,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "expires_at": INSTANT,
             "scope": pa.string(),
             "source": pa.string(),
-            **_WHERE_FROM,
+            **_ORIGIN,
         }
     ),
     "voids": pa.schema(
@@ -68,11 +68,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             "voided_at": INSTANT,
             "void_reason": pa.string(),
             "voided_id": pa.string(),
-            **_WHERE_FROM,
+            **_ORIGIN,
         }
     ),
     "sandbox_metrics": pa.schema(
-        {"sandbox_id": pa.string(), "sampled_at": INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_WHERE_FROM}
+        {"sandbox_id": pa.string(), "sampled_at": INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_ORIGIN}
     ),
     "quarantine": pa.schema(
         {
@@ -87,7 +87,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "header": pa.string(),
         }
     ),
-    "retried_rows": pa.schema({**_WHERE_FROM, "superseded_file_id": pa.string()}),
+    "retried_rows": pa.schema({**_ORIGIN, "superseded_file_id": pa.string()}),
     "landed_files": pa.schema(
         {
             "landed_sequence": pa.int64(),
@@ -111,7 +111,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 RAW = {name: Collection(f"raw/{name}", schema) for name, schema in SCHEMAS.items()}
-"""Every collection that landing writes, by name."""
+"""By name."""
 
 
 def ensure_raw_collections(home: Home) -> None:
@@ -121,11 +121,11 @@ def ensure_raw_collections(home: Home) -> None:
 
 
 def landed_files(home: Home) -> list[Path]:
-    """The rows of landed_files, in order of landing: a file has landed when its row is here."""
+    """The files of raw/landed_files, in order of landing. An input file has landed when its row is there."""
     folder = home.raw / "landed_files"
     return sorted(path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE)
 
 
 def file_id_of(row: Path) -> str:
-    """landed_files/00000012-<file_id>.parquet -> file_id."""
+    """The file id in a path raw/landed_files/00000012-<file_id>.parquet."""
     return row.stem.partition("-")[2]

@@ -1,4 +1,4 @@
-"""Folders under .tmp/ in which commands write aside: each is held by its command, and removed with it, or by the next."""
+"""Scratch folders in .tmp/: each is locked by its command and removed when the command ends, or by the next command."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.core.files import hold_new_folder, make_folders, remove_abandoned
+from pipeline.core.files import locked_new_folder, make_folders, remove_orphaned_folders
 from pipeline.core.home import Home
 
 PURPOSES = ("write", "file", "land", "verify", "snapshot", "scratch", "prices", "export", "spark")
-"""What folders are for: who holds one has it locked, so that whoever comes next removes those of the dead."""
+"""What a folder is for; its name starts with it."""
 COMMITTED = "committed-"
-"""What the name of a folder begins with whose files are in the manifest, and not yet all in their places."""
+"""Name prefix of folders whose files are in the manifest and have not all been renamed to their targets."""
 
 
 @contextmanager
 def scratch_folder(home: Home, purpose: str) -> Iterator[Path]:
-    """A folder of this command's own; `purpose`, one of PURPOSES, begins its name. What commands that died left is removed."""
+    """Create a scratch folder for the block; `purpose` is one of PURPOSES. Orphaned folders are removed first."""
     assert purpose in PURPOSES
     make_folders(home.scratch)
-    remove_leftovers(home)
-    with hold_new_folder(home.scratch, f"{purpose}-") as folder:
+    remove_orphaned_scratch(home)
+    with locked_new_folder(home.scratch, f"{purpose}-") as folder:
         yield folder
 
 
-def remove_leftovers(home: Home) -> None:
-    """Remove the folders of commands that have died; those of the living, and what is committed, stay."""
-    remove_abandoned(home.scratch, *(f"{purpose}-" for purpose in PURPOSES))
+def remove_orphaned_scratch(home: Home) -> None:
+    """Remove the folders of commands that have ended, except committed ones."""
+    remove_orphaned_folders(home.scratch, *(f"{purpose}-" for purpose in PURPOSES))

@@ -1,7 +1,7 @@
-"""raw/stripe/: Stripe's objects as last seen, mirrored by pipeline.stripe.mirror.
+"""raw/stripe/: a mirror of Stripe's objects, written by pipeline.stripe.mirror.
 
-raw/stripe/<kind>/<sync>.parquet    objects as Stripe returned them, as JSON; the latest row of an id is current
-raw/stripe/syncs/<sync>.parquet     one row for each complete sync; only its rows count
+raw/stripe/<kind>/<sync>.parquet    objects as Stripe returned them, as JSON; the latest row of an id is its current version
+raw/stripe/syncs/<sync>.parquet     one row per complete sync; rows of other syncs are ignored
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OBJECTS = pa.schema(
         "list_position": pa.int64(),
     }
 )
-"""`list_position`: of an event its place in Stripe's list, higher is later; it orders the events of one second. Else null."""
+"""`list_position`: for events, the position in Stripe's list (higher is later), which orders events of one second; else null."""
 SYNCS = pa.schema(
     {
         "sync_id": pa.string(),
@@ -38,7 +38,7 @@ MIRRORED_KINDS = ("customers", "subscriptions", "invoices", "invoice_payments", 
 MIRROR = {kind: Collection(f"raw/stripe/{kind}", OBJECTS) for kind in MIRRORED_KINDS} | {
     "syncs": Collection("raw/stripe/syncs", SYNCS)
 }
-"""Every collection of the mirror, by name."""
+"""By name."""
 
 
 def ensure_mirror(home: Home) -> None:

@@ -1,10 +1,10 @@
-"""The connection to Stripe: the official library, with its key from the environment alone.
+"""The connection to Stripe: the official library, configured only by the environment.
 
 STRIPE_API_KEY         the secret or restricted key; without one, invoices go to the local emulator
-BILLHOUSE_STRIPE_URL   another base address than Stripe's own, for an emulator that runs elsewhere: https, or on this machine
+BILLHOUSE_STRIPE_URL   base URL of an emulator that runs elsewhere: https, or http on this machine; default: Stripe's own
 
-Every request waits for its turn (Stripe takes 100 a second live, 25 in test mode), and what may be repeated is repeated with
-growing pauses, under the same idempotency key.
+Requests are rate-limited (Stripe allows 100 a second in live mode, 25 in test mode). Transient errors are retried with
+exponential backoff, under the same idempotency key.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _EMULATOR_REQUESTS_PER_SECOND = 1000
 _LIVE_PREFIXES = ("sk_live_", "rk_live_")
 _TEST_PREFIXES = ("sk_test_", "rk_test_")
 _REQUESTS_PER_SECOND = {"live": 80, "test": 20}
-"""A fifth under Stripe's limits, which other programs of the same account share."""
-_ANSWER_SECONDS = 90
-"""For one answer in all. Stripe itself gives up on a request after 80."""
-_ANSWER_BYTES = 32 << 20
-"""For one answer, once decompressed: a page has 100 objects at most."""
+"""A fifth below Stripe's limits: other programs of the same account share them."""
+_RESPONSE_SECONDS = 90
+"""Limit for one whole response. Stripe itself aborts a request after 80 seconds."""
+_RESPONSE_BYTES = 32 << 20
+"""Limit for one decompressed response: a page has at most 100 objects."""
 
 _NETWORK_ERRORS = (
     requests.exceptions.Timeout,
@@ -49,13 +49,13 @@ _NETWORK_ERRORS = (
 )
 
 Mode = Literal["live", "test"]
-Given = ParamSpec("Given")
-Answer = TypeVar("Answer")
+Parameters = ParamSpec("Parameters")
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for Stripe, and how often to ask again."""
+class RetryPolicy:
+    """Timeout and retries of a request to Stripe."""
 
     timeout_seconds: float = 30
     attempts: int = 7
@@ -64,32 +64,32 @@ class Patience:
 
 @dataclass(frozen=True)
 class StripeConnection:
-    """A client and what it is connected to."""
+    """A Stripe client, with its mode and retry policy."""
 
     client: stripe.StripeClient = field(repr=False)
     is_live: bool
     where: str
-    """For people: 'Stripe (test mode)', 'the local emulator'."""
-    patience: Patience = field(default_factory=Patience)
+    """For messages: 'Stripe (test mode)', 'the local emulator'."""
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     @property
     def mode(self) -> Mode:
-        """Test and live never mix: it is part of every key and every record."""
+        """'live' or 'test'; part of every idempotency key and every record, so that the modes never mix."""
         return "live" if self.is_live else "test"
 
-    def call(self, function: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
-        """Call a method of the client; what is transient is tried again. Raises stripe.StripeError."""
+    def call(self, function: Callable[Parameters, Response], *args: Parameters.args, **kwargs: Parameters.kwargs) -> Response:
+        """Call a method of the client; retry transient errors. Raises stripe.StripeError."""
         retrying = Retrying(
             retry=retry_if_exception(is_transient),
-            stop=stop_after_attempt(self.patience.attempts),
-            wait=wait_random_exponential(multiplier=0.5, max=self.patience.longest_pause_seconds),
+            stop=stop_after_attempt(self.retry_policy.attempts),
+            wait=wait_random_exponential(multiplier=0.5, max=self.retry_policy.longest_pause_seconds),
             reraise=True,
         )
         return retrying(function, *args, **kwargs)
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed later: not what Stripe remembers under its key and only replays."""
+    """Whether the same request may succeed later; not for a failure that Stripe stored under its key and replays."""
     if not isinstance(error, stripe.StripeError) or is_replayed(error):
         return False
     if isinstance(error, stripe.RateLimitError | stripe.APIConnectionError):
@@ -98,22 +98,22 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_local_error(error: BaseException) -> bool:
-    """Whether a request never left this machine, since it cannot be written: Stripe's library calls that a connection error."""
+    """Whether a request was never sent because it cannot be encoded: Stripe's library reports that as a connection error."""
     cause = error.__cause__
     return isinstance(error, stripe.APIConnectionError) and cause is not None and not isinstance(cause, _NETWORK_ERRORS)
 
 
-def is_replayed(told: Any) -> bool:
-    """Whether an answer, or an error, is one that Stripe remembered under the request's idempotency key."""
-    headers = told.headers if isinstance(told, stripe.StripeError) else told.last_response.headers
+def is_replayed(result: Any) -> bool:
+    """Whether a response or an error was replayed from the request's idempotency key."""
+    headers = result.headers if isinstance(result, stripe.StripeError) else result.last_response.headers
     return any(str(name).lower() == "idempotent-replayed" and value == "true" for name, value in (headers or {}).items())
 
 
 @contextmanager
 def connect(home: Home, *, allow_live: bool = False) -> Iterator[StripeConnection]:
-    """Stripe, as the environment says; without a key the local emulator, for the time of the block.
+    """A connection to the Stripe account that the environment configures; without a key, to the local emulator.
 
-    Raises BillhouseError for a live key that was not explicitly allowed, and for what is no key.
+    Raises BillhouseError for a live key without `allow_live`, and for a malformed key or address.
     """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
@@ -124,12 +124,12 @@ def connect(home: Home, *, allow_live: bool = False) -> Iterator[StripeConnectio
     if is_live and not allow_live:
         raise BillhouseError(
             f"{KEY_VARIABLE} is a live key: real customers would get real invoices.",
-            "Use a test key (sk_test_... or rk_test_...); or, if that is what you want, say --live.",
+            "Use a test key (sk_test_... or rk_test_...), or confirm with --live.",
         )
     if not key.startswith(_LIVE_PREFIXES + _TEST_PREFIXES):
-        raise BillhouseError(f"{KEY_VARIABLE} does not look like a Stripe key.", "It starts with sk_test_ or rk_test_.")
+        raise BillhouseError(f"{KEY_VARIABLE} does not look like a Stripe key.", "Test keys start with sk_test_ or rk_test_.")
     if allow_live and not is_live:
-        raise BillhouseError(f"--live was said, and {KEY_VARIABLE} is a test key.", "Set the live key, or leave --live out.")
+        raise BillhouseError(f"--live was given, but {KEY_VARIABLE} is a test key.", "Set the live key, or omit --live.")
     mode: Mode = "live" if is_live else "test"
     address = _checked_address(os.environ.get(ADDRESS_VARIABLE, "").strip(), is_live=is_live)
     pace = Settings.load().stripe_requests_per_second or _REQUESTS_PER_SECOND[mode]
@@ -138,32 +138,32 @@ def connect(home: Home, *, allow_live: bool = False) -> Iterator[StripeConnectio
 
 
 def _checked_address(address: str, *, is_live: bool) -> str | None:
-    """The address, or None for Stripe's own. Raises BillhouseError for one at which the key could be read on the way."""
+    """The address, or None for Stripe's own. Raises BillhouseError for an invalid or unencrypted one."""
     if not address:
         return None
     try:
         parts = urlsplit(address)
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         has_password = bool(parts.username or parts.password)
-    except ValueError:  # brackets that do not close, a port that is no number
+    except ValueError:  # unbalanced brackets, or a port that is not a number
         is_address = has_password = False
     if not is_address or has_password:
         raise BillhouseError(
-            f"{ADDRESS_VARIABLE} is no address{' that may be shown: it holds a name or a password' if has_password else ''}.",
-            "Write it as https://host, or unset it for Stripe itself.",
+            f"{ADDRESS_VARIABLE} {'contains a user name or a password' if has_password else 'is not a valid URL'}.",
+            "Write it as https://host, or unset it to use Stripe itself.",
         )
     if parts.scheme == "http" and (is_live or not is_loopback(parts.hostname)):
-        what = "a live key is never sent unencrypted" if is_live else "everybody on the way could read the key"
+        reason = "a live key is never sent unencrypted" if is_live else "the key could be read in transit"
         raise BillhouseError(
-            f"{ADDRESS_VARIABLE} is {address}, which is not encrypted: {what}.",
-            "Write https://, or unset it for Stripe itself. http:// is for test keys on this machine alone.",
+            f"{ADDRESS_VARIABLE} is {address}, which is not encrypted: {reason}.",
+            "Write https://, or unset it to use Stripe itself. http:// is only for test keys on this machine.",
         )
     return address
 
 
 @contextmanager
 def local_emulator(home: Home) -> Iterator[StripeConnection]:
-    """The home's own emulator, whatever the environment says."""
+    """A connection to the home's own emulator; the environment is ignored."""
     from pipeline.stripe_emulator.server import running_emulator
 
     with (
@@ -175,30 +175,30 @@ def local_emulator(home: Home) -> Iterator[StripeConnection]:
 
 @contextmanager
 def connection_to(
-    key: str, address: str | None, requests_per_second: int, *, where: str, patience: Patience | None = None
+    key: str, address: str | None, requests_per_second: int, *, where: str, retry_policy: RetryPolicy | None = None
 ) -> Iterator[StripeConnection]:
-    """A connection with this key; `address`: another base address than Stripe's own."""
-    patience = patience or Patience()
+    """A connection with this key; `address`: base URL, default Stripe's own."""
+    retry_policy = retry_policy or RetryPolicy()
     limiter = Limiter(Rate(requests_per_second, Duration.SECOND))
     try:
         client = stripe.StripeClient(
             key,
             base_addresses={"api": address} if address else {},
-            max_network_retries=0,  # `StripeConnection.call` repeats, and knows what may be repeated
-            http_client=_PacedClient(limiter, patience.timeout_seconds, is_local=is_local_address(address or "")),
+            max_network_retries=0,  # StripeConnection.call retries, and knows which requests are safe to retry
+            http_client=_RateLimitedClient(limiter, retry_policy.timeout_seconds, is_local=is_local_address(address or "")),
         )
-        yield StripeConnection(client, key.startswith(_LIVE_PREFIXES), where, patience)
+        yield StripeConnection(client, key.startswith(_LIVE_PREFIXES), where, retry_policy)
     finally:
         limiter.close()
 
 
-class _PacedClient(stripe.RequestsClient):
-    """Stripe's own HTTP client; each request waits for its turn, and none to this machine itself goes through a proxy."""
+class _RateLimitedClient(stripe.RequestsClient):
+    """Stripe's HTTP client, rate-limited; requests to this machine use no proxy."""
 
     def __init__(self, limiter: Limiter, timeout: float, *, is_local: bool) -> None:
         session = requests.Session()
         for scheme in ("http://", "https://"):
-            session.mount(scheme, BoundedAdapter(seconds=_ANSWER_SECONDS, most_bytes=_ANSWER_BYTES))
+            session.mount(scheme, BoundedAdapter(seconds=_RESPONSE_SECONDS, most_bytes=_RESPONSE_BYTES))
         super().__init__(timeout=timeout, session=without_proxy(session) if is_local else session)
         self._limiter = limiter
 

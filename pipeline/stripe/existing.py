@@ -1,4 +1,4 @@
-"""What Stripe already has of ours, asked of Stripe itself: by listing, never by searching, which lags behind."""
+"""Our invoices and customers in Stripe, found by listing: Stripe's search index lags behind writes."""
 
 from __future__ import annotations
 
@@ -15,77 +15,77 @@ from pipeline.ledger.closed_invoices import ClosedInvoice
 from pipeline.store.publications import known_stripe_customers
 from pipeline.stripe.client import StripeConnection
 from pipeline.stripe.requests import content_hash, customer_request, metadata_text
-from pipeline.stripe.steps import Steps, idempotency_key
+from pipeline.stripe.steps import StepRunner, idempotency_key
 
 PAGE = 100
 _CLOCK_MARGIN = timedelta(days=1)
-"""Ours and Stripe's clocks may differ."""
+"""Our clock and Stripe's may differ."""
 
 
-def metadata_of(found: Any) -> dict[str, str]:
-    """What was written on an object of Stripe's, as a plain dictionary."""
-    written: Any = found.metadata
-    return written.to_dict() if written is not None else {}
+def metadata_of(stripe_object: Any) -> dict[str, str]:
+    """The metadata of a Stripe object, as a plain dictionary."""
+    metadata: Any = stripe_object.metadata
+    return metadata.to_dict() if metadata is not None else {}
 
 
 class ExistingInvoices:
-    """Invoices there that carry our ids, listed once for a run."""
+    """Stripe invoices with our ids in their metadata, listed once per run."""
 
     def __init__(self, connection: StripeConnection, closed_at: datetime) -> None:
         self._connection = connection
         self._ids: dict[str, list[str]] = {}
         since = int((closed_at - _CLOCK_MARGIN).timestamp())
         invoices = connection.client.v1.invoices
-        # Each page is a request of its own, so each is called for itself: one that fails is asked for again.
+        # One call per page, so that a failed page is retried alone.
         page = connection.call(invoices.list, {"created": {"gte": since}, "limit": PAGE})
         while page.data:
-            self._note(page.data)
+            self._add(page.data)
             if not page.has_more:
                 break
             after = page.data[-1].id
             page = connection.call(invoices.list, {"created": {"gte": since}, "limit": PAGE, "starting_after": str(after)})
 
-    def find(self, closed: ClosedInvoice, stripe_customer_id: str, *, look_again: bool) -> stripe.Invoice | None:
-        """The invoice of ours, fresh from Stripe, in whatever state. Raises BillhouseError where there is more than one.
+    def find(self, closed: ClosedInvoice, stripe_customer_id: str, *, refresh: bool) -> stripe.Invoice | None:
+        """Our invoice as Stripe has it now, in any state, or None. Raises BillhouseError if Stripe has more than one.
 
-        `look_again`: an answer got lost, so the list from the start of the run is not the last word.
+        `refresh`: list the customer's invoices again, since a response was lost after the list at the start of the run.
         """
         invoices = self._connection.client.v1.invoices
-        if look_again:
-            self._note(
+        if refresh:
+            self._add(
                 self._connection.call(
                     lambda: list(invoices.list({"customer": stripe_customer_id, "limit": PAGE}).auto_paging_iter())
                 )
             )
         found = [self._retrieve(id) for id in self._ids.get(closed.invoice_id, [])]
-        there = [one for one in found if one is not None]
-        if len(there) > 1:
-            ids = ", ".join(str(one.id) for one in there)
-            raise BillhouseError(f"Stripe has {len(there)} invoices for it: {ids}.", "Void or delete all but the right one.")
-        for one in there:
-            if metadata_of(one).get("billhouse_content_hash") != content_hash(closed):
-                raise BillhouseError(f"Stripe has {one.id} for it with other content.", "Void or delete that one first.")
-        return there[0] if there else None
+        existing = [invoice for invoice in found if invoice is not None]
+        if len(existing) > 1:
+            ids = ", ".join(str(invoice.id) for invoice in existing)
+            raise BillhouseError(f"Stripe has {len(existing)} invoices for it: {ids}.", "Void or delete all but the right one.")
+        for invoice in existing:
+            if metadata_of(invoice).get("billhouse_content_hash") != content_hash(closed):
+                raise BillhouseError(f"Stripe has {invoice.id} for it with other content.", "Void or delete that one first.")
+        return existing[0] if existing else None
 
-    def _note(self, invoices: Iterable[stripe.Invoice]) -> None:
-        for one in invoices:
-            ours = metadata_of(one).get("billhouse_invoice_id")
-            if ours and one.id not in self._ids.setdefault(ours, []):
-                self._ids[ours].append(str(one.id))
+    def _add(self, invoices: Iterable[stripe.Invoice]) -> None:
+        for invoice in invoices:
+            invoice_id = metadata_of(invoice).get("billhouse_invoice_id")
+            if invoice_id and invoice.id not in self._ids.setdefault(invoice_id, []):
+                self._ids[invoice_id].append(str(invoice.id))
 
     def _retrieve(self, id: str) -> stripe.Invoice | None:
         try:
             return self._connection.call(self._connection.client.v1.invoices.retrieve, id)
         except stripe.InvalidRequestError as error:
-            if error.code == "resource_missing":  # a draft that somebody deleted
+            if error.code == "resource_missing":  # a deleted draft
                 return None
             raise
 
 
 class ExistingCustomers:
-    """Stripe's customers by our ids; those that are missing are created, one for each of ours."""
+    """Stripe customers by our customer ids; missing ones are created."""
 
-    def __init__(self, home: Home, steps: Steps) -> None:
+    def __init__(self, home: Home, steps: StepRunner) -> None:
         self._steps = steps
         self._connection = steps.connection
         self._known = known_stripe_customers(home, is_live=self._connection.is_live)
@@ -93,26 +93,26 @@ class ExistingCustomers:
         self._lock = Lock()
 
     def id_of(self, closed: ClosedInvoice, attempt: int) -> str:
-        """Stripe's id of the invoice's customer: the record's own, else the one there that carries our id, else a new one."""
+        """The Stripe customer id: from the customer record, else of a Stripe customer with our id, else of a new one."""
         if closed.invoice["stripe_customer_id"]:
             return str(closed.invoice["stripe_customer_id"])
-        ours = metadata_text(closed.customer_id)
+        customer_id = metadata_text(closed.customer_id)
         with self._lock:
-            if ours not in self._known and (not self._is_listed or attempt > 1):
+            if customer_id not in self._known and (not self._is_listed or attempt > 1):
                 self._list()
-            if ours in self._known:
-                return self._known[ours]
+            if customer_id in self._known:
+                return self._known[customer_id]
         key = idempotency_key(self._connection, "customer", closed.customer_id, closed.invoice_id, attempt)
         create = self._connection.client.v1.customers.create
-        created = self._steps.take(closed.invoice_id, "customer", key, create, customer_request(closed))
+        created = self._steps.run(closed.invoice_id, "customer", key, create, customer_request(closed))
         with self._lock:
-            return self._known.setdefault(ours, str(created.id))
+            return self._known.setdefault(customer_id, str(created.id))
 
     def _list(self) -> None:
-        """Newest first, so that the oldest of several stands."""
+        """Stripe lists the newest first, so of several customers with one id the oldest is used."""
         customers = self._connection.client.v1.customers
-        for one in self._connection.call(lambda: list(customers.list({"limit": PAGE}).auto_paging_iter())):
-            ours = metadata_of(one).get("billhouse_customer_id")
-            if ours:
-                self._known[ours] = str(one.id)
+        for customer in self._connection.call(lambda: list(customers.list({"limit": PAGE}).auto_paging_iter())):
+            customer_id = metadata_of(customer).get("billhouse_customer_id")
+            if customer_id:
+                self._known[customer_id] = str(customer.id)
         self._is_listed = True

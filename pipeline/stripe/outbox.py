@@ -1,11 +1,11 @@
-"""The outbox: every step of publishing is written down before it is asked of Stripe, and again when Stripe has answered.
+"""The outbox: every publishing step is recorded before its request to Stripe, and again after the response.
 
-    ledger/outbox/<run>.jsonl      the run that is under way, a line a step, appended; the manifest knows of it
-    ledger/outbox/<run>.parquet    a run that is over, with every step it took
-    ledger/publications/<run>.parquet    the invoices and credit notes that Stripe has since that run
+    ledger/outbox/<run>.jsonl            journal of a run in progress, one line per step; listed in the manifest
+    ledger/outbox/<run>.parquet          steps of a finished run
+    ledger/publications/<run>.parquet    invoices and credit notes that the run published
 
-It tells what was begun, when and under which key. What Stripe really has is always asked of Stripe: the outbox may be lost,
-and nothing is sent twice.
+It records which steps began, when, and under which key. What Stripe has is always read from Stripe: even if the outbox is lost,
+nothing is sent twice.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ from typing import IO, Any, Literal
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
-from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.sql import quoted
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.manifest import read_manifest
 from pipeline.store.publications import SCHEMA as PUBLICATIONS
 
-Step = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
+PublishStep = Literal["customer", "draft", "lines", "finalize", "send", "credit_note"]
 State = Literal["intended", "done", "found", "failed"]
-"""found: Stripe had it already. failed: refused, or no answer; what it did is asked of Stripe."""
+"""found: Stripe already had it. failed: refused, or no response; the next attempt reads the outcome from Stripe."""
 _STEP_TYPES = {
     "recorded_at": "timestamptz",
     "livemode": "boolean",
@@ -51,15 +50,17 @@ _PUBLICATION_TYPES = {field.name: _TYPES.get(field.type, "timestamptz") for fiel
 
 @dataclass
 class Outbox:
-    """The steps of one run; used by several threads at once."""
+    """The steps of one run. Thread-safe."""
 
     home: Home
     is_live: bool
     _journal: IO[str]
     _lock: threading.Lock
 
-    def record(self, invoice_id: str, step: Step, state: State, *, key: str = "", stripe_id: str = "", note: str = "") -> None:
-        """Write down one step, before or after it."""
+    def record(
+        self, invoice_id: str, step: PublishStep, state: State, *, key: str = "", stripe_id: str = "", note: str = ""
+    ) -> None:
+        """Record one step, before or after its request."""
         row = {
             "invoice_id": invoice_id,
             "step": step,
@@ -68,15 +69,15 @@ class Outbox:
             "stripe_id": stripe_id,
             "note": note,
         }
-        # What cannot be listed at Stripe must survive a power cut, too: that a mail is about to go out.
+        # Sent e-mails cannot be listed at Stripe, so the intention to send one must survive a power failure.
         self._append(row, is_synced=step == "send" and state == "intended")
 
     def published(self, row: dict[str, Any]) -> None:
-        """Write down that Stripe has an invoice or a credit note, whole."""
+        """Record that Stripe has the complete invoice."""
         self._append({"step": "published", "publication": row}, is_synced=True)
 
-    def delivered(self, step: Step) -> frozenset[str]:
-        """Our ids of the documents for which a step was done in this mode, by any run: invoices mailed, credit notes given."""
+    def delivered(self, step: PublishStep) -> frozenset[str]:
+        """Our ids of the documents for which any run in this mode completed a step, e.g. invoices that were e-mailed."""
         files = [str(file) for file in sorted(self.home.outbox.glob("*.parquet"))]
         if not files:
             return frozenset()
@@ -98,20 +99,15 @@ class Outbox:
 
 @contextmanager
 def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> Iterator[Outbox]:
-    """The outbox of a new run. One run publishes at a time, others wait their turn; builds and closes go on meanwhile.
+    """The outbox of a new run. Runs publish one at a time and wait for each other; builds and closes do not wait.
 
-    What an earlier run left behind when it was killed is settled first. Raises BillhouseError when the wait is over.
+    Journals that killed runs left are converted first. Raises BillhouseError if the wait exceeds `timeout_seconds`.
     """
     home.outbox.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(home.outbox / ".lock", mode=0o600)
-    try:
-        lock.acquire(timeout=timeout_seconds)
-    except Timeout:
-        raise BillhouseError("Another run has been publishing for over an hour.", "Wait until it is done.") from None
-    try:
+    with hold_lock(home.outbox / ".lock", activity="publishing", timeout_seconds=timeout_seconds):
         finish_interrupted(home)
         for leftover in sorted(home.outbox.glob("*.jsonl")):
-            _settle(home, leftover)
+            _convert_journal(home, leftover)
         journal = home.outbox / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.jsonl"
         with append_files(home, "publish") as files:
             files.journal(journal).touch(mode=0o600)
@@ -119,29 +115,27 @@ def open_outbox(home: Home, *, is_live: bool, timeout_seconds: float = 3600) -> 
             with journal.open("a", encoding="utf-8") as writer:
                 yield Outbox(home, is_live, writer, threading.Lock())
         finally:
-            _settle(home, journal)
-    finally:
-        lock.release()
+            _convert_journal(home, journal)
 
 
-def _settle(home: Home, journal: Path) -> None:
-    """Turn a journal into Parquet, and remove it; a line that was cut off is none.
+def _convert_journal(home: Home, journal: Path) -> None:
+    """Convert a journal to Parquet and delete it; an incomplete last line is ignored.
 
-    One that the manifest knows as closed is of a run that was killed when all but the removing was done.
+    A journal that the manifest lists as closed was already converted by a run that was killed before deleting it.
     """
     if journal.relative_to(home.path).as_posix() not in read_manifest(home).closed_journals:
-        _append_settled(home, journal)
+        _append_converted(home, journal)
     journal.unlink()
 
 
-def _append_settled(home: Home, journal: Path) -> None:
+def _append_converted(home: Home, journal: Path) -> None:
     with duckdb.connect() as connection, append_files(home, "publish") as files:
         connection.execute("set TimeZone = 'UTC'")
-        told = ", ".join(f"{name}: '{kind}'" for name, kind in _STEP_TYPES.items())
-        given = ", ".join(f"{name} {kind}" for name, kind in _PUBLICATION_TYPES.items())
+        step_columns = ", ".join(f"{name}: '{kind}'" for name, kind in _STEP_TYPES.items())
+        publication_fields = ", ".join(f"{name} {kind}" for name, kind in _PUBLICATION_TYPES.items())
         connection.execute(
             "create view rows as from read_json($journal, format = 'newline_delimited', ignore_errors = true,"
-            f" columns = {{{told}, publication: 'struct({given})'}})".replace("$journal", quoted(journal))
+            f" columns = {{{step_columns}, publication: 'struct({publication_fields})'}})".replace("$journal", quoted(journal))
         )
         for condition, columns, target in (
             ("= 'published'", "unnest(publication)", home.publications / f"{journal.stem}.parquet"),

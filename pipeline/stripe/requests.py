@@ -1,4 +1,4 @@
-"""What is sent to Stripe for one invoice, as data: the same for a dry run and for publishing."""
+"""The requests to Stripe for one invoice, as data; a dry run lists the same requests that publishing sends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline.ledger.closed_invoices import ClosedInvoice, Row
 from pipeline.pricebook.stripe_currencies import to_stripe
 
 DAYS_UNTIL_DUE = 30
-MOST_LINES = 250
-"""The most lines that Stripe takes on one invoice."""
-_LONGEST_DESCRIPTION = 500
-_LONGEST_NAME = 256
-_LONGEST_METADATA = 500
-_LONGEST_ADDRESS = 512
+MAX_LINES = 250
+"""Stripe's limit on the lines of one invoice."""
+_MAX_DESCRIPTION = 500
+_MAX_NAME = 256
+_MAX_METADATA_VALUE = 500
+_MAX_ADDRESS = 512
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-"""A valid e-mail address of the HTML standard, whose host has a dot."""
+"""A valid e-mail address as the HTML standard defines it, with a dot in the host."""
 _CREDIT_NAMES = {
     "signup": "Sign-up credit",
     "promotional": "Promotional credit",
@@ -34,11 +34,11 @@ _CREDIT_NAMES = {
 
 @dataclass(frozen=True)
 class _Part:
-    """Something with an amount that stands on the invoice: a line, credit, or what is carried forward."""
+    """One amount on the invoice: a line, an applied credit, or the amount carried forward."""
 
     part_id: str
     amount: Decimal
-    """In the invoice's currency."""
+    """In the invoice's currency, major units."""
     description: str
     service_period: str
     line_type: str
@@ -48,12 +48,12 @@ class _Part:
     unit: str | None = None
     unit_amount: Decimal | None = None
     parts: int = 1
-    """How many were folded into it."""
+    """Number of lines that this line summarizes."""
 
 
 def metadata_text(text: str) -> str:
-    """A text as a value of Stripe's metadata, which holds at most 500 characters: a longer one by its hash."""
-    return text if len(text) <= _LONGEST_METADATA else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    """A text as a Stripe metadata value (at most 500 characters): a longer text is replaced by its hash."""
+    return text if len(text) <= _MAX_METADATA_VALUE else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def customer_request(closed: ClosedInvoice) -> Row:
@@ -61,26 +61,26 @@ def customer_request(closed: ClosedInvoice) -> Row:
     invoice = closed.invoice
     params: Row = {"metadata": {"billhouse_customer_id": metadata_text(closed.customer_id)}}
     if invoice["customer_name"]:
-        params["name"] = invoice["customer_name"][:_LONGEST_NAME]
+        params["name"] = invoice["customer_name"][:_MAX_NAME]
     if invoice["customer_email"] and not refused_address(closed):
         params["email"] = invoice["customer_email"]
     return params
 
 
 def refused_address(closed: ClosedInvoice) -> str | None:
-    """The customer's e-mail address where Stripe would refuse it, and the invoice with it: it is left out."""
+    """The customer's e-mail address if Stripe would refuse it; it is then omitted, so that the invoice can be published."""
     address = closed.invoice["customer_email"]
-    is_taken = not address or (len(address) <= _LONGEST_ADDRESS and _ADDRESS.fullmatch(address))
-    return None if is_taken else address
+    is_accepted = not address or (len(address) <= _MAX_ADDRESS and _ADDRESS.fullmatch(address))
+    return None if is_accepted else address
 
 
 def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
-    """POST /v1/invoices: a draft that takes nothing but what we put on it, and does nothing by itself.
+    """POST /v1/invoices: a draft that contains only our lines and that Stripe does not finalize by itself.
 
-    What Stripe would else take from the account or the customer is always said: no tax, no discount, no pending items.
+    The defaults of the account and the customer are overridden: no tax, no discounts, no pending items.
     """
     if closed.total < 0:
-        raise BillhouseError(f"{closed.invoice_id} has a negative total, and Stripe would pay it out.", "This is a fault.")
+        raise BillhouseError(f"{closed.invoice_id} has a negative total, which Stripe would pay out.", "Report this as a bug.")
     metadata = {
         "billhouse_invoice_id": closed.invoice_id,
         "billhouse_period": closed.invoice["period"],
@@ -95,7 +95,7 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
         "automatic_tax": {"enabled": False},
         "collection_method": "send_invoice",
         "days_until_due": DAYS_UNTIL_DUE,
-        "discounts": "",  # an empty text, or the customer's own are inherited
+        "discounts": "",  # an empty text; without it, Stripe applies the customer's discounts
         "pending_invoice_items_behavior": "exclude",
         "description": f"Usage in {closed.invoice['period']}",
         "metadata": metadata,
@@ -103,23 +103,23 @@ def invoice_request(closed: ClosedInvoice, stripe_customer_id: str) -> Row:
 
 
 def line_requests(closed: ClosedInvoice) -> dict[str, Row]:
-    """The lines of POST /v1/invoices/ID/add_lines, by our id of each: lines, credit, and what is carried forward.
+    """The lines of POST /v1/invoices/ID/add_lines by our line id: lines, applied credits, and the amount carried forward.
 
-    They sum to the invoice's total: credit used is negative, credit given back positive. Raises BillhouseError for an amount that
-    Stripe cannot be given exactly. The amount is what counts; quantity
-    and unit price stand in the description and the metadata, because Stripe would otherwise multiply and round by itself.
-    More than Stripe takes are folded into groups, and the full detail is on our statement.
+    They sum to the invoice's total: an applied credit is negative, a restored credit positive. Lines have amounts only; quantity
+    and unit price are in the description and the metadata, because Stripe would multiply and round them itself. If there are
+    more lines than Stripe accepts, they are grouped; the customer's statement lists each. Raises BillhouseError for an amount
+    that Stripe cannot represent.
     """
-    return {part.part_id: _line(part, closed.invoice["currency"]) for part in _folded(_parts(closed))}
+    return {part.part_id: _line(part, closed.invoice["currency"]) for part in _grouped(_parts(closed))}
 
 
 def total_request(closed: ClosedInvoice) -> int:
-    """The invoice's total in Stripe's units: what Stripe's total without tax must be."""
+    """The invoice's total in Stripe's units; Stripe's total without tax must equal it."""
     return to_stripe(closed.invoice["total_amount"], closed.invoice["currency"])
 
 
 def content_hash(closed: ClosedInvoice) -> str:
-    """SHA-256 over what the customer is to see: two invoices of one id and other content can be told apart."""
+    """SHA-256 of what the customer sees; distinguishes invoices with the same id and different content."""
     parts = [[part.part_id, closed.minor_units(part.amount), part.description, part.service_period] for part in _parts(closed)]
     invoice = closed.invoice
     content = [closed.invoice_id, closed.customer_id, invoice["period"], invoice["currency"], closed.total, parts]
@@ -143,14 +143,14 @@ def _parts(closed: ClosedInvoice) -> list[_Part]:
         for line in closed.lines
     ]
     for credit in closed.credits:
-        told = _CREDIT_NAMES.get(credit["source"], "Credit")
-        told = f"{told}, given back" if credit["amount"] < 0 else told
+        name = _CREDIT_NAMES.get(credit["source"], "Credit")
+        description = f"{name}, given back" if credit["amount"] < 0 else name
         part_id = metadata_text(f"CRD-{credit['grant_id']}-{credit['application_period']}")
-        parts.append(_Part(part_id, -credit["amount"], told, credit["application_period"], "credit"))
+        parts.append(_Part(part_id, -credit["amount"], description, credit["application_period"], "credit"))
     carried = closed.invoice["carried_forward_amount"]
     if carried:
-        told = "Carried forward to the next invoice"
-        parts.append(_Part(f"CFW-{closed.invoice_id}", -carried, told, closed.invoice["period"], "carry_forward"))
+        description = "Carried forward to the next invoice"
+        parts.append(_Part(f"CFW-{closed.invoice_id}", -carried, description, closed.invoice["period"], "carry_forward"))
     return parts
 
 
@@ -160,29 +160,29 @@ _GROUPINGS: tuple[Callable[[_Part], tuple[Any, ...]], ...] = (
     lambda part: (part.line_type, part.meter_id),
     lambda part: (part.line_type,),
 )
-"""From fine to coarse; the last has as many groups as there are types of line."""
+"""From fine to coarse; the last gives one group per line type."""
 
 
-def _folded(parts: list[_Part]) -> list[_Part]:
-    if len(parts) <= MOST_LINES:
+def _grouped(parts: list[_Part]) -> list[_Part]:
+    if len(parts) <= MAX_LINES:
         return parts
     for grouping in _GROUPINGS:
         groups: dict[tuple[Any, ...], list[_Part]] = {}
         for part in parts:
             groups.setdefault(grouping(part), []).append(part)
-        if len(groups) <= MOST_LINES:
+        if len(groups) <= MAX_LINES:
             break
-    return [members[0] if len(members) == 1 else _fold(key, members) for key, members in groups.items()]
+    return [members[0] if len(members) == 1 else _summary(key, members) for key, members in groups.items()]
 
 
-def _fold(key: tuple[Any, ...], members: list[_Part]) -> _Part:
+def _summary(key: tuple[Any, ...], members: list[_Part]) -> _Part:
     first, last = (choose(part.service_period for part in members) for choose in (min, max))
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16].upper()
-    what = " ".join(str(word) for word in key if word)
+    group = " ".join(str(part) for part in key if part)
     return _Part(
         f"FLD-{digest}",
         sum((part.amount for part in members), Decimal(0)),
-        f"{what}: {len(members)} lines, each on the statement",
+        f"{group}: {len(members)} lines, each on the statement",
         first if first == last else f"{first}..{last}",
         members[0].line_type,
         parts=len(members),
@@ -201,7 +201,7 @@ def _line(part: _Part, currency: str) -> Row:
         metadata["billhouse_lines"] = str(part.parts)
     return {
         "amount": to_stripe(part.amount, currency),
-        "description": part.description[:_LONGEST_DESCRIPTION],
+        "description": part.description[:_MAX_DESCRIPTION],
         "discountable": False,
         "period": {"start": int(start.timestamp()), "end": int(end.timestamp())},
         "metadata": metadata,
@@ -214,7 +214,7 @@ def _plain(number: Decimal) -> str:
 
 
 def total_without_tax(document: Any) -> int:
-    """What an invoice or credit note of Stripe's sums to without tax, in Stripe's units: what is compared with ours."""
+    """The total without tax of a Stripe invoice or credit note, in Stripe's units; it is compared with ours."""
     if document.total_excluding_tax is not None:
         return int(document.total_excluding_tax)
     return int(document.total) - sum(int(tax.amount) for tax in document.total_taxes or [])

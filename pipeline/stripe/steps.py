@@ -1,4 +1,4 @@
-"""One step of publishing: written in the outbox before and after, tried again while that may help, told plainly when not."""
+"""One step of publishing: recorded in the outbox before and after the request, retried while that can help."""
 
 from __future__ import annotations
 
@@ -12,82 +12,83 @@ from typing import Any
 import stripe
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import describe_errors_of
+from pipeline.core.failures import register_error_converter
 from pipeline.core.plain_text import plain_text
 from pipeline.stripe.client import StripeConnection, is_local_error, is_replayed
-from pipeline.stripe.outbox import Outbox, Step
+from pipeline.stripe.outbox import Outbox, PublishStep
 
 ATTEMPTS = 4
-"""How often one document is looked at afresh, after failures that Stripe remembers and only replays."""
+"""How often a document is compared with Stripe again after an ambiguous failure."""
 _REFUSALS = range(400, 429)
 
 
-class LookAgainError(Exception):
-    """Stripe failed, and remembers the failure under the step's key: whether the step was done must be seen first."""
+class AmbiguousOutcomeError(Exception):
+    """Stripe failed and stored the failure under the step's key: the step may have been performed or not."""
 
 
-class HopelessError(BillhouseError):
-    """What would fail for every document alike, and ends the run."""
+class FatalStripeError(BillhouseError):
+    """An error that every document would meet; the run ends."""
 
 
 class StripeFailedError(BillhouseError):
-    """Stripe itself failed for a document, however often it was asked."""
+    """Stripe itself failed for a document, after all retries."""
 
 
 def idempotency_key(connection: StripeConnection, *parts: object) -> str:
-    """The key of one step: the same for the same parts in any run; test and live never share one.
+    """The key of one step: equal parts give the same key in any run; test and live mode never share one.
 
-    A hash, since it is sent as an HTTP header of at most 255 characters, and ids may hold any text.
+    A hash, because the key is sent as an HTTP header of at most 255 characters and ids may hold any text.
     """
     digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).hexdigest()
     return f"billhouse/{connection.mode}/{digest}"
 
 
-class Steps:
-    """Takes steps over a connection, and writes them down."""
+class StepRunner:
+    """Performs steps over a connection and records them in the outbox."""
 
     def __init__(self, connection: StripeConnection, outbox: Outbox) -> None:
         self.connection = connection
         self.outbox = outbox
 
-    def take(self, document_id: str, step: Step, key: str, function: Callable[..., Any], *args: Any) -> Any:
-        """One request that writes; returns Stripe's answer. Raises LookAgainError, or stripe.StripeError for a refusal."""
+    def run(self, document_id: str, step: PublishStep, key: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Send one request that writes; return Stripe's response.
+
+        Raises AmbiguousOutcomeError, or stripe.StripeError when Stripe refuses the request.
+        """
         self.outbox.record(document_id, step, "intended", key=key)
         try:
-            answer = self.connection.call(function, *args, {"idempotency_key": key})
+            response = self.connection.call(function, *args, {"idempotency_key": key})
         except stripe.StripeError as error:
-            self.outbox.record(document_id, step, "failed", key=key, note=told(error)[:500])
+            self.outbox.record(document_id, step, "failed", key=key, note=error_message(error)[:500])
             if is_replayed(error) or (error.http_status or 0) >= 500:
-                raise LookAgainError from error
+                raise AmbiguousOutcomeError from error
             raise
-        self.outbox.record(document_id, step, "done", key=key, stripe_id=str(answer.id))
-        return answer
+        self.outbox.record(document_id, step, "done", key=key, stripe_id=str(response.id))
+        return response
 
-    def until_done(self, advance: Callable[[int], None]) -> None:
-        """Call `advance(1)`, and again with the next number as often as Stripe makes us look again.
+    def run_until_done(self, advance: Callable[[int], None]) -> None:
+        """Call `advance(1)`; after each AmbiguousOutcomeError call it again with the next attempt number.
 
-        Raises BillhouseError when it does so too often, and HopelessError for what would fail for every document.
+        Raises StripeFailedError after ATTEMPTS attempts, and FatalStripeError for an error that every document would meet.
         """
-        with told_plainly():
+        with translate_stripe_errors():
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     advance(attempt)
-                except LookAgainError:
+                except AmbiguousOutcomeError:
                     continue
                 return
-            raise StripeFailedError(
-                f"Stripe failed {ATTEMPTS} times in a row.", "Look at status.stripe.com, and call this again."
-            )
+            raise StripeFailedError(f"Stripe failed {ATTEMPTS} times in a row.", "Check status.stripe.com, then run this again.")
 
 
-def told(error: Exception) -> str:
-    """An error in words for people, without a key that Stripe may have repeated in it."""
+def error_message(error: Exception) -> str:
+    """The message of an error, without a key that Stripe may have repeated in it."""
     return plain_text(getattr(error, "user_message", None) or error)
 
 
 @contextmanager
-def told_plainly() -> Iterator[None]:
-    """Turns what is no document's own (the key, the network, Stripe itself) into a message; a refused request passes."""
+def translate_stripe_errors() -> Iterator[None]:
+    """Raise errors of the key, the network and Stripe itself as BillhouseError; a refused request passes unchanged."""
     try:
         yield
     except stripe.StripeError as error:
@@ -97,34 +98,36 @@ def told_plainly() -> Iterator[None]:
 
 
 def stripe_failure(error: Exception) -> BillhouseError:
-    """What Stripe, or the way to it, made fail: a HopelessError where it would fail for every document alike."""
+    """The BillhouseError for an error of Stripe or of the network; a FatalStripeError if every document would meet it."""
     status = getattr(error, "http_status", None) or 0
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
-        return HopelessError(
-            f"Stripe refuses the key: {told(error)}",
-            "Check STRIPE_API_KEY and its permissions: docs/stripe.md lists those it needs.",
+        return FatalStripeError(
+            f"Stripe refuses the key: {error_message(error)}",
+            "Check STRIPE_API_KEY and its permissions; docs/stripe.md lists the required ones.",
         )
     if is_local_error(error):
         return BillhouseError(
-            f"The request to Stripe cannot be written: {error.__cause__!r}.",
-            "Correct the customer's name or e-mail address and publish again, or report this as a fault of Billhouse.",
+            f"The request to Stripe cannot be encoded: {error.__cause__!r}.",
+            "Correct the customer's name or e-mail address and publish again, or report this as a bug in Billhouse.",
         )
     if isinstance(error, stripe.APIConnectionError):
-        return HopelessError(
+        return FatalStripeError(
             f"Stripe cannot be reached{_through_proxy()}, or does not answer.",
-            "Check the network, and call this again later: what is there is continued.",
+            "Check the network, then run this again; it continues where it stopped.",
         )
     if status == 429:
-        return HopelessError(
+        return FatalStripeError(
             "Stripe has had too many requests (429).",
-            "Call this again later, or ask more slowly: BILLHOUSE_STRIPE_REQUESTS_PER_SECOND.",
+            "Run this again later, or lower BILLHOUSE_STRIPE_REQUESTS_PER_SECOND.",
         )
     if status >= 500 or not status:
         return StripeFailedError(
-            f"Stripe failed ({status or 'without a status'}), however often it was asked: {told(error)}",
-            "Look at status.stripe.com, and call this again later: what is there is continued.",
+            f"Stripe failed ({status or 'without a status'}) after all retries: {error_message(error)}",
+            "Check status.stripe.com, then run this again; it continues where it stopped.",
         )
-    return BillhouseError(f"Stripe refused a request ({status}): {told(error)}", "Put that right, and call this again.")
+    return BillhouseError(
+        f"Stripe refused a request ({status}): {error_message(error)}", "Correct the cause, then run this again."
+    )
 
 
 def _through_proxy() -> str:
@@ -132,4 +135,4 @@ def _through_proxy() -> str:
     return f" through the proxy in {name}" if name else ""
 
 
-describe_errors_of("stripe", stripe_failure)
+register_error_converter("stripe", stripe_failure)

@@ -1,5 +1,5 @@
-"""A small local Stripe: stateful, persisted, on loopback; for development and tests.
+"""A local Stripe emulator for development and tests: stateful, persistent, served on loopback.
 
-It speaks the part of Stripe's API that Billhouse uses, in the shapes of Stripe's published sample objects, and keeps Stripe's
-rules of idempotency, pagination and finalization. Nothing that calls it can tell: the client is the `stripe` library.
+It implements the part of Stripe's API that Billhouse uses, with the fields of Stripe's published sample objects and Stripe's
+rules of idempotency, pagination and finalization. Its client is the `stripe` library, unchanged.
 """

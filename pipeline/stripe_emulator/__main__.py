@@ -1,4 +1,4 @@
-"""python -m pipeline.stripe_emulator --database FILE [--port N]: serve until interrupted, and say where."""
+"""python -m pipeline.stripe_emulator --database FILE [--port N]: print the address and serve until interrupted."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import threading
 from pathlib import Path
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.stripe_emulator.server import running_emulator
 
 
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description="The local Stripe emulator, on loopback.")
-    parser.add_argument("--database", type=Path, required=True, help="SQLite file that holds its state")
+    parser.add_argument("--database", type=Path, required=True, help="SQLite file for its state")
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--requests-per-second", type=int, help="answer 429 beyond this; no limit by default")
     arguments = parser.parse_args()
@@ -24,7 +24,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped")
     except Exception as error:
-        parser.exit(1, f"{failure_in_words(error)}\n")
+        parser.exit(1, f"{to_billhouse_error(error)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The emulator's HTTP side: authentication, idempotency, routes, error bodies, and faults on order."""
+"""The emulator's HTTP layer: authentication, idempotency, routes, error bodies, and fault injection."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.stripe_emulator.call_context import Desk
+from pipeline.stripe_emulator.call_context import CallContext
+from pipeline.stripe_emulator.credit_notes import CreditNotes
 from pipeline.stripe_emulator.customers import Customers, Subscriptions
 from pipeline.stripe_emulator.errors import RefusalError
-from pipeline.stripe_emulator.faults import Broken, Fault, Faults, refusal
+from pipeline.stripe_emulator.faults import BrokenResponse, Fault, Faults, fault_response
 from pipeline.stripe_emulator.forms import parse_form
-from pipeline.stripe_emulator.invoices import CreditNotes, InvoiceItems, Invoices
+from pipeline.stripe_emulator.invoice_items import InvoiceItems
+from pipeline.stripe_emulator.invoices import Invoices
 from pipeline.stripe_emulator.limits import check_idempotency_key, check_lengths
 from pipeline.stripe_emulator.store import Object, Store
 
 API_VERSION = "2026-10-28.endive"
 Call = Callable[[str, Object], Object]
-"""Takes the id in the path, '' where there is none, and the parameters."""
+"""Takes the id in the path ('' if it has none) and the parameters."""
 
 
 def create_app(database: Path, now: Callable[[], float] = time.time, requests_per_second: int | None = None) -> Starlette:
-    """The application over a database file; `now` is its clock, in seconds since 1970."""
+    """The application over a database file. `now`: its clock, in seconds since 1970."""
     store = Store(database)
-    desk = Desk(store, lambda: int(now()))
-    calls = _calls(desk)
+    context = CallContext(store, lambda: int(now()))
+    calls = _calls(context)
     faults = Faults(requests_per_second)
-    one_at_a_time = threading.Lock()
+    request_lock = threading.Lock()
 
     async def serve(request: Request) -> Response:
         body = (await request.body()).decode()
@@ -47,21 +49,21 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
         return await run_in_threadpool(answer, request, body)
 
     def control(request: Request, body: str) -> Response:
-        """What Stripe does not have: faults on order, what time does to a subscription, and a reset. It needs a key, too."""
+        """Calls that Stripe does not have: fault injection, status changes of subscriptions, reset. They need a key, too."""
         try:
             _authenticate(request)
         except RefusalError as refused:
-            return _refused(refused)
+            return _refusal_response(refused)
         path = request.url.path if request.method == "POST" else ""
         if path == "/emulator/faults":
             faults.schedule(Fault(**fault) for fault in json.loads(body))
         elif path == "/emulator/subscriptions":
             changed = json.loads(body)
-            with one_at_a_time, store.transaction():
-                Subscriptions(desk).change(changed.pop("id"), changed)
+            with request_lock, store.transaction():
+                Subscriptions(context).change(changed.pop("id"), changed)
         elif path == "/emulator/reset":
             faults.schedule([])
-            with one_at_a_time, store.transaction():
+            with request_lock, store.transaction():
                 store.clear()
         else:
             return Response(status_code=404)
@@ -74,17 +76,22 @@ def create_app(database: Path, now: Callable[[], float] = time.time, requests_pe
             check_lengths(params)
             check_idempotency_key(request.headers.get("idempotency-key", ""))
             fault = faults.next(request.method)
-            with one_at_a_time:
+            with request_lock:
                 return _perform_once(store, calls, request, params, int(now()), fault)
         except RefusalError as refused:
-            return _refused(refused)
+            return _refusal_response(refused)
 
     return Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST", "DELETE"])])
 
 
-def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
-    customers, subscriptions, items, invoices = Customers(desk), Subscriptions(desk), InvoiceItems(desk), Invoices(desk)
-    notes = CreditNotes(desk, invoices)
+def _calls(context: CallContext) -> list[tuple[str, re.Pattern[str], Call]]:
+    customers, subscriptions, items, invoices = (
+        Customers(context),
+        Subscriptions(context),
+        InvoiceItems(context),
+        Invoices(context),
+    )
+    notes = CreditNotes(context, invoices)
     table: list[tuple[str, str, Call]] = [
         ("POST", "/v1/customers", lambda _, params: customers.create(params)),
         ("GET", "/v1/customers", lambda _, params: customers.list(params)),
@@ -124,13 +131,13 @@ def _calls(desk: Desk) -> list[tuple[str, re.Pattern[str], Call]]:
         ("GET", "/v1/credit_notes", lambda _, params: notes.list(params)),
         ("GET", "/v1/credit_notes/ID", lambda id, _: notes.retrieve(id)),
         ("GET", "/v1/credit_notes/ID/lines", notes.list_lines),
-        ("GET", "/v1/events", lambda _, params: desk.list_events(params)),
+        ("GET", "/v1/events", lambda _, params: context.list_events(params)),
     ]
     return [(verb, re.compile(path.replace("ID", "([A-Za-z0-9_]+)")), call) for verb, path, call in table]
 
 
 def _authenticate(request: Request) -> None:
-    """Any test key will do, as a bearer token or as the user of basic authentication."""
+    """Accept any test key, as a bearer token or as the user of basic authentication."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     try:
         key = base64.b64decode(credentials).decode().partition(":")[0] if scheme.lower() == "basic" else credentials
@@ -148,46 +155,46 @@ def _perform_once(
     now: int,
     fault: Fault | None,
 ) -> Response:
-    """Perform the call, under an idempotency key at most once in 24 hours, with the trouble that is due."""
+    """Perform the call, at most once in 24 hours per idempotency key, with the injected fault."""
     if fault and fault.kind in ("rate_limit", "lock_timeout"):
-        return _response(*refusal(fault))
+        return _response(*fault_response(fault))
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
     fingerprint = json.dumps([request.method, request.url.path, params], sort_keys=True)
     if fault and not fault.after_commit and fault.kind != "error":
-        return Broken(fault.seconds if fault.kind == "hang" else 0)
+        return BrokenResponse(fault.seconds if fault.kind == "hang" else 0)
     with store.transaction():
         if key:
-            known = store.answer(key, now)
-            if known is not None:
-                if known[0] != fingerprint:
+            stored = store.stored_response(key, now)
+            if stored is not None:
+                if stored[0] != fingerprint:
                     raise RefusalError(
                         "Keys for idempotent requests can only be used with the same parameters they were first used with. "
                         f"Try using a key other than '{key}' if you meant to execute a different request.",
                         type="idempotency_error",
                     )
-                return _response(known[1], known[2], {"Idempotent-Replayed": "true"})
+                return _response(stored[1], stored[2], {"Idempotent-Replayed": "true"})
         status, body = _perform(store, calls, request, params, fault)
         if key:
-            store.remember(key, fingerprint, status, body, now)
+            store.save_response(key, fingerprint, status, body, now)
     if fault and fault.kind != "error":
-        return Broken(fault.seconds if fault.kind == "hang" else 0)
+        return BrokenResponse(fault.seconds if fault.kind == "hang" else 0)
     return _response(status, body, {"Idempotency-Key": key} if key else {})
 
 
 def _perform(
     store: Store, calls: list[tuple[str, re.Pattern[str], Call]], request: Request, params: Object, fault: Fault | None
 ) -> tuple[int, str]:
-    """Status and body. As at Stripe, the key remembers an error 500, too, and a refusal of a call that had begun."""
+    """Status and body. Like Stripe, store errors 500 under the key, too, and refusals of calls that had begun."""
     if fault and fault.kind == "error" and not fault.after_commit:
-        return refusal(fault)
+        return fault_response(fault)
     try:
         with store.attempt():
             body = json.dumps(_call(calls, request.method, request.url.path, params))
     except RefusalError as refused:
-        if not refused.is_remembered:
+        if not refused.is_stored:
             raise
         return refused.status, json.dumps({"error": refused.error})
-    return refusal(fault) if fault and fault.kind == "error" else (200, body)
+    return fault_response(fault) if fault and fault.kind == "error" else (200, body)
 
 
 def _call(calls: list[tuple[str, re.Pattern[str], Call]], method: str, path: str, params: Object) -> Object:
@@ -198,7 +205,7 @@ def _call(calls: list[tuple[str, re.Pattern[str], Call]], method: str, path: str
     raise RefusalError(f"Unrecognized request URL ({method}: {path}).", status=404, code="parameter_unknown")
 
 
-def _refused(error: RefusalError) -> Response:
+def _refusal_response(error: RefusalError) -> Response:
     return _response(error.status, json.dumps({"error": error.error}))
 
 

@@ -1,4 +1,4 @@
-"""What all of the emulator's calls share: the store, the clock, pages of lists, and the events that tell of every change."""
+"""Shared by all calls of the emulator: the store, the clock, pagination, and the events that report changes."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from pipeline.stripe_emulator.store import Object, Store
 EVENT_DAYS = 30
 """How long Stripe lists an event."""
 _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
-    "gt": lambda found, asked: found > asked,
-    "gte": lambda found, asked: found >= asked,
-    "lt": lambda found, asked: found < asked,
-    "lte": lambda found, asked: found <= asked,
+    "gt": lambda value, bound: value > bound,
+    "gte": lambda value, bound: value >= bound,
+    "lt": lambda value, bound: value < bound,
+    "lte": lambda value, bound: value <= bound,
 }
 
 
-class Desk:
-    """Store and clock (seconds since 1970)."""
+class CallContext:
+    """The store, the clock (seconds since 1970), and calls that several kinds of object need."""
 
     def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self.store = store
         self.now = now
 
     def get(self, kind: str, id: str) -> Object:
-        """The object, or Stripe's 404."""
+        """The object. Raises Stripe's 404."""
         found = self.store.find(kind, id)
         if found is None:
             raise missing(kind, id)
         return found
 
-    def save(self, body: Object, *event_types: str, shown: Object | None = None) -> Object:
-        """Keep an object, and tell of it in an event of each type; `shown` is what the event shows, where not the object."""
+    def save(self, body: Object, *event_types: str) -> Object:
+        """Save an object and emit an event of each type."""
         self.store.save(body)
         for event_type in event_types:
-            self.tell(event_type, shown or body)
+            self.emit(event_type, body)
         return body
 
-    def tell(self, event_type: str, shown: Object, previous: Object | None = None) -> None:
-        """An event; `previous`: the values of what an update changed."""
-        self.store.save(objects.event(new("evt"), self.now(), event_type, shown, previous))
+    def emit(self, event_type: str, body: Object, previous: Object | None = None) -> None:
+        """Save an event about an object. `previous`: the old values of the fields that an update changed."""
+        self.store.save(objects.event(new_id("evt"), self.now(), event_type, body, previous))
 
     def page(
         self,
@@ -52,10 +52,13 @@ class Desk:
         params: Object,
         *,
         equal: tuple[str, ...] = (),
-        wanted: Callable[[Object], bool] = lambda _: True,
-        show: Callable[[Object], Object] = lambda body: body,
+        where: Callable[[Object], bool] = lambda _: True,
+        view: Callable[[Object], Object] = lambda body: body,
     ) -> Object:
-        """One page of a list, newest first: `limit`, `starting_after`, `created`, and `equal`: filters by a field's value."""
+        """One page of a list, newest first, with Stripe's parameters `limit`, `starting_after` and `created`.
+
+        `equal`: parameters that filter by a field of the same name; `where`: a further filter; `view`: applied to each object.
+        """
         limit = integer(params, "limit", 10)
         if not 1 <= limit <= 100:
             raise RefusalError("This value must be between 1 and 100.", code="parameter_invalid_integer", param="limit")
@@ -70,39 +73,39 @@ class Desk:
             if (
                 all(name not in params or body[name] == params[name] for name in equal)
                 and _is_created(body, params.get("created", {}))
-                and wanted(body)
+                and where(body)
             ):
-                data.append(show(body))
+                data.append(view(body))
                 if len(data) > limit:
                     break
         return {"object": "list", "url": url, "has_more": len(data) > limit, "data": data[:limit]}
 
     def list_events(self, params: Object) -> Object:
-        """Events of the last 30 days: `type`, or `types[]`."""
+        """Events of the last 30 days, filtered by `type` or `types[]`."""
         types = params.get("types") or ([params["type"]] if "type" in params else None)
         oldest = self.now() - EVENT_DAYS * 86400
         return self.page(
             "event",
             "/v1/events",
             params,
-            wanted=lambda body: (types is None or body["type"] in types) and body["created"] > oldest,
+            where=lambda body: (types is None or body["type"] in types) and body["created"] > oldest,
         )
 
 
-def _is_created(body: Object, asked: Object | str) -> bool:
-    if isinstance(asked, str):
-        return bool(body["created"] == int(asked))
-    return all(_COMPARISONS[name](body["created"], int(value)) for name, value in asked.items())
+def _is_created(body: Object, condition: Object | str) -> bool:
+    if isinstance(condition, str):
+        return bool(body["created"] == int(condition))
+    return all(_COMPARISONS[name](body["created"], int(value)) for name, value in condition.items())
 
 
 def integer(params: Object, name: str, default: int) -> int:
-    """A whole number among the parameters, which come as text."""
+    """An integer parameter; parameters arrive as text."""
     try:
         return int(params.get(name, default))
     except ValueError:
         raise RefusalError(f"Invalid integer: {params[name]}", code="parameter_invalid_integer", param=name) from None
 
 
-def new(prefix: str) -> str:
-    """An id as Stripe makes them."""
+def new_id(prefix: str) -> str:
+    """An id in Stripe's format, e.g. in_..."""
     return f"{prefix}_{secrets.token_urlsafe(18).replace('-', 'A').replace('_', 'B')}"

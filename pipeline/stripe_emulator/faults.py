@@ -1,7 +1,7 @@
-"""Trouble on order: what may go wrong between a client and Stripe, at the requests a test names.
+"""Fault injection: network and server errors at the requests that a test selects.
 
-`POST /emulator/faults` takes a JSON list of faults and counts requests that write (POST, DELETE) from then on; `/emulator/`
-is no part of Stripe's API. It needs a test key, as every request does.
+`POST /emulator/faults` takes a JSON list of faults and counts writing requests (POST, DELETE) from then on. `/emulator/` is not
+part of Stripe's API. Like every request, it needs a test key.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _BODIES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at one request."""
+    """An error at one request."""
 
     at: int
-    """The which request that writes, from 1."""
+    """Number of the writing request, from 1."""
     kind: Kind
     after_commit: bool = False
-    """Stripe performs the call, and only its answer is lost; else nothing is performed."""
+    """Whether the call is performed and only its response is lost, or nothing is performed."""
     seconds: float = 0.2
-    """How long a `hang` keeps the client waiting before the connection is cut."""
+    """How long a `hang` waits before it closes the connection."""
 
 
 class Faults:
-    """The faults still to come, and the limit on requests a second."""
+    """The scheduled faults, and the rate limit."""
 
     def __init__(self, requests_per_second: int | None = None) -> None:
         self._due: dict[int, Fault] = {}
@@ -54,13 +54,13 @@ class Faults:
         self._lock = threading.Lock()
 
     def schedule(self, faults: Iterable[Fault]) -> None:
-        """Forget what was ordered, and count from here."""
+        """Replace the schedule and restart the count."""
         with self._lock:
             self._due = {fault.at: fault for fault in faults}
             self._count = 0
 
     def next(self, method: str) -> Fault | None:
-        """The fault that meets this request, if any."""
+        """The fault for this request, if any."""
         with self._lock:
             if self._is_too_fast():
                 return Fault(0, "rate_limit")
@@ -81,24 +81,24 @@ class Faults:
         return False
 
 
-def refusal(fault: Fault) -> tuple[int, str]:
-    """Status and body of a fault that is an answer."""
+def fault_response(fault: Fault) -> tuple[int, str]:
+    """Status and body of a fault that returns an error."""
     return _STATUS[fault.kind], json.dumps({"error": _BODIES[fault.kind]})
 
 
-class Broken(Response):
-    """An answer that stops in the middle, at once or after a while; the connection is gone with it."""
+class BrokenResponse(Response):
+    """A response that ends halfway, immediately or after a delay, and closes the connection."""
 
     def __init__(self, after_seconds: float) -> None:
         super().__init__()
         self._after_seconds = after_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Half of what was promised."""
+        """Send less than the content length."""
         import anyio
 
         await anyio.sleep(self._after_seconds)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b'{"id": "', "more_body": True})
-        raise ConnectionAbortedError("as ordered")
+        raise ConnectionAbortedError("injected fault")

@@ -1,4 +1,4 @@
-"""Stripe's request encoding: forms whose keys are paths, `metadata[invoice]=x`, `expand[0]=customer`."""
+"""Stripe's request encoding: forms whose keys are paths, e.g. `metadata[invoice]=x`, `expand[0]=customer`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _PART = re.compile(r"\[([^\]]*)\]")
 
 
 def parse_form(encoded: str) -> dict[str, Any]:
-    """'a[b]=1&c[0]=2' -> {'a': {'b': '1'}, 'c': ['2']}: values stay text, as Stripe receives them."""
+    """'a[b]=1&c[0]=2' -> {'a': {'b': '1'}, 'c': ['2']}; values stay text."""
     root: dict[str, Any] = {}
     for key, value in parse_qsl(encoded, keep_blank_values=True):
         name, *_ = key.partition("[")
         _put(root, [name, *_PART.findall(key)], value)
-    folded: dict[str, Any] = _fold(root)
-    return folded
+    params: dict[str, Any] = _with_lists(root)
+    return params
 
 
 def _put(node: dict[str, Any], path: list[str], value: str) -> None:
@@ -25,10 +25,10 @@ def _put(node: dict[str, Any], path: list[str], value: str) -> None:
     node[path[-1] or str(len(node))] = value
 
 
-def _fold(node: Any) -> Any:
-    """Dictionaries whose keys are 0, 1, 2... are lists."""
+def _with_lists(node: Any) -> Any:
+    """Convert dictionaries with the keys 0, 1, 2... to lists."""
     if not isinstance(node, dict):
         return node
     if node and all(key.isdigit() for key in node):
-        return [_fold(node[key]) for key in sorted(node, key=int)]
-    return {key: _fold(value) for key, value in node.items()}
+        return [_with_lists(node[key]) for key in sorted(node, key=int)]
+    return {key: _with_lists(value) for key, value in node.items()}

@@ -1,26 +1,26 @@
-"""The lengths that Stripe takes, enforced as Stripe does: docs.stripe.com/api/metadata, and each parameter's own page."""
+"""Stripe's length limits: docs.stripe.com/api/metadata, and the reference page of each parameter."""
 
 from __future__ import annotations
 
 from pipeline.stripe_emulator.errors import RefusalError
 from pipeline.stripe_emulator.store import Object
 
-MOST_METADATA = 50
-LONGEST_METADATA_NAME = 40
-LONGEST_METADATA = 500
-LONGEST_KEY = 255
-_LONGEST = {"name": 256, "email": 512, "description": 1500}
-_LONGEST_OF_LINES = {"description": 500}
+MAX_METADATA_KEYS = 50
+MAX_METADATA_NAME = 40
+MAX_METADATA_VALUE = 500
+MAX_IDEMPOTENCY_KEY = 255
+_MAX_LENGTHS = {"name": 256, "email": 512, "description": 1500}
+_MAX_LENGTHS_OF_LINES = {"description": 500}
 
 
 def check_idempotency_key(key: str) -> None:
     """Raises RefusalError for a key that is too long."""
-    if len(key) > LONGEST_KEY:
-        raise RefusalError(f"Idempotency keys may be at most {LONGEST_KEY} characters long; this one has {len(key)}.")
+    if len(key) > MAX_IDEMPOTENCY_KEY:
+        raise RefusalError(f"Idempotency keys may be at most {MAX_IDEMPOTENCY_KEY} characters long; this one has {len(key)}.")
 
 
 def check_address(params: Object) -> None:
-    """Raises RefusalError for an e-mail address that is none. Stripe does not publish its rule; this one is narrow."""
+    """Raises RefusalError for an invalid e-mail address. Stripe does not publish its rule; this one is strict."""
     address = params.get("email", "")
     local, at, host = str(address).rpartition("@")
     if address and not (at and local and "." in host and address.isascii() and address.isprintable() and " " not in address):
@@ -28,28 +28,28 @@ def check_address(params: Object) -> None:
 
 
 def check_lengths(params: Object) -> None:
-    """Raises RefusalError for the first parameter that is too long, those of lines included."""
-    _check(params, _LONGEST, "")
+    """Raises RefusalError for the first parameter that is too long, including those of lines."""
+    _check(params, _MAX_LENGTHS, "")
     lines = params.get("lines", [])
     for number, line in enumerate(lines if isinstance(lines, list) else []):
         if isinstance(line, dict):
-            _check(line, _LONGEST_OF_LINES, f"lines[{number}]")
+            _check(line, _MAX_LENGTHS_OF_LINES, f"lines[{number}]")
 
 
-def _check(params: Object, longest: dict[str, int], within: str) -> None:
-    for name, most in longest.items():
+def _check(params: Object, max_lengths: dict[str, int], within: str) -> None:
+    for name, most in max_lengths.items():
         _check_length(params.get(name), most, f"{within}[{name}]" if within else name)
     metadata = params.get("metadata") or {}
     if not isinstance(metadata, dict):
         return
-    if len(metadata) > MOST_METADATA:
-        raise RefusalError(f"You can only have up to {MOST_METADATA} keys for metadata.", param=f"{within}metadata")
+    if len(metadata) > MAX_METADATA_KEYS:
+        raise RefusalError(f"You can only have up to {MAX_METADATA_KEYS} keys for metadata.", param=f"{within}metadata")
     for name, value in metadata.items():
-        if len(name) > LONGEST_METADATA_NAME:
+        if len(name) > MAX_METADATA_NAME:
             raise RefusalError(
-                f"Invalid metadata key: keys may have up to {LONGEST_METADATA_NAME} characters.", param=f"{within}metadata"
+                f"Invalid metadata key: keys may have up to {MAX_METADATA_NAME} characters.", param=f"{within}metadata"
             )
-        _check_length(value, LONGEST_METADATA, f"{within}metadata[{name}]")
+        _check_length(value, MAX_METADATA_VALUE, f"{within}metadata[{name}]")
 
 
 def _check_length(value: object, most: int, param: str) -> None:

@@ -1,4 +1,4 @@
-"""Stripe's objects, new: every field that Stripe's published samples have, with the value it has at first."""
+"""New Stripe objects: every field of Stripe's published samples, with its initial value. A table of fields, hence long."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def customer(id: str, created: int, params: Object) -> Object:
 
 
 def invoice_item(id: str, now: int, params: Object) -> Object:
-    """An invoice item: pending where it names no invoice."""
+    """An invoice item; pending if `params` names no invoice."""
     period = params.get("period", {})
     amount = int(params["amount"])
     return {
@@ -197,14 +197,14 @@ def invoice(id: str, now: int, params: Object, customer: Object) -> Object:
     }
 
 
-def event(id: str, now: int, event_type: str, shown: Object, previous: Object | None = None) -> Object:
-    """A change: the object as it was right after it, and (`previous`) the values of what an update changed."""
+def event(id: str, now: int, event_type: str, body: Object, previous: Object | None = None) -> Object:
+    """An event: the object after the change, and in `previous` the old values of the fields that an update changed."""
     return {
         "id": id,
         "object": "event",
         "api_version": None,
         "created": now,
-        "data": {"object": shown} | ({"previous_attributes": previous} if previous is not None else {}),
+        "data": {"object": body} | ({"previous_attributes": previous} if previous is not None else {}),
         "livemode": False,
         "pending_webhooks": 0,
         "request": {"id": None, "idempotency_key": None},
@@ -213,7 +213,7 @@ def event(id: str, now: int, event_type: str, shown: Object, previous: Object | 
 
 
 def credit_note(id: str, now: int, params: Object, invoice: Object, amount: int, number: str) -> Object:
-    """A credit note; `pre_payment` where it lessens what is still to be paid."""
+    """A credit note; its type is `pre_payment` if it reduces the amount that is still to be paid."""
     is_open = invoice["status"] == "open"
     return {
         "id": id,
@@ -254,7 +254,7 @@ def credit_note(id: str, now: int, params: Object, invoice: Object, amount: int,
 
 
 def credit_note_line(id: str, params: Object, amount: int) -> Object:
-    """A line of a credit note: a line of the invoice, or text and amount of its own."""
+    """A line of a credit note: refers to an invoice line, or has its own text and amount."""
     return {
         "id": id,
         "object": "credit_note_line_item",
@@ -276,7 +276,7 @@ def credit_note_line(id: str, params: Object, amount: int) -> Object:
 
 
 def tax_rate(id: str, now: int, params: Object) -> Object:
-    """A tax that somebody set up."""
+    """A tax rate."""
     return {
         "id": id,
         "object": "tax_rate",
@@ -300,7 +300,7 @@ def tax_rate(id: str, now: int, params: Object) -> Object:
 
 
 def total_tax(tax_rate: str, behavior: str) -> Object:
-    """What one rate adds to an invoice, or is in it."""
+    """The total of one tax rate on an invoice, to be summed up: exclusive taxes are added, inclusive ones contained."""
     return {
         "amount": 0,
         "tax_behavior": behavior,
@@ -312,7 +312,7 @@ def total_tax(tax_rate: str, behavior: str) -> Object:
 
 
 def invoice_payment(id: str, now: int, invoice: Object, amount: int) -> Object:
-    """A payment that was made on an invoice."""
+    """A payment of an invoice."""
     return {
         "id": id,
         "object": "invoice_payment",
@@ -380,18 +380,18 @@ def subscription_item(id: str, now: int, price: Object, subscription: str) -> Ob
 
 
 def subscription(id: str, now: int, params: Object, items: list[Object]) -> Object:
-    """A subscription: active; trialing with `trial_end` or `trial_period_days`; incomplete where its first payment is awaited."""
+    """A subscription: active; trialing with `trial_end` or `trial_period_days`; incomplete while its first payment is pending."""
     trial_end = params.get("trial_end") or (
         now + int(params["trial_period_days"]) * 86400 if "trial_period_days" in params else None
     )
     status = "trialing" if trial_end else "incomplete" if params.get("payment_behavior") == "default_incomplete" else "active"
-    nothing_yet = (
+    null_fields = (
         "application", "application_fee_percent", "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds",
         "cancel_at", "canceled_at", "customer_account", "days_until_due", "default_payment_method", "default_source",
         "description", "ended_at", "latest_invoice", "next_pending_invoice_item_invoice", "on_behalf_of", "pause_collection",
         "pending_invoice_item_interval", "pending_setup_intent", "pending_update", "schedule", "test_clock", "transfer_data",
     )  # fmt: skip
-    return dict.fromkeys(nothing_yet) | {
+    return dict.fromkeys(null_fields) | {
         "id": id,
         "object": "subscription",
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},

@@ -1,4 +1,4 @@
-"""The emulator's state: objects and remembered answers in one SQLite file."""
+"""The emulator's state: objects, and responses by idempotency key, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 IDEMPOTENCY_SECONDS = 24 * 3600
-"""How long Stripe remembers an idempotency key."""
+"""How long Stripe stores the response of an idempotency key."""
 
 Object = dict[str, Any]
 
@@ -36,9 +36,9 @@ create table if not exists counters (name text primary key, value integer not nu
 
 
 def _make_private(database: Path) -> None:
-    """Give the file mode 0600 before anything is in it: SQLite makes `-wal` and `-shm` beside it with the mode of the file.
+    """Create the file with mode 0600; SQLite creates its `-wal` and `-shm` files with the mode of the file.
 
-    What an earlier process left beside it gets the same.
+    Such files that an earlier process left get the same mode.
     """
     os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
     for file in (database, *(database.with_name(database.name + suffix) for suffix in ("-wal", "-shm"))):
@@ -47,13 +47,13 @@ def _make_private(database: Path) -> None:
 
 
 class Store:
-    """Objects by id, newest first when listed. Each request runs in one transaction."""
+    """Objects by id, listed newest first. Each request runs in one transaction."""
 
     def __init__(self, database: Path) -> None:
         _make_private(database)
         self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._connection.execute("pragma journal_mode = wal")
-        # It outlives a killed process; that it should outlive a power cut, nobody asks of an emulator.
+        # The state survives a killed process; an emulator need not survive a power failure.
         self._connection.execute("pragma synchronous = off")
         self._connection.executescript(_SCHEMA)
 
@@ -61,13 +61,13 @@ class Store:
         self._connection.close()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         for table in ("objects", "answers", "counters"):
             self._connection.execute(f"delete from {table}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of a request or nothing of it."""
+        """Commit the block, or roll it back if it fails."""
         self._connection.execute("begin immediate")
         try:
             yield
@@ -78,7 +78,7 @@ class Store:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Inside a transaction: what the block wrote is taken back where it fails."""
+        """A savepoint inside a transaction: roll the block back if it fails."""
         self._connection.execute("savepoint attempt")
         try:
             yield
@@ -89,7 +89,7 @@ class Store:
             self._connection.execute("release attempt")
 
     def next(self, counter: str) -> int:
-        """1, 2, 3, ... for each counter."""
+        """Increment a counter; the first value is 1."""
         (value,) = self._connection.execute(
             "insert into counters values (?, 1) on conflict (name) do update set value = value + 1 returning value", (counter,)
         ).fetchone()
@@ -114,14 +114,14 @@ class Store:
         return json.loads(row[0]) if row else None
 
     def position(self, id: str) -> int | None:
-        """Where an object stands among all, oldest first; None where there is none."""
+        """Position of an object in order of creation; None if it does not exist."""
         row = self._connection.execute("select position from objects where id = ?", (id,)).fetchone()
         return int(row[0]) if row else None
 
     def list(
         self, kind: str, *, customer: str | None = None, invoice: str | None = None, before: int | None = None
     ) -> Iterator[Object]:
-        """Objects of a kind, newest first; `before`: those older than this position."""
+        """Objects of a kind, newest first; `before`: only those before this position."""
         conditions, values = ["kind = ?"], [kind]
         for column, value in (("customer", customer), ("invoice", invoice)):
             if value is not None:
@@ -135,12 +135,12 @@ class Store:
         for (body,) in rows:
             yield json.loads(body)
 
-    def answer(self, key: str, now: int) -> tuple[str, int, str] | None:
-        """(request, status, body) that was answered under an idempotency key in the last 24 hours."""
+    def stored_response(self, key: str, now: int) -> tuple[str, int, str] | None:
+        """(request, status, body) stored under an idempotency key in the last 24 hours."""
         self._connection.execute("delete from answers where created <= ?", (now - IDEMPOTENCY_SECONDS,))
         row = self._connection.execute("select request, status, body from answers where key = ?", (key,)).fetchone()
         return (row[0], row[1], row[2]) if row else None
 
-    def remember(self, key: str, request: str, status: int, body: str, now: int) -> None:
-        """Keep an answer under its idempotency key."""
+    def save_response(self, key: str, request: str, status: int, body: str, now: int) -> None:
+        """Store a response under its idempotency key."""
         self._connection.execute("insert into answers values (?, ?, ?, ?, ?)", (key, request, status, body, now))

@@ -11,18 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.progress import OnProgress
 from pipeline.core.settings import Settings
 from pipeline.core.sql import quoted
 from pipeline.pricebook.edits import require_unedited_prices
-from pipeline.pricebook.price_book import DEFAULT_CURRENCY, require_sound_price_book
+from pipeline.pricebook.price_book import DEFAULT_CURRENCY
 from pipeline.pricebook.reachability import require_contracts_in_customers_currency
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.all_collections import ensure_collections
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods
@@ -31,13 +33,17 @@ from pipeline.warehouse.build_inputs import (
     are_definitions_unchanged,
     code_version,
     input_digests,
-    models_to_refresh,
+    parts_to_rebuild,
     project_digest,
+    readers,
 )
 from pipeline.warehouse.build_record import BuildRecord, last_build, write_build_record
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import BuildStep, OnProgress, run_dbt
+from pipeline.warehouse.dbt_run import BuildStep, parse_project, run_dbt
 from pipeline.warehouse.snapshot import publish_snapshot
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def build(
     as_of = as_of or started_at
     with home.writing():
         finish_interrupted(home)
-        require_sound_price_book(project / "seeds", with_reachability=not is_reconstruction)
+        require_valid_price_book(project / "seeds", with_reachability=not is_reconstruction)
         if not is_reconstruction:
             require_contracts_in_customers_currency(home, project / "seeds")
         require_unedited_prices(home, project / "seeds")
@@ -105,8 +111,9 @@ def build(
         prepare_build(home, as_of, project)
         record = BuildRecord(as_of, input_digests(home, as_of, project))
         before = {} if previous is None or from_scratch else previous.inputs
-        selection = _selection(before, record.inputs)
-        steps = run_dbt(home, project, on_progress, *selection, *(["--full-refresh"] if from_scratch else []))
+        selection, manifest = _selection(home, project, before, record.inputs)
+        full_refresh = ["--full-refresh"] if from_scratch else []
+        steps = run_dbt(home, project, on_progress, *selection, *full_refresh, manifest=manifest)
         tables = publish_snapshot(home, project)
         write_build_record(home, replace(record, step_count=len(steps)))
         with open_warehouse(home) as warehouse:
@@ -115,7 +122,7 @@ def build(
             )
             defaulted = warehouse.execute("select count(*) from usage.sandbox_sessions where has_defaulted_resources").fetchall()
             unmatched = warehouse.execute(
-                "select event_id from usage.event_voids where sandbox_id is null union all"
+                "select event_id from staging.event_voids where sandbox_id is null union all"
                 " select grant_id from staging.stg_voids where grant_id is not null"
                 " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
             ).fetchall()
@@ -124,13 +131,19 @@ def build(
     return BuildResult(as_of, steps, seconds, tables, ignored_events, defaulted[0][0], unmatched_voids)
 
 
-def _selection(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
-    """Dbt's arguments that select what a change from these input digests to those can affect; none of them: everything."""
-    if (changed := models_to_refresh(before, now)) is not None:
-        return ["--select", *(f"{model}+" for model in changed)]
+def _selection(
+    home: Home, project: Path, before: Mapping[str, str], now: Mapping[str, str]
+) -> tuple[Sequence[str], Manifest | None]:
+    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything.
+
+    With dbt's manifest, where it had to be parsed for that.
+    """
+    parts = parts_to_rebuild(before, now, project)
+    if parts is not None and (manifest := parse_project(home, project)) is not None:
+        return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"]
-    return []
+        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"], None
+    return [], None
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, folder: str = "build") -> None:
@@ -149,7 +162,7 @@ def prepare_build(home: Home, as_of: datetime, project: Path = PROJECT_ROOT, *, 
     inputs.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # An incremental build reuses rows only under the same two versions; another DuckDB may write other bytes of the same rows.
     versions = code_version(project), project_digest(project, "seeds")
-    with replace_atomically(inputs, aside=home.scratch) as path, duckdb.connect() as connection:
+    with replace_atomically(inputs, scratch=home.scratch) as path, duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(
             "copy (select ?::timestamptz as as_of, ?::timestamptz as books_open_at, ?::bigint as heartbeat_timeout_seconds,"

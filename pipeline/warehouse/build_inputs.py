@@ -1,8 +1,7 @@
-"""Digests of each input of a build, and the staging models that read each input, so that a build runs only what changed.
+"""Digests of each input of a build, and the models that read each input, so that a build runs only what changed.
 
 Between two builds as of the same instant, usually only the ledger has grown: an approval, a publication, a close. Models that do
-not depend on the ledger are then not run again. dbt knows which models depend on a staging model; this module knows which staging
-models read an input.
+not depend on the ledger are then not run again. dbt's manifest says which models read an input, and what depends on them.
 """
 
 from __future__ import annotations
@@ -10,32 +9,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import yaml
 
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
 from pipeline.core.sql import parquet_files
 
-READERS: Mapping[str, tuple[str, ...]] = {
-    "ledger/approvals": ("stg_approvals",),
-    "ledger/publications": ("stg_publications",),
-    "ledger/credit_notes": ("stg_credit_note_lines",),
-    "ledger/alerts": ("stg_alerts",),
-    "ledger/alert_deliveries": ("stg_alert_deliveries",),
-    "ledger/closes": (
-        *("stg_closes", "stg_closed_invoices", "stg_closed_grants"),
-        *("stg_billed_lines", "stg_billed_usage_days", "stg_credit_applications"),
-    ),
-    "raw/stripe/syncs": ("stg_stripe_syncs",),
-    "stripe_mode": ("stg_stripe_mode",),
-}
-"""Inputs that grow without a landing, and the staging models that read each. A mirrored object takes effect with its sync."""
+_STRIPE_MODE = "stripe_mode"
 
-UNCHANGED_BY_A_CLOSE = ("stg_billed_currencies",)
-"""Staging models that read the ledger, but whose rows a close does not change for other models: a close bills a month in the
-currency that is already in force. They are refreshed when records land."""
+
+@cache
+def parts_with_few_readers(project: Path) -> frozenset[str]:
+    """The parts that change without a landing: a build after such a change rebuilds only what depends on it.
+
+    Folders of the sources whose yml says `rebuilds: readers`, and Stripe's mode. Mirrored objects count from their sync on.
+    """
+    parts = {_STRIPE_MODE}
+    for file in sorted((project / "models" / "staging").glob("_*_sources.yml")):
+        for source in yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["sources"]:
+            for table in source["tables"]:
+                meta = {**source["config"]["meta"], **table.get("config", {}).get("meta", {})}
+                if meta.get("rebuilds") == "readers":
+                    parts.add(meta["folder"].format(name=table["name"]))
+    return frozenset(parts)
 
 
 def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
@@ -46,8 +47,8 @@ def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
         "project": project_digest(project, "seeds", "models", "macros", "tests/warehouse"),
         "engine": _sha256(duckdb.__version__),
         "raw/landed_files": _names(home, "raw/landed_files"),
-        "stripe_mode": _sha256(str(_is_live(home))),
-        **{part: _names(home, part) for part in READERS if part != "stripe_mode"},
+        **{part: _names(home, part) for part in parts_with_few_readers(project)},
+        _STRIPE_MODE: _sha256(str(_is_live(home))),
     }
 
 
@@ -69,12 +70,29 @@ def code_version(project: Path) -> str:
     return _sha256(project_digest(project, "models", "macros"), duckdb.__version__)
 
 
-def models_to_refresh(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The staging models whose inputs changed, to be built with everything that depends on them; None: build everything."""
+def parts_to_rebuild(before: Mapping[str, str], now: Mapping[str, str], project: Path) -> frozenset[str] | None:
+    """The parts that changed, where a build of their readers and of what depends on them is enough; None: build everything."""
     changed = {part for part in before.keys() | now.keys() if before.get(part) != now.get(part)}
-    if not changed or not changed <= READERS.keys():
-        return None
-    return tuple(model for part in sorted(changed) for model in READERS[part])
+    return frozenset(changed) if changed and changed <= parts_with_few_readers(project) else None
+
+
+def readers(manifest: Any, parts: frozenset[str]) -> tuple[str, ...]:
+    """The models that read these parts, by dbt's manifest: those that read one of their sources.
+
+    A model whose yml says `rebuilt_by` is a reader of that part alone.
+    """
+    sources = {
+        source.unique_id
+        for source in manifest.sources.values()
+        if source.meta.get("folder", "").format(name=source.name) in parts
+    }
+    found = []
+    for node in manifest.nodes.values():
+        if str(node.resource_type) == "model":
+            part = node.config.meta.get("rebuilt_by")
+            if part in parts if part is not None else not sources.isdisjoint(node.depends_on.nodes):
+                found.append(node.name)
+    return tuple(sorted(found))
 
 
 def are_definitions_unchanged(before: Mapping[str, str], now: Mapping[str, str]) -> bool:

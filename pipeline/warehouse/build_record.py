@@ -31,7 +31,7 @@ def last_build(home: Home) -> BuildRecord | None:
     """
     try:
         record = json.loads(_path(home).read_text())
-        is_whole = home.warehouse.exists() and home.billing.exists()
+        is_whole = home.warehouse.exists() and home.analysts_file.exists()
         inputs, steps = (record["inputs"], record.get("steps", 0)) if is_whole else ({}, 0)
         return BuildRecord(datetime.fromisoformat(record["as_of"]), inputs, steps)
     except (FileNotFoundError, KeyError, ValueError):
@@ -40,7 +40,7 @@ def last_build(home: Home) -> BuildRecord | None:
 
 def write_build_record(home: Home, record: BuildRecord) -> None:
     """Replace the record of the last build."""
-    with replace_atomically(_path(home), aside=home.scratch) as path:
+    with replace_atomically(_path(home), scratch=home.scratch) as path:
         path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.step_count}))
 
 

@@ -26,9 +26,9 @@ _CHAPTERS = {
 }
 _HEAD = """# Data dictionary
 
-Every table of `billing.duckdb` (schema `billing`) and of `marts/`: a Parquet file a table, or a
+Every table of `billhouse.duckdb` (schema `billing`) and of `marts/`: a Parquet file a table, or a
 folder with a file a day or month. Names and types are a contract
-that each build enforces. Made from `models/reports/_reports.yml` by `make dictionary`.
+that each build enforces. Made from `models/billing/_billing.yml` by `make dictionary`.
 
 - Amounts are decimals in the currency that the row's `currency` names: never add two currencies. Quantities are decimals in the
   row's `unit`. None is ever a float.

@@ -6,29 +6,32 @@ What is built, and from what, is decided in pipeline.warehouse.build.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import known_failure, system_failure
+from pipeline.core.failures import find_system_error, to_known_error
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
 from pipeline.core.plain_text import plain_line
+from pipeline.core.progress import OnProgress
 from pipeline.warehouse.connection import open_warehouse
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+_QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
+"""Without dbt's JSON artifacts: nothing reads them, and writing them takes a sixth of a small build."""
 _SHOWN_FAILURES = 20
 """Failed steps listed in the error message."""
 _SHOWN_ROWS = 3
 """Rows listed for each failed check."""
 _NODE_NAMES = {"model": "model", "seed": "price book file", "test": "check"}
 _UNCHANGED_REPORTS = "The reports are unchanged since the last successful build."
-
-OnProgress = Callable[[str, int, int], None]
-"""Called with the name of the step that started, its number, and the number of all steps."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,27 @@ def dbt_arguments(home: Home, project: Path = PROJECT_ROOT, folder: str = ".dbt"
     ]
 
 
+def parse_project(home: Home, project: Path) -> Manifest | None:
+    """Dbt's manifest of the project; None where it cannot be parsed, which the build then reports."""
+    from dbt.cli.main import dbtRunner
+
+    with environment(dbt_environment(home)):
+        return cast("Manifest | None", dbtRunner().invoke(["parse", *dbt_arguments(home, project), *_QUIET]).result)
+
+
 def run_dbt(
-    home: Home, project: Path, on_progress: OnProgress | None, *more: str, folder: str = ".dbt", unit_tests: bool = False
+    home: Home,
+    project: Path,
+    on_progress: OnProgress | None,
+    *more: str,
+    folder: str = ".dbt",
+    unit_tests: bool = False,
+    manifest: Manifest | None = None,
 ) -> list[BuildStep]:
     """Run one `dbt build` in this process, with more arguments, and return its steps.
 
-    `folder`: under the home, for dbt's own files. `unit_tests`: also run the models' unit tests. Raises BuildFailedError where a
-    step failed, BillhouseError where dbt could not run at all.
+    `folder`: under the home, for dbt's own files. `unit_tests`: also run the models' unit tests. `manifest`: the project
+    as parsed before, if it was. Raises BuildFailedError where a step failed, BillhouseError where dbt could not run at all.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 
@@ -89,15 +106,13 @@ def run_dbt(
     log = home.path / folder / "logs" / "dbt.log"
     without = [] if unit_tests else ["--exclude-resource-type", "unit_test"]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
-    # dbt's JSON artifacts are not read, and writing them takes a sixth of a small build.
-    quiet = ["--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json"]
     with environment(dbt_environment(home)):
         try:
-            outcome = dbtRunner(callbacks=[report_step]).invoke([*arguments, *quiet])
+            outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *_QUIET])
         finally:
             close_dbt_connections()
     if outcome.exception is not None:
-        if (failure := known_failure(outcome.exception)) is not None:
+        if (failure := to_known_error(outcome.exception)) is not None:
             raise failure from outcome.exception
         raise BillhouseError(f"The models could not be built: {outcome.exception}", f"The log is in {log}.")
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
@@ -113,7 +128,7 @@ def _raise_for_failures(home: Home, results: Sequence[Any], steps: Sequence[Buil
     failed = [result for result, step in zip(results, steps, strict=True) if step.has_failed]
     if not failed:
         return
-    by_system = (system_failure(_message(result)) for result in failed)
+    by_system = (find_system_error(_message(result)) for result in failed)
     if (failure := next(filter(None, by_system), None)) is not None:
         raise BuildFailedError(f"{failure.message} The build stopped. {_UNCHANGED_REPORTS}", failure.next_step, steps)
     listed = "\n".join(f"  {_failure_text(result)}{_failing_rows(home, result.node)}" for result in failed[:_SHOWN_FAILURES])

@@ -30,6 +30,6 @@ def write_model_docs(home: Home) -> Path:
             )
         home.docs.mkdir(mode=0o700, exist_ok=True)
         target = home.docs / "index.html"
-        with replace_atomically(target, aside=home.scratch) as path:
+        with replace_atomically(target, scratch=home.scratch) as path:
             shutil.copyfile(home.path / ".dbt" / "target" / "static_index.html", path)
     return target

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.pricebook.price_book import FILES, default_plan
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.stripe_currencies import FILE as STRIPE_CURRENCIES
+from pipeline.pricebook.validation import default_plan
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.credit_notes import read_credit_notes
@@ -20,7 +22,6 @@ from pipeline.store.raw import SCHEMAS, landed_files
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.store.stripe_mirror import MIRRORED_KINDS, ensure_mirror
 from pipeline.warehouse.build import build
-from pipeline.warehouse.dbt_run import OnProgress
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The report tables as described in models/reports/_reports.yml: the contract that each build enforces."""
+"""The report tables as described in models/billing/_billing.yml: the contract that each build enforces."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReportTable:
 
 def report_tables(project: Path = PROJECT_ROOT) -> Mapping[str, ReportTable]:
     """Every report table of a project, by name."""
-    text = (project / "models" / "reports" / "_reports.yml").read_text(encoding="utf-8")
+    text = (project / "models" / "billing" / "_billing.yml").read_text(encoding="utf-8")
     described: list[dict[str, Any]] = yaml.load(text, Loader=yaml.CSafeLoader)["models"]
     # dbt wants unique names: the model of a table that is named like a seed has a prefix (billing_plans is the table `plans`).
     tables = (_table(model["name"].removeprefix("billing_"), model) for model in described)

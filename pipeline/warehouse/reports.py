@@ -9,22 +9,22 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.store.closes import closed_periods
 
 
 def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to billing.duckdb, where report tables need no schema in front: `from invoices`.
+    """A read-only connection to billhouse.duckdb whose default schema is `billing`.
 
-    The file and its schema are both called `billing`, so that DuckDB finds `billing.invoices` ambiguous: hence `use`.
     Raises BillhouseError where nothing was built yet.
     """
-    if not home.billing.exists():
+    if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
     # Without this, DuckDB would look for an unknown table among Python's variables.
-    connection = duckdb.connect(str(home.billing), read_only=True)
+    connection = duckdb.connect(str(home.analysts_file), read_only=True)
     connection.execute("set python_enable_replacements = false")
     connection.execute("set TimeZone = 'UTC'")
-    connection.execute("use billing.billing")
+    connection.execute("use billing")
     return connection
 
 
@@ -37,7 +37,7 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
             " from invoices where $period is null or period = $period order by period, customer_id, currency",
             {"period": str(period) if period else None},
         )
-        return [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+        return rows_as_dictionaries(rows)
 
 
 def read_status(home: Home) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def read_status(home: Home) -> dict[str, Any]:
         counts["received"] -= retried
         counts["quarantined"] -= retried
     months: list[dict[str, Any]] = []
-    if home.billing.exists():
+    if home.analysts_file.exists():
         with open_reports(home) as reports:
             rows = reports.execute(
                 "select period, currency, status, count(*) as invoices, sum(subtotal_amount) as subtotal_amount,"
                 " sum(credits_applied_amount) as credits_applied_amount, sum(total_amount) as total_amount"
                 " from invoices group by all order by period, currency, status"
             )
-            months = [dict(zip([column[0] for column in rows.description], row, strict=True)) for row in rows.fetchall()]
+            months = rows_as_dictionaries(rows)
     return {
         "home": str(home.path),
         "landed": {"files": files.num_rows if files is not None else 0, **counts},
@@ -114,5 +114,4 @@ def reconciliation(home: Home, period: BillingPeriod | None = None) -> dict[str,
 
 def _dictionaries(reports: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     result = reports.execute(sql, parameters)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_as_dictionaries(result)

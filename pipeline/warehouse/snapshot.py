@@ -1,8 +1,8 @@
-"""Publishes the report tables for analysts, as billing.duckdb and as Parquet files in marts/, after a successful build.
+"""Publishes the report tables for analysts, as billhouse.duckdb and as Parquet files in marts/, after a successful build.
 
 Both are replaced by rename: a reader that has the old files open keeps reading them. A report that grows with time is written in
 parts, by day or by month (pipeline.warehouse.report_tables). `build_state.report_parts` in the warehouse says which build last
-wrote each part; billing.duckdb has a copy of that table, and a part is written again only where the two differ.
+wrote each part; billhouse.duckdb has a copy of that table, and a part is written again only where the two differ.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ import duckdb
 
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.core.sql import quoted
+from pipeline.core.sql import quoted, rows_as_dictionaries
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
+_FORMER_FILE = "billing.duckdb"
+"""The name of the analysts' file in homes of earlier versions."""
+
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
-    """Replace billing.duckdb (with column comments) and marts/ with the warehouse's report tables; returns the rows of each."""
+    """Replace billhouse.duckdb (with column comments) and marts/ with the warehouse's report tables; returns the rows of each."""
     tables = report_tables(project)
     reports = [tables[name] for name in sorted(tables)]
     with scratch_folder(home, "snapshot") as folder:
         scratch = folder / "snapshot.duckdb"
         if _is_partitioned(home):
-            shutil.copyfile(home.billing, scratch)
+            shutil.copyfile(home.analysts_file, scratch)
         with duckdb.connect(str(scratch)) as connection:
             connection.execute("set TimeZone = 'UTC'")
             # With this optimizer, whether a Parquet column is declared nullable depends on statistics of rows long deleted.
@@ -57,7 +60,8 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
             connection.execute("checkpoint")
             _write_balances(home, connection)
         scratch.chmod(0o440)
-        os.replace(scratch, home.billing)
+        os.replace(scratch, home.analysts_file)
+    (home.path / _FORMER_FILE).unlink(missing_ok=True)
     _remove_leftovers(home, reports)
     return rows
 
@@ -65,7 +69,7 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
 def _is_partitioned(home: Home) -> bool:
     """Whether there is a readable copy with its table of parts, so that unchanged parts can be reused."""
     try:
-        with duckdb.connect(str(home.billing), read_only=True) as connection:
+        with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
             connection.execute("select count(*) from written.parts")
     except duckdb.Error:
         return False
@@ -109,7 +113,7 @@ def _writers(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTa
 
 
 def _write(home: Home, connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:
-    with replace_atomically(target, aside=home.scratch, durably=False) as path:
+    with replace_atomically(target, scratch=home.scratch, sync=False) as path:
         connection.execute(f"copy {rows} to {quoted(path)} (format parquet, compression zstd)")
 
 
@@ -120,17 +124,16 @@ def _count(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> int:
 def _write_balances(home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     """One JSON object for a gateway to poll: {"as_of", "customers": {id: {...}}}. Decimals are strings, to be exact."""
     result = connection.execute("select * from billing.customer_balances order by customer_id")
-    names = [column[0] for column in result.description]
-    customers = {row[0]: dict(zip(names, row, strict=True)) for row in result.fetchall()}
+    customers = {row["customer_id"]: row for row in rows_as_dictionaries(result)}
     as_of = next((balance["as_of"] for balance in customers.values()), None)
-    with replace_atomically(home.marts / "customer_balances.json", aside=home.scratch) as path:
+    with replace_atomically(home.marts / "customer_balances.json", scratch=home.scratch) as path:
         path.write_text(json.dumps({"as_of": as_of, "customers": customers}, default=str) + "\n", encoding="utf-8")
 
 
 def _remove_leftovers(home: Home, reports: list[ReportTable]) -> None:
     """Delete files of reports and of parts that no longer exist."""
     wanted = {home.marts / f"{report.name}.parquet" for report in reports if report.part is None}
-    with duckdb.connect(str(home.billing), read_only=True) as connection:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
         for report in reports:
             if report.part is not None:
                 wanted |= {

@@ -27,14 +27,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import failure_in_words, wants_traceback
+from pipeline.core.failures import is_traceback_requested, to_billhouse_error
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.pricebook.price_book import require_sound_price_book
+from pipeline.core.progress import OnProgress
+from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import prepare_build
-from pipeline.warehouse.dbt_run import OnProgress, run_dbt
+from pipeline.warehouse.dbt_run import run_dbt
 
 FOLDER = "spark"
 _COLUMNS_FILE = "_common_metadata"  # Spark skips names that begin with `_`, but reads this one for a folder's columns
@@ -116,7 +117,7 @@ def build_on_spark(
     started_at = datetime.now(UTC)
     as_of = as_of or started_at
     with home.writing():
-        require_sound_price_book(project / "seeds")
+        require_valid_price_book(project / "seeds")
         prepare_build(home, as_of, project, folder=f"{FOLDER}/build")
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
@@ -132,7 +133,7 @@ def _write_columns(home: Home) -> None:
         for empty in folder.rglob(EMPTY_FILE):
             target = home.path / FOLDER / "columns" / empty.parent.relative_to(home.path) / _COLUMNS_FILE
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with replace_atomically(target, aside=home.scratch) as path:
+            with replace_atomically(target, scratch=home.scratch) as path:
                 shutil.copyfile(empty, path)
 
 
@@ -212,9 +213,9 @@ def main() -> None:
             is_small=arguments.small,
         )
     except Exception as error:
-        if wants_traceback():
+        if is_traceback_requested():
             raise
-        parser.exit(1, f"{failure_in_words(error)}\n")
+        parser.exit(1, f"{to_billhouse_error(error)}\n")
     print(json.dumps(result.as_dict()))
 
 

@@ -1,4 +1,4 @@
-"""Whatever fails is told in words with the next step, and where it is money an alert is kept."""
+"""Every failure gives a message with the next step; failures that affect money also raise an alert."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 import stripe
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.alert_log import alert_states
 from pipeline.stripe.client import connect
 from tests.feeds.fake_api import Answer, serving
+from tests.http_servers import http_server
 from tests.landing.raw import event_line
 from tests.stripe.publisher import QUICK
 from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
@@ -61,20 +61,20 @@ def home(ready: Path, tmp_path: Path) -> Home:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stripe.client.Patience", lambda: QUICK)
+    monkeypatch.setattr("pipeline.stripe.client.RetryPolicy", lambda: QUICK)
 
 
-def assert_in_words(outcome: Outcome, *words: str, code: int = 1) -> None:
-    """It failed, with these words, and without a traceback."""
+def assert_fails(outcome: Outcome, *words: str, code: int = 1) -> None:
+    """The command failed with a message that contains these words, and without a traceback."""
     assert outcome.code == code, outcome
     assert "Traceback" not in outcome.stderr + outcome.stdout
-    assert "unforeseen" not in outcome.stderr
+    assert "Unexpected error" not in outcome.stderr
     for word in words:
         assert word in outcome.stderr, outcome.stderr
 
 
 def alerts(home: Home) -> dict[str, str]:
-    """What was kept, by kind."""
+    """The text of each alert, by kind."""
     return {alert["kind"]: alert["text"] for alert in alert_states(home)}
 
 
@@ -83,45 +83,32 @@ def alerts(home: Home) -> dict[str, str]:
 
 @contextmanager
 def answering(status: int, *, reads: bool = False) -> Iterator[str]:
-    """The address of a Stripe that answers everything with one status, and repeats the key that it was sent.
+    """The URL of a Stripe that responds to every request with one status, and repeats the key that it was sent.
 
-    `reads`: it lists well, and has nothing.
+    `reads`: lists succeed, and are empty.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            sent = self.headers["Authorization"]
-            answer: dict[str, Any] = {"error": {"message": f"Invalid: {sent}\x1b[2J", "type": "api_error"}}
-            if is_well := reads and self.command == "GET":
-                answer = {"object": "list", "data": [], "has_more": False, "url": "/v1/things"}
-            body = json.dumps(answer).encode()
-            self.send_response(200 if is_well else status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        sent = request.headers["Authorization"]
+        answer: dict[str, Any] = {"error": {"message": f"Invalid: {sent}\x1b[2J", "type": "api_error"}}
+        if is_well := reads and request.command == "GET":
+            answer = {"object": "list", "data": [], "has_more": False, "url": "/v1/things"}
+        body = json.dumps(answer).encode()
+        request.send_response(200 if is_well else status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-        do_GET = do_POST = answer  # noqa: N815
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(respond) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
     ("status", "words"),
     [(500, "Stripe failed (500)"), (503, "Stripe failed (503)"), (401, "Stripe refuses the key"), (429, "too many requests")],
 )
-def test_a_stripe_that_always_fails_is_told_in_words_and_keeps_alerts_without_the_key(
+def test_a_failing_stripe_gives_a_clear_message_and_alerts_without_the_key(
     home: Home, monkeypatch: pytest.MonkeyPatch, status: int, words: str
 ) -> None:
     (invoice,) = query(home, "from invoices where period = '2026-08'")
@@ -130,18 +117,18 @@ def test_a_stripe_that_always_fails_is_told_in_words_and_keeps_alerts_without_th
         monkeypatch.setenv("BILLHOUSE_STRIPE_URL", address)
         for command in (("publish", "2026-08"), ("sync-stripe",)):
             outcome = billhouse(home.path, *command)
-            assert_in_words(outcome, words)
+            assert_fails(outcome, words)
             assert KEY not in outcome.stderr
             assert "\x1b[2J" not in outcome.stderr
-        assert_in_words(billhouse(home.path, "credit-note", invoice["invoice_id"]), "Stripe does not have")
-    kept = alerts(home)
-    assert kept.keys() == {"publish_failed", "sync_failed", "credit_note_failed"}
-    assert words in kept["publish_failed"]
-    assert words in kept["sync_failed"]
-    assert not any("51Habc" in text for text in kept.values())
+        assert_fails(billhouse(home.path, "credit-note", invoice["invoice_id"]), "Stripe does not have")
+    raised = alerts(home)
+    assert raised.keys() == {"publish_failed", "sync_failed", "credit_note_failed"}
+    assert words in raised["publish_failed"]
+    assert words in raised["sync_failed"]
+    assert not any("51Habc" in text for text in raised.values())
 
 
-def test_a_key_that_stripe_repeats_is_neither_printed_nor_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_stripe_repeats_is_neither_printed_nor_stored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", KEY)
     with answering(400, reads=True) as address:
         monkeypatch.setenv("BILLHOUSE_STRIPE_URL", address)
@@ -163,10 +150,10 @@ def test_a_key_that_stripe_repeats_is_neither_printed_nor_kept(home: Home, monke
         ("sk_test_x", "http://10.0.0.7:12111", "not encrypted"),
         ("sk_live_x", "http://stripe.example.com", "a live key is never sent unencrypted"),
         ("rk_live_x", "http://127.0.0.1:12111", "a live key is never sent unencrypted"),
-        ("sk_test_x", "ftp://stripe.example.com", "is no address"),
-        ("sk_test_x", "stripe.example.com", "is no address"),
-        ("sk_test_x", "https://[::1", "is no address"),
-        ("sk_test_x", "https://name:hunter22@stripe.example.com", "holds a name or a password"),
+        ("sk_test_x", "ftp://stripe.example.com", "is not a valid URL"),
+        ("sk_test_x", "stripe.example.com", "is not a valid URL"),
+        ("sk_test_x", "https://[::1", "is not a valid URL"),
+        ("sk_test_x", "https://name:hunter22@stripe.example.com", "contains a user name or a password"),
     ],
 )
 def test_a_key_is_not_sent_where_it_could_be_read(
@@ -177,7 +164,7 @@ def test_a_key_is_not_sent_where_it_could_be_read(
     live = ("--live",) if "_live_" in key else ()
     for command in (("publish", "2026-08"), ("sync-stripe",)):
         refused = billhouse(home.path, *command, *live)
-        assert_in_words(refused, words)
+        assert_fails(refused, words)
         assert "hunter22" not in refused.stderr
 
 
@@ -204,7 +191,7 @@ def test_a_proxy_is_not_asked_for_this_machine_itself(home: Home, monkeypatch: p
 def test_a_proxy_that_does_not_answer_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_x")
     monkeypatch.setenv("HTTPS_PROXY", CLOSED_PORT)
-    assert_in_words(billhouse(home.path, "publish", "2026-08"), "through the proxy in HTTPS_PROXY")
+    assert_fails(billhouse(home.path, "publish", "2026-08"), "through the proxy in HTTPS_PROXY")
 
 
 # The disk
@@ -231,7 +218,7 @@ def words_of(words: tuple[Any, ...], home: Home, more: Path) -> list[Any]:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("command", ["land", "close", "approve", "publish", "sync-stripe", "health"])
-def test_a_file_that_cannot_be_written_is_told_in_words(
+def test_a_file_that_cannot_be_written_gives_a_clear_message(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, code: int
 ) -> None:
     more = write_jsonl(tmp_path / "more.jsonl", [event("start", "2026-09-11T10:00:00Z", sandbox="more", vcpu_count=1)])
@@ -241,7 +228,7 @@ def test_a_file_that_cannot_be_written_is_told_in_words(
         real = getattr(os, name)
 
         def fail(source: Any, target: Any, *args: Any, real: Any = real, **rest: Any) -> None:
-            # Once: an alert of it is written in the same way.
+            # Fails once, so that the alert about it can be written.
             if not failed and str(target).startswith(str(home.path)):
                 failed.append(target)
                 raise OSError(code, os.strerror(code), str(target))
@@ -249,7 +236,7 @@ def test_a_file_that_cannot_be_written_is_told_in_words(
 
         monkeypatch.setattr(os, name, fail)
     outcome = billhouse(home.path, *words)
-    assert_in_words(outcome)
+    assert_fails(outcome)
     said = {
         errno.ENOSPC: "The disk is full",
         errno.EDQUOT: "quota is used up",
@@ -262,17 +249,19 @@ def test_a_file_that_cannot_be_written_is_told_in_words(
         assert said in alerts(home)[MONEY[command]]
 
 
-def test_where_no_alert_can_be_kept_the_error_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_that_cannot_be_recorded_is_reported_in_the_error(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
     monkeypatch.setattr(os, "replace", fail)
-    assert_in_words(billhouse(home.path, "sync-stripe"), "The disk is full", "No alert could be kept either: The disk is full")
+    assert_fails(
+        billhouse(home.path, "sync-stripe"), "The disk is full", "The alert could not be recorded either: The disk is full"
+    )
 
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    """A file system of a set size; skips where this user may not mount one."""
+    """A file system of a set size; skips the test if this user may not mount one."""
     if os.getuid() != 0 or shutil.which("mount") is None:
         pytest.skip("needs the right to mount a file system")
     size = f"size={megabytes}m"
@@ -286,41 +275,38 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
 
 
 def fill(file: Path) -> None:
-    """Take the last byte of a disk."""
+    """Fill a disk to its last byte."""
     with pytest.raises(OSError, match="No space left"), file.open("wb", buffering=0) as filler:  # noqa: PT012
         while True:
             filler.write(bytes(4096))
 
 
-def test_every_command_says_that_the_disk_is_full_or_read_only_or_does_without_it(ready: Path, tmp_path: Path) -> None:
+def test_every_command_reports_a_full_or_read_only_disk_or_works_without_writing(ready: Path, tmp_path: Path) -> None:
     more = write_jsonl(tmp_path / "more.jsonl", [event("start", "2026-09-11T10:00:00Z", sandbox="more", vcpu_count=1)])
     disk = tmp_path / "disk"
     disk.mkdir()
+
+    def assert_commands_report(home: Home, reason: str, before_each: Callable[[], object]) -> None:
+        for words in (*WRITING.values(), *READING):
+            before_each()
+            outcome = billhouse(home.path, *words_of(words, home, more))
+            if words in WRITING.values():
+                assert_fails(outcome)
+                assert reason in outcome.stderr + outcome.stdout, (words, outcome)
+            else:
+                assert "Traceback" not in outcome.stderr
+                assert outcome.code == 0 or reason in outcome.stderr, (words, outcome)
+
     with small_disk(disk, megabytes=200):
         home = copy_home(ready, disk / "home")
         shutil.rmtree(home.path / ".tmp", ignore_errors=True)
-        for words in (*WRITING.values(), *READING):
-            fill(disk / "filler")
-            outcome = billhouse(home.path, *words_of(words, home, more))
-            if words in WRITING.values():
-                assert_in_words(outcome)
-                assert "full" in outcome.stderr + outcome.stdout, (words, outcome)
-            else:
-                assert "Traceback" not in outcome.stderr
-                assert outcome.code == 0 or "full" in outcome.stderr, (words, outcome)
+        assert_commands_report(home, "full", lambda: fill(disk / "filler"))
         (disk / "filler").unlink()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        for words in (*WRITING.values(), *READING):
-            outcome = billhouse(home.path, *words_of(words, home, more))
-            if words in WRITING.values():
-                assert_in_words(outcome)
-                assert "read-only" in outcome.stderr + outcome.stdout, (words, outcome)
-            else:
-                assert "Traceback" not in outcome.stderr
-                assert outcome.code == 0 or "read-only" in outcome.stderr, (words, outcome)
+        assert_commands_report(home, "read-only", lambda: None)
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         published = billhouse(home.path, "publish", "2026-08", "--json")
-        assert (published.code, published.json["published"]) == (0, 1), "what failed for the disk is done after it"
+        assert (published.code, published.json["published"]) == (0, 1), "the next run succeeds"
 
 
 # Other programs
@@ -330,7 +316,7 @@ _HOLD = "import duckdb, sys, time; held = duckdb.connect(sys.argv[1]); print('he
 
 @contextmanager
 def held_open(database: Path) -> Iterator[int]:
-    """A database that another process holds; yields the process's id."""
+    """A database that another process has open; yields the process id."""
     holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(database)], stdout=subprocess.PIPE)
     try:
         assert holder.stdout is not None
@@ -341,47 +327,47 @@ def held_open(database: Path) -> Iterator[int]:
         holder.wait()
 
 
-def test_a_database_that_another_program_holds_is_named_with_that_program(home: Home) -> None:
+def test_a_locked_database_is_reported_with_the_program_that_locked_it(home: Home) -> None:
     with held_open(home.warehouse) as process:
         for words in (("build",), ("close", "2026-09")):
-            assert_in_words(
-                billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billing.duckdb read-only"
+            assert_fails(
+                billhouse(home.path, *words), "warehouse.duckdb open", f"process {process}", "billhouse.duckdb read-only"
             )
     assert "process" in alerts(home)["close_failed"]
     assert billhouse(home.path, "close", "2026-09").code == 0
 
 
-def test_reports_that_another_program_holds_for_writing_are_named(home: Home) -> None:
-    home.billing.chmod(0o600)
-    with held_open(home.billing) as process:
-        assert_in_words(billhouse(home.path, "invoices"), "billing.duckdb open", f"process {process}")
+def test_reports_that_another_program_locked_are_reported(home: Home) -> None:
+    home.analysts_file.chmod(0o600)
+    with held_open(home.analysts_file) as process:
+        assert_fails(billhouse(home.path, "invoices"), "billhouse.duckdb open", f"process {process}")
 
 
 def test_a_sync_that_waits_too_long_for_another_says_so(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.stripe.mirror._LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("pipeline.stripe.mirror._LOCK_TIMEOUT_SECONDS", 0.05)
     assert billhouse(home.path, "sync-stripe").code == 0
     with FileLock(home.raw / "stripe" / ".lock"):
-        assert_in_words(billhouse(home.path, "sync-stripe"), "Another command has held the lock")
+        assert_fails(billhouse(home.path, "sync-stripe"), "Another command has been syncing with Stripe")
     assert "Wait until it is done" in alerts(home)["sync_failed"]
 
 
-def test_what_is_not_possible_yet_keeps_no_alert(home: Home) -> None:
-    assert_in_words(billhouse(home.path, "close", "2026-11"), "2026-11 had not begun")
+def test_a_request_that_is_not_possible_yet_raises_no_alert(home: Home) -> None:
+    assert_fails(billhouse(home.path, "close", "2026-11"), "2026-11 had not begun")
     assert alerts(home) == {}
 
 
-def test_an_emulator_whose_port_is_taken_says_so(tmp_path: Path) -> None:
+def test_an_emulator_whose_port_is_taken_reports_it(tmp_path: Path) -> None:
     with serving() as api:
         port = api.url.rpartition(":")[2]
         command = [sys.executable, "-m", "pipeline.stripe_emulator", "--database", str(tmp_path / "s.sqlite"), "--port", port]
         ended = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
-    assert (ended.returncode, ended.stderr) == (1, "The port is taken. Stop what serves there, or choose another port.\n")
+    assert (ended.returncode, ended.stderr) == (1, "The port is taken. Stop the program that uses it, or choose another port.\n")
 
 
-# What nobody foresaw
+# Unexpected errors
 
 
-def test_an_unforeseen_failure_says_how_to_report_it_and_shows_its_traceback_on_request(
+def test_an_unexpected_error_says_how_to_report_it_and_shows_its_traceback_on_request(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -393,9 +379,9 @@ def test_an_unforeseen_failure_says_how_to_report_it_and_shows_its_traceback_on_
     assert "ZeroDivisionError: by sk_test_[redacted]" in outcome.stderr
     assert "BILLHOUSE_TRACEBACK=1" in outcome.stderr
     assert "Traceback" not in outcome.stderr
-    told = billhouse(home.path, "invoices", "--json").json
-    assert "ZeroDivisionError" in told["error"]
-    assert "BILLHOUSE_TRACEBACK=1" in told["next_step"]
+    printed = billhouse(home.path, "invoices", "--json").json
+    assert "ZeroDivisionError" in printed["error"]
+    assert "BILLHOUSE_TRACEBACK=1" in printed["next_step"]
     monkeypatch.setenv("BILLHOUSE_TRACEBACK", "1")
     outcome = billhouse(home.path, "invoices")
     assert "Traceback" in outcome.stderr
@@ -404,7 +390,7 @@ def test_an_unforeseen_failure_says_how_to_report_it_and_shows_its_traceback_on_
     assert "\x1b[2J" not in outcome.stderr
 
 
-def test_a_reader_that_stops_reading_is_no_failure(home: Home) -> None:
+def test_a_closed_output_pipe_is_not_an_error(home: Home) -> None:
     command = f"{sys.executable} -m pipeline.cli.app --home '{home.path}' invoices --json | true"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=PROJECT_ROOT, check=False)
     assert ended.stderr == ""
@@ -418,23 +404,22 @@ def test_a_reader_that_stops_reading_is_no_failure(home: Home) -> None:
         (OSError(errno.EMFILE, "Too many open files"), "Too many files are open."),
         (OSError("Error writing bytes. Detail: [errno 28] No space left on device"), "The disk is full."),
         (duckdb.IOException('Could not write file "/h/w.duckdb": No space left on device'), "The disk is full (/h/w.duckdb)."),
-        (duckdb.OutOfMemoryException("could not allocate"), "The memory that a build may take is used up"),
+        (duckdb.OutOfMemoryException("could not allocate"), "The build reached its memory limit"),
         (duckdb.SerializationException("Failed to deserialize"), "A database file is damaged"),
         (MemoryError(), "There is not enough memory."),
-        (Timeout("/home/a/.lock"), "Another command has held the lock /home/a/.lock for too long."),
         (stripe.APIError("down", http_status=502), "Stripe failed (502)"),
         (stripe.InvalidRequestError("no", "id", http_status=404), "Stripe refused a request (404)"),  # type: ignore[no-untyped-call]
     ],
 )
-def test_failures_of_the_system_and_of_libraries_have_words(error: Exception, words: str) -> None:
+def test_errors_of_the_system_and_of_libraries_have_messages(error: Exception, words: str) -> None:
     for raised in (error, caused_by(error)):
-        failure = failure_in_words(raised)
+        failure = to_billhouse_error(raised)
         assert failure.message.startswith(words)
         assert failure.next_step
 
 
 def caused_by(error: Exception) -> Exception:
-    """Another error, of which this one is the cause."""
+    """An error that was caused by this one."""
     try:
         try:
             raise error

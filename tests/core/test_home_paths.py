@@ -1,4 +1,4 @@
-"""A home works under any path, or is refused at once with the character that stands in the way."""
+"""A home works at any path, or the path is rejected with the character that makes it unusable."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ UNUSUAL = '50% off; it\'s "[new]" {{ home }} *a* $HOME ~é名:=&+@!|<>()`^'
         ("a?b", "a question mark"),
         ("a#b", "a hash sign"),
         ("a\\b", "a backslash"),
-        ("a%20b", "%20: Dagster takes it for another character"),
-        ("a\nb", "cannot be shown"),
-        ("a\x1b[2Jb", "cannot be shown"),
-        ("a\u202eb", "cannot be shown"),
-        ("caf\udce9", "cannot be shown"),
-        ("a,b?c", "a comma: DuckDB takes it for the end of a folder's name; and a question mark"),
+        ("a%20b", "%20 (Dagster decodes it)"),
+        ("a\nb", "cannot be displayed"),
+        ("a\x1b[2Jb", "cannot be displayed"),
+        ("a\u202eb", "cannot be displayed"),
+        ("caf\udce9", "cannot be displayed"),
+        ("a,b?c", "a comma (DuckDB ends the folder's name there) and a question mark"),
     ],
 )
-def test_a_path_that_duckdb_or_dbt_reads_as_something_else_is_refused_at_once(tmp_path: Path, name: str, words: str) -> None:
+def test_a_path_that_duckdb_or_dbt_misread_is_rejected_before_anything_is_written(tmp_path: Path, name: str, words: str) -> None:
     for command in (("status",), ("build",), ("land", "usage.jsonl"), ("ui",)):
         refused = billhouse(tmp_path / name, *command)
         assert refused.code == 1
@@ -38,7 +38,7 @@ def test_a_path_that_duckdb_or_dbt_reads_as_something_else_is_refused_at_once(tm
     assert not (tmp_path / name).exists()
 
 
-def test_every_command_works_under_a_path_of_any_other_characters(tmp_path: Path, parsed_project: Path) -> None:
+def test_every_command_works_at_a_path_with_any_other_characters(tmp_path: Path, parsed_project: Path) -> None:
     usage = [event("start", "2026-09-10T10:00:00Z", vcpu_count=100), event("stop", "2026-09-10T15:00:00Z")]
     plans = [{"customer_id": "ada", "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"}]
     home = prepare(
@@ -64,6 +64,6 @@ def test_every_command_works_under_a_path_of_any_other_characters(tmp_path: Path
     )
     (invoice,) = query(Home(home), "from invoices where period = '2026-09'")
     assert invoice["status"] == "open"
-    prepare_instance(Home(home))  # what `billhouse ui` begins with
+    prepare_instance(Home(home))  # the first step of `billhouse ui`
     line = billhouse(home, "explain", invoice["invoice_id"], "--json").json["lines"][-1]["line_id"]
     assert billhouse(home, "explain", invoice["invoice_id"], "--line", line).code == 0

@@ -1,4 +1,4 @@
-"""What is printed or logged holds no character that acts on a terminal, and no secret."""
+"""Printed and logged text contains no control characters and no secrets."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from tests.support import Outcome, billhouse, event, prepare, query, write_jsonl
 HOSTILE = "Eve\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202egnp\u2066\u200b\ufeff\rEve\nline\u2028two[bold]"
 SHOWN = "Eve\\x1b]0;owned\\x07\\x1b[2J\\x9b31m\\x7f\\u202egnp\\u2066\\u200b\\ufeff\\rEve\\nline\\u2028two[bold]"
 NUMBER_SIGNS = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
-"""Of the category of formatting characters, but visible: they enclose the digits that follow."""
+"""Formatting characters that are visible: they enclose the digits that follow."""
 
 
 def acting(text: str, allowed: str = "\n\t") -> set[str]:
-    """Characters in a text that act on a terminal, or are not seen there."""
+    """The characters of a text that control a terminal, or are invisible."""
     categories = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return {
         one for one in text if one not in allowed and unicodedata.category(one) in categories and ord(one) not in NUMBER_SIGNS
     }
 
 
-def test_every_character_that_acts_on_a_terminal_becomes_a_visible_escape() -> None:
+def test_every_control_character_becomes_a_visible_escape() -> None:
     for code in range(0x110000):
         if acting(chr(code), allowed=""):
             assert plain_line(chr(code)).isascii(), hex(code)
@@ -51,12 +51,12 @@ def test_every_character_that_acts_on_a_terminal_becomes_a_visible_escape() -> N
     assert plain_line(HOSTILE) == SHOWN
 
 
-def test_names_in_any_script_stay_as_they_are() -> None:
+def test_names_in_any_script_are_unchanged() -> None:
     for name in ("0 名前", "مرحبا", "💥👍🏽", "葛\U000e0100飾", "é", "नमस्ते", "[brackets]", "a\\b", "Zoë & Söhne"):
         assert plain_line(name) == name
 
 
-def test_a_table_a_line_and_a_progress_bar_show_nothing_else() -> None:
+def test_tables_lines_and_progress_bars_are_escaped() -> None:
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=200, color_system="truecolor")
     table = Table()
@@ -72,7 +72,7 @@ def test_a_table_a_line_and_a_progress_bar_show_nothing_else() -> None:
     assert "\x1b[31mname\x1b[0m" in ours, "our own colours stay"
 
 
-def test_what_other_code_prints_is_made_safe_and_colours_of_rich_stay() -> None:
+def test_output_of_other_code_is_escaped_and_colours_of_rich_remain() -> None:
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), protected_output():
         print(HOSTILE)
@@ -106,7 +106,7 @@ def test_log_records_and_their_tracebacks_are_made_safe() -> None:
     assert "51Habc" not in written.getvalue()
 
 
-def test_a_terminal_that_knows_fewer_letters_is_shown_codes() -> None:
+def test_a_terminal_with_a_small_character_set_gets_escapes() -> None:
     raw = io.BytesIO()
     with contextlib.redirect_stdout(io.TextIOWrapper(raw, encoding="ascii")), protected_output():
         print("名前 \udcff")
@@ -114,13 +114,13 @@ def test_a_terminal_that_knows_fewer_letters_is_shown_codes() -> None:
         assert raw.getvalue() == b"\\u540d\\u524d \\udcff\n"
 
 
-def test_json_stays_json_and_has_no_such_character() -> None:
+def test_json_output_is_valid_and_has_no_control_characters() -> None:
     data = {"name": HOSTILE, HOSTILE: 1, "file": "caf\udce9.csv"}
     assert json.loads(plain_json(data)) == data
     assert not acting(plain_json(data), allowed="")
 
 
-def test_errors_and_problems_are_made_safe_where_they_are_made() -> None:
+def test_errors_and_problems_are_escaped_when_they_are_created() -> None:
     error = BillhouseError(f"{HOSTILE} has no plan.", f"Ask {HOSTILE}.")
     for text in (str(error), error.message, error.next_step, str(Problem(HOSTILE, 3, HOSTILE, HOSTILE))):
         assert not acting(text)
@@ -129,7 +129,7 @@ def test_errors_and_problems_are_made_safe_where_they_are_made() -> None:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> dict[str, Outcome]:
-    """What every command prints of a month whose customer, files, ids and memos are hostile."""
+    """The output of every command for a month whose customer, files, ids and memos are hostile."""
     folder = tmp_path_factory.mktemp("hostile")
     usage = [
         event("start", "2026-09-10T10:00:00Z", user=HOSTILE, sandbox=f"box{HOSTILE}", vcpu_count=100, **{f"vcpu{HOSTILE}": 3}),
@@ -139,7 +139,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> dic
     people = [{"customer_id": HOSTILE, "name": HOSTILE, "email": "x@example.com"}]
     gifts = [{"grant_id": HOSTILE, "customer_id": HOSTILE, "amount": "1", "granted_at": "2026-09-01T00:00:00Z"}]
     named = HOSTILE.replace("/", "")
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         home = prepare(
             folder / "home",
             parsed_project,
@@ -205,10 +205,10 @@ def test_no_command_prints_a_character_that_acts_on_a_terminal(shown: dict[str, 
         assert "Eve" in text if name not in ("build",) else text, name
 
 
-def test_every_command_fails_in_words_and_its_json_is_json(shown: dict[str, Outcome]) -> None:
+def test_every_command_fails_with_a_message_and_prints_valid_json(shown: dict[str, Outcome]) -> None:
     for name, outcome in shown.items():
         assert "Traceback" not in outcome.stderr, (name, outcome.stderr)
-        assert "unforeseen" not in outcome.stderr, (name, outcome.stderr)
+        assert "Unexpected error" not in outcome.stderr, (name, outcome.stderr)
         if name.endswith("--json"):
             assert outcome.json, name
     for name in ("land", "build", "close", "approve", "publish", "sync", "verify", "export"):
@@ -230,7 +230,7 @@ def test_a_key_is_redacted_wherever_it_is_shown_or_kept(key: str) -> None:
     assert redact(f"Use a test key (sk_test_... or rk_test_...), not {key}.").startswith("Use a test key (sk_test_... or rk_")
 
 
-def test_the_very_key_in_use_is_redacted_in_any_form(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_key_is_redacted_in_any_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", "not/a key")
     remember_secret('tok"en+of/a?source')
     monkeypatch.setenv("HTTPS_PROXY", "http://ops:hunter22@proxy:3128")

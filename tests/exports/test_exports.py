@@ -29,8 +29,8 @@ SEPTEMBER = BillingPeriod(2026, 9)
 FORMULA_NAMES = ['=HYPERLINK("http://x")', "+1 Studio", "-Dash & Co", "@home", "\ttab", "\rreturn"]
 
 REPORTS = """
-    create schema billing.billing;
-    use billing.billing;
+    create schema billing;
+    use billing;
     create table invoices (
         invoice_id varchar, customer_id varchar, period varchar, currency varchar, status varchar, plan_id varchar,
         collection varchar, subtotal_amount decimal(18,3), credits_applied_amount decimal(18,3),
@@ -109,7 +109,7 @@ REPORTS = """
 
 def write_reports(home: Home) -> None:
     """Six customers in dollars (names that look like formulas), one in yen, one draft of the month after."""
-    with duckdb.connect(str(home.billing)) as reports:
+    with duckdb.connect(str(home.analysts_file)) as reports:
         reports.execute("set TimeZone = 'America/New_York'")
         reports.execute(REPORTS)
         for number, name in enumerate(FORMULA_NAMES, start=1):
@@ -314,8 +314,8 @@ def test_parquet_has_the_rows_of_the_csv_with_their_types(home: Home) -> None:
 
 def test_a_closed_months_tables_do_not_change_with_stripe(home: Home) -> None:
     before = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
-    with duckdb.connect(str(home.billing)) as reports:
-        reports.execute("use billing.billing")
+    with duckdb.connect(str(home.analysts_file)) as reports:
+        reports.execute("use billing")
         reports.execute("update invoices set status = 'paid', stripe_invoice_id = 'in_x' where status <> 'draft'")
         reports.execute("update receivables set open_amount = 0, paid_amount = total_amount, age = 'settled'")
     after = {file.name: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
@@ -324,10 +324,8 @@ def test_a_closed_months_tables_do_not_change_with_stripe(home: Home) -> None:
 
 
 def test_a_statement_shows_its_invoice_and_a_name_is_never_markup(home: Home) -> None:
-    with duckdb.connect(str(home.billing)) as reports:
-        reports.execute(
-            "update billing.billing.invoices set customer_name = '<script>alert(1)</script>' where customer_id = 'c1'"
-        )
+    with duckdb.connect(str(home.analysts_file)) as reports:
+        reports.execute("update billing.invoices set customer_name = '<script>alert(1)</script>' where customer_id = 'c1'")
     folder = export_period(home, SEPTEMBER).folder / "statements"
     assert len(list(folder.iterdir())) == 7
     assert {stat.S_IMODE(page.stat().st_mode) for page in folder.iterdir()} == {0o600}
@@ -446,8 +444,8 @@ def test_exports_are_for_their_owner_alone(home: Home) -> None:
 
 def test_a_failed_export_leaves_the_last_one_unchanged(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {file: file.read_bytes() for file in export_period(home, SEPTEMBER).files}
-    with duckdb.connect(str(home.billing)) as reports:
-        reports.execute("update billing.billing.invoices set total_amount = 1")
+    with duckdb.connect(str(home.analysts_file)) as reports:
+        reports.execute("update billing.invoices set total_amount = 1")
 
     def fail(_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -470,11 +468,11 @@ def test_an_error_for_missing_or_unreadable_reports_says_to_build(tmp_path: Path
     home = Home.open(tmp_path)
     with pytest.raises(BillhouseError, match="Run `billhouse build` first"):
         export_period(home, SEPTEMBER)
-    home.billing.write_text("not a database")
+    home.analysts_file.write_text("not a database")
     with pytest.raises(BillhouseError, match="cannot be read"):
         export_period(home, SEPTEMBER)
-    home.billing.unlink()
-    duckdb.connect(str(home.billing)).close()
+    home.analysts_file.unlink()
+    duckdb.connect(str(home.analysts_file)).close()
     with pytest.raises(BillhouseError, match="Run `billhouse build` to rebuild them"):
         export_period(home, SEPTEMBER)
 

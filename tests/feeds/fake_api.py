@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.http_servers import http_server
 
 
 @dataclass(frozen=True)
@@ -49,31 +50,20 @@ class FakeApi:
 def serving(answers: Callable[[Asked], Answer] = lambda _: Answer([])) -> Iterator[FakeApi]:
     """The API, on a free port of the loopback address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            asked = Asked(parts.path, dict(parse_qsl(parts.query)), dict(self.headers))
-            api.asked.append(asked)
-            answer = api.answers(asked)
-            text = answer.body if isinstance(answer.body, str | bytes) else json.dumps(answer.body)
-            body = text if isinstance(text, bytes) else text.encode()
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(request.path)
+        asked = Asked(parts.path, dict(parse_qsl(parts.query)), dict(request.headers))
+        api.asked.append(asked)
+        answer = api.answers(asked)
+        text = answer.body if isinstance(answer.body, str | bytes) else json.dumps(answer.body)
+        body = text if isinstance(text, bytes) else text.encode()
+        request.send_response(answer.status)
+        for name, value in answer.headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Tests read `asked`."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    api = FakeApi(f"http://127.0.0.1:{server.server_port}", answers)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with http_server(respond) as address:
+        api = FakeApi(address, answers)
         yield api
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -19,8 +19,8 @@ from pipeline.feeds import api as connection
 from pipeline.feeds import position
 from pipeline.landing.record_kinds import Kind
 from tests.feeds.fake_api import Answer, Asked, FakeApi, serving
+from tests.http_servers import HEAD, dripping, raw_server
 from tests.landing.raw import event_line, events
-from tests.raw_server import HEAD, dripping, raw_server
 from tests.support import Outcome, billhouse
 
 KEY = "sk-very-secret-0123456789"
@@ -325,7 +325,7 @@ def test_an_export_that_is_not_there_is_not_an_empty_one(home: Home, tmp_path: P
 def test_many_rows_come_in_several_files_each_with_its_position(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "queue.jsonl"
     path.write_text("".join(event_line(f"e{number}") + "\n" for number in range(9)))
-    blocks = patch("pipeline.feeds.exports._BLOCK_BYTES", len(event_line("e0")) * 2)
+    blocks = patch("pipeline.feeds.export_files._BLOCK_BYTES", len(event_line("e0")) * 2)
     with patch.object(position, "ROWS_PER_FILE", 2), blocks:
         result = export(home, path).json
     assert result["rows"] == 9
@@ -484,7 +484,7 @@ def test_of_an_export_pipes_and_links_are_refused_one_by_one_and_the_others_are_
 def test_a_line_of_an_export_that_is_too_long_comes_cut_off_and_lands_in_quarantine(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "queue.jsonl"
     path.write_text(event_line("a") + "\n" + event_line("long", note="x" * (3 << 20)) + "\n" + event_line("b") + "\n")
-    with patch("pipeline.feeds.exports._BLOCK_BYTES", 1 << 16):
+    with patch("pipeline.feeds.export_files._BLOCK_BYTES", 1 << 16):
         told = export(home, path, "--name", "queue").json
     assert told["rows"] == 3
     assert Path(told["files"][0]).stat().st_size < 2 << 20

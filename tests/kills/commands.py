@@ -1,4 +1,4 @@
-"""The commands that are killed, and the homes that each begins with."""
+"""The commands that are killed, and the home that each starts with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUSTOMERS = ("ada", "bob", "cyd", "dan")
 
 
 def write_files(folder: Path) -> None:
-    """The files that are landed: records of all kinds, usage on several days with rows that nobody can bill."""
+    """Write the input files: records of all kinds, and usage on several days with invalid rows."""
     folder.mkdir()
 
     def usage(number: int, customer: str, day: str, vcpus: int) -> list[dict[str, Any]]:
@@ -78,12 +78,12 @@ Words = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Start:
-    """A home to begin with: another one, and what is done to it."""
+    """A home to start with: another one, and the commands that are run in it."""
 
     before: str
     commands: tuple[Words, ...] = ()
     change: Callable[[Path], None] | None = None
-    """Done last, with the home."""
+    """Called last, with the home."""
 
 
 def with_spreadsheet_prices(home: Path) -> None:
@@ -96,7 +96,7 @@ def with_spreadsheet_prices(home: Path) -> None:
 
 def without_warehouse(home: Path) -> None:
     """Remove what a build writes: a command that would refresh the reports at its end has none to refresh."""
-    for name in ("warehouse.duckdb", "billing.duckdb"):
+    for name in ("warehouse.duckdb", "billhouse.duckdb"):
         (home / name).unlink()
     for folder in ("build", "marts", "health"):
         shutil.rmtree(home / folder)
@@ -139,22 +139,22 @@ STARTS = {
 
 @dataclass(frozen=True)
 class Command:
-    """A command, what it begins with, and how it ends."""
+    """A command, the home it starts with, and its expected exit codes."""
 
     name: str
     start: str
     words: Words
     environment: dict[str, str] = field(default_factory=dict)
     codes: tuple[int, ...] = (0,)
-    """How an untouched run ends."""
+    """Exit codes of an undisturbed run."""
     codes_again: tuple[int, ...] = (0,)
-    """How a run may end that comes after a killed one, besides."""
+    """Further exit codes of a run after a killed one."""
     said_again: str = ""
-    """What it says where it ends with one of those."""
+    """Text of the output if it exits with one of those."""
     has_own_prices: bool = False
     """Whether the price book is the home's and not the project's."""
     seconds: float = 2
-    """About how long a kill takes with all that is checked after it: the longer, the fewer."""
+    """Approximate seconds of a kill with its checks; slower commands are killed less often."""
 
 
 _SEPTEMBER = ("--from", "2026-09", "--to", "2026-09")
@@ -203,7 +203,7 @@ COMMANDS = {
 
 
 def placed(words: Words, home: Path, files: Path, receiver: str) -> list[str]:
-    """The words with what they name put in."""
+    """The arguments with placeholders replaced."""
     return [_placed(word, home, files, receiver) for word in words]
 
 

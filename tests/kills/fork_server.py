@@ -1,8 +1,7 @@
-"""A warm interpreter that forks one process for each command that it is told to run, and kills it on order.
+"""A warm interpreter that forks one process per command, and kills it on request.
 
-Started as `python -m tests.kills.fork_server`; orders and answers are lines of JSON on its standard input and output. Everything
-that a command imports is imported here once: a command then takes its own time only, and so a kill at a random instant hits it
-and not the imports.
+Started as `python -m tests.kills.fork_server`; requests and responses are lines of JSON on standard input and output.
+Everything that a command imports is imported here once, so that a kill at a random instant hits the command and not its imports.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _HEAVY = (
 
 
 def main() -> None:
-    """Run orders until the input ends: {"home", "words", "environment", "kill_after", "output", and what `hooks.install` takes}.
+    """Run requests until the input ends: {"home", "words", "environment", "kill_after", "output", and those of `hooks.install`}.
 
     `kill_after`: seconds, after which the process and its children are killed. Answers {"status", "seconds"}; a status below zero
     is the signal that ended the process.

@@ -1,4 +1,4 @@
-"""Kills a command, calls it again, and compares the home with that of a run that nobody touched."""
+"""Kills a command, runs it again, and compares the home with that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import select
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.home import PROJECT_ROOT
+from tests.http_servers import http_server
 from tests.kills.commands import FIRST_MONTH, STARTS, Command, Start, placed, write_files
 from tests.kills.durability import violations
 from tests.kills.state import State, differences, leftovers, masked, state_of
@@ -102,13 +102,13 @@ class Kill:
 
 @dataclass
 class Report:
-    """What came of killing."""
+    """The results of the kills."""
 
     kills: int = 0
     outlived: int = 0
-    """Runs that were over before they could be killed."""
+    """Runs that ended before they were killed."""
     problems: dict[str, list[str]] = field(default_factory=dict)
-    """What was not as after a run that nobody touched, and after which kills."""
+    """Differences from an undisturbed run, and the kills after which they occurred."""
 
     def lines(self) -> list[str]:
         """Each problem, after how many kills, and the first of these."""
@@ -117,7 +117,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Reference:
-    """A run that nobody touched."""
+    """An undisturbed run."""
 
     state: State
     seconds: float
@@ -129,7 +129,7 @@ class Reference:
 
 
 class World:
-    """Homes to begin with, and one in which commands are killed. All at one path: dbt parses anew for every other."""
+    """Homes to start with, and one in which commands are killed. All have one path, since dbt parses again for another one."""
 
     def __init__(self, folder: Path, parsed_project: Path, receiver: str) -> None:
         self.folder = folder
@@ -214,7 +214,7 @@ class World:
             self.begin(command.start)
             ran = self.call(command, log=str(log), snapshots=True)
             assert ran.code in command.codes, ran.output
-            calls = [_told(json.loads(line)) for line in log.read_text().splitlines()]
+            calls = [_shown(json.loads(line)) for line in log.read_text().splitlines()]
             found = violations(log, self.home)
             self._references[command.name] = Reference(state_of(self.home), ran.seconds, calls, leftovers(self.home), found)
             verified = self.run(["verify"])
@@ -235,7 +235,7 @@ class World:
         else:
             report.kills += 1
         calls = log.read_text().splitlines() if log.exists() else []
-        last = _told(json.loads(calls[-1])) if calls else "the start"
+        last = _shown(json.loads(calls[-1])) if calls else "the start"
         where = f"{kill.when} call {kill.at}, {last}" if kill.at else f"after {kill.seconds:.3f} s, call {len(calls)}, {last}"
         if kill.seconds_again:
             report.kills += self.call(command, kill_after=kill.seconds_again).code == KILLED
@@ -260,7 +260,7 @@ class World:
         self._starts[start] = target
 
 
-def _told(line: dict[str, Any]) -> str:
+def _shown(line: dict[str, Any]) -> str:
     return f"{line['call']} {' -> '.join(line['paths'])}"
 
 
@@ -272,21 +272,10 @@ def _copy(source: Path, target: Path) -> None:
 def receiving() -> Iterator[str]:
     """A receiver of webhooks that takes everything; yields its address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            self.send_response(204)
-            self.end_headers()
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers.get("Content-Length", "0")))
+        request.send_response(204)
+        request.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Nobody reads it."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/alerts"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_server(respond) as address:
+        yield f"{address}/alerts"

@@ -46,7 +46,7 @@ _STRIPE_MASKS = (
     (re.compile(r'"(number|invoice_prefix|idempotency_key)": "[^"]*"'), r'"\1": "<id>"'),
 )
 _DATABASES = (
-    "billing.duckdb",
+    "billhouse.duckdb",
     "warehouse.duckdb",
     "stripe-emulator.sqlite",
     "stripe-emulator.sqlite-wal",
@@ -80,8 +80,8 @@ def state_of(home: Path) -> State:
     for folder, rows in merged.items():
         for row in rows:
             state[folder, row] += 1
-    if (home / "billing.duckdb").exists():
-        state.update(_remembered(home / "billing.duckdb", _tables))
+    if (home / "billhouse.duckdb").exists():
+        state.update(_remembered(home / "billhouse.duckdb", _tables))
     if (home / "stripe-emulator.sqlite").exists():
         state.update(_stripe_objects(home / "stripe-emulator.sqlite"))
     return state
@@ -91,10 +91,10 @@ def differences(found: State, expected: State) -> list[str]:
     """What is not in both, in words."""
     more, missing = found - expected, expected - found
     changed = {name for name, _ in more} & {name for name, _ in missing}
-    told = [f"differs: {name}" for name in sorted(changed)]
-    told += [f"left over: {name} {shown(what)}" for name, what in sorted(more) if name not in changed]
-    told += [f"missing: {name} {shown(what)}" for name, what in sorted(missing) if name not in changed]
-    return told
+    lines = [f"differs: {name}" for name in sorted(changed)]
+    lines += [f"left over: {name} {shown(what)}" for name, what in sorted(more) if name not in changed]
+    lines += [f"missing: {name} {shown(what)}" for name, what in sorted(missing) if name not in changed]
+    return lines
 
 
 def shown(what: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from pipeline.core.home import Home
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing import LandedFile, land_files
 from pipeline.landing.record_kinds import Kind
 
@@ -29,8 +30,7 @@ def _read(home: Home, pattern: str, where: str = "true") -> list[Row]:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set file_search_path = $folder", {"folder": str(home.raw)})
         result = connection.execute(f"from read_parquet('{pattern}', hive_partitioning = false) where {where}")
-        names = [column[0] for column in result.description]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        return rows_as_dictionaries(result)
 
 
 def rows_of(home: Home, collection: str = "usage_events") -> list[Row]:
@@ -68,7 +68,7 @@ def land(home: Home, path: Path, kind: Kind = Kind.USAGE) -> LandedFile:
 
 
 def event_line(event_id: str | None, **more: Any) -> str:
-    """One event as JSON: a start of ada's sandbox `box` unless told otherwise; a field that is `...` is left out."""
+    """One event as JSON, by default a start of ada's sandbox `box`; a field with the value `...` is omitted."""
     row = {
         "event_id": event_id,
         "sandbox_id": "box",

@@ -1,4 +1,4 @@
-"""A landing may die at any instant, run beside another, or find the disk full: nothing is lost, nothing is there twice."""
+"""Landings that are killed, run at the same time, or find the disk full lose no row and store none twice."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _by_id(rows: list[Row]) -> list[Row]:
 
 
 def _state(home: Home) -> dict[str, Any]:
-    """Everything that must be the same however often landing was interrupted, but for the clock."""
+    """Everything that must not depend on interruptions; without the times of landing."""
     return {
         "rows": _by_id(rows_of(home)),
         "quarantine": quarantined(home),
@@ -58,7 +58,7 @@ from pathlib import Path
 import duckdb, pandas, pyarrow.dataset  # once, and not in every child
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-    from pipeline.store.raw import ensure_raw_collections
+from pipeline.store.raw import ensure_raw_collections
 
 folder, *files = sys.argv[1:]
 
@@ -83,7 +83,7 @@ def stepped(call):
         return call(*words, **named)
     return called
 
-def land_and_die(home, at):
+def land_and_exit(home, at):
     global step
     steps = 0
     def step():
@@ -95,7 +95,7 @@ def land_and_die(home, at):
     duckdb.connect = lambda: Connection(connect())
     home = Home.open(home)
     ensure_raw_collections(home)
-    shutil.rmtree(home.raw / "credit_grants")  # making one collection stands for making all
+    shutil.rmtree(home.raw / "credit_grants")  # creating one collection is enough
     for name in ("fsync", "replace", "rename", "unlink", "mkdir"):
         setattr(os, name, stepped(getattr(os, name)))
     land_files(home, [Path(file) for file in files])
@@ -106,7 +106,7 @@ while True:
     home = Path(folder) / f"killed-at-{at:04d}"
     child = os.fork()
     if child == 0:
-        land_and_die(home, at)
+        land_and_exit(home, at)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 0:
         print(at)
@@ -114,14 +114,14 @@ while True:
     assert status == 9, status
     at += 1
 """
-"""Lands the files in one home after another, each time dying one step later, until a landing comes to its end."""
+"""Lands the files in one home after another, killed one step later each time, until a landing finishes."""
 
 
 def _python(code: str, *words: object) -> list[str]:
     return [sys.executable, "-c", code, *map(str, words)]
 
 
-def test_a_landing_that_dies_at_any_step_leaves_whole_files_and_the_next_one_finishes_it(
+def test_a_landing_that_is_killed_at_any_step_leaves_whole_files_and_the_next_one_finishes_it(
     files: list[Path], tmp_path: Path
 ) -> None:
     undisturbed = Home.open(tmp_path / "undisturbed")
@@ -148,11 +148,11 @@ def test_a_landing_that_dies_at_any_step_leaves_whole_files_and_the_next_one_fin
         summary = land_files(home, files)
         assert summary.received == summary.accepted + summary.duplicates + summary.quarantined == 14
         assert _state(home) == expected, path.name
-        assert list((home.path / ".tmp").iterdir()) == [], "scratch of a landing that died is gone"
+        assert list((home.path / ".tmp").iterdir()) == [], "the scratch folder of the killed landing is removed"
     assert seen == {0, 1, 2}
 
 
-_LAND_WHEN_TOLD = """
+_LAND_AFTER_SIGNAL = """
 import sys, time
 from pathlib import Path
 from pipeline.core.home import Home
@@ -178,7 +178,7 @@ def test_two_processes_that_land_overlapping_files_at_once_lose_nothing_and_land
     orders = [files, list(reversed(files))]
     landing = [
         subprocess.Popen(
-            _python(_LAND_WHEN_TOLD, home.path, tmp_path / "go", *order), stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT
+            _python(_LAND_AFTER_SIGNAL, home.path, tmp_path / "go", *order), stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT
         )
         for order in orders
     ]
@@ -237,7 +237,7 @@ def test_a_full_disk_is_one_clear_error_and_the_file_lands_when_there_is_room(
         assert "Make room" in failed.value.next_step
         seen = _state(trial)
         parts = ("rows", "quarantine", "files")
-        # Once the manifest has it, it has landed, even if a last sync failed.
+        # A file that is in the manifest has landed, even if a later sync failed.
         assert [seen[part] for part in parts] in ([before[part] for part in parts], [expected[part] for part in parts])
         land(trial, files[1])
         assert _state(trial) == expected
@@ -258,7 +258,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch, name: str, honest: Callable[..., Any
     return len(called)
 
 
-def test_a_disk_that_is_full_from_the_start_is_told_too(
+def test_a_disk_that_is_full_from_the_start_is_reported(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Home.open(tmp_path / "home")
@@ -281,8 +281,8 @@ main()
 """
 
 
-def test_a_disk_that_fills_up_while_parquet_is_written_is_told_without_a_traceback(tmp_path: Path) -> None:
-    """Here the operating system refuses to let files grow, in the middle of the database's own writing."""
+def test_a_disk_that_fills_up_while_parquet_is_written_is_reported_without_a_traceback(tmp_path: Path) -> None:
+    """The operating system limits the size of files, and DuckDB fails in the middle of a write."""
     path = write_lines(tmp_path / "large.jsonl", [event_line(os.urandom(16).hex(), user_id="ada") for _ in range(8000)])
     home = Home.open(tmp_path / "home")
     small = write_lines(tmp_path / "small.jsonl", [event_line("small")])
@@ -301,17 +301,17 @@ def test_a_disk_that_fills_up_while_parquet_is_written_is_told_without_a_traceba
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-def test_an_error_in_the_middle_of_a_call_does_not_hide_from_the_next_call_what_is_unfinished(
+def test_rows_of_a_failed_landing_are_new_in_the_next_one(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Data files of a landing that failed before its commit are no history: their rows are new when they come again."""
+    """Rows of a landing that failed before its commit did not land."""
     home = Home.open(tmp_path / "home")
 
     def fail(*_: Any) -> None:
         raise OSError(errno.EIO, "broken")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.landing.land._write_landed_file", fail)
+        patched.setattr("pipeline.landing.land.write_landed_file", fail)
         with pytest.raises(BillhouseError, match="The disk cannot be read or written"):
             land_files(home, [files[0]])
     assert rows_of(home) == []

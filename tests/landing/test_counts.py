@@ -1,4 +1,4 @@
-"""Every row received is accepted, a duplicate or in quarantine; the reference says which, one row after the other."""
+"""Every row is accepted, a duplicate or in quarantine, as a row-by-row reference says."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ UNREADABLE = [
 
 @dataclass(frozen=True)
 class Line:
-    """One line, and what it says: an event, or nothing that can land."""
+    """One line and its event; None if it cannot land."""
 
     text: str
     event: Event | None = None
@@ -117,13 +117,13 @@ class Expected:
     contents: dict[str, tuple[str, dict[int, Line]]] = field(default_factory=dict)
     """By content of a file, the name under which it landed first, and its rows in quarantine by line."""
     quarantined: list[tuple[str, int, str, str]] = field(default_factory=list)
-    """File, line, reason, the row as it came."""
+    """File, line, reason, and the row as received."""
 
     def land(self, name: str, rows: Sequence[Line]) -> tuple[int, int, dict[str, int]]:
         """Accepted, duplicates, and rows in quarantine by reason."""
         content = "\n".join(row.text for row in rows)
         name, to_judge = self.contents.get(content, (name, dict(enumerate(rows, start=1))))
-        # Of a file that landed before, rows in quarantine are judged again, and the others are duplicates.
+        # Quarantined rows of a file that landed before are checked again, and its other rows are duplicates.
         accepted, duplicates, reasons = 0, len(rows) - len(to_judge), Counter[str]()
         in_quarantine: dict[int, Line] = {}
         self.quarantined = [row for row in self.quarantined if row[0] != name]
@@ -203,8 +203,8 @@ def test_every_row_is_counted_as_the_reference_counts_it(files: list[list[Line]]
 
 @given(files=st.lists(st.lists(events, min_size=1, max_size=8), min_size=2, max_size=4), order=st.randoms(use_true_random=False))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_in_whatever_order_files_land_the_same_events_stand(files: list[list[Event]], order: Random) -> None:
-    """Of rows that repeat and overlap. Which of two that contradict each other stands is for the order to say."""
+def test_the_same_events_are_accepted_in_any_order_of_files(files: list[list[Event]], order: Random) -> None:
+    """With duplicates and overlaps. Of two conflicting rows, the first to land is accepted."""
     agreed = [
         [replace(event, user_id=f"user of {event.sandbox_id}", execution_id=None, event_id=None) for event in rows]
         for rows in files
@@ -239,8 +239,8 @@ def _event(event_id: str, sandbox_id: str, user_id: str) -> Event:
     return Event(event_id, sandbox_id, user_id, LANDED_AT, EventType.START)
 
 
-def test_a_stranger_frees_its_id_for_a_row_that_makes_a_sandbox_its_own(tmp_path: Path) -> None:
-    """Who owns the second sandbox hangs on a row whose id a stranger to the first sandbox seemed to take."""
+def test_a_wrong_owner_event_does_not_claim_its_id(tmp_path: Path) -> None:
+    """The owner of the second sandbox depends on a row whose id a wrong-owner event of the first sandbox has, too."""
     rows = [
         _event("a", "first", "ada"),
         _event("x", "first", "bob"),
@@ -252,8 +252,8 @@ def test_a_stranger_frees_its_id_for_a_row_that_makes_a_sandbox_its_own(tmp_path
     assert [row["file_row"] for row in quarantined(Home(tmp_path / "home"))] == [2, 4]
 
 
-def test_a_long_run_of_strangers_is_judged_in_one_pass(tmp_path: Path) -> None:
-    """The same stranger again is no duplicate, since it never landed; ten thousand of them take no longer than as many others."""
+def test_many_wrong_owner_events_are_checked_in_one_pass(tmp_path: Path) -> None:
+    """A repeated wrong-owner event is no duplicate, since it never landed; ten thousand take as long as as many other rows."""
     strangers = [_event("x", "box", "eve")] * 10_000
     assert _land(tmp_path, [_event("a", "box", "ada"), *strangers, _event("x", "box", "ada")]) == [
         (2, 0, {"user_mismatch": 10_000})
@@ -270,7 +270,7 @@ def test_the_clock_may_be_a_day_ahead_and_not_a_microsecond_more(tmp_path: Path)
     assert _land(tmp_path, rows) == [(1, 0, {"future_timestamp": 1})]
 
 
-def test_a_detail_says_what_was_wrong_and_where_the_first_one_came_from(tmp_path: Path) -> None:
+def test_a_detail_says_what_is_wrong_and_where_the_first_row_is(tmp_path: Path) -> None:
     first = _event("a", "box", "ada")
     _land(tmp_path, [first], [replace(first, vcpu_count=Decimal(1)), _event("b", "box", "bob")])
     conflict, mismatch = quarantined(Home(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""The same rows land as the same rows, whatever file they come in."""
+"""The same rows land as the same rows from every format."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ Write = Callable[[Path, list[dict[str, str | None]]], Path]
 
 
 def _json(row: dict[str, str | None], *, is_nested: bool) -> str:
-    """Numbers as numbers, metadata as an object, what is not there sometimes null and sometimes absent."""
+    """Numbers as numbers, metadata as an object, missing values sometimes null and sometimes absent."""
     fields = []
     for place, name in enumerate(COLUMNS):
         value = row[name]
@@ -192,13 +192,13 @@ FORMATS: dict[str, tuple[Write, str, int]] = {
     "parquet": (_parquet, "parquet", 0),
     "nested parquet": (_nested_parquet, "parquet", 0),
 }
-"""Each with the name its rows' format is told by, and the lines before its first row."""
+"""(file name, whose ending is the format; lines before the first row)."""
 
 
 @pytest.mark.parametrize("is_camel_case", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_same_rows_land_the_same_from_every_format(name: str, is_camel_case: bool, tmp_path: Path) -> None:
-    write, told, lines_before = FORMATS[name]
+    write, format, lines_before = FORMATS[name]
     rows: list[dict[str, str | None]] = [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
     if is_camel_case:
         rows = [{**row, "event_type": CAMEL_CASE.get(str(row["event_type"]), "SandboxExploded")} for row in rows]
@@ -217,18 +217,20 @@ def test_the_same_rows_land_the_same_from_every_format(name: str, is_camel_case:
     }
     assert {row["file_row"] - lines_before: row["reason"] for row in quarantined(home)} == REASONS
     (file,) = landed_files(home)
-    assert file["format"] == told
+    assert file["format"] == format
     assert (file["first_at"], file["last_at"]) == (
         datetime(2026, 1, 1, 10, tzinfo=UTC),
         datetime(2026, 1, 3, tzinfo=UTC),
     )
 
 
-def test_a_parquet_file_lands_the_same_read_again_as_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parquet_file_lands_the_same_whether_it_is_read_again_or_materialized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = _parquet(tmp_path / "rows", [dict(zip(COLUMNS, row, strict=True)) for row in ROWS])
     left = {}
     for few_days in (0, 10):
-        monkeypatch.setattr("pipeline.landing.land._FEW_DAYS", few_days)
+        monkeypatch.setattr("pipeline.landing.row_checks._FEW_DAYS", few_days)
         home = Home.open(tmp_path / f"home-{few_days}")
         land(home, path)
         left[few_days] = rows_of(home), quarantined(home)
@@ -237,7 +239,7 @@ def test_a_parquet_file_lands_the_same_read_again_as_kept_aside(tmp_path: Path, 
 
 
 def test_the_same_rows_in_another_format_are_all_duplicates(tmp_path: Path) -> None:
-    """A derived id, too, comes from what a row says, and not from how it says it."""
+    """Derived ids do not depend on the format either."""
     home = Home.open(tmp_path / "home")
     rows: list[dict[str, str | None]] = [dict(zip(COLUMNS, row, strict=True)) for row in ROWS]
     first = land(home, _json_lines(tmp_path / "a", rows))
@@ -271,12 +273,12 @@ def test_raw_rows_have_the_types_that_the_models_count_on_and_lie_by_day(tmp_pat
 def test_a_day_lies_in_order_of_sandbox_and_instant_also_where_few_sandboxes_say_much(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     boxes = ["ß", "Z", "a", "it's", "a b"]
-    told = [
+    written = [
         (boxes[place % 5], f"2026-01-01T{place * 7 % 24:02}:00:00Z", json.dumps({"note": "'"}) if place % 3 else None)
         for place in range(100)
     ]
     lines = [
-        event_line(f"evt-{place}", sandbox_id=box, timestamp=at, metadata=note) for place, (box, at, note) in enumerate(told)
+        event_line(f"evt-{place}", sandbox_id=box, timestamp=at, metadata=note) for place, (box, at, note) in enumerate(written)
     ]
     land(home, write_lines(tmp_path / "rows.jsonl", lines))
     (file,) = home.raw.glob("usage_events/event_date=2026-01-01/*.parquet")
@@ -285,7 +287,8 @@ def test_a_day_lies_in_order_of_sandbox_and_instant_also_where_few_sandboxes_say
     rows = [(row["sandbox_id"], row["event_at"], row["file_row"], row["metadata"]) for row in table.to_pylist()]
     assert [row[:3] for row in rows] == sorted(row[:3] for row in rows)
     expected = [
-        (box, datetime.fromisoformat(at), place, note and '{"note":"\'"}') for place, (box, at, note) in enumerate(told, start=1)
+        (box, datetime.fromisoformat(at), place, note and '{"note":"\'"}')
+        for place, (box, at, note) in enumerate(written, start=1)
     ]
     assert sorted(rows, key=lambda row: row[2]) == expected
 
@@ -317,7 +320,7 @@ def test_line_ends_marks_and_blank_lines_change_nothing_but_the_line_numbers(
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_csv_without_a_last_line_end_and_with_blank_lines_lands_whole(end: str, tmp_path: Path) -> None:
+def test_a_csv_without_a_last_line_end_and_with_blank_lines_lands_completely(end: str, tmp_path: Path) -> None:
     lines = ["event_id,sandbox_id,user_id,timestamp,event_type", "", "a,box,ada,2026-01-01T10:00:00Z,SandboxStarted"]
     lines += ["  ", '"b,2","box ""x""",ada,2026-01-01T11:00:00Z,SandboxStarted']
     path = tmp_path / "rows.csv"
@@ -328,7 +331,7 @@ def test_a_csv_without_a_last_line_end_and_with_blank_lines_lands_whole(end: str
     assert sorted(row["file_row"] for row in rows_of(home)) == [3, 5]
 
 
-def test_a_csv_row_that_is_not_whole_is_one_row_in_quarantine(tmp_path: Path) -> None:
+def test_an_incomplete_csv_row_is_one_row_in_quarantine(tmp_path: Path) -> None:
     path = write_lines(
         tmp_path / "rows.csv",
         [
@@ -403,7 +406,7 @@ _EXACT = st.none() | st.decimals(-2, 1_000_002, places=6)
     instant=st.sampled_from([pa.timestamp("s"), pa.timestamp("ms", tz="UTC"), pa.timestamp("us", tz="Asia/Kolkata")]),
     exact=st.sampled_from([pa.decimal128(13, 6), pa.decimal128(38, 6)]),
 )
-def test_a_column_that_has_the_right_type_is_judged_as_its_text_would_be(
+def test_a_typed_column_gives_the_same_result_as_its_text(
     rows: list[tuple[datetime | None, int | None, Decimal | None]], instant: pa.DataType, exact: pa.DataType
 ) -> None:
     """Typed columns of Parquet are not read as text: the two ways must agree on every value, good or bad."""
@@ -449,7 +452,7 @@ def test_metadata_lands_from_every_type_that_can_hold_it(tmp_path: Path) -> None
 
 
 def test_a_value_given_in_two_places_counts_from_the_first_that_has_one(tmp_path: Path) -> None:
-    """A column that is there but empty does not hide the value beside it."""
+    """An empty column does not hide the value of an alternative column."""
     home = Home.open(tmp_path / "home")
     header = "event_id,sandbox_id,user_id,timestamp,event_type,vcpu_count,resources.vcpu_count"
     cells = "box,ada,2026-01-01T10:00:00Z,SandboxStarted"

@@ -1,4 +1,4 @@
-"""Input made to break things: each row of it lands right or goes to quarantine, each file lands or is refused in a line."""
+"""Hostile input: every row lands correctly or is quarantined, every file lands or is rejected with one line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ import pytest
 
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-from pipeline.landing.duplicates import judge
+from pipeline.landing.duplicates import find_duplicates
 from pipeline.landing.inbox import inbox_digest, waiting_files
-from pipeline.landing.land import _write_landed_file
+from pipeline.landing.raw_files import write_landed_file
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 from tests.support import billhouse
@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def _parquet(path: Path, **columns: Any) -> Path:
-    """One event, or what is said of it."""
+    """One event, with changed fields."""
     event = json.loads(event_line("good"))
     table = {name: pa.array([value]) for name, value in event.items()}
     pq.write_table(pa.table({**table, **columns}), path)
@@ -46,7 +46,7 @@ def _parquet(path: Path, **columns: Any) -> Path:
 
 
 def _in_format(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
-    """Rows of text, each value as it is written: in JSON a number is one, in CSV and Parquet it is text."""
+    """Rows of text, each value as written: a number in JSON is a number, in CSV and Parquet it is text."""
     names = list(rows[0])
     if path.suffix == ".parquet":
         pq.write_table(pa.table({name: pa.array([row[name] for row in rows]) for name in names}), path)
@@ -93,7 +93,7 @@ NAMES = [
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_lands_under_whatever_name_and_no_other_in_its_place(
+def test_a_file_with_an_unusual_name_lands_and_no_other_file_instead(
     name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside it lie files that its name matches, were it read as a pattern."""
@@ -275,7 +275,7 @@ def _nameless_field(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (_pipe, "is a pipe or a device"),
         (_link, "is a symbolic link"),
@@ -287,27 +287,27 @@ def _nameless_field(folder: Path) -> Path:
         (_nameless_field, "a column without a name"),
         (_long_name, "File name too long"),
         (_loop, "is a symbolic link"),
-        (_below_a_file, "no such file"),
+        (_below_a_file, "does not exist"),
         (_not_utf8, "a name that is not UTF-8"),
         (_old_line_ends, "the header cannot be read"),
         (_no_end_of_header, "the header cannot be read"),
         (_utf16, "the header has no column"),
         (_resources_of_csv, "resources.vcpu_count"),
         (_resources_of_parquet, "resources.vcpu_count"),
-        (_twice, "a column too many: user_id"),
+        (_twice, "repeated or reserved columns: user_id"),
         (_not_compressed, "Not a gzipped file"),
         (_trailing_garbage, "Not a gzipped file"),
         (_wrong_checksum, "CRC check failed"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused_in_a_line_and_the_next_one_lands(
-    make: Callable[[Path], Path], told: str, tmp_path: Path
+def test_an_unusable_file_is_rejected_with_one_line_and_the_next_one_lands(
+    make: Callable[[Path], Path], message: str, tmp_path: Path
 ) -> None:
     bad, good = make(tmp_path), write_lines(tmp_path / "good.jsonl", [GOOD])
     outcome = billhouse(tmp_path / "home", "land", "--json", bad, good)
     assert (outcome.code, outcome.json["accepted"]) == (1, 1)
     (problem,) = outcome.json["problems"]
-    assert told in f"{problem['reason']} {problem['next_step']}"
+    assert message in f"{problem['reason']} {problem['next_step']}"
     assert "Traceback" not in outcome.stderr
     home = Home(tmp_path / "home")
     assert len(landed_files(home)) == 1
@@ -419,11 +419,11 @@ FINE_NUMBERS = {
     "999999.999999": "999999.999999",
     "0.00000250000000000000000e2": "0.00025",
 }
-"""What is written, and what it is stored as; None: it is finer than six decimals, or over the bound."""
+"""(text, stored value); None: more than six decimals, or over the maximum."""
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
-def test_a_number_that_no_float_holds_is_judged_alike_in_every_format(suffix: str, home: Home, tmp_path: Path) -> None:
+def test_a_number_that_no_float_can_represent_is_checked_alike_in_every_format(suffix: str, home: Home, tmp_path: Path) -> None:
     event = {name: str(value) for name, value in json.loads(event_line(None)).items() if value is not None}
     rows = [{**event, "event_id": f"id {text}", "vcpu_count": text, "note": "e-400"} for text in FINE_NUMBERS]
     _, reasons = _verdict(home, _in_format(tmp_path / f"numbers{suffix}", rows))
@@ -434,9 +434,7 @@ def test_a_number_that_no_float_holds_is_judged_alike_in_every_format(suffix: st
     assert [text for text, detail in shown.items() if text not in detail and text != "4.9e-324"] == [], "as it was written"
 
 
-def test_fine_numbers_are_found_inside_resources_and_by_escaped_keys_and_are_judged_again_alike(
-    home: Home, tmp_path: Path
-) -> None:
+def test_exact_numbers_inside_resources_and_with_escaped_keys_are_checked_again_alike(home: Home, tmp_path: Path) -> None:
     fine = "2.0000000000000000000000001"
     lines = [
         event_line("inside")[:-1] + f', "metadata": {{"vcpu_count": 1}}, "resources": {{"memory_gb": 1, "vcpu_count": {fine}}}}}',
@@ -505,7 +503,7 @@ def test_a_line_that_is_too_long_is_one_row_in_quarantine_with_its_beginning(end
     assert max(len(row["raw_row"]) for row in rows) <= 1000
     again = land_files(home, [path])
     assert (again.accepted, again.duplicates, again.quarantined) == (0, 3, 4)
-    assert len(landed_files(home)) == 1, "of a row that is cut off nothing can be judged again"
+    assert len(landed_files(home)) == 1, "a row that was cut off cannot be checked again"
 
 
 def test_blank_lines_without_end_are_counted_and_left_out(home: Home, tmp_path: Path) -> None:
@@ -519,7 +517,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed, broken, good = (write_lines(tmp_path / f"{name}.jsonl", [event_line(name)]) for name in ("closed", "broken", "good"))
-    open_file, judged = os.open, judge
+    open_file, judged = os.open, find_duplicates
 
     def refuse(path: Any, *args: Any, **more: Any) -> int:
         if Path(path) == closed:
@@ -532,7 +530,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
         judged(connection, *args)
 
     monkeypatch.setattr("pipeline.core.regular_files.os.open", refuse)
-    monkeypatch.setattr("pipeline.landing.land.judge", fail)
+    monkeypatch.setattr("pipeline.landing.row_checks.find_duplicates", fail)
     summary = land_files(home, [closed, broken, good])
     assert [problem.file for problem in summary.problems] == [str(closed), str(broken)]
     assert "Permission denied" in summary.problems[0].reason
@@ -548,15 +546,15 @@ def test_a_link_that_takes_the_files_place_while_it_lands_is_not_followed(
     def judge_late(*args: Any) -> None:
         path.unlink()
         path.symlink_to(secret)
-        judge(*args)
+        find_duplicates(*args)
 
-    monkeypatch.setattr("pipeline.landing.land.judge", judge_late)
+    monkeypatch.setattr("pipeline.landing.row_checks.find_duplicates", judge_late)
     (problem,) = land_files(home, [path]).problems
     assert "symbolic link" in problem.reason
     assert landed_files(home) == []
 
 
-def test_links_and_pipes_in_the_inbox_are_refused_by_name_and_stay(home: Home, tmp_path: Path) -> None:
+def test_links_and_pipes_in_the_inbox_are_rejected_by_name_and_stay(home: Home, tmp_path: Path) -> None:
     folder = home.inbox / "usage" / "2026"
     folder.mkdir(parents=True)
     write_lines(folder / "good.jsonl", [GOOD])
@@ -638,7 +636,7 @@ def test_a_timestamp_is_an_instant_or_in_quarantine(home: Home, tmp_path: Path) 
         ("1969-12-31T23:59:59Z", "before 1970"),
         ("2026-01-01", "a date without a time"),
         ("1767261600", "a number without a unit"),
-        ("2026-02-30T00:00Z", "not a date and time that exist"),
+        ("2026-02-30T00:00Z", "a date or time that does not exist"),
         ("2026-01-01T10:00:60Z", "not the last second of a day"),
         ("2026-01-01T10:00:00 UTC", "Write Z or an offset"),
         ("soon", "not an instant in ISO 8601"),
@@ -660,7 +658,7 @@ def test_the_reason_for_an_instant_that_does_not_land_is_true(text: str, why: st
     ],
 )
 def test_a_number_is_an_instant_where_its_unit_is_given(unit: TimestampUnit, number: str, home: Home, tmp_path: Path) -> None:
-    """1767261600 seconds after 1970 is 2026-01-01 10:00 UTC. Text beside it is read as always; without a unit it is refused."""
+    """1767261600 seconds after 1970 is 2026-01-01 10:00 UTC. Text is read as usual; without a unit numbers are rejected."""
     lines = [event_line("a").replace('"2026-01-01T10:00:00Z"', number), event_line("b")]
     path = write_lines(tmp_path / "numbers.jsonl", lines)
     assert land(home, path).by_reason == {"bad_timestamp": 1}
@@ -699,14 +697,14 @@ NO_IDS = [
     " ",
     "\u00a0",
 ]
-"""Text that is refused as an id: blank, too long, or with characters that cannot be seen as what they are."""
+"""Text that is rejected as an id: blank, too long, or with invisible or misleading characters."""
 NO_ID_VALUES = [{"id": 7}, ["a"], [], {}, True, False, 1.5, 1e300, -0.5, ""]
 """JSON that is neither text nor a whole number, and empty text."""
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
-def test_an_id_is_an_id_whatever_it_says(suffix: str, home: Home, tmp_path: Path) -> None:
-    """Also where it is told of: in the detail of a contradiction, and of a user who is not the owner."""
+def test_an_id_with_any_text_is_handled_as_an_id(suffix: str, home: Home, tmp_path: Path) -> None:
+    """Also in the details of conflicts and wrong owners."""
     ids = [text for text in IDS if suffix != ".csv" or "\n" not in text]
     fields = ["event_id", "sandbox_id", "user_id", "timestamp", "event_type", "vcpu_count"]
     at = "2026-01-01T10:00:00Z"
@@ -742,13 +740,13 @@ def test_what_is_no_id_is_quarantined_and_a_blank_optional_one_is_absent(field: 
     assert all(field in row["detail"] and "\u202e" not in row["detail"] for row in quarantined(home))
 
 
-def test_a_whole_number_is_the_id_of_its_digits(home: Home, tmp_path: Path) -> None:
+def test_a_whole_number_is_stored_as_an_id_of_its_digits(home: Home, tmp_path: Path) -> None:
     lines = [event_line(str(number), user_id=number, sandbox_id=number) for number in (7, 12345678901234567890123, -7)]
     assert land(home, write_lines(tmp_path / "ids.jsonl", lines)).accepted == 3
     assert {row["user_id"] for row in events(home)} == {"7", "12345678901234567890123", "-7"}
 
 
-def test_a_key_that_comes_twice_is_unreadable_and_a_column_that_does_refuses_the_file(home: Home, tmp_path: Path) -> None:
+def test_a_repeated_key_rejects_the_row_and_a_repeated_column_the_file(home: Home, tmp_path: Path) -> None:
     """5 or 7 tokens: either could be meant."""
     good = event_line("good", metadata={"a": 1})
     lines = [good[:-1] + ', "tokens": 5, "tokens": 7}', good[:-1] + ', "resources": {"tokens": 5, "tokens": 7}}', good]
@@ -759,10 +757,10 @@ def test_a_key_that_comes_twice_is_unreadable_and_a_column_that_does_refuses_the
         tmp_path / "a.csv", ["sandbox_id,user_id,timestamp,event_type,tokens,tokens", "b,a,2026-01-01T00:00Z,x,,7"]
     )
     (problem,) = land_files(home, [csv_file]).problems
-    assert "tokens" in problem.reason and "twice" in problem.reason
+    assert "repeated columns: tokens" in problem.reason
 
 
-def test_json_that_is_deep_long_or_odd_is_judged_row_by_row(home: Home, tmp_path: Path) -> None:
+def test_deep_long_and_unusual_json_is_checked_row_by_row(home: Home, tmp_path: Path) -> None:
     deep = "[" * 30_000 + "]" * 30_000
     lines: list[str | bytes] = [
         event_line("deep")[:-1] + f', "metadata": {deep}}}',
@@ -824,7 +822,7 @@ def test_many_days_in_one_file_land_each_in_its_own(home: Home, tmp_path: Path) 
     assert len(rows_of(home)) == 120
 
 
-def test_a_column_that_nobody_asked_for_and_that_cannot_be_read_stops_no_other_file(home: Home, tmp_path: Path) -> None:
+def test_an_unreadable_unused_column_stops_no_other_file(home: Home, tmp_path: Path) -> None:
     bad = _parquet(tmp_path / "bad.parquet", vcpu_count=pa.array([-1]), seen=pa.array([2**60], pa.timestamp("ms")))
     summary = land_files(home, [bad, _parquet(tmp_path / "good.parquet")])
     assert [problem.file for problem in summary.problems] == [str(bad)]
@@ -834,10 +832,10 @@ def test_a_column_that_nobody_asked_for_and_that_cannot_be_read_stops_no_other_f
 def test_a_row_of_csv_that_is_nothing_but_commas_is_one_bad_row(home: Home, tmp_path: Path) -> None:
     columns = "sandbox_id,user_id,timestamp,event_type"
     good = "box,ada,2026-01-01T10:00:00Z,sandbox_started"
-    told = land(home, write_lines(tmp_path / "commas.csv", [columns, "," * (60 << 20), good]))
-    assert (told.accepted, told.by_reason) == (1, {"over_limit": 1})
-    told = land(home, write_lines(tmp_path / "fewer.csv", [columns, "," * 60_000, good]))
-    assert (told.duplicates, told.by_reason) == (1, {"unreadable": 1})
+    landed = land(home, write_lines(tmp_path / "commas.csv", [columns, "," * (60 << 20), good]))
+    assert (landed.accepted, landed.by_reason) == (1, {"over_limit": 1})
+    landed = land(home, write_lines(tmp_path / "fewer.csv", [columns, "," * 60_000, good]))
+    assert (landed.duplicates, landed.by_reason) == (1, {"unreadable": 1})
 
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
@@ -849,12 +847,12 @@ def test_a_file_that_is_written_to_while_it_is_read_does_not_land(
 
     def judge_late(*args: Any) -> None:
         write_lines(path, [GOOD, event_line("more")])
-        judge(*args)
+        find_duplicates(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.landing.land.judge", judge_late)
+        patched.setattr("pipeline.landing.row_checks.find_duplicates", judge_late)
         (problem,) = land_files(home, [path]).problems
-    assert "was written to while it was read" in problem.reason
+    assert "was changed while it was read" in problem.reason
     assert landed_files(home) == []
     assert [path for path in home.raw.rglob("*.parquet") if path.name != "_schema.parquet"] == []
     if path is lines:
@@ -868,9 +866,9 @@ def test_a_file_that_is_gone_once_its_rows_are_written_lands_with_its_first_and_
 
     def write_late(*args: Any, **options: Any) -> None:
         path.unlink()
-        _write_landed_file(*args, **options)
+        write_landed_file(*args, **options)
 
-    monkeypatch.setattr("pipeline.landing.land._write_landed_file", write_late)
+    monkeypatch.setattr("pipeline.landing.land.write_landed_file", write_late)
     assert land(home, path).accepted == 1
     (file,), (event,) = landed_files(home), events(home)
     assert file["first_at"] == file["last_at"] == event["event_at"]

@@ -1,4 +1,4 @@
-"""Samples of what sandboxes used land like events: checked, in quarantine, once, and whole or not at all."""
+"""Samples of sandbox use land like events: checked, quarantined, once, and atomically."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def measured(home: Home) -> list[tuple[Any, ...]]:
     return [(row["sandbox_id"], row["sampled_at"], row["cpu_used_pct"], row["mem_bytes"]) for row in rows]
 
 
-def test_a_sample_lands_as_the_api_words_it_and_as_we_do(home: Home) -> None:
-    """The fields that E2B's API gives, the sandbox's id added: what else it says is not looked at."""
+def test_a_sample_lands_with_the_field_names_of_the_api_and_with_ours(home: Home) -> None:
+    """The fields of E2B's API with the sandbox id added; its other fields are ignored."""
     theirs = {
         "sandboxID": "box",
         "timestamp": "2026-09-01T10:00:10Z",
@@ -75,7 +75,7 @@ def test_samples_land_from_csv_and_parquet_too(home: Home, tmp_path: Path) -> No
 
 
 def test_a_reading_is_rounded_to_six_decimals(home: Home) -> None:
-    """17.85 that went through a 32-bit float is no fault of whoever sends it."""
+    """17.85 as a 32-bit float is accepted, and rounded."""
     land_samples(home, sample(cpu_used_pct=17.850000381469727), sample("2026-09-01T10:01:00Z", cpu_used_pct="1e-9"))
     assert [row[2] for row in measured(home)] == [Decimal("17.85"), Decimal(0)]
 
@@ -128,7 +128,7 @@ def test_samples_lie_by_day_and_by_sandbox(home: Home) -> None:
 
 def test_a_landing_that_dies_before_its_commit_leaves_nothing_and_the_next_lands_all(home: Home, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [json.dumps(sample(f"2026-09-0{day}T10:00:00Z")) for day in (1, 2)])
-    with patch.object(landing, "_write_landed_file", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with patch.object(landing, "write_landed_file", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         land_files(home, [path], Kind.METRICS)
     assert list((home.raw / "sandbox_metrics").glob("*/*.parquet")) == []
     assert measured(home) == []

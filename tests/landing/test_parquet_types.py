@@ -1,4 +1,4 @@
-"""Every type of Parquet lands as what it means, or is refused in words that name the column and its type."""
+"""Every Parquet type lands as its value, or is rejected with a message that names the column and its type."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_whole_numbers_are_ids(type: pa.DataType, home: Home, tmp_path: Path) ->
 @pytest.mark.parametrize("is_nested", [False, True])
 @pytest.mark.parametrize("type", NUMBER_TYPES, ids=str)
 def test_numbers_of_every_type_are_numbers(type: pa.DataType, is_nested: bool, home: Home, tmp_path: Path) -> None:
-    """2.5 where the type has decimals; 0.1 as a float of 16 or 32 bits is 0.1, the shortest number that is written as it."""
+    """2.5 if the type has decimals; 0.1 as a 16 or 32-bit float lands as 0.1, its shortest decimal."""
     is_whole = pa.types.is_integer(type) or pa.types.is_dictionary(type)
     value = Decimal(2) if is_whole else Decimal("0.1") if pa.types.is_floating(type) else Decimal("2.5")
     python = np.float16(0.1) if pa.types.is_float16(type) else float(value) if pa.types.is_floating(type) else value
@@ -123,13 +123,13 @@ def test_a_date_is_no_instant(type: pa.DataType, home: Home, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("type", "value"), NO_TEXT, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
-def test_a_type_that_no_id_can_have_refuses_the_file_by_column_and_type(
+def test_a_type_that_no_id_can_have_rejects_the_file_with_column_and_type(
     type: pa.DataType, value: Any, home: Home, tmp_path: Path
 ) -> None:
     path = _file(tmp_path, user_id=pa.array([value], type))
     (problem,) = land_files(home, [path]).problems
     written = pq.read_schema(path).field("user_id").type
-    assert problem.reason == f"has a column user_id of the type {written}, which is not text or whole numbers."
+    assert problem.reason == f"has a column user_id of type {written}, which is not text or whole numbers."
 
 
 @pytest.mark.parametrize(("type", "value"), NO_TEXT, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
@@ -151,7 +151,7 @@ def test_nor_is_such_a_type_an_instant_or_a_number(
     type: pa.DataType, value: Any, column: str, home: Home, tmp_path: Path
 ) -> None:
     (problem,) = land_files(home, [_file(tmp_path, **{column: pa.array([value], type)})]).problems
-    assert f"a column {column} of the type" in problem.reason
+    assert f"a column {column} of type" in problem.reason
 
 
 def test_a_column_or_a_field_of_a_struct_that_is_null_throughout_is_absent(home: Home, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Subscriptions, customers and credit grants: what repeats, what corrects what was there, what contradicts it, what is wrong."""
+"""Subscriptions, customers and credit grants: duplicates, corrections, conflicts and errors."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def _grant(grant_id: str, **more: Any) -> dict[str, Any]:
     return {"grant_id": grant_id, "customer_id": "ada", "amount": 10, "granted_at": "2026-01-01T00:00:00Z", **more}
 
 
-def test_a_credit_grant_says_what_it_leaves_out_by_default(home: Home) -> None:
-    """And so that a grant which names the defaults is the same grant."""
+def test_missing_fields_of_a_credit_grant_have_defaults(home: Home) -> None:
+    """A grant that names the defaults is the same grant."""
     named = {"currency": "USD", "priority": 100, "scope": "all", "source": "promotional", "expires_at": None}
     landed = _land(home, Kind.CREDIT_GRANTS, _grant("g"), _grant("g", **named), {**_grant(""), "id": "g2"})
     assert (landed.accepted, landed.duplicates) == (2, 1)
@@ -144,7 +144,7 @@ def test_a_credit_grant_says_what_it_leaves_out_by_default(home: Home) -> None:
     assert by_id["g"]["amount"] == Decimal(10)
 
 
-def test_the_first_credit_grant_of_an_id_stands(home: Home) -> None:
+def test_a_second_credit_grant_with_the_same_id_is_rejected(home: Home) -> None:
     """Credit that was given is not taken back by sending its id again."""
     first = _land(home, Kind.CREDIT_GRANTS, _grant("g"), name="a")
     second = _land(home, Kind.CREDIT_GRANTS, _grant("g", amount=99), _grant("g", amount="10.000"), name="b")

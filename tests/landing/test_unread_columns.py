@@ -53,7 +53,7 @@ def test_misspelt_resources_are_named_with_the_field_that_was_meant(format: str,
     assert landed_files(home)[0]["unread_columns"] == f"{prefix}vcpu, {prefix}memory"
 
 
-def test_the_command_warns_of_them_and_says_what_is_billed_instead(tmp_path: Path) -> None:
+def test_the_command_warns_of_unread_columns_and_says_what_is_billed_instead(tmp_path: Path) -> None:
     path = _write(tmp_path / "rows", "csv")
     shown = " ".join(billhouse(tmp_path / "home", "land", path).stdout.split())
     assert "rows.csv: columns that are not read: vcpu, memory." in shown

@@ -84,7 +84,7 @@ def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_wa
         return {str(path.relative_to(home.marts)): path.read_bytes() for path in files}
 
     first = marts()
-    assert len(first) >= 10
+    assert {"invoices.parquet", "invoice_lines.parquet"} <= first.keys()
     assert run("build", "--as-of", "2026-10-05T00:00:00Z").code == 0
     assert marts() == first
     home.warehouse.unlink()
@@ -93,14 +93,14 @@ def test_building_twice_gives_the_same_bytes_and_so_does_building_without_the_wa
 
 
 def test_a_reader_of_the_old_reports_keeps_reading_while_new_ones_are_built(home: Home, run: Run) -> None:
-    with duckdb.connect(str(home.billing), read_only=True) as reader:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reader:
         assert run("build", "--as-of", "2026-09-25T00:00:00Z").code == 0
-        assert reader.execute("select count(*) from billing.billing.invoices where period = '2026-10'").fetchall() == [(1,)]
+        assert reader.execute("select count(*) from billing.invoices where period = '2026-10'").fetchall() == [(1,)]
     assert query(home, "from invoices where period = '2026-10'") == []
 
 
 def test_every_column_that_analysts_read_is_described(home: Home) -> None:
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         undescribed = reports.execute(
             "select table_name, column_name from duckdb_columns() where schema_name = 'billing' and comment is null"
         ).fetchall()

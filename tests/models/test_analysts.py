@@ -53,7 +53,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_has_an_answer(question: str, home: Home) -> None:
-    rows = query(home, QUESTIONS[question])
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+        result = reports.execute(QUESTIONS[question])
+        names = [column[0] for column in result.description]
+        rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     assert rows
     for name, value in rows[0].items():
         assert not (isinstance(value, float) and name.endswith(("amount", "revenue", "billed", "credits"))), name
@@ -83,28 +86,54 @@ def test_the_data_dictionary_is_current() -> None:
 
 def test_every_table_is_in_the_dictionary_as_it_is(home: Home) -> None:
     written = TARGET.read_text()
-    with duckdb.connect(str(home.billing), read_only=True) as reports:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         columns = reports.execute("select table_name, column_name from duckdb_columns() where schema_name = 'billing'").fetchall()
     for table, column in columns:
         section = written.split(f"### {table}\n")[1].split("\n### ")[0]
         assert f"| `{column}` |" in section, (table, column)
 
 
+def test_a_table_is_queried_by_schema_and_name_as_soon_as_the_file_is_open(home: Home) -> None:
+    with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+        found = reports.execute("select distinct period from billing.invoices order by period").fetchall()
+    assert found == [("2026-08",), ("2026-09",)]
+
+
+def test_the_next_build_replaces_the_file_and_the_tables_of_an_earlier_version(home: Home, tmp_path: Path) -> None:
+    copy = copy_home(home.path, tmp_path / "home")
+    former = copy.path / "billing.duckdb"
+    copy.analysts_file.rename(former)
+    former_tables = [("monitoring", "sandbox_runs"), ("usage", "customer_terms")]
+    with duckdb.connect(str(copy.warehouse)) as warehouse:
+        warehouse.execute("create schema monitoring")
+        for schema, table in former_tables:
+            warehouse.execute(f"create table {schema}.{table} as select 1 as number")
+    with duckdb.connect(str(former), read_only=True) as reader:
+        build(copy, parse_instant("2026-09-05T00:00:00Z"))
+        assert not former.exists()
+        assert reader.execute("select count(*) from billing.billing.invoices").fetchone() == (3,)
+    assert query(copy, "select count(*) from billing.invoices") == query(home, "select count(*) from billing.invoices")
+    with duckdb.connect(str(copy.warehouse), read_only=True) as warehouse:
+        tables = warehouse.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        assert ("customers", "customer_terms") in tables
+        assert not set(former_tables) & set(tables)
+
+
 def test_readers_and_builds_do_not_disturb_each_other(home: Home, tmp_path: Path) -> None:
     copy = copy_home(home.path, tmp_path / "home")
     as_of = parse_instant("2026-09-05T00:00:00Z")
-    lines = "select count(*) from billing.billing.invoice_lines"
+    lines = "select count(*) from billing.invoice_lines"
     before = query(copy, lines)[0]["count_star()"]
     is_over = threading.Event()
     answers: list[object] = []
 
     def read() -> None:
         """One query after the other over one connection, from before the first build until after the last."""
-        with duckdb.connect(str(copy.billing), read_only=True) as reports:
+        with duckdb.connect(str(copy.analysts_file), read_only=True) as reports:
             while not is_over.is_set():
                 answers.append(reports.execute(f"{lines} cross join range(2000000)").fetchone())
 
-    held = duckdb.connect(str(copy.billing), read_only=True)
+    held = duckdb.connect(str(copy.analysts_file), read_only=True)
     mart = (copy.marts / "invoice_lines.parquet").open("rb")
     reader = threading.Thread(target=read)
     reader.start()

@@ -26,18 +26,18 @@ NEGATIVE = LONGEST.copy_negate()  # unary minus would round to the 28 digits of 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     home = Home.open(tmp_path / "home")
-    with duckdb.connect(str(home.billing)) as reports:
+    with duckdb.connect(str(home.analysts_file)) as reports:
         reports.execute("set TimeZone = 'UTC'")
         reports.execute(
             "create schema billing;"
-            " create table billing.billing.invoices (invoice_id varchar, period varchar, currency varchar, plan_id varchar,"
+            " create table billing.invoices (invoice_id varchar, period varchar, currency varchar, plan_id varchar,"
             " quantity decimal(38,12), total_amount decimal(18,3), closed_at timestamptz, closed_date date, is_paid boolean,"
             " status varchar);"
-            f" insert into billing.billing.invoices values"
+            f" insert into billing.invoices values"
             f" ('a', '2026-08', 'USD', 'pro', {LONGEST}, 0.1, '2026-09-01T00:00:00.123456Z', '2026-09-01', true, 'paid'),"
             f" ('b', '2026-09', 'USD', null, {NEGATIVE}, 0.2, null, null, null, 'draft'),"
             " ('c', '2026-09', 'EUR', 'hobby', 0.000000000001, 999999999999999.999, null, null, false, 'open');"
-            " create table billing.billing.plans (plan_id varchar, plan_name varchar)"
+            " create table billing.plans (plan_id varchar, plan_name varchar)"
         )
     return home
 

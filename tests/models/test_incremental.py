@@ -67,7 +67,7 @@ def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
 
 def days_read(home: Home) -> set[str]:
     """The days of which the last build read raw events."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "usage" / "folded_events.sql"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "folded_events.sql"
     return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
 
 
@@ -231,7 +231,7 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
     build(home, as_of)
     assert days_read(home) == set()
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
-        assert warehouse.execute("select count(*) from usage.folded_events").fetchone() == (5,)
+        assert warehouse.execute("select count(*) from staging.folded_events").fetchone() == (5,)
 
     # A back-up is put back that knows nothing of the last two files.
     for number in (2, 3):

@@ -14,7 +14,7 @@ from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.warehouse.report_tables import report_tables
 from tests.support import billhouse, copy_home, dbt, event, write_jsonl
 
-LAYERS = ("price_book", "staging", "usage", "rating", "invoicing", "monitoring", "billing")
+LAYERS = ("price_book", "staging", "customers", "usage", "rating", "invoicing", "limits", "utilisation", "billing")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     assert len(there) > 500
     undescribed = sorted(set(there) - described)
     assert undescribed == []
-    with duckdb.connect(str(built.billing), read_only=True) as reports:
+    with duckdb.connect(str(built.analysts_file), read_only=True) as reports:
         told = reports.execute(
             "select count(*), count(*) filter (where coalesce(comment, '') = '') from duckdb_columns()"
             " where schema_name = 'billing'"
@@ -93,7 +93,7 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
             "update usage.sandbox_sessions set execution_id = '', sandbox_id = 's', ended_at = '2027-01-01'",
             "sessions_of_a_sandbox_follow_one_another",
         ),
-        ("insert into usage.customer_terms from usage.customer_terms", "customer_terms_follow_one_another"),
+        ("insert into customers.customer_terms from customers.customer_terms", "customer_terms_follow_one_another"),
         ("insert into rating.customer_price_periods from rating.customer_price_periods", "one_price_at_a_time"),
         ("update rating.due_usage_by_day set amount = amount + 0.01 where meter_id = 'vcpu'", "days_sum_to_lines"),
         ("update billing.invoices set subtotal_amount = subtotal_amount + 0.01", "lines_sum_to_invoices"),

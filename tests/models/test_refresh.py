@@ -11,7 +11,7 @@ import pytest
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
-from pipeline.warehouse.build_inputs import READERS, UNCHANGED_BY_A_CLOSE, code_version, input_digests, models_to_refresh
+from pipeline.warehouse.build_inputs import code_version, input_digests, parts_to_rebuild
 from pipeline.warehouse.build_record import last_build
 from tests.support import billhouse, event, prepare, query
 
@@ -82,10 +82,10 @@ def steps_of_the_last_build(home: Home) -> int:
 
 def test_a_part_that_every_model_may_hang_on_has_everything_built() -> None:
     before = {"as_of": "a", "project": "b", "ledger/approvals": "c", "ledger/closes": "d"}
-    assert models_to_refresh(before, before | {"ledger/approvals": "x"}) == ("stg_approvals",)
-    assert models_to_refresh(before, before | {"ledger/approvals": "x", "as_of": "y"}) is None
-    assert models_to_refresh({}, before) is None
-    assert models_to_refresh(before, before) is None
+    assert parts_to_rebuild(before, before | {"ledger/approvals": "x"}, PROJECT_ROOT) == frozenset({"ledger/approvals"})
+    assert parts_to_rebuild(before, before | {"ledger/approvals": "x", "as_of": "y"}, PROJECT_ROOT) is None
+    assert parts_to_rebuild({}, before, PROJECT_ROOT) is None
+    assert parts_to_rebuild(before, before, PROJECT_ROOT) is None
 
 
 def test_another_version_of_the_engine_takes_nothing_over(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +94,5 @@ def test_another_version_of_the_engine_takes_nothing_over(home: Home, monkeypatc
     assert before == input_digests(home, as_of, PROJECT_ROOT)
     monkeypatch.setattr("duckdb.__version__", "another")
     assert code_version(PROJECT_ROOT) != version
-    assert models_to_refresh(before | {"ledger/approvals": "x"}, input_digests(home, as_of, PROJECT_ROOT)) is None
-
-
-def test_every_staging_model_that_reads_the_ledger_is_known_to_read_it() -> None:
-    readers = {
-        path.stem
-        for path in (PROJECT_ROOT / "models").rglob("*.sql")
-        if "ledger_table(" in (text := path.read_text()) or "landed('ledger/" in text or "landed('raw/stripe/syncs')" in text
-    }
-    assert readers == {model for models in READERS.values() for model in models} | set(UNCHANGED_BY_A_CLOSE)
+    now = input_digests(home, as_of, PROJECT_ROOT)
+    assert parts_to_rebuild(before | {"ledger/approvals": "x"}, now, PROJECT_ROOT) is None

@@ -247,7 +247,7 @@ def test_a_build_whose_price_book_lost_a_plan_fails_and_names_customer_instant_a
     message = str(failed.value)
     assert "every_customer_has_terms" in message
     assert "customer_id ada, plan_id gold, starts_at 2026-09-01 00:00:00" in message
-    assert not home.billing.exists()
+    assert not home.analysts_file.exists()
 
 
 def test_a_contract_in_another_currency_than_its_customers_is_refused_by_the_check_and_by_the_build(

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.home import Home
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from tests.reference.utilisation import Piece, Sample, rounded, utilisation
 from tests.support import billhouse, event, prepare, query, write_jsonl
@@ -112,14 +113,14 @@ def days_of_sandboxes(draw: st.DrawFn) -> tuple[list[Piece], list[Sample]]:
 @pytest.fixture(scope="module")
 def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """The compiled models over tables that a test fills: `raw_samples` is what landed."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "monitoring"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "utilisation"
     minutes = re.sub(
         r"read_parquet\(.*?union_by_name = true\s*\)", "raw_samples", (compiled / "sandbox_minutes.sql").read_text(), flags=re.S
     )
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("attach ':memory:' as warehouse; use warehouse")
-        for schema in ("staging", "monitoring", "rating", "price_book", "sample_state"):
+        for schema in ("staging", "utilisation", "rating", "price_book", "sample_state"):
             connection.execute(f"create schema {schema}")
         connection.execute("""
             create table raw_samples (sandbox_id varchar, sampled_at timestamptz, cpu_used_pct decimal(18, 6), mem_bytes bigint,
@@ -130,8 +131,8 @@ def models(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                 meter_id varchar, rate_id varchar, started_at timestamp, ended_at timestamp, quantity decimal(38, 12));
             create table price_book.rates (rate_id varchar, charge_model varchar, allowance_level decimal(18, 6),
                 unit_amount decimal(18, 12))""")
-        connection.execute(f"create view monitoring.sandbox_minutes as {minutes}")
-        stale = "select distinct sandbox_id, sample_date from monitoring.sandbox_minutes"
+        connection.execute(f"create view utilisation.sandbox_minutes as {minutes}")
+        stale = "select distinct sandbox_id, sample_date from utilisation.sandbox_minutes"
         connection.execute(f"create view sample_state.stale_utilisation as {stale}")
         connection.execute(f"create view utilisation as {(compiled / 'sandbox_utilisation.sql').read_text()}")
         yield connection
@@ -168,8 +169,7 @@ def test_random_days_are_what_the_page_says(
     fill(models, pieces, samples, as_of)
     expected = utilisation(samples, pieces, as_of)
     result = models.execute("select * exclude (currency) from utilisation order by sandbox_id")
-    names = [column[0] for column in result.description]
-    found = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    found = rows_as_dictionaries(result)
     assert {(row.pop("sandbox_id"), row.pop("usage_date")): row for row in found} == {
         key: {name: as_stored(value) for name, value in row.items()} for key, row in expected.items()
     }

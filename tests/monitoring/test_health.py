@@ -1,4 +1,4 @@
-"""The figures that monitoring reads are those of the reports."""
+"""The metrics agree with the reports."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     return Home(prepare(tmp_path_factory.mktemp("health") / "home", parsed_project, records, build, *month_end))
 
 
-def figures(home: Home) -> dict[str, float]:
-    """What a scraper reads: the name, with its label's value where it has one."""
+def metrics(home: Home) -> dict[str, float]:
+    """The metrics as a scraper reads them, by name and label value."""
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(home.health.read_text())
@@ -42,8 +42,8 @@ def figures(home: Home) -> dict[str, float]:
     }
 
 
-def test_every_command_that_changes_something_leaves_figures_that_agree_with_the_reports(built: Home) -> None:
-    found = figures(built)
+def test_every_command_that_changes_something_updates_the_metrics(built: Home) -> None:
+    found = metrics(built)
     assert found["billhouse_landed_rows/accepted"] == 3
     assert found["billhouse_landed_rows/quarantined"] == 1
     assert found["billhouse_quarantined_ratio"] == 0.25
@@ -54,24 +54,24 @@ def test_every_command_that_changes_something_leaves_figures_that_agree_with_the
     assert found["billhouse_stripe_differences"] == 0
     assert found["billhouse_stripe_drift_amount/USD"] == 0
     assert found["billhouse_as_of_timestamp_seconds"] == 1788566400
-    assert found["billhouse_last_build_timestamp_seconds"] == built.billing.stat().st_mtime
+    assert found["billhouse_last_build_timestamp_seconds"] == built.analysts_file.stat().st_mtime
     assert found["billhouse_last_sync_timestamp_seconds"] > found["billhouse_as_of_timestamp_seconds"]
     assert found["billhouse_unsent_alerts"] == 0
 
 
-def test_the_figures_are_for_their_owner_alone(built: Home) -> None:
+def test_only_the_owner_can_read_the_metrics(built: Home) -> None:
     assert stat.S_IMODE(built.health.stat().st_mode) == 0o600
 
 
-def test_an_alert_that_waits_is_counted_and_the_command_prints_what_it_writes(built: Home, tmp_path: Path) -> None:
+def test_a_pending_alert_is_counted_and_the_command_prints_what_it_writes(built: Home, tmp_path: Path) -> None:
     home = copy_home(built.path, tmp_path / "home")
     raise_alert(home, OperationalAlert("publish_failed", "publish 2026-08", "No answer."), ["webhook"])
     printed = billhouse(home.path, "health")
     assert printed.code == 0
     assert printed.stdout == home.health.read_text()
-    assert figures(home)["billhouse_unsent_alerts"] == 1
+    assert metrics(home)["billhouse_unsent_alerts"] == 1
 
 
-def test_an_empty_home_has_figures_too(tmp_path: Path) -> None:
+def test_an_empty_home_has_metrics(tmp_path: Path) -> None:
     assert billhouse(tmp_path, "health").code == 0
-    assert figures(Home(tmp_path))["billhouse_unsent_alerts"] == 0
+    assert metrics(Home(tmp_path))["billhouse_unsent_alerts"] == 0

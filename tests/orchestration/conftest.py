@@ -1,4 +1,4 @@
-"""A built home, and the jobs to press in it."""
+"""The project's definitions, and a home that a run has built."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def definitions(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) 
     home = copy_home(parsed_project, tmp_path_factory.mktemp("graph") / "home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(home.path))
-        # The days of the graph begin with the first month: from 1970 on they would be 20,000.
-        with pytest.MonkeyPatch.context() as opening:
-            opening.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
+        # The partitions begin with the first billing month; from 1970 on there would be 20,000 days.
+        with pytest.MonkeyPatch.context() as first_month:
+            first_month.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-01")
             from orchestration.definitions import definitions
 
         yield definitions
@@ -31,17 +31,17 @@ def definitions(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) 
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance that forgets."""
+    """A Dagster instance in memory."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
 
 
 @pytest.fixture(scope="session")
-def pressed(
+def first_run(
     definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path_factory: pytest.TempPathFactory, parsed_project: Path
 ) -> tuple[Home, dg.ExecuteInProcessResult]:
-    """A home with usage, a plan and a customer in its inbox, and the run that landed and built it."""
-    home = copy_home(parsed_project, tmp_path_factory.mktemp("pressed") / "home")
+    """A home with usage, a plan and a customer, and the run that landed and built it."""
+    home = copy_home(parsed_project, tmp_path_factory.mktemp("first-run") / "home")
     usage = [
         event("start", "2026-08-20T10:00:00Z", user="paula", sandbox="p", vcpu_count=4, memory_gb=4, storage_gb=5),
         event("stop", "2026-08-20T11:00:00Z", user="paula", sandbox="p"),
@@ -59,6 +59,6 @@ def pressed(
 
 
 @pytest.fixture
-def stocked(pressed: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
-    """A copy of that home, landed and built."""
-    return copy_home(pressed[0].path, tmp_path / "home")
+def built_home(first_run: tuple[Home, dg.ExecuteInProcessResult], tmp_path: Path) -> Home:
+    """A copy of that home."""
+    return copy_home(first_run[0].path, tmp_path / "home")

@@ -1,4 +1,4 @@
-"""A run of Dagster fails in the same words as the command line, and logs no character that acts on a terminal, and no secret."""
+"""A failed run has the same message as the command line; logs contain no control characters and no secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import dagster as dg
 import pytest
 
-from pipeline.core.failures import failure_in_words
+from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from tests.orchestration.jobs import in_home
 
@@ -18,7 +18,7 @@ KEY = "sk_test_51HabcDEFghi"
 def close_failing(
     error: Exception, definitions: dg.Definitions, home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The failure of a run in which the close raises this error, with all that Dagster keeps of it."""
+    """The error that Dagster records for a run in which the close raises this error."""
 
     def fail(*_: object) -> None:
         raise error
@@ -28,9 +28,9 @@ def close_failing(
         partition_key="2026-08", instance=instance, raise_on_error=False
     )
     (failed,) = [event for event in run.get_step_failure_events() if event.step_key == "closed_invoices"]
-    kept = failed.step_failure_data.error
-    assert kept is not None
-    return kept.to_string()
+    recorded = failed.step_failure_data.error
+    assert recorded is not None
+    return recorded.to_string()
 
 
 @pytest.fixture
@@ -42,31 +42,31 @@ def empty(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Home:
     "error",
     [
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "ledger/closes"),
-        ZeroDivisionError("nobody foresaw it"),
+        ZeroDivisionError("unexpected"),
     ],
 )
-def test_a_run_fails_in_the_words_of_the_command_line(
+def test_a_failed_run_has_the_message_of_the_command_line(
     error: Exception,
     definitions: dg.Definitions,
     empty: Home,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept = close_failing(error, definitions, empty, instance, monkeypatch)
-    assert str(failure_in_words(error)) in kept
-    assert "in fail" in kept, "where it happened"
+    recorded = close_failing(error, definitions, empty, instance, monkeypatch)
+    assert str(to_billhouse_error(error)) in recorded
+    assert "in fail" in recorded, "the traceback is recorded"
 
 
-def test_a_run_keeps_no_secret_and_no_control_character_of_what_failed(
+def test_the_error_of_a_run_contains_no_secret_and_no_control_character(
     definitions: dg.Definitions, empty: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = close_failing(ZeroDivisionError(f"{KEY}\x1b[2J"), definitions, empty, instance, monkeypatch)
-    assert "sk_test_[redacted]\\x1b[2J" in kept
-    assert "51Habc" not in kept
-    assert "\x1b" not in kept
+    recorded = close_failing(ZeroDivisionError(f"{KEY}\x1b[2J"), definitions, empty, instance, monkeypatch)
+    assert "sk_test_[redacted]\\x1b[2J" in recorded
+    assert "51Habc" not in recorded
+    assert "\x1b" not in recorded
 
 
-def test_what_a_run_logs_holds_no_control_character_and_no_secret(
+def test_the_log_of_a_run_contains_no_control_character_and_no_secret(
     definitions: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     @dg.op
@@ -74,10 +74,10 @@ def test_what_a_run_logs_holds_no_control_character_and_no_secret(
         context.log.error(f"Not landed: \x1b]0;owned\x07\u202egnp {KEY}")
 
     @dg.job
-    def saying() -> None:
+    def log_message() -> None:
         say()
 
-    run = saying.execute_in_process(instance=instance)
+    run = log_message.execute_in_process(instance=instance)
     logged = [entry.user_message for entry in instance.all_logs(run.run_id)]
     assert "Not landed: \\x1b]0;owned\\x07\\u202egnp sk_test_[redacted]" in logged
     assert not any("\x1b" in message or "51Habc" in message for message in logged)

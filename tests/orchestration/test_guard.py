@@ -1,14 +1,12 @@
-"""No web page but its own can do anything through the UI: tried by hand, and by a real browser that has another page open."""
+"""Pages of other origins can do nothing through the UI: single requests, and a browser that has another page open."""
 
 from __future__ import annotations
 
-import http.server
 import json
-import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,11 +16,10 @@ from playwright.sync_api import sync_playwright
 
 from pipeline.core.home import Home
 from pipeline.core.request_guard import RequestGuard
-from tests.orchestration.serving import served
+from tests.http_servers import http_server
+from tests.orchestration.serving import CHROMIUM, CHROMIUM_ARGUMENTS, served
 from tests.support import copy_home
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SILENT = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 LAUNCH = """mutation { launchRun(executionParams: {
   selector: {repositoryName: "__repository__", repositoryLocationName: "orchestration.definitions", jobName: "close_month"},
   mode: "default", runConfigData: "{}", executionMetadata: {tags: [{key: "dagster/partition", value: "2026-01"}]}
@@ -51,7 +48,7 @@ JSON = {"content_type": "application/json"}
         scope("GET", "/graphql"),
         scope("GET", "/asset-groups", sec_fetch_site="none"),
         scope("POST", "/graphql", **JSON),
-        scope("POST", "/graphql", "op=AssetRecordsQuery", **JSON),  # as the UI names each query
+        scope("POST", "/graphql", "op=AssetRecordsQuery", **JSON),  # the UI adds the name of each query
         scope("POST", "/graphql", origin="http://127.0.0.1:3000", sec_fetch_site="same-origin", **JSON),
         scope("GET", "/graphql", kind="websocket", origin="http://127.0.0.1:3000"),
         scope("GET", "/", host="[::1]:3000"),
@@ -59,7 +56,7 @@ JSON = {"content_type": "application/json"}
         scope("POST", "/graphql", host="billing.example.com", origin="https://billing.example.com", **JSON),
     ],
 )
-def test_the_page_itself_and_programs_on_this_machine_pass(request_: dict[str, object]) -> None:
+def test_requests_of_the_ui_itself_and_of_local_programs_are_accepted(request_: dict[str, object]) -> None:
     guard = RequestGuard(None, {"127.0.0.1", "[::1]", "billing.example.com"})  # type: ignore[arg-type]
     assert guard.refusal(request_) is None
 
@@ -86,7 +83,7 @@ def test_the_page_itself_and_programs_on_this_machine_pass(request_: dict[str, o
         scope("GET", "/graphql", kind="websocket", host="evil.example"),
     ],
 )
-def test_what_a_page_of_another_origin_can_send_is_refused_with_a_reason(request_: dict[str, object]) -> None:
+def test_requests_that_a_page_of_another_origin_can_send_are_refused_with_a_reason(request_: dict[str, object]) -> None:
     guard = RequestGuard(None)  # type: ignore[arg-type]
     assert guard.refusal(request_)
 
@@ -99,7 +96,7 @@ def test_two_host_headers_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Iterator[str]:
-    """Where `billhouse ui` serves a home."""
+    """The address of `billhouse ui` for a home."""
     home: Home = copy_home(parsed_project, tmp_path_factory.mktemp("guard") / "home")
     with served(home) as address:
         yield address
@@ -107,7 +104,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> I
 
 @contextmanager
 def page_of_another_origin(address: str) -> Iterator[str]:
-    """A page that tries everything that a page can do to another server, by a host name of another site."""
+    """A page of another site that sends every kind of request that a page can send to the UI."""
     launch = json.dumps({"query": LAUNCH})
     by_get = f"{address}/graphql?query={quote(LAUNCH)}"
     html = f"""<!doctype html><title>cats</title>
@@ -128,20 +125,14 @@ def page_of_another_origin(address: str) -> Iterator[str]:
             .then(all => document.title = "websocket " + all[2]);
         </script>"""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(html.encode())
+    def respond(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(HTTPStatus.OK)
+        request.send_header("content-type", "text/html")
+        request.end_headers()
+        request.wfile.write(html.encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_address[1]}/"
-        server.shutdown()
+    with http_server(respond) as other:
+        yield f"http://localhost:{urlsplit(other).port}/"
 
 
 def runs(address: str) -> int:
@@ -150,30 +141,30 @@ def runs(address: str) -> int:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
-def test_a_page_of_another_origin_that_an_operator_opens_launches_nothing(address: str) -> None:
+def test_a_page_of_another_origin_in_the_operators_browser_launches_no_run(address: str) -> None:
     with page_of_another_origin(address) as page_address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *SILENT])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         page = browser.new_page()
-        asked: list[tuple[str, int]] = []
-        page.on("response", lambda answer: asked.append((answer.request.method, answer.status)))
+        responses: list[tuple[str, int]] = []
+        page.on("response", lambda answer: responses.append((answer.request.method, answer.status)))
         page.goto(page_address)
         page.wait_for_function("document.title.startsWith('websocket')", timeout=60_000)
         title = page.title()
         browser.close()
     assert title == "websocket refused"
-    refused = [method for method, status in asked if status == HTTPStatus.FORBIDDEN]
+    refused = [method for method, status in responses if status == HTTPStatus.FORBIDDEN]
     assert {"GET", "POST"} <= set(refused)
     assert runs(address) == 0
 
 
-def test_the_address_alone_changes_nothing_and_a_foreign_host_sees_nothing(address: str) -> None:
+def test_a_get_request_executes_no_mutation_and_another_host_name_is_refused(address: str) -> None:
     assert httpx.get(f"{address}/graphql", params={"query": LAUNCH}, timeout=60).status_code == HTTPStatus.FORBIDDEN
     assert httpx.get(address, headers={"host": "evil.example"}, timeout=60).status_code == HTTPStatus.FORBIDDEN
     assert runs(address) == 0
 
 
-def test_the_same_mutation_from_the_ui_itself_launches_a_run(address: str) -> None:
-    """So that the tests above show what the guard does, and not a mutation that is wrong."""
+def test_the_same_mutation_from_the_ui_launches_a_run(address: str) -> None:
+    """Shows that the tests above fail because of the guard, not because of an invalid mutation."""
     port = urlsplit(address).port
     answer = httpx.post(f"{address}/graphql", json={"query": LAUNCH}, headers={"origin": f"http://127.0.0.1:{port}"}, timeout=60)
     assert answer.json()["data"]["launchRun"]["__typename"] == "LaunchRunSuccess"

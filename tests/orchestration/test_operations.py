@@ -1,4 +1,4 @@
-"""What docs/operations.md and deploy/ say holds."""
+"""The commands of docs/operations.md work, and the files in deploy/ are valid and safe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEPLOY = PROJECT_ROOT / "deploy"
 PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
-def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the_byte(stocked: Home, tmp_path: Path) -> None:
+def test_a_home_that_is_backed_up_restored_and_built_has_identical_reports(built_home: Home, tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "billhouse").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline.cli.app "$@"\n')
@@ -32,14 +32,14 @@ def test_a_home_that_is_backed_up_restored_and_built_has_the_same_reports_to_the
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=tmp_path,
-        env=os.environ | known | {"BILLHOUSE_HOME": str(stocked.path)},
+        env=os.environ | known | {"BILLHOUSE_HOME": str(built_home.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert digests(tmp_path / "restored" / "marts") == digests(stocked.marts)
-    assert (tmp_path / "backup.tar").stat().st_mode & 0o077 == 0, "what holds money is its owner's alone"
+    assert digests(tmp_path / "restored" / "marts") == digests(built_home.marts)
+    assert (tmp_path / "backup.tar").stat().st_mode & 0o077 == 0, "only the owner can read the backup"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -47,7 +47,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_instance_of_a_real_installation_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_of_a_server_installation_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", "postgresql://dagster@127.0.0.1/dagster")
     instance = InstanceRef.from_dir(str(DEPLOY))
     assert instance.storage_data is not None
@@ -55,50 +55,50 @@ def test_the_instance_of_a_real_installation_loads(monkeypatch: pytest.MonkeyPat
     assert dict(instance.settings)["concurrency"] == {"pools": {"granularity": "run", "default_limit": 1}}
 
 
-def test_the_ui_of_this_machine_has_an_instance_that_loads(tmp_path: Path) -> None:
+def test_the_configuration_of_the_local_ui_loads(tmp_path: Path) -> None:
     from orchestration.ui.serve import prepare_instance
 
     folder = prepare_instance(Home.open(tmp_path / "it's a home"))
     instance = InstanceRef.from_dir(str(folder))
     assert instance.event_storage_data is not None
-    assert instance.event_storage_data.class_name == "PatientSqliteEventLogStorage"
+    assert instance.event_storage_data.class_name == "PooledSqliteEventLogStorage"
     assert dict(instance.settings)["concurrency"] == {"pools": {"granularity": "run", "default_limit": 1}}
 
 
-def test_only_the_proxy_of_the_compose_file_can_be_reached_and_no_secret_is_in_it() -> None:
+def test_the_compose_file_exposes_only_the_proxy_and_contains_no_secret() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
     assert set(services) == {"code", "daemon", "web", "proxy", "postgres"}
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
     assert [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])] == ["code"]
     for service in services.values():
-        given = {name: value for name, value in service["environment"].items() if "KEY" in name or "PASSWORD" in name}
-        assert [name for name, value in given.items() if not value.startswith("${")] == []
+        secrets = {name: value for name, value in service["environment"].items() if "KEY" in name or "PASSWORD" in name}
+        assert [name for name, value in secrets.items() if not value.startswith("${")] == []
     workspace = yaml.safe_load((DEPLOY / "workspace.yaml").read_text(encoding="utf-8"))
     assert [it["grpc_server"]["host"] for it in workspace["load_from"]] == ["code"]
 
 
-def test_every_setting_reaches_the_runs_in_their_container_and_no_secret_the_image() -> None:
+def test_every_setting_is_passed_to_the_runs_and_no_secret_is_copied_to_the_image() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
     settings = {f"BILLHOUSE_{name.upper()}" for name in Settings.model_fields}
     assert settings - {"BILLHOUSE_UI_HOSTS"} <= set(services["code"]["environment"])
     assert "BILLHOUSE_UI_HOSTS" in services["web"]["environment"]
     for name in (".gitignore", ".dockerignore"):
-        left_out = (PROJECT_ROOT / name).read_text(encoding="utf-8").split()
-        assert {".env", "**/.env"} & set(left_out), name
-        assert {"var/", "var*"} & set(left_out), name
+        ignored = (PROJECT_ROOT / name).read_text(encoding="utf-8").split()
+        assert {".env", "**/.env"} & set(ignored), name
+        assert {"var/", "var*"} & set(ignored), name
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
 @pytest.mark.parametrize("unit", sorted(DEPLOY.glob("*.service")), ids=lambda unit: unit.stem)
-def test_the_systemd_units_are_sound(unit: Path, tmp_path: Path) -> None:
+def test_the_systemd_units_are_valid(unit: Path, tmp_path: Path) -> None:
     copy = tmp_path / unit.name
     copy.write_text(re.sub(r"/opt/billhouse/.venv/bin/[\w-]+", shutil.which("true") or "", unit.read_text(encoding="utf-8")))
     verified = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, check=False)
     assert [line for line in verified.stderr.splitlines() if unit.name in line] == []
 
 
-def test_every_figure_of_health_is_listed(tmp_path: Path) -> None:
+def test_every_metric_is_documented(tmp_path: Path) -> None:
     printed = billhouse(tmp_path, "health").stdout
-    source = (PROJECT_ROOT / "pipeline" / "health.py").read_text(encoding="utf-8")
-    figures = set(re.findall(r"billhouse_\w+", source)) | set(re.findall(r"^# HELP (\w+)", printed, re.MULTILINE))
-    assert sorted(figure for figure in figures if f"`{figure}`" not in PAGE) == []
+    source = (PROJECT_ROOT / "pipeline" / "monitoring" / "health.py").read_text(encoding="utf-8")
+    metrics = set(re.findall(r"billhouse_\w+", source)) | set(re.findall(r"^# HELP (\w+)", printed, re.MULTILINE))
+    assert sorted(metric for metric in metrics if f"`{metric}`" not in PAGE) == []

@@ -1,4 +1,4 @@
-"""However `billhouse ui` ends, none of the processes that it started is left."""
+"""When `billhouse ui` ends or is killed, all processes that it started end, too."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support import copy_home
 
 PROCESSES = Path("/proc")
 SECONDS_TO_STOP = 90
-"""Far longer than it takes, for machines that are busy with other tests."""
-pytestmark = pytest.mark.skipif(not (PROCESSES / "self" / "stat").exists(), reason="processes are listed by Linux's /proc")
+"""Generous, for machines that are busy with other tests."""
+pytestmark = pytest.mark.skipif(not (PROCESSES / "self" / "stat").exists(), reason="needs /proc of Linux to list processes")
 
 
 def processes() -> dict[tuple[int, str], int]:
-    """The parent of each process that has not ended, by id and start time: ids are used again."""
+    """The parent of each running process, by process id and start time (process ids are reused)."""
     found = {}
     for folder in PROCESSES.glob("[0-9]*"):
         try:
@@ -44,17 +44,17 @@ def command(process: tuple[int, str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "ignores_interrupts"),
+    ("signal_", "ignores_interrupts"),
     [(signal.SIGTERM, True), (signal.SIGKILL, False)],
-    ids=["kill, where interrupts are ignored", "kill -9"],
+    ids=["SIGTERM, while interrupts are ignored", "SIGKILL"],
 )
-def test_nothing_that_the_ui_started_outlives_it(
-    how: signal.Signals, ignores_interrupts: bool, tmp_path: Path, parsed_project: Path
+def test_no_process_that_the_ui_started_outlives_it(
+    signal_: signal.Signals, ignores_interrupts: bool, tmp_path: Path, parsed_project: Path
 ) -> None:
     home = copy_home(parsed_project, tmp_path / "home")
     with serving(home, ignores_interrupts=ignores_interrupts) as (_, ui):
         started = wait_for_code_servers(ui.pid)
-        ui.send_signal(how)
+        ui.send_signal(signal_)
         ui.wait(timeout=SECONDS_TO_STOP)
         deadline = time.monotonic() + SECONDS_TO_STOP
         while (left := started & processes().keys()) and time.monotonic() < deadline:
@@ -66,11 +66,11 @@ def test_nothing_that_the_ui_started_outlives_it(
 
 
 def wait_for_code_servers(ui: int) -> set[tuple[int, str]]:
-    """All that the UI started, once its web server and its daemon have each a server of the code."""
+    """The processes that the UI started, once its web server and its daemon each have a code server."""
     deadline = time.monotonic() + SECONDS_TO_STOP
     while time.monotonic() < deadline:
         started = descendants(ui)
         if sum("grpc" in command(process) for process in started & processes().keys()) >= 2:
             return started
         time.sleep(0.2)
-    pytest.fail("no server of the code was started")
+    pytest.fail("no code server was started")

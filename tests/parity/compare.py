@@ -25,7 +25,7 @@ def compare_reports(home: Home, on_spark: Path) -> list[Comparison]:
     """Every report that DuckDB built in a home, and what Spark built from it."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"attach '{home.billing}' as ours (read_only)")
+        connection.execute(f"attach '{home.analysts_file}' as ours (read_only)")
         tables = connection.execute(
             "select table_name from duckdb_tables() where database_name = 'ours' and schema_name = 'billing' order by table_name"
         ).fetchall()

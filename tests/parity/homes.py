@@ -18,7 +18,7 @@ from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
-from pipeline.store.alert_log import DELIVERIES, OperationalAlert, raise_alert, record
+from pipeline.store.alert_log import DELIVERIES, OperationalAlert, append_rows, raise_alert
 from pipeline.store.publications import PUBLICATIONS
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.credit_notes import issue_credit_note
@@ -138,7 +138,7 @@ def _alert(home: Home, as_of: datetime) -> None:
     alert_id = raise_alert(home, failure, ["webhook", "slack"], now=as_of)
     for channel, outcome, attempts in (("webhook", "failed", 4), ("webhook", "delivered", 1), ("slack", "rejected", 1)):
         delivery = {"alert_id": alert_id, "channel": channel, "outcome": outcome, "attempts": attempts}
-        record(home, DELIVERIES, [delivery | {"detail": "", "tried_at": as_of}])
+        append_rows(home, DELIVERIES, [delivery | {"detail": "", "tried_at": as_of}])
 
 
 def _land_samples(home: Home, folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.pricebook.price_book import check_price_book
+from pipeline.pricebook.validation import check_price_book
 from tests.reference import (
     EndReason,
     Event,

@@ -1,4 +1,4 @@
-"""Whatever is done to a file of raw/ or ledger/ is noticed, by whoever has written down a head."""
+"""Every change to a file of raw/ or ledger/ is detected with a head that was recorded earlier."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.verify import LedgerChangedError, require_verified_ledger
-from pipeline.pricebook.edits import accept_terms
-from pipeline.store.alert_log import OperationalAlert, keep_alert
+from pipeline.pricebook.edits import accept_price_book
+from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import append_files, finish_interrupted
-from pipeline.store.check import adopt_files, changed_files, take_picture
 from pipeline.store.credit_notes import SCHEMA as CREDIT_NOTE
 from pipeline.store.credit_notes import write_credit_note
+from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
 from pipeline.store.manifest import manifest_head, read_manifest
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
@@ -38,12 +38,12 @@ KINDS = {
     *("ledger/closes", "ledger/approvals", "ledger/publications", "ledger/outbox", "ledger/credit_notes"),
     *("ledger/alerts", "ledger/accepted_terms"),
 }
-"""Collections of which the home has files; those of a close are all tried."""
+"""The collections that have files in the home; of a close every file is tested."""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
-    """A home with files of every kind, after a month that was closed and published."""
+    """A home with files in every collection, with a month that was closed and published."""
     folder = tmp_path_factory.mktemp("tampering")
     home = copy_home(parsed_project, folder / "home")
 
@@ -74,8 +74,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     approve(home, BillingPeriod.parse("2026-08"), everything=True, by="ada")
     assert publish_period(home, BillingPeriod.parse("2026-08")).problems == []
     sync_stripe(home)
-    keep_alert(home, OperationalAlert("drift", "Stripe", "differs"))
-    accept_terms(home, PROJECT_ROOT / "seeds", "ada")
+    raise_alert(home, OperationalAlert("drift", "Stripe", "differs"))
+    accept_price_book(home, PROJECT_ROOT / "seeds", "ada")
     line = dict.fromkeys(CREDIT_NOTE.names) | {"invoice_id": "INV", "issued_at": datetime(2026, 1, 1, tzinfo=UTC)}
     write_credit_note(home, [line])
     return home
@@ -93,12 +93,12 @@ def files_by_kind(home: Home) -> dict[str, list[Path]]:
     return kinds
 
 
-def is_noticed(home: Home, head: str) -> bool:
-    return any(changed_files(home, take_picture(home), head=head))
+def is_detected(home: Home, head: str) -> bool:
+    return any(integrity_problems(home, read_store_state(home), head=head))
 
 
 def edited(path: Path) -> bytes:
-    """The file with something else in it that can still be read: a Parquet file without its first row, a text with more."""
+    """Other valid content for a file: a Parquet file without its first row, a text with one more line."""
     if path.suffix != ".parquet":
         return path.read_bytes() + b"\n"
     table = pq.read_table(path)
@@ -108,7 +108,7 @@ def edited(path: Path) -> bytes:
 
 
 def tampers(home: Home) -> Iterator[str]:
-    """Does one thing after another to the home, each undone before the next; tells what it has done."""
+    """Make one change after another, each undone before the next; yields a description of each."""
     random = Random(17)
     for kind, paths in sorted(files_by_kind(home).items()):
         for path in paths if kind == "ledger/closes" else paths[:1]:
@@ -154,19 +154,19 @@ def _edited_from(path: Path, content: bytes) -> bytes:
 def test_every_change_to_a_file_of_any_kind_is_noticed_and_nothing_in_a_home_that_nobody_touched(whole: Home) -> None:
     head = manifest_head(whole)
     assert KINDS - files_by_kind(whole).keys() == set()
-    assert not is_noticed(whole, head)
-    done, unnoticed = 0, []
+    assert not is_detected(whole, head)
+    done, undetected = 0, []
     for what in tampers(whole):
         done += 1
-        if not is_noticed(whole, head):
-            unnoticed.append(what)
-    assert unnoticed == []
+        if not is_detected(whole, head):
+            undetected.append(what)
+    assert undetected == []
     assert done > 250
-    assert not is_noticed(whole, head), "all of it was undone"
+    assert not is_detected(whole, head), "all changes were undone"
     assert billhouse(whole.path, "verify", "--head", head).code == 0
 
 
-def test_lines_of_the_manifest_that_were_edited_taken_out_or_exchanged_are_noticed(whole: Home) -> None:
+def test_edited_removed_and_swapped_manifest_lines_are_detected(whole: Home) -> None:
     head, content = manifest_head(whole), whole.manifest.read_bytes()
     lines = content.splitlines(keepends=True)
     tampered = {
@@ -177,16 +177,16 @@ def test_lines_of_the_manifest_that_were_edited_taken_out_or_exchanged_are_notic
         "one edited": [*lines[:2], lines[2].replace(b'"command": "', b'"command": "x'), *lines[3:]],
         "none left": [],
     }
-    unnoticed = []
+    undetected = []
     for what, left in tampered.items():
         whole.manifest.write_bytes(b"".join(left))
-        if not is_noticed(whole, head):
-            unnoticed.append(what)
+        if not is_detected(whole, head):
+            undetected.append(what)
     whole.manifest.unlink()
-    if not is_noticed(whole, head):
-        unnoticed.append("deleted")
+    if not is_detected(whole, head):
+        undetected.append("deleted")
     whole.manifest.write_bytes(content)
-    assert unnoticed == [] and not is_noticed(whole, head)
+    assert undetected == [] and not is_detected(whole, head)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def copy(whole: Home, tmp_path: Path) -> Home:
 
 
 def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> None:
-    """Ten times the vCPU, and a manifest and a chain that fit it."""
+    """Ten times the vCPUs, with a matching manifest and chain."""
     head = manifest_head(copy)
     (path, *_) = files_by_kind(copy)["raw/usage_events"]
     events = pq.read_table(path)
@@ -206,15 +206,15 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     path.chmod(0o600)
     pq.write_table(events.set_column(place, events.schema.field(place), tenfold), path)
     remake_manifest(copy)
-    assert not any(changed_files(copy, take_picture(copy))), "nothing in the home itself gives it away"
-    assert is_noticed(copy, head)
-    told = billhouse(copy.path, "verify", "--head", head)
-    assert told.code == 1 and f"does not have the head {head}" in told.stdout
-    assert "was closed after the head" in told.stdout, "a close froze a head, too"
+    assert not any(integrity_problems(copy, read_store_state(copy))), "the home itself is consistent"
+    assert is_detected(copy, head)
+    verified = billhouse(copy.path, "verify", "--head", head)
+    assert verified.code == 1 and f"does not contain the head {head}" in verified.stdout
+    assert "was closed after the head" in verified.stdout, "a close froze a head, too"
 
 
-def test_a_copy_in_the_scratch_folder_does_not_hide_what_is_in_its_place(copy: Home) -> None:
-    """As if a killed command had not placed its last file yet: the forged one is what everybody reads."""
+def test_a_copy_in_the_scratch_folder_does_not_hide_a_forged_file(copy: Home) -> None:
+    """As if a killed command had not renamed its last file yet; the forged file is the one that is read."""
     head = manifest_head(copy)
     path = copy.path / list(read_manifest(copy).files)[-1]
     planted = copy.scratch / f"committed-{head[:32]}" / f"000001-{path.name}"
@@ -222,18 +222,18 @@ def test_a_copy_in_the_scratch_folder_does_not_hide_what_is_in_its_place(copy: H
     planted.write_bytes(path.read_bytes())
     path.chmod(0o600)
     path.write_bytes(b"evil")
-    assert is_noticed(copy, head)
+    assert is_detected(copy, head)
     finish_interrupted(copy)
-    assert is_noticed(copy, head), "nothing is replaced"
+    assert is_detected(copy, head), "existing files are not replaced"
 
 
-def test_an_alert_that_cannot_be_kept_does_not_hide_that_the_ledger_was_changed(copy: Home) -> None:
+def test_an_alert_that_cannot_be_recorded_does_not_hide_a_changed_ledger(copy: Home) -> None:
     for path in files_by_kind(copy)["ledger/alerts"]:
         path.chmod(0o600)
         path.write_bytes(b"")
     with pytest.raises(LedgerChangedError, match="ledger/alerts") as refused:
         require_verified_ledger(copy)
-    assert "No alert could be kept" in refused.value.next_step
+    assert "The alert could not be recorded" in refused.value.next_step
 
 
 def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(copy: Home, tmp_path: Path) -> None:
@@ -242,16 +242,16 @@ def test_a_home_that_was_put_back_to_an_earlier_state_is_noticed_by_the_head(cop
     with append_files(copy, "approve") as files:
         files.file(copy.approvals / "later.parquet").write_bytes(b"")
     head = manifest_head(copy)
-    assert billhouse(earlier, "verify").code == 0, "as such it is sound"
+    assert billhouse(earlier, "verify").code == 0, "without a head it is consistent"
     assert billhouse(earlier, "verify", "--head", head).code == 1
-    assert not is_noticed(copy, manifest_head(Home(earlier))), "an earlier head holds for what came after it"
+    assert not is_detected(copy, manifest_head(Home(earlier))), "an earlier head is valid for later states"
 
 
-def test_files_of_a_home_without_a_manifest_are_told_until_a_person_adopts_them(copy: Home) -> None:
+def test_files_of_a_home_without_manifest_are_reported_until_they_are_adopted(copy: Home) -> None:
     copy.manifest.unlink()
-    (problem,) = changed_files(copy, take_picture(copy))
-    assert "is not there" in problem.reason
+    (problem,) = integrity_problems(copy, read_store_state(copy))
+    assert "is missing" in problem.reason
     assert "--adopt" in problem.next_step
     adopted = billhouse(copy.path, "verify", "--adopt")
-    assert adopted.code == 1 and "was closed after the head" in adopted.stdout, "the close knows that there was one"
-    assert list(changed_files(copy, take_picture(copy))) == [] and adopt_files(copy) == 0
+    assert adopted.code == 1 and "was closed after the head" in adopted.stdout, "the close recorded its head"
+    assert list(integrity_problems(copy, read_store_state(copy))) == [] and adopt_files(copy) == 0

@@ -1,4 +1,4 @@
-"""A publisher that dies on order: run in a process of its own, it kills itself at one request, as an out-of-memory kill would."""
+"""A publisher in its own process that kills itself at a chosen request; and fault injection in the emulator."""
 
 from __future__ import annotations
 
@@ -14,36 +14,37 @@ from typing import Any, Literal
 
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.stripe.client import Patience, StripeConnection, connection_to
-from pipeline.stripe.publish import PublishResult, publish_period
+from pipeline.stripe.client import RetryPolicy, StripeConnection, connection_to
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publish_result import PublishResult
 
 KEY = "sk_test_emulator"
-QUICK = Patience(timeout_seconds=0.6, attempts=4, longest_pause_seconds=0.02)
+QUICK = RetryPolicy(timeout_seconds=0.6, attempts=4, longest_pause_seconds=0.02)
 When = Literal["before", "after"]
 
 
 @contextmanager
 def quick_connection(address: str) -> Iterator[StripeConnection]:
-    """A connection that does not wait long."""
-    with connection_to(KEY, address, 5000, where="the emulator", patience=QUICK) as connection:
+    """A connection with short timeouts."""
+    with connection_to(KEY, address, 5000, where="the emulator", retry_policy=QUICK) as connection:
         yield connection
 
 
 def publish(home: Path, period: str, address: str) -> PublishResult:
-    """Publish a month to the emulator at this address."""
+    """Publish a month to the emulator at an address."""
     with quick_connection(address) as connection:
         return publish_period(Home(home), BillingPeriod.parse(period), client=connection)
 
 
-def publish_and_die(home: Path, period: str, address: str, at: int, when: When) -> None:
-    """Publish, and kill this process at the n-th request that writes: before it leaves, or when it is answered or lost."""
+def publish_and_kill(home: Path, period: str, address: str, at: int, when: When) -> None:
+    """Publish, and kill this process at the n-th writing request: before it is sent, or after its response or failure."""
     with quick_connection(address) as connection:
-        die_at(connection, at, when)
+        kill_at(connection, at, when)
         publish_period(Home(home), BillingPeriod.parse(period), client=connection)
 
 
-def die_at(connection: StripeConnection, at: int, when: When) -> None:
-    """SIGKILL at the n-th request that writes."""
+def kill_at(connection: StripeConnection, at: int, when: When) -> None:
+    """Send SIGKILL to this process at the n-th writing request."""
     requestor: Any = connection.client._requestor
     real, lock, count = requestor.request, threading.Lock(), 0
 
@@ -65,17 +66,17 @@ def die_at(connection: StripeConnection, at: int, when: When) -> None:
     requestor.request = request
 
 
-def order_faults(address: str, faults: list[dict[str, Any]]) -> None:
-    """Tell the emulator what shall go wrong from now on."""
-    _post(f"{address}/emulator/faults", json.dumps(faults))
+def inject_faults(address: str, faults: list[dict[str, Any]]) -> None:
+    """Set the faults of the emulator's next requests."""
+    post(f"{address}/emulator/faults", json.dumps(faults))
 
 
 def reset(address: str) -> None:
-    """A Stripe that has seen nothing."""
-    _post(f"{address}/emulator/reset", "")
+    """Delete all objects of the emulator."""
+    post(f"{address}/emulator/reset", "")
 
 
-def _post(url: str, body: str) -> None:
+def post(url: str, body: str) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
     with urllib.request.urlopen(urllib.request.Request(url, body.encode(), headers, method="POST"), timeout=10):
         pass

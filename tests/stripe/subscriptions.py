@@ -1,4 +1,4 @@
-"""A mirror of Stripe written by hand: subscriptions as events and syncs showed them, at instants that a test chooses."""
+"""Writes a mirror of Stripe with the subscriptions, events and instants that a test chooses."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def seconds(instant: str | datetime) -> int:
 
 
 def subscription(id: str, customer: str, status: str, *prices: str, start: str | datetime, **more: Any) -> Row:
-    """A subscription as Stripe shows it; dates in `more` are instants, and become seconds."""
+    """A subscription as Stripe returns it; instants in `more` become seconds since 1970."""
     dates = ("trial_start", "trial_end", "ended_at", "canceled_at", "cancel_at")
-    shown = {name: seconds(value) if name in dates and value else value for name, value in more.items()}
+    fields = {name: seconds(value) if name in dates and value else value for name, value in more.items()}
     return {
         "id": id,
         "object": "subscription",
@@ -37,18 +37,18 @@ def subscription(id: str, customer: str, status: str, *prices: str, start: str |
         "start_date": seconds(start),
         "created": seconds(start),
         "items": {"object": "list", "has_more": False, "data": [{"price": {"id": price}} for price in prices]},
-        **shown,
+        **fields,
     }
 
 
-def event(kind: str, at: str | datetime, shown: Row, previous: Row | None = None, id: str = "") -> Row:
-    """An event about a subscription: 'created', 'updated', 'deleted'; `previous`: values before it."""
-    data: Row = {"object": shown}
+def event(kind: str, at: str | datetime, body: Row, previous: Row | None = None, id: str = "") -> Row:
+    """An event about a subscription: 'created', 'updated' or 'deleted'; `previous`: the old values of changed fields."""
+    data: Row = {"object": body}
     if previous is not None:
         data["previous_attributes"] = previous
     event_type = f"customer.subscription.{kind}"
     return {
-        "id": id or f"evt_{shown['id']}_{kind}_{seconds(at)}",
+        "id": id or f"evt_{body['id']}_{kind}_{seconds(at)}",
         "object": "event",
         "type": event_type,
         "created": seconds(at),
@@ -65,7 +65,7 @@ def write_sync(
     customers: Iterable[str] = (),
     is_full: bool = True,
 ) -> None:
-    """One complete sync at an instant. `events` in the order of time, as Stripe lists them backwards."""
+    """Write one complete sync. `events`: in order of time."""
     ensure_mirror(home)
     started_at = datetime.fromtimestamp(seconds(at), UTC)
     sync_id = f"{started_at:%Y%m%dT%H%M%S%f}"
@@ -92,7 +92,7 @@ def write_sync(
 
 
 def project_with(folder: Path, prices: Mapping[str, str]) -> Path:
-    """A copy of the dbt project in which these Stripe prices are mapped to these plans ('': an add-on that is known)."""
+    """A copy of the dbt project with a mapping of Stripe prices to plans ('': a known add-on)."""
     for part in ("models", "macros", "seeds", "tests/warehouse"):
         shutil.copytree(PROJECT_ROOT / part, folder / part)
     for file in ("dbt_project.yml", "profiles.yml"):

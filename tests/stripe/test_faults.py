@@ -1,6 +1,6 @@
-"""Whatever is killed, cut off or refused while publishing, at whatever step: in the end each invoice is in Stripe once.
+"""After kills, broken connections and refusals at any step of publishing, each invoice is in Stripe exactly once.
 
-`make soak-publish` runs 300 schedules and more; the suite runs some of each kind.
+`make soak-publish` runs at least 300 schedules; the suite runs some of each kind.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.outbox import open_outbox
 from pipeline.stripe.requests import line_requests
 from pipeline.stripe_emulator.server import running_emulator
-from tests.stripe.publisher import QUICK, order_faults, publish, publish_and_die, quick_connection, reset
+from tests.stripe.publisher import QUICK, inject_faults, publish, publish_and_kill, quick_connection, reset
 from tests.support import billhouse, event, forget, prepare
 
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -48,7 +49,7 @@ PROCESSES.set_forkserver_preload(["tests.stripe.publisher"])
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
-    """A home with September closed and approved: twenty customers on Pro, one of whom has nothing to pay."""
+    """A home with September closed and approved: twenty customers on Pro, one with nothing to pay."""
     usage = []
     for number, name in enumerate(CUSTOMERS):
         usage.append(event("start", "2026-09-10T10:00:00Z", user=name, sandbox=f"box-{name}", vcpu_count=10 + number))
@@ -75,7 +76,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def fresh(home: Home, address: str) -> Home:
-    """The home before anything was published, and a Stripe that has seen nothing."""
+    """The home before publishing, with an empty emulator."""
     start_over(home, address)
     return home
 
@@ -85,16 +86,16 @@ def start_over(home: Home, address: str) -> None:
     reset(address)
 
 
-def run_and_die(home: Home, address: str, at: int, when: Any) -> None:
-    """A run that is killed at the n-th request that writes."""
-    process = PROCESSES.Process(target=publish_and_die, args=(home.path, "2026-09", address, at, when))
+def run_and_kill(home: Home, address: str, at: int, when: Any) -> None:
+    """Run a publisher that is killed at the n-th writing request."""
+    process = PROCESSES.Process(target=publish_and_kill, args=(home.path, "2026-09", address, at, when))
     process.start()
     process.join(60)
-    assert process.exitcode == -9
+    assert process.exitcode == -signal.SIGKILL
 
 
-def assert_all_there_once(home: Home, address: str) -> None:
-    """Stripe has each invoice once, finalized, mailed once, line by line as ours, and nothing else."""
+def assert_published_once(home: Home, address: str) -> None:
+    """Stripe has each invoice once, finalized, e-mailed once, with our lines, and nothing else."""
     ours = {closed.invoice_id: closed for batch in closed_invoices(home, SEPTEMBER) for closed in batch if closed.is_collected}
     assert len(ours) == len(CUSTOMERS)
     with quick_connection(address) as connection:
@@ -120,10 +121,10 @@ def assert_all_there_once(home: Home, address: str) -> None:
 
 
 def requests_of_a_run(home: Home, address: str) -> int:
-    """How many requests that write a run without trouble sends: a customer, a draft, lines, finalize, send."""
+    """Writing requests of a run without faults: customer, draft, lines, finalize and send for each invoice."""
     start_over(home, address)
     publish(home.path, "2026-09", address)
-    assert_all_there_once(home, address)
+    assert_published_once(home, address)
     start_over(home, address)
     return 5 * len(CUSTOMERS) - 1
 
@@ -131,16 +132,16 @@ def requests_of_a_run(home: Home, address: str) -> int:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_run_that_is_killed_at_any_request_is_continued(home: Home, address: str, when: str) -> None:
     requests = requests_of_a_run(home, address)
-    chosen = random.Random(when).sample(range(1, requests + 1), min(requests, SCHEDULES // 2))
-    for at in chosen:
+    positions = random.Random(when).sample(range(1, requests + 1), min(requests, SCHEDULES // 2))
+    for at in positions:
         start_over(home, address)
-        run_and_die(home, address, at, when)
+        run_and_kill(home, address, at, when)
         assert publish(home.path, "2026-09", address).problems == []
-        assert_all_there_once(home, address)
+        assert_published_once(home, address)
 
 
 @pytest.mark.parametrize(("kind", "after_commit"), KINDS)
-def test_trouble_at_any_request_is_got_over(home: Home, address: str, kind: str, after_commit: bool) -> None:
+def test_a_run_recovers_from_faults_at_any_request(home: Home, address: str, kind: str, after_commit: bool) -> None:
     requests = requests_of_a_run(home, address)
     seed = random.Random(f"{kind}{after_commit}")
     for _ in range(max(SCHEDULES // 12, 1)):
@@ -149,38 +150,38 @@ def test_trouble_at_any_request_is_got_over(home: Home, address: str, kind: str,
             {"at": at, "kind": kind, "after_commit": after_commit, "seconds": 0.8}
             for at in seed.sample(range(1, requests + 1), seed.choice([1, 1, 2, 5]))
         ]
-        order_faults(address, faults)
+        inject_faults(address, faults)
         publish(home.path, "2026-09", address)
-        order_faults(address, [])
+        inject_faults(address, [])
         assert publish(home.path, "2026-09", address).problems == []
-        assert_all_there_once(home, address)
+        assert_published_once(home, address)
 
 
-def test_several_kills_and_faults_one_after_the_other(home: Home, address: str) -> None:
+def test_a_run_recovers_from_several_kills_and_faults(home: Home, address: str) -> None:
     seed = random.Random(7)
     for _ in range(max(SCHEDULES // 6, 2)):
         start_over(home, address)
         for _ in range(3):
             kind, after_commit = seed.choice(KINDS)
-            order_faults(address, [{"at": seed.randint(1, 30), "kind": kind, "after_commit": after_commit, "seconds": 0.8}])
-            run_and_die(home, address, seed.randint(1, 15), seed.choice(["before", "after"]))
-        order_faults(address, [])
+            inject_faults(address, [{"at": seed.randint(1, 30), "kind": kind, "after_commit": after_commit, "seconds": 0.8}])
+            run_and_kill(home, address, seed.randint(1, 15), seed.choice(["before", "after"]))
+        inject_faults(address, [])
         assert publish(home.path, "2026-09", address).problems == []
-        assert_all_there_once(home, address)
+        assert_published_once(home, address)
 
 
-def test_two_publishers_at_once_publish_everything_once(fresh: Home, address: str) -> None:
+def test_two_publishers_at_once_publish_each_invoice_once(fresh: Home, address: str) -> None:
     processes = [PROCESSES.Process(target=publish, args=(fresh.path, "2026-09", address)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    assert_all_there_once(fresh, address)
+    assert_published_once(fresh, address)
 
 
-def test_two_publishers_that_share_no_lock_publish_everything_once(fresh: Home, address: str, tmp_path: Path) -> None:
-    """Two machines with a copy of the ledger each: the idempotency keys are what they share."""
+def test_two_publishers_without_a_shared_lock_publish_each_invoice_once(fresh: Home, address: str, tmp_path: Path) -> None:
+    """Two machines with a copy of the ledger each: only the idempotency keys prevent duplicates."""
     copy = Home(tmp_path / "copy")
     shutil.copytree(fresh.path, copy.path)
     processes = [PROCESSES.Process(target=publish, args=(one.path, "2026-09", address)) for one in (fresh, copy)]
@@ -189,19 +190,19 @@ def test_two_publishers_that_share_no_lock_publish_everything_once(fresh: Home, 
     for process in processes:
         process.join(60)
     assert publish(fresh.path, "2026-09", address).problems == []
-    assert_all_there_once(fresh, address)
+    assert_published_once(fresh, address)
 
 
-def test_a_lost_outbox_is_found_again_in_stripe_long_after_the_keys_expired(fresh: Home, address: str) -> None:
+def test_a_lost_outbox_is_restored_from_stripe_without_idempotency_keys(fresh: Home, address: str) -> None:
     publish(fresh.path, "2026-09", address)
     forget(fresh, fresh.publications, fresh.outbox)
-    # The keys are not looked at: nothing is asked of Stripe but what is there.
+    # The invoices are found by listing, so expired keys do not matter.
     result = publish(fresh.path, "2026-09", address)
     assert (result.counts["published"], result.problems) == (len(CUSTOMERS), [])
-    assert_all_there_once(fresh, address)
+    assert_published_once(fresh, address)
 
 
-def test_a_stripe_that_is_down_ends_the_run_with_one_message(fresh: Home, address: str) -> None:
+def test_an_unreachable_stripe_ends_the_run_with_one_message(fresh: Home, address: str) -> None:
     with open_outbox(fresh, is_live=False):
         pass
     outcome = billhouse_with_address(fresh, "http://127.0.0.1:9")
@@ -215,5 +216,5 @@ def billhouse_with_address(home: Home, address: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STRIPE_API_KEY", "sk_test_x")
         patch.setenv("BILLHOUSE_STRIPE_URL", address)
-        patch.setattr("pipeline.stripe.client.Patience", lambda: QUICK)
+        patch.setattr("pipeline.stripe.client.RetryPolicy", lambda: QUICK)
         return billhouse(home.path, "publish", "2026-09")

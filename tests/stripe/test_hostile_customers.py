@@ -1,4 +1,4 @@
-"""One customer's id or name stops nobody else's invoice."""
+"""A customer's id or name cannot prevent other customers' invoices."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Pa
         usage.append(event("stop", "2026-09-10T15:00:00Z", user=customer, sandbox=f"box-{number}"))
     plans = [{"customer_id": customer, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"} for customer in CUSTOMERS]
     people = [{"customer_id": customer, "name": customer * 3, "email": "x@example.com"} for customer in CUSTOMERS]
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         return prepare(
             tmp_path_factory.mktemp("hostile") / "home",
             parsed_project,
@@ -72,7 +72,7 @@ def customers_in_stripe(connection: StripeConnection) -> set[str]:
     return {metadata_of(one)["billhouse_customer_id"] for one in listed if one.id in found}
 
 
-def test_every_customer_is_published_whatever_its_id(home: Home) -> None:
+def test_every_customer_is_published_with_any_id(home: Home) -> None:
     published = billhouse(home.path, "publish", "2026-09", "--json")
     assert published.json["problems"] == []
     assert published.json["published"] == len(CUSTOMERS)
@@ -81,22 +81,22 @@ def test_every_customer_is_published_whatever_its_id(home: Home) -> None:
     assert billhouse(home.path, "publish", "2026-09", "--json").json["already_published"] == len(CUSTOMERS)
 
 
-def test_a_request_that_cannot_be_written_is_that_invoices_problem_and_stops_no_other(home: Home) -> None:
-    (unlucky, *_) = query(home, "from invoices where customer_id = '0 名前'")
+def test_a_request_that_cannot_be_encoded_fails_only_its_invoice(home: Home) -> None:
+    (refused, *_) = query(home, "from invoices where customer_id = '0 名前'")
 
     def key(connection: StripeConnection, *parts: Any) -> str:
-        return "0 名前" if parts[0] == unlucky["invoice_id"] else idempotency_key(connection, *parts)
+        return "0 名前" if parts[0] == refused["invoice_id"] else idempotency_key(connection, *parts)
 
-    with patch("pipeline.stripe.publish.idempotency_key", key):
+    with patch("pipeline.stripe.publisher.idempotency_key", key):
         published = billhouse(home.path, "publish", "2026-09", "--json")
     assert published.json["published"] == len(CUSTOMERS) - 1
     (problem,) = published.json["problems"]
-    assert problem["file"] == unlucky["invoice_id"]
-    assert "cannot be written" in problem["reason"]
+    assert problem["file"] == refused["invoice_id"]
+    assert "cannot be encoded" in problem["reason"]
     assert billhouse(home.path, "publish", "2026-09", "--json").json["published"] == 1
 
 
-def test_an_address_that_stripe_refuses_is_left_out_with_a_warning(tmp_path: Path, parsed_project: Path) -> None:
+def test_an_address_that_stripe_refuses_is_omitted_with_a_warning(tmp_path: Path, parsed_project: Path) -> None:
     addresses = {
         "good": "ada+billing@mail.example.com",
         "long": "a" * 600 + "@example.com",
@@ -139,7 +139,7 @@ def test_an_address_that_stripe_refuses_is_left_out_with_a_warning(tmp_path: Pat
     ]
 
 
-def test_keys_hold_no_text_of_a_customer(home: Home) -> None:
+def test_idempotency_keys_contain_no_text_of_a_customer(home: Home) -> None:
     with local_emulator(home) as connection:
         keys = {idempotency_key(connection, customer, step) for customer in CUSTOMERS for step in ("a", "b")}
     assert len(keys) == 2 * len(CUSTOMERS)

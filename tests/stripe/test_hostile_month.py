@@ -1,8 +1,6 @@
-"""A month of customers whose ids, names and addresses are made to break things: each is billed or quarantined.
+"""A month of customers with malicious ids, names and addresses: each is billed or quarantined, independently of the others.
 
-None stops another.
-
-`make soak-hostile` takes 1,000 customers and prints how many were published and quarantined, how long it took and the memory.
+`make soak-hostile` uses 1,000 customers and prints the numbers of published and quarantined ones, the time and the memory.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.requests import metadata_text
 from tests.support import billhouse, copy_home, event, query, write_jsonl
 
-Fate = Literal["billed", "quarantined", "landed before ids had bounds"]
-IDS: list[tuple[Fate, Callable[[int], str]]] = [
+Outcome = Literal["billed", "quarantined", "landed before ids had limits"]
+IDS: list[tuple[Outcome, Callable[[int], str]]] = [
     *[
         ("billed", make)
         for make in (
@@ -89,7 +87,7 @@ IDS: list[tuple[Fate, Callable[[int], str]]] = [
         )
     ],
     *[
-        ("landed before ids had bounds", make)
+        ("landed before ids had limits", make)
         for make in (
             lambda n: f"old line\nbreak {n}",
             lambda n: f"old header: {n}\r\nIdempotency-Key: x",
@@ -102,9 +100,9 @@ IDS: list[tuple[Fate, Callable[[int], str]]] = [
     ],
 ]
 CUSTOMERS = int(os.environ.get("BILLHOUSE_SOAK_CUSTOMERS", str(len(IDS))))
-"""`make soak-hostile` takes 1,000."""
+"""`make soak-hostile` uses 1,000."""
 LIMIT = 100
-"""Requests a second, as Stripe takes them live."""
+"""Requests a second, Stripe's limit in live mode."""
 
 _PUBLISH = """
 import sys
@@ -122,30 +120,30 @@ finally:
 class Customer:
     number: int
     id: str
-    fate: Fate
+    outcome: Outcome
 
     def records(self) -> dict[Kind, list[dict[str, Any]]]:
-        """Five hours of 100 vCPUs, on Pro, and a record with a name and an address no better than the id."""
-        here = {"user": self.id, "sandbox": f"box-{self.number}"}
+        """Five hours of 100 vCPUs on Pro, and a customer record with a malicious name and address."""
+        owner = {"user": self.id, "sandbox": f"box-{self.number}"}
         address = (f"{self.number}@example.com", self.id, f"{'a' * 600}@example.com", f"a\r\nBcc: b@example.com {self.number}")
         return {
             Kind.USAGE: [
-                event("start", "2026-09-10T10:00:00Z", **here, vcpu_count=100),
-                event("stop", "2026-09-10T15:00:00Z", **here),
+                event("start", "2026-09-10T10:00:00Z", **owner, vcpu_count=100),
+                event("stop", "2026-09-10T15:00:00Z", **owner),
             ],
             Kind.SUBSCRIPTIONS: [{"customer_id": self.id, "plan_id": "pro", "effective_at": "2026-09-01T00:00:00Z"}],
             Kind.CUSTOMERS: [{"customer_id": self.id, "name": self.id * 3, "email": address[self.number % len(address)]}],
         }
 
 
-def everyone() -> list[Customer]:
+def all_customers() -> list[Customer]:
     return [Customer(n, IDS[n % len(IDS)][1](n // len(IDS)), IDS[n % len(IDS)][0]) for n in range(CUSTOMERS)]
 
 
 def land(home: Home, customers: list[Customer]) -> None:
     for kind in (Kind.USAGE, Kind.SUBSCRIPTIONS, Kind.CUSTOMERS):
         rows = [row for customer in customers for row in customer.records()[kind]]
-        # Files of which most rows are refused fail the command once they have landed.
+        # The command fails, after landing, for a file with too few accepted rows.
         landed = billhouse(
             home.path, "land", "--kind", kind, write_jsonl(home.path.parent / f"{kind}-{customers[0].number}.jsonl", rows)
         )
@@ -154,11 +152,11 @@ def land(home: Home, customers: list[Customer]) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, parsed_project: Path) -> Home:
-    """The month, closed and approved."""
+    """A home with the month closed and approved."""
     home = copy_home(parsed_project, tmp_path / "home")
     with patch.object(checks, "_id_faults", lambda *_: []):
-        land(home, [customer for customer in everyone() if customer.fate == "landed before ids had bounds"])
-    land(home, [customer for customer in everyone() if customer.fate != "landed before ids had bounds"])
+        land(home, [customer for customer in all_customers() if customer.outcome == "landed before ids had limits"])
+    land(home, [customer for customer in all_customers() if customer.outcome != "landed before ids had limits"])
     for command in (
         ("build", "--as-of", "2026-10-05T00:00:00Z"),
         ("close", "2026-09"),
@@ -171,7 +169,7 @@ def home(tmp_path: Path, parsed_project: Path) -> Home:
 
 @contextmanager
 def emulator(folder: Path) -> Iterator[str]:
-    """The address of an emulator in a process of its own, which enforces Stripe's limits, that of requests too."""
+    """Run an emulator with Stripe's rate limit in its own process; yields the address."""
     command = [sys.executable, "-m", "pipeline.stripe_emulator", "--database", str(folder / "stripe.sqlite"), "--port", "0"]
     with subprocess.Popen(
         [*command, "--requests-per-second", str(LIMIT)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
@@ -180,11 +178,11 @@ def emulator(folder: Path) -> Iterator[str]:
             assert running.stdout is not None
             yield running.stdout.readline().split()[3]
         finally:
-            running.kill()  # a worker of xdist has SIGTERM ignored, and so has what it starts
+            running.kill()  # workers of xdist and their children ignore SIGTERM
 
 
 def publish(home: Home) -> tuple[dict[str, Any], float, float]:
-    """What the command printed, its seconds, and its peak memory in MB."""
+    """Output of the command, seconds, and peak memory in MB."""
     started = time.monotonic()
     ran = run_apart([sys.executable, "-c", _PUBLISH, "--home", str(home.path), "publish", "2026-09", "--json"])
     printed, _, peak = ran.said.strip().rpartition("\n")
@@ -192,7 +190,7 @@ def publish(home: Home) -> tuple[dict[str, Any], float, float]:
 
 
 def billed_in_stripe(connection: StripeConnection) -> Counter[str]:
-    """Open invoices by our id of their customer."""
+    """Number of open invoices by our customer id."""
     v1 = connection.client.v1
     names = {it.id: metadata_of(it)["billhouse_customer_id"] for it in v1.customers.list({"limit": 100}).auto_paging_iter()}
     invoices = v1.invoices.list({"limit": 100, "status": "open"}).auto_paging_iter()
@@ -202,12 +200,12 @@ def billed_in_stripe(connection: StripeConnection) -> Counter[str]:
 def test_every_hostile_customer_is_billed_once_or_quarantined_at_landing(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    customers = everyone()
+    customers = all_customers()
     assert len({customer.id for customer in customers}) == CUSTOMERS
     sandboxes = {row["sandbox_id"] for row in query(home, "select distinct sandbox_id from sessions")}
     landed = {customer.id for customer in customers if f"box-{customer.number}" in sandboxes}
     refused = query(home, "select reason, count(*) as rows from quarantined_events where kind = 'usage' group by all")
-    quarantined = {customer.id for customer in customers if customer.fate == "quarantined"}
+    quarantined = {customer.id for customer in customers if customer.outcome == "quarantined"}
     assert landed == {customer.id for customer in customers} - quarantined
     assert sum(row["rows"] for row in refused) == 2 * len(quarantined), refused
 

@@ -1,4 +1,4 @@
-"""Stripe mirrored back: what is paid, what differs, what subscriptions say, and credit notes, each exactly once."""
+"""The mirror of Stripe: payments, differences, plans from subscriptions; and credit notes, each exactly once."""
 
 from __future__ import annotations
 
@@ -67,43 +67,43 @@ def emulator(home: Home) -> Iterator[StripeConnection]:
 
 
 def invoices_by_customer(home: Home, connection: StripeConnection) -> dict[str, Any]:
-    """Stripe's invoice of each of our customers."""
+    """Stripe's invoices by our customer id."""
     ours = {
         row["stripe_invoice_id"]: row["customer_id"] for row in query(home, "from invoices where stripe_invoice_id is not null")
     }
     return {ours[one.id]: one for one in connection.client.v1.invoices.list({"limit": 100}).auto_paging_iter() if one.id in ours}
 
 
-def rebuilt(home: Home) -> None:
+def rebuild(home: Home) -> None:
     build(home, datetime.fromisoformat(AS_OF))
 
 
-def test_every_planted_difference_is_found_and_nothing_else(
+def test_reconciliation_finds_exactly_the_introduced_differences(
     home: Home, emulator: StripeConnection, run: Callable[..., Outcome]
 ) -> None:
     v1: Any = emulator.client.v1
-    there = invoices_by_customer(home, emulator)
+    in_stripe = invoices_by_customer(home, emulator)
     sync_stripe(home, client=emulator)
-    rebuilt(home)
+    rebuild(home)
     assert {row["difference"] for row in query(home, "from stripe_reconciliation")} == {"none"}
     assert run("reconcile").code == 0
 
-    v1.invoices.void_invoice(there["ada"].id)
-    v1.invoices.update(there["bob"].id, {"metadata": {"billhouse_content_hash": "by hand"}})
+    v1.invoices.void_invoice(in_stripe["ada"].id)
+    v1.invoices.update(in_stripe["bob"].id, {"metadata": {"billhouse_content_hash": "by hand"}})
     v1.credit_notes.create(
         {
-            "invoice": there["cyd"].id,
+            "invoice": in_stripe["cyd"].id,
             "lines": [{"type": "custom_line_item", "description": "x", "quantity": 1, "unit_amount": 100}],
         }
     )
-    v1.invoices.pay(there["dan"].id)
-    v1.invoices.mark_uncollectible(there["eve"].id)
-    extra = v1.invoices.create({"customer": there["fay"].customer, "collection_method": "send_invoice", "days_until_due": 5})
-    tamper(home, "invoiceitem", "invoice", there["fay"].id, lambda item: item.update(amount=item["amount"] - 100))
-    tamper(home, "invoice", "id", there["gil"].id, None)
-    tamper(home, "invoice", "id", there["hal"].id, lambda invoice: invoice.update(customer=there["ada"].customer))
+    v1.invoices.pay(in_stripe["dan"].id)
+    v1.invoices.mark_uncollectible(in_stripe["eve"].id)
+    extra = v1.invoices.create({"customer": in_stripe["fay"].customer, "collection_method": "send_invoice", "days_until_due": 5})
+    tamper(home, "invoiceitem", "invoice", in_stripe["fay"].id, lambda item: item.update(amount=item["amount"] - 100))
+    tamper(home, "invoice", "id", in_stripe["gil"].id, None)
+    tamper(home, "invoice", "id", in_stripe["hal"].id, lambda invoice: invoice.update(customer=in_stripe["ada"].customer))
     sync_stripe(home, client=emulator, full=True)
-    rebuilt(home)
+    rebuild(home)
     found = {(row["customer_id"], row["invoice_id"] is not None): row for row in query(home, "from stripe_reconciliation")}
     assert {key: row["difference"] for key, row in found.items()} == {
         ("ada", True): "status",
@@ -131,14 +131,14 @@ def test_every_planted_difference_is_found_and_nothing_else(
         "gil": "published",
         "hal": "open",
     }
-    told = run("reconcile", "--json")
-    assert told.code == 1
-    assert len(told.json["differences"]) == 7
+    outcome = run("reconcile", "--json")
+    assert outcome.code == 1
+    assert len(outcome.json["differences"]) == 7
     assert "docs/stripe.md" in run("reconcile").stdout
 
 
 def tamper(home: Home, kind: str, column: str, id: str, change: Callable[[dict[str, Any]], None] | None) -> None:
-    """What Stripe's API would not allow, straight in the emulator's state: change an object, or take it away."""
+    """Change or delete (`change` is None) an object directly in the emulator's database, which Stripe's API does not allow."""
     with sqlite3.connect(home.stripe_emulator) as state:
         found, body = state.execute(
             f"select id, body from objects where kind = ? and {column} = ? limit 1", (kind, id)
@@ -151,92 +151,90 @@ def tamper(home: Home, kind: str, column: str, id: str, change: Callable[[dict[s
             state.execute("update objects set body = ? where id = ?", (json.dumps(changed), found))
 
 
-def test_a_sync_fetches_what_changed_and_comes_to_the_same_as_a_full_one(home: Home, emulator: StripeConnection) -> None:
+def test_an_incremental_sync_gives_the_same_reports_as_a_full_one(home: Home, emulator: StripeConnection) -> None:
     v1: Any = emulator.client.v1
-    there = invoices_by_customer(home, emulator)
+    in_stripe = invoices_by_customer(home, emulator)
     first = sync_stripe(home, client=emulator)
     assert first.is_full
     assert first.counts["invoices"] == len(CUSTOMERS)
     again = sync_stripe(home, client=emulator)
     assert not again.is_full
     assert sum(again.counts.values()) == 0
-    v1.invoices.pay(there["ada"].id)
-    draft = v1.invoices.create({"customer": there["bob"].customer, "collection_method": "send_invoice", "days_until_due": 5})
+    v1.invoices.pay(in_stripe["ada"].id)
+    draft = v1.invoices.create({"customer": in_stripe["bob"].customer, "collection_method": "send_invoice", "days_until_due": 5})
     v1.invoices.delete(draft.id)
     changed = sync_stripe(home, client=emulator)
     assert {kind: count for kind, count in changed.counts.items() if count} == {"events": 4, "invoices": 2, "invoice_payments": 1}
-    rebuilt(home)
+    rebuild(home)
     reports = "select * exclude (synced_at) from stripe_reconciliation order by all"
     by_events = query(home, reports)
     assert {row["customer_id"] for row in by_events if row["stripe_status"] == "paid"} == {"ada"}
     sync_stripe(home, client=emulator, full=True)
-    rebuilt(home)
+    rebuild(home)
     assert query(home, reports) == by_events
 
 
-def test_a_sync_that_dies_leaves_nothing_that_counts(
-    home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_sync_has_no_effect(home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
             "pipeline.stripe.mirror.max", lambda *_, **__: 1 / 0, raising=False
-        )  # after every object, before its own row
+        )  # after all objects, before the row of the sync
         with pytest.raises(ZeroDivisionError):
             sync_stripe(home, client=emulator, full=True)
-    rebuilt(home)
+    rebuild(home)
     assert query(home, "from stripe_reconciliation") == []
     sync_stripe(home, client=emulator)
-    rebuilt(home)
+    rebuild(home)
     assert len(query(home, "from stripe_reconciliation")) == len(CUSTOMERS)
 
 
 def over_billed(home: Home, tmp_path: Path, customer: str) -> None:
-    """It turns out that the customer was on hobby all along: the Pro fee was billed and is not due."""
+    """Land a correction: the customer was always on hobby, so the billed Pro fee is not due."""
     record = {"customer_id": customer, "plan_id": "hobby", "effective_at": "2026-09-01T00:00:00Z"}
     path = write_jsonl(tmp_path / f"correction-{customer}.jsonl", [record])
     assert billhouse(home.path, "land", "--kind", "subscriptions", path).code == 0
-    rebuilt(home)
+    rebuild(home)
 
 
-def test_a_credit_note_gives_back_at_once_what_the_next_invoice_would_have_corrected(
+def test_a_credit_note_credits_the_correction_that_the_next_invoice_would_have_made(
     home: Home, emulator: StripeConnection, tmp_path: Path
 ) -> None:
     over_billed(home, tmp_path, "ada")
     (draft,) = query(home, "from invoices where customer_id = 'ada' and status = 'draft'")
     assert draft["subtotal_amount"] == Decimal("-150.000")
-    there = invoices_by_customer(home, emulator)["ada"]
+    in_stripe = invoices_by_customer(home, emulator)["ada"]
     (closed,) = query(home, "from invoices where customer_id = 'ada' and period = '2026-09'")
     result = issue_credit_note(home, closed["invoice_id"], by="cfo", memo="Sorry", client=emulator)
     assert (result.amount, result.published) == (Decimal("150.000"), [result.credit_note_id])
-    (note,) = emulator.client.v1.credit_notes.list({"invoice": there.id}).data
+    (note,) = emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
     assert (note.amount, note.memo, metadata_of(note)["billhouse_credit_note_id"]) == (15000, "Sorry", result.credit_note_id)
-    rebuilt(home)
+    rebuild(home)
     assert query(home, "from invoices where customer_id = 'ada' and status = 'draft'") == []
     assert sum(row["amount"] for row in query(home, "from credit_note_lines")) == Decimal("-150.000")
     with pytest.raises(BillhouseError, match="nothing to credit"):
         issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
     sync_stripe(home, client=emulator)
-    rebuilt(home)
+    rebuild(home)
     (row,) = query(home, "from stripe_reconciliation where customer_id = 'ada'")
     assert (row["difference"], row["credited_amount"]) == ("none", Decimal("150.000"))
     assert billhouse(home.path, "verify").code == 0
 
 
 def test_a_paid_invoice_is_credited_to_the_balance(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
-    there = invoices_by_customer(home, emulator)["bob"]
-    emulator.client.v1.invoices.pay(there.id)
+    in_stripe = invoices_by_customer(home, emulator)["bob"]
+    emulator.client.v1.invoices.pay(in_stripe.id)
     over_billed(home, tmp_path, "bob")
     (closed,) = query(home, "from invoices where customer_id = 'bob' and period = '2026-09'")
     issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
-    (note,) = emulator.client.v1.credit_notes.list({"invoice": there.id}).data
+    (note,) = emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
     assert (note.type, note.post_payment_amount) == ("post_payment", 15000)
 
 
-def test_more_than_was_charged_is_not_credited(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
+def test_a_credit_note_cannot_exceed_the_amount_charged(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
     v1: Any = emulator.client.v1
-    there = invoices_by_customer(home, emulator)["cyd"]
-    line = {"type": "custom_line_item", "description": "by hand", "quantity": 1, "unit_amount": there.total - 100}
-    v1.credit_notes.create({"invoice": there.id, "lines": [line]})
+    in_stripe = invoices_by_customer(home, emulator)["cyd"]
+    line = {"type": "custom_line_item", "description": "by hand", "quantity": 1, "unit_amount": in_stripe.total - 100}
+    v1.credit_notes.create({"invoice": in_stripe.id, "lines": [line]})
     over_billed(home, tmp_path, "cyd")
     (closed,) = query(home, "from invoices where customer_id = 'cyd' and period = '2026-09'")
     with pytest.raises(BillhouseError, match=r"only 1\.00 of it was charged"):
@@ -244,7 +242,7 @@ def test_more_than_was_charged_is_not_credited(home: Home, emulator: StripeConne
     assert read_credit_notes(home) == {}
 
 
-def test_a_credit_note_whose_delivery_was_cut_off_is_delivered_once(
+def test_a_credit_note_with_a_lost_response_is_delivered_once(
     home: Home, emulator: StripeConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     over_billed(home, tmp_path, "dan")
@@ -260,7 +258,7 @@ def test_a_credit_note_whose_delivery_was_cut_off_is_delivered_once(
 
     with monkeypatch.context() as patch:
         patch.setattr(requestor, "request", lost)
-        with pytest.raises(BillhouseError, match="is issued, and Stripe refused it"):
+        with pytest.raises(BillhouseError, match="is issued, but Stripe refused it"):
             issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
     (issued,) = read_credit_notes(home)
     again = issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)

@@ -1,4 +1,4 @@
-"""Amounts as Stripe writes them, in every kind of currency; tax, balances and discounts that somebody has set in Stripe."""
+"""Amounts in Stripe's units for every kind of currency; taxes, balances and discounts that were set in Stripe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from pipeline.ledger.price_check import check_prices
 from pipeline.pricebook.stripe_currencies import from_stripe, to_stripe
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.mirror import sync_stripe
-from pipeline.stripe.publish import _Publisher, publish_period
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publisher import InvoicePublisher
 from pipeline.stripe.requests import invoice_request, line_requests
 from pipeline.warehouse.build import build
 from tests.stripe.subscriptions import project_with
@@ -35,25 +36,25 @@ from tests.support import copy_home, query, write_jsonl
     [
         ("12.34", "USD", 1234),
         ("22000.000", "JPY", 22000),  # no digits
-        ("27200", "ISK", 2720000),  # no digits, and Stripe wants two that are 00
+        ("27200", "ISK", 2720000),  # no digits; Stripe requires two that are 00
         ("730000", "UGX", 73000000),
-        ("60.60", "KWD", 60600),  # three digits, and Stripe wants the last to be 0
+        ("60.60", "KWD", 60600),  # three digits; Stripe requires the last to be 0
         ("-1.50", "EUR", -150),
-        ("10.55", "HUF", 1055),  # without digits for payouts alone, which we do not make
+        ("10.55", "HUF", 1055),  # has no digits only in payouts, which Billhouse does not make
     ],
 )
-def test_an_amount_is_written_in_stripes_own_units_and_read_back(amount: str, currency: str, written: int) -> None:
+def test_an_amount_is_converted_to_stripes_units_and_back(amount: str, currency: str, written: int) -> None:
     assert to_stripe(Decimal(amount), currency) == written
     assert from_stripe(written, currency.lower()) == Decimal(amount)
 
 
 @pytest.mark.parametrize(("amount", "currency"), [("60.603", "KWD"), ("27200.5", "ISK"), ("0.005", "USD"), ("1.5", "JPY")])
-def test_an_amount_that_stripe_cannot_be_given_exactly_is_refused(amount: str, currency: str) -> None:
+def test_an_amount_that_stripe_cannot_represent_is_refused(amount: str, currency: str) -> None:
     with pytest.raises(BillhouseError, match="in steps of"):
         to_stripe(Decimal(amount), currency)
 
 
-def test_a_currency_that_stripe_does_not_take_is_refused() -> None:
+def test_a_currency_that_stripe_does_not_support_is_refused() -> None:
     with pytest.raises(BillhouseError, match="Stripe does not take IRR"):
         to_stripe(Decimal(1), "IRR")
 
@@ -67,15 +68,15 @@ def test_a_currency_that_stripe_does_not_take_is_refused() -> None:
         ("27200.000", "ISK", "27,200 ISK"),
         ("60.603", "KWD", "60.603 KWD"),
         ("60.6", "KWD", "60.600 KWD"),
-        ("0.125", "USD", "0.125 USD"),  # nothing is rounded away
+        ("0.125", "USD", "0.125 USD"),  # not rounded
     ],
 )
-def test_people_read_an_amount_with_its_currencys_digits(amount: str, currency: str, shown: str) -> None:
+def test_an_amount_is_formatted_with_the_digits_of_its_currency(amount: str, currency: str, shown: str) -> None:
     assert format_money(Decimal(amount), currency) == shown
 
 
 def price_book(folder: Path, *currencies: str) -> Path:
-    """A copy of the price book with more currencies, each with every price that EUR has."""
+    """A copy of the price book with more currencies that have the prices of EUR."""
     for file in (PROJECT_ROOT / "seeds").iterdir():
         (folder / file.name).write_text(file.read_text())
     for row in currencies:
@@ -98,11 +99,11 @@ def test_a_currency_that_cannot_be_published_is_refused_by_check_prices(tmp_path
     kwd, isk, irr = map(str, problems)
     assert "pro (seeds/plan_fees.csv" in kwd and "in steps of 0.01" in kwd and "Write 2 as its minor_unit_digits" in kwd
     assert "in steps of 1 " in isk and "Write 0 as its minor_unit_digits" in isk
-    assert "Stripe does not take IRR" in irr
+    assert "Stripe does not support IRR" in irr
 
 
 def closed(currency: str, digits: int, *amounts: str) -> ClosedInvoice:
-    """An invoice of lines of these amounts."""
+    """A closed invoice with lines of these amounts."""
     lines = [
         {
             **dict.fromkeys(("meter_id", "plan_id", "quantity", "unit", "unit_amount")),
@@ -136,19 +137,19 @@ def closed(currency: str, digits: int, *amounts: str) -> ClosedInvoice:
         (closed("JPY", 0, "23000.000"), [23000]),
     ],
 )
-def test_lines_are_written_in_stripes_units(invoice: ClosedInvoice, written: list[int]) -> None:
+def test_lines_have_amounts_in_stripes_units(invoice: ClosedInvoice, written: list[int]) -> None:
     assert [line["amount"] for line in line_requests(invoice).values()] == written
 
 
-def test_a_line_that_stripe_cannot_be_given_is_refused_before_anything_is_created() -> None:
+def test_a_line_that_stripe_cannot_represent_is_refused_before_a_draft_is_created() -> None:
     with pytest.raises(BillhouseError, match=r"in steps of 0\.01 and cannot be given 45\.123"):
         line_requests(closed("KWD", 3, "15.480", "45.123"))
 
 
-def test_what_stripe_would_take_from_the_account_or_the_customer_is_always_said() -> None:
+def test_defaults_of_the_account_and_the_customer_are_overridden() -> None:
     request = invoice_request(closed("USD", 2, "1.00"), "cus_x")
     assert request["automatic_tax"] == {"enabled": False}
-    assert request["discounts"] == ""  # inherits none
+    assert request["discounts"] == ""  # no inherited discounts
     assert request["auto_advance"] is False
     assert request["pending_invoice_items_behavior"] == "exclude"
 
@@ -159,11 +160,11 @@ CUSTOMERS = {"ada": "USD", "bob": "USD", "cyd": "USD", "dan": "USD", "eve": "USD
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
-    """September in Stripe, and what people did there. Each customer owes the fee of Pro alone: 150.00 USD, or 20,000 ISK.
+    """September in Stripe after changes made there. Each customer owes only the fee of Pro: 150.00 USD, or 20,000 ISK.
 
-    ada, bob and cyd: somebody added 19 % tax to the draft, 28.50. ada paid, bob has not, cyd's was voided. eve: somebody added
-    a tax that the price includes, so that less than 150.00 is ours. dan had 50.00 on his balance in Stripe, and paid the rest.
-    fay had 50.00 on her balance, too, and her invoice was voided. ida paid.
+    ada, bob and cyd: 19 % tax, 28.50, was added to the draft. ada paid, bob did not, cyd's invoice was voided. eve: a tax that
+    the price includes was added, so less than 150.00 is without tax. dan had a balance of 50.00 in Stripe and paid the rest.
+    fay had a balance of 50.00, too, and her invoice was voided. ida paid.
     """
     folder = tmp_path_factory.mktemp("money")
     home, project = copy_home(parsed_project, folder / "home"), project_with(folder / "project", {})
@@ -184,7 +185,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
             customer = v1.customers.create({"metadata": {"billhouse_customer_id": name}})
             v1.customers.balance_transactions.create(customer.id, {"amount": -5000, "currency": "usd"})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_Publisher, "_finalize", _leave_a_draft)
+            patch.setattr(InvoicePublisher, "_finalize", _leave_a_draft)
             publish_period(home, SEPTEMBER, client=stripe_connection)
         names = {row["invoice_id"]: row["customer_id"] for row in query(home, "from invoices")}
         drafts = {names[one.metadata["billhouse_invoice_id"]]: one.id for one in v1.invoices.list({"limit": 100}).data}
@@ -221,7 +222,7 @@ def _leave_a_draft(*_: Any) -> None:
     raise BillhouseError("left as a draft")
 
 
-def test_what_is_owed_includes_tax_and_what_the_balance_paid_is_owed_no_more(home: Home) -> None:
+def test_receivables_include_tax_and_exclude_what_the_balance_paid(home: Home) -> None:
     found = {
         row["customer_id"]: [row[f"{name}_amount"] for name in ("total", "tax", "paid", "balance_applied", "written_off", "open")]
         for row in query(home, "from receivables")
@@ -238,13 +239,13 @@ def test_what_is_owed_includes_tax_and_what_the_balance_paid_is_owed_no_more(hom
     assert found == {name: [Decimal(amount) for amount in amounts] for name, amounts in expected.items()}
 
 
-def test_tax_is_a_liability_until_it_is_void_and_the_balance_shrinks_by_what_it_paid(home: Home) -> None:
+def test_the_journal_has_tax_as_a_liability_and_reduces_the_customer_balance(home: Home) -> None:
     sums = {
         (row["account"], row["currency"]): row["amount"]
         for row in query(home, "select account, currency, sum(amount) as amount from journal where not is_draft group by all")
     }
     assert sums["Liabilities:TaxCollected", "USD"] == Decimal("-57.00")  # of ada and bob
-    assert sums["Liabilities:CustomerBalance", "USD"] == Decimal(50)  # of dan; fay's is there again
+    assert sums["Liabilities:CustomerBalance", "USD"] == Decimal(50)  # of dan; fay's was restored
     assert sums["Assets:Stripe", "USD"] == Decimal("278.50")
     assert sums["Assets:Stripe", "ISK"] == Decimal(20000)
     assert sums["Income:Voided", "USD"] == Decimal(300)  # of cyd and fay
@@ -267,14 +268,16 @@ def test_totals_are_compared_without_tax(home: Home) -> None:
 
 
 @pytest.mark.parametrize(
-    ("currency", "refused", "taken"), [("isk", 2720050, 2720000), ("ugx", 1, 100), ("kwd", 60603, 60600), ("jpy", None, 1)]
+    ("currency", "refused", "accepted"), [("isk", 2720050, 2720000), ("ugx", 1, 100), ("kwd", 60603, 60600), ("jpy", None, 1)]
 )
-def test_the_emulator_takes_amounts_as_stripe_does(home: Home, currency: str, refused: int | None, taken: int) -> None:
+def test_the_emulator_accepts_the_amounts_that_stripe_accepts(
+    home: Home, currency: str, refused: int | None, accepted: int
+) -> None:
     with local_emulator(home) as connection:
         v1: Any = connection.client.v1
         customer = v1.customers.create({})
         item = {"customer": customer.id, "currency": currency}
-        assert v1.invoice_items.create({**item, "amount": taken}).amount == taken
+        assert v1.invoice_items.create({**item, "amount": accepted}).amount == accepted
         if refused is not None:
             with pytest.raises(stripe.InvalidRequestError, match="evenly divisible"):
                 v1.invoice_items.create({**item, "amount": refused})

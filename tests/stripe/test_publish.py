@@ -1,4 +1,4 @@
-"""Publishing: each closed invoice is in Stripe once, equal to ours, whatever happens on the way."""
+"""Publishing: each closed invoice is in Stripe exactly once and equal to ours."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from pipeline.ledger.closed_invoices import ClosedInvoice, closed_invoices
 from pipeline.store.closes import read_close
 from pipeline.stripe.client import StripeConnection, connect, local_emulator
 from pipeline.stripe.existing import metadata_of
-from pipeline.stripe.publish import _Publisher, publish_period
+from pipeline.stripe.publish import publish_period
+from pipeline.stripe.publisher import InvoicePublisher
 from pipeline.stripe.requests import customer_request, invoice_request, line_requests
-from pipeline.stripe.steps import HopelessError, StripeFailedError
+from pipeline.stripe.steps import FatalStripeError, StripeFailedError
 from tests.support import Outcome, billhouse, copy_home, event, forget, prepare, query
 
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -34,7 +35,7 @@ CUSTOMERS = ("ada", "bob", "cyd", "dan")
 
 
 def strict(params: Any) -> TypeAdapter[Any]:
-    """Stripe's own typed parameters; one that it does not know is an error."""
+    """A validator for Stripe's typed parameters; unknown parameters are errors."""
     names = vars(typing) | vars(import_module(params.__module__)) | {"StripeContext": StripeContext}
     config = ConfigDict(extra="forbid", defer_build=True, arbitrary_types_allowed=True)
     adapter: TypeAdapter[Any] = TypeAdapter(with_config(config)(params))
@@ -79,7 +80,7 @@ def emulator(home: Home) -> Iterator[StripeConnection]:
 
 
 def in_stripe(connection: StripeConnection) -> list[Any]:
-    """Every invoice there, oldest first."""
+    """All invoices in Stripe, oldest first."""
     return list(connection.client.v1.invoices.list({"limit": 100}).auto_paging_iter())[::-1]
 
 
@@ -96,8 +97,8 @@ def assert_published_once(home: Home, connection: StripeConnection) -> None:
     for invoice_id, row in collected.items():
         assert found[invoice_id].status in ("open", "paid")
         assert found[invoice_id].total == row["total_amount"].scaleb(row["minor_unit_digits"])
-        there = v1.invoices.line_items.list(found[invoice_id].id, {"limit": 100}).auto_paging_iter()
-        amounts = sorted(line.amount for line in there if "LIN-" in str(line.metadata))
+        listed = v1.invoices.line_items.list(found[invoice_id].id, {"limit": 100}).auto_paging_iter()
+        amounts = sorted(line.amount for line in listed if "LIN-" in str(line.metadata))
         ours = [line["amount"].scaleb(row["minor_unit_digits"]) for line in lines if line["invoice_id"] == invoice_id]
         assert amounts == sorted(ours)
     customers = list(v1.customers.list({"limit": 100}).auto_paging_iter())
@@ -124,7 +125,7 @@ def test_every_collected_invoice_is_in_stripe_once_and_equal_to_ours(home: Home,
     assert statuses == {**dict.fromkeys(CUSTOMERS, "published"), "hal": "closed"}
 
 
-def test_yen_go_over_whole_and_dollars_in_cents(home: Home, emulator: StripeConnection) -> None:
+def test_yen_are_sent_whole_and_dollars_in_cents(home: Home, emulator: StripeConnection) -> None:
     publish_period(home, SEPTEMBER, client=emulator)
     totals = {one.currency: one.total for one in in_stripe(emulator)}
     (dan,) = query(home, "from invoices where customer_id = 'dan' and period = '2026-09'")
@@ -135,7 +136,7 @@ def test_yen_go_over_whole_and_dollars_in_cents(home: Home, emulator: StripeConn
         ClosedInvoice(row, [], []).minor_units(Decimal("0.001"))
 
 
-def test_a_lost_record_of_publications_is_found_again_in_stripe(home: Home, emulator: StripeConnection) -> None:
+def test_lost_publications_are_restored_from_stripe(home: Home, emulator: StripeConnection) -> None:
     publish_period(home, SEPTEMBER, client=emulator)
     forget(home, home.publications, home.outbox)
     result = publish_period(home, SEPTEMBER, client=emulator)
@@ -143,7 +144,7 @@ def test_a_lost_record_of_publications_is_found_again_in_stripe(home: Home, emul
     assert_published_once(home, emulator)
 
 
-def test_a_draft_that_someone_changed_is_not_finalized_and_the_others_go_on(home: Home, emulator: StripeConnection) -> None:
+def test_a_changed_draft_is_not_finalized_and_the_others_are_published(home: Home, emulator: StripeConnection) -> None:
     v1: Any = emulator.client.v1
     invoice = next(closed for batch in closed_invoices(home, SEPTEMBER) for closed in batch if closed.customer_id == "ada")
     customer = v1.customers.create(customer_request(invoice))
@@ -165,17 +166,17 @@ TYPED = {
     r"/v1/invoices/[^/]+/finalize": stripe_params.InvoiceFinalizeInvoiceParams,
     r"/v1/invoices/[^/]+/send": stripe_params.InvoiceSendInvoiceParams,
 }
-"""What is sent where, and Stripe's own type of it."""
+"""Stripe's parameter types by path."""
 
 
 def assert_typed(path: str, params: Any) -> str:
-    """Stripe's library would type these parameters so; returns the pattern of the path."""
+    """Validate the parameters by Stripe's type; return the pattern of the path."""
     (pattern,) = (known for known in TYPED if re.fullmatch(known, path))
     strict(TYPED[pattern]).validate_python(params, strict=True)
     return pattern
 
 
-def test_every_request_that_writes_is_one_that_stripes_own_types_allow(
+def test_every_writing_request_conforms_to_stripes_types(
     home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requestor: Any = emulator.client._requestor
@@ -198,7 +199,7 @@ def test_every_request_that_writes_is_one_that_stripes_own_types_allow(
     assert vcpu["period"] == {"start": int(SEPTEMBER.start.timestamp()), "end": int(SEPTEMBER.end.timestamp())}
 
 
-def test_a_dry_run_sends_nothing_and_shows_requests_that_stripe_would_take(home: Home, emulator: StripeConnection) -> None:
+def test_a_dry_run_sends_nothing_and_lists_requests_that_conform_to_stripes_types(home: Home, emulator: StripeConnection) -> None:
     result = publish_period(home, SEPTEMBER, dry_run=True, client=emulator)
     assert in_stripe(emulator) == []
     assert {assert_typed(request["path"], request["params"]) for request in result.requests} == TYPED.keys()
@@ -215,7 +216,7 @@ def test_a_live_key_is_refused_and_never_shown(key: str, run: Callable[..., Outc
     assert "secret123" not in refused.stderr + refused.stdout
 
 
-def test_what_is_no_key_is_refused_and_never_shown(
+def test_a_malformed_key_is_refused_and_never_shown(
     home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", "secret123")
@@ -231,7 +232,7 @@ def test_only_closed_months_are_published(run: Callable[..., Outcome]) -> None:
     assert "billhouse close 2026-10" in refused.stderr
 
 
-def test_nothing_goes_out_that_nobody_approved(home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_approved_invoices_are_published(home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
     invoices = {row["customer_id"]: row["invoice_id"] for row in query(home, "from invoices where period = '2026-09'")}
     assert query(home, "select distinct approved_by from invoices where status = 'approved'") == [{"approved_by": "cfo"}]
     assert run("approve", "2026-09", "--all", "--revoke").code == 0
@@ -248,7 +249,7 @@ def test_nothing_goes_out_that_nobody_approved(home: Home, run: Callable[..., Ou
     hobby = run("approve", "2026-09", invoices["hal"])
     assert "not a collected invoice of 2026-09" in hobby.stderr
     monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000000"}')
-    # What was revoked by a person is not approved by a rule.
+    # An invoice whose approval a person revoked is not approved automatically.
     assert run("publish", "2026-09", "--json").json["published"] == 0
     forget(home, home.approvals)
     assert run("publish", "2026-09", "--json").json["published"] == 2  # dan's is in yen
@@ -256,7 +257,7 @@ def test_nothing_goes_out_that_nobody_approved(home: Home, run: Callable[..., Ou
     assert by == [{"approved_by": "automatic: under 1000000 USD"}]
 
 
-def test_what_someone_else_left_on_the_customer_does_not_slip_in(home: Home, emulator: StripeConnection) -> None:
+def test_pending_items_of_the_customer_are_not_included(home: Home, emulator: StripeConnection) -> None:
     v1: Any = emulator.client.v1
     customer = v1.customers.create({"metadata": {"billhouse_customer_id": "ada"}})
     left = v1.invoice_items.create({"customer": customer.id, "amount": 99900, "currency": "usd"})
@@ -266,8 +267,8 @@ def test_what_someone_else_left_on_the_customer_does_not_slip_in(home: Home, emu
     assert pending.id == left.id
 
 
-def test_a_draft_that_someone_deleted_is_made_again_under_another_key(home: Home, emulator: StripeConnection) -> None:
-    """Stripe remembers having created the first one, and replays it."""
+def test_a_deleted_draft_is_created_again_under_another_key(home: Home, emulator: StripeConnection) -> None:
+    """Stripe replays the creation of the first draft."""
     v1: Any = emulator.client.v1
     publish_period(home, SEPTEMBER, client=emulator)
     (drawn,) = [one for one in in_stripe(emulator) if one.currency == "jpy"]
@@ -279,7 +280,7 @@ def test_a_draft_that_someone_deleted_is_made_again_under_another_key(home: Home
     assert (again.id != drawn.id, again.total, v1.invoices.retrieve(again.id).status) == (True, drawn.total, "open")
 
 
-def test_an_invoice_that_someone_duplicated_is_told(home: Home, emulator: StripeConnection) -> None:
+def test_a_duplicated_invoice_is_reported(home: Home, emulator: StripeConnection) -> None:
     v1: Any = emulator.client.v1
     publish_period(home, SEPTEMBER, client=emulator)
     first = in_stripe(emulator)[0]
@@ -329,7 +330,7 @@ def big_invoice(lines: int, months: int) -> ClosedInvoice:
 
 
 @pytest.mark.parametrize(("lines", "months", "sent"), [(250, 1, 250), (251, 1, 30), (3000, 12, 60), (3000, 11, 30), (400, 4, 60)])
-def test_more_lines_than_stripe_takes_are_folded_and_sum_to_the_same(lines: int, months: int, sent: int) -> None:
+def test_more_lines_than_stripe_accepts_are_grouped_with_the_same_sum(lines: int, months: int, sent: int) -> None:
     closed = big_invoice(lines, months)
     requests = line_requests(closed)
     assert len(requests) == sent
@@ -339,7 +340,7 @@ def test_more_lines_than_stripe_takes_are_folded_and_sum_to_the_same(lines: int,
         assert all("on the statement" in line["description"] for line in requests.values())
 
 
-def test_live_must_be_said_and_only_with_a_live_key(
+def test_live_mode_needs_the_option_and_a_live_key(
     home: Home, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRIPE_API_KEY", "sk_test_x")
@@ -351,21 +352,21 @@ def test_live_must_be_said_and_only_with_a_live_key(
         assert (connection.is_live, connection.mode) == (True, "live")
 
 
-@pytest.mark.parametrize("who", [{"ada"}, None], ids=["one", "everybody"])
-def test_a_run_goes_on_where_stripe_fails_for_one_and_ends_where_it_fails_for_everybody(
+@pytest.mark.parametrize("who", [{"ada"}, None], ids=["one customer", "all customers"])
+def test_a_run_continues_if_stripe_fails_for_one_invoice_and_ends_if_it_fails_for_all(
     who: set[str] | None, home: Home, emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = _Publisher._advance
+    real = InvoicePublisher._advance
 
-    def fails(publisher: _Publisher, closed: ClosedInvoice, attempt: int) -> None:
+    def fails(publisher: InvoicePublisher, closed: ClosedInvoice, attempt: int) -> None:
         if who is None or closed.customer_id in who:
-            raise StripeFailedError("Stripe failed (500).", "Call this again later.")
+            raise StripeFailedError("Stripe failed (500).", "Run this again later.")
         real(publisher, closed, attempt)
 
-    monkeypatch.setattr(_Publisher, "_advance", fails)
-    monkeypatch.setattr("pipeline.stripe.publish.MOST_FAILURES_IN_A_ROW", 2)
+    monkeypatch.setattr(InvoicePublisher, "_advance", fails)
+    monkeypatch.setattr("pipeline.stripe.publisher.MAX_CONSECUTIVE_FAILURES", 2)
     if who is None:
-        with pytest.raises(HopelessError, match="failed for 2 invoices in a row"):
+        with pytest.raises(FatalStripeError, match="failed for 2 invoices in a row"):
             publish_period(home, SEPTEMBER, client=emulator)
     else:
         result = publish_period(home, SEPTEMBER, client=emulator)

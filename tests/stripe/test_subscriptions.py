@@ -1,4 +1,4 @@
-"""Which plan a subscription in Stripe puts its customer on, from when until when: every status, all items, old and new."""
+"""The plan that a Stripe subscription gives its customer, and when: every status, all items, past and current events."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe_emulator.server import running_emulator
 from pipeline.warehouse.build import build
 from tests.reference.stripe_subscriptions import MEMORY, State, given_plan
-from tests.stripe.publisher import _post, quick_connection
+from tests.stripe.publisher import post, quick_connection
 from tests.stripe.subscriptions import Row, event, project_with, seconds, subscription, write_sync
 from tests.support import billhouse, copy_home, query
 
 PRICES = {"price_pro": "pro", "price_pro_yearly": "pro", "price_ent": "enterprise", "price_addon": ""}
 EARLIER_SYNC, LATER_SYNC = "2026-06-01T00:00:00", "2026-06-10T00:00:00"
-"""Before a gap that is longer than Stripe's memory of events: all, then what changed."""
+"""Before a gap that is longer than Stripe keeps events: a full sync, then one of the changes."""
 FIRST_SYNC = "2026-11-20T12:00:00"
-Stay = tuple[str, str, bool]
-"""(plan, from when, is it a trial)"""
+PlanRecord = tuple[str, str, bool]
+"""(plan, effective instant, whether it is a trial)"""
 
 
 @dataclass
 class Case:
-    """What Stripe says of one customer (`events` in the order of time), and the plan records that follow."""
+    """What Stripe has for one customer (`events` in order of time), and the expected plan records."""
 
     subscriptions: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     earlier: list[Row] = field(default_factory=list)
-    """What the earlier sync saw."""
+    """Subscriptions in the earlier full sync."""
     later_events: list[Row] = field(default_factory=list)
-    """What the sync after it saw, which listed events alone."""
+    """Events in the sync after it, which listed only events."""
     is_customer_deleted: bool = False
-    records: list[Stay] = field(default_factory=list)
+    records: list[PlanRecord] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def old(name: str, status: str, *prices: str, start: str = "2026-08-01", **more: Any) -> Row:
-    """A subscription that is older than Stripe's memory of events at the first sync."""
+    """A subscription older than the events that Stripe still has at the first sync."""
     return subscription(f"sub_{name}", name, status, *(prices or ("price_pro",)), start=start, **more)
 
 
@@ -56,7 +56,7 @@ def _paused(at: str) -> Row:
 
 def _cases() -> dict[str, Case]:
     cases = {
-        # Older than the events, at the first sync: every status of Stripe's own list.
+        # Older than the events at the first sync: every status in Stripe's documentation.
         "active_since_its_start": Case([old("active_since_its_start", "active")], records=[("pro", "2026-08-01", False)]),
         "past_due_is_still_on_the_plan": Case(
             [old("past_due_is_still_on_the_plan", "past_due")], records=[("pro", "2026-08-01", False)]
@@ -65,8 +65,8 @@ def _cases() -> dict[str, Case]:
             [old("trialing_is_a_trial", "trialing", trial_start="2026-08-01", trial_end="2026-12-01")],
             records=[("pro", "2026-08-01", True), ("pro", "2026-12-01", False)],
         ),
-        "trial_that_is_over": Case(
-            [old("trial_that_is_over", "active", trial_start="2026-08-01", trial_end="2026-08-15")],
+        "trial_that_has_ended": Case(
+            [old("trial_that_has_ended", "active", trial_start="2026-08-01", trial_end="2026-08-15")],
             records=[("pro", "2026-08-01", True), ("pro", "2026-08-15", False)],
         ),
         "canceled_until_it_ended": Case(
@@ -85,8 +85,8 @@ def _cases() -> dict[str, Case]:
             ],
             records=[("pro", "2026-08-01", True), ("hobby", "2026-08-10", False)],
         ),
-        "paused_since_stripe_says": Case(
-            [old("paused_since_stripe_says", "paused", **_paused("2026-09-20T00:00:00"))],
+        "paused_since_the_transition": Case(
+            [old("paused_since_the_transition", "paused", **_paused("2026-09-20T00:00:00"))],
             records=[("pro", "2026-08-01", False), ("hobby", "2026-09-20", False)],
         ),
         "paused_when_its_trial_ended": Case(
@@ -105,8 +105,8 @@ def _cases() -> dict[str, Case]:
             [old("unpaid_since_the_sync_that_saw_it", "unpaid")],
             records=[("pro", "2026-08-01", False), ("hobby", FIRST_SYNC, False)],
         ),
-        "incomplete_is_nothing_yet": Case([old("incomplete_is_nothing_yet", "incomplete")]),
-        "incomplete_expired_never_was": Case([old("incomplete_expired_never_was", "incomplete_expired")]),
+        "incomplete_gives_no_plan": Case([old("incomplete_gives_no_plan", "incomplete")]),
+        "incomplete_expired_gives_no_plan": Case([old("incomplete_expired_gives_no_plan", "incomplete_expired")]),
         "to_be_canceled_is_not_canceled": Case(
             [old("to_be_canceled_is_not_canceled", "active", cancel_at="2026-12-24", canceled_at="2026-11-01")],
             records=[("pro", "2026-08-01", False)],
@@ -123,11 +123,11 @@ def _cases() -> dict[str, Case]:
             [old("two_plans_are_a_problem", "active", "price_pro", "price_ent")], problems=["two_plans"]
         ),
         "no_plan_is_a_problem": Case([old("no_plan_is_a_problem", "active", "price_unlisted")], problems=["no_plan"]),
-        "known_add_on_alone_is_none": Case([old("known_add_on_alone_is_none", "active", "price_addon")]),
-        "a_status_of_tomorrow": Case([old("a_status_of_tomorrow", "hibernating")], problems=["unknown_status"]),
+        "known_add_on_alone_gives_no_plan": Case([old("known_add_on_alone_gives_no_plan", "active", "price_addon")]),
+        "an_unknown_status": Case([old("an_unknown_status", "hibernating")], problems=["unknown_status"]),
     }
 
-    # Events exist, and begin after the subscription did: a renewal ten days ago says nothing new.
+    # Events begin after the subscription: a renewal ten days ago changes nothing.
     name = "renewal_of_an_old_one"
     now = old(name, "active")
     cases[name] = Case(
@@ -155,7 +155,7 @@ def _cases() -> dict[str, Case]:
         records=[("pro", "2026-08-01", False), ("enterprise", "2026-11-10", False)],
     )
 
-    # All of it in events.
+    # The whole history is in events.
     name = "incomplete_then_paid"
     one, two = old(name, "incomplete", start="2026-11-01"), old(name, "active", start="2026-11-01")
     cases[name] = Case(
@@ -203,7 +203,7 @@ def _cases() -> dict[str, Case]:
         problems=["two_plans"],
     )
 
-    # Two subscriptions of one customer: the later one wins while it gives a plan; the end of one does not end the other.
+    # Two subscriptions of one customer: the later one wins while it gives a plan; they end independently.
     name = "the_later_of_two"
     first = subscription(f"sub_1{name}", name, "active", "price_pro", start="2026-08-01")
     second = subscription(f"sub_0{name}", name, "canceled", "price_ent", start="2026-09-01", ended_at="2026-10-01")
@@ -217,7 +217,7 @@ def _cases() -> dict[str, Case]:
     third = subscription(f"sub_2{name}", name, "incomplete_expired", "price_ent", start="2026-09-03")
     cases[name] = Case([first, second, third], records=[("pro", "2026-08-01", False)])
 
-    # Seen before a gap that no event reaches into.
+    # Mirrored before a gap in the events.
     name = "unpaid_in_the_gap"
     cases[name] = Case(
         [old(name, "unpaid", start="2026-05-01")],
@@ -259,7 +259,7 @@ CASES = _cases()
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
-    """All cases mirrored by one sync, each of a customer of its own, and built."""
+    """All cases, each with its own customer, mirrored by one sync and built."""
     folder = tmp_path_factory.mktemp("subscriptions")
     home = copy_home(parsed_project, folder / "home")
     not_linked = old("not_linked", "active")
@@ -276,11 +276,11 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
     return home
 
 
-def records(home: Home, customer: str) -> list[Stay]:
-    """The plan records from Stripe, as (plan, ISO instant, is it a trial)."""
+def records(home: Home, customer: str) -> list[PlanRecord]:
+    """The plan records from Stripe."""
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
         rows = warehouse.execute(
-            "select plan_id, effective_at, is_trial from usage.plan_records where customer_id = ? and source = 'stripe'"
+            "select plan_id, effective_at, is_trial from customers.plan_records where customer_id = ? and source = 'stripe'"
             " order by effective_at",
             [customer],
         ).fetchall()
@@ -288,20 +288,20 @@ def records(home: Home, customer: str) -> list[Stay]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_plan_that_a_subscription_gives(home: Home, name: str) -> None:
+def test_a_subscription_gives_the_expected_plan(home: Home, name: str) -> None:
     expected = [(plan, datetime.fromisoformat(at).isoformat(), is_trial) for plan, at, is_trial in CASES[name].records]
     assert records(home, name) == expected
     states = query(home, "from stripe_subscriptions where customer_id = ? and problem <> 'none'", name)
     assert [row["problem"] for row in states] == CASES[name].problems
 
 
-def test_a_plan_of_a_customer_that_nothing_links_to_ours_is_a_problem(home: Home) -> None:
+def test_a_subscription_of_an_unknown_customer_is_a_problem(home: Home) -> None:
     (row,) = query(home, "from stripe_subscriptions where stripe_customer_id = 'cus_not_linked'")
     assert (row["customer_id"], row["plan_id"], row["problem"]) == (None, "pro", "unknown_customer")
 
 
-def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_path: Path, parsed_project: Path) -> None:
-    """Twelve items of which the last is the plan (Stripe shows ten), a trial, a pause, a first payment, a deleted customer."""
+def test_a_sync_mirrors_all_items_and_every_change_of_status(tmp_path: Path, parsed_project: Path) -> None:
+    """Twelve items with the plan last (Stripe returns ten), a trial, a pause, a first payment, a deleted customer."""
     home = copy_home(parsed_project, tmp_path / "home")
     with running_emulator(home.stripe_emulator) as address, quick_connection(address) as connection:
         v1: Any = connection.client.v1
@@ -315,11 +315,11 @@ def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_pat
         assert (len(many["items"].data), many["items"].has_more) == (10, True)
         subscribe("b", pro, trial_period_days=10)
         v1.subscriptions.pause(subscribe("c", pro).id)
-        awaited = subscribe("d", pro, payment_behavior="default_incomplete")
-        assert awaited.status == "incomplete"
+        incomplete = subscribe("d", pro, payment_behavior="default_incomplete")
+        assert incomplete.status == "incomplete"
         subscribe("e", pro)
         sync_stripe(home, client=connection)
-        _post(f"{address}/emulator/subscriptions", json.dumps({"id": awaited.id, "status": "active"}))
+        post(f"{address}/emulator/subscriptions", json.dumps({"id": incomplete.id, "status": "active"}))
         v1.customers.delete(customers["e"])
         sync_stripe(home, client=connection)
         sync_stripe(home, client=connection, full=True)
@@ -328,7 +328,7 @@ def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_pat
     plans = {name: [(plan, is_trial) for plan, _, is_trial in records(home, name)] for name in customers}
     assert plans["a"] == [("pro", False)]
     assert plans["b"] == [("pro", True), ("pro", False)]
-    assert plans["c"] in ([("pro", False), ("hobby", False)], [])  # paused in the second in which it began, or after
+    assert plans["c"] in ([("pro", False), ("hobby", False)], [])  # empty if paused in the second in which it began
     assert plans["d"] == [("pro", False)]
     assert plans["e"] in ([("pro", False), ("hobby", False)], [])
     states = {row["customer_id"]: row for row in query(home, "from stripe_subscriptions where is_current")}
@@ -344,14 +344,14 @@ def test_a_sync_reads_all_items_in_all_pages_and_what_people_and_time_do(tmp_pat
     assert outcome.code == 0, outcome.stdout
 
 
-def test_reconcile_names_subscriptions_that_do_not_say_which_plan_they_are_for(home: Home) -> None:
+def test_reconcile_lists_subscriptions_that_do_not_identify_their_plan(home: Home) -> None:
     outcome = billhouse(home.path, "reconcile", "--json")
     assert outcome.code == 1
     found = {row["stripe_subscription_id"]: row["problem"] for row in outcome.json["subscriptions"]}
     assert found == {
         "sub_two_plans_are_a_problem": "two_plans",
         "sub_no_plan_is_a_problem": "no_plan",
-        "sub_a_status_of_tomorrow": "unknown_status",
+        "sub_an_unknown_status": "unknown_status",
         "sub_not_linked": "unknown_customer",
     }
     assert "unknown_customer" in billhouse(home.path, "reconcile").stdout
@@ -361,8 +361,8 @@ SYNCED_AT = datetime.fromisoformat(FIRST_SYNC)
 HISTORIES = 150
 
 
-def random_life(random: Random) -> list[State]:
-    """A subscription from its start on: perhaps a trial, then payments that fail, pauses, other plans, an end."""
+def random_history(random: Random) -> list[State]:
+    """The states of a subscription: perhaps a trial, then failed payments, pauses, other plans, an end."""
     at = SYNCED_AT - timedelta(hours=random.randrange(1, 120 * 24))
     plan = random.choice(("pro", "enterprise"))
     trial = (at, at + timedelta(days=random.randrange(2, 40))) if random.random() < 0.4 else (None, None)
@@ -397,12 +397,12 @@ NEXT = {
     "unpaid": ("active", "unpaid", "canceled"),
     "paused": ("active", "paused", "canceled"),
 }
-"""The same status again: another plan."""
+"""Possible next statuses; the same status means another plan."""
 PRICE_OF = {"pro": "price_pro", "enterprise": "price_ent"}
 
 
-def shown(name: str, number: int, life: list[State], state: State) -> Row:
-    """The subscription as Stripe shows it in a state."""
+def as_stripe_returns(name: str, number: int, life: list[State], state: State) -> Row:
+    """The subscription as Stripe returns it in a state."""
     more: dict[str, Any] = {"trial_start": state.trial_starts_at, "trial_end": state.trial_ends_at}
     if state.paused_at is not None:
         more |= _paused(state.paused_at.isoformat())
@@ -413,25 +413,25 @@ def shown(name: str, number: int, life: list[State], state: State) -> Row:
 
 
 def events_of(name: str, number: int, life: list[State]) -> list[Row]:
-    """What Stripe still lists of it."""
+    """The events that Stripe still lists."""
     events = []
     for previous, state in zip([None, *life], life, strict=False):
-        body = shown(name, number, life, state)
+        body = as_stripe_returns(name, number, life, state)
         if previous is None:
             events.append(event("created", state.at, body))
         elif state.status == "canceled":
             events.append(event("deleted", state.at, body))
         else:
-            before = shown(name, number, life, previous)
+            before = as_stripe_returns(name, number, life, previous)
             events.append(
                 event("updated", state.at, body, {key: before.get(key) for key in before if before[key] != body.get(key)})
             )
     return [one for one in events if one["created"] > seconds(SYNCED_AT - MEMORY)]
 
 
-def test_random_histories_give_the_plans_that_the_rules_give(tmp_path: Path, parsed_project: Path) -> None:
+def test_random_histories_give_the_plans_of_the_reference(tmp_path: Path, parsed_project: Path) -> None:
     random = Random(16)
-    lives = {f"r{number}": [random_life(random) for _ in range(random.choice((1, 1, 2)))] for number in range(HISTORIES)}
+    lives = {f"r{number}": [random_history(random) for _ in range(random.choice((1, 1, 2)))] for number in range(HISTORIES)}
     everything = [(name, number, life) for name, own in lives.items() for number, life in enumerate(own)]
     events = [one for item in everything for one in events_of(*item)]
     home = copy_home(parsed_project, tmp_path / "home")
@@ -439,7 +439,7 @@ def test_random_histories_give_the_plans_that_the_rules_give(tmp_path: Path, par
         home,
         FIRST_SYNC,
         events=sorted(events, key=lambda one: int(one["created"])),
-        subscriptions=[shown(name, number, life, life[-1]) for name, number, life in everything],
+        subscriptions=[as_stripe_returns(name, number, life, life[-1]) for name, number, life in everything],
         customers=lives,
     )
     build(home, datetime(2026, 12, 31, tzinfo=UTC), project=project_with(tmp_path / "project", PRICES))

@@ -19,7 +19,7 @@ kept as (
     select
         file_id,
         file_row
-    from {{ landed('raw/quarantine') }}
+    from {{ source('raw', 'quarantine') }}
 
 ),
 

@@ -1,0 +1,149 @@
+"""The private API of libraries that docs/internals/private-api.md lists exists and works as assumed."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from pipeline.core.home import PROJECT_ROOT, Home
+
+PAGE = PROJECT_ROOT / "docs" / "internals" / "private-api.md"
+LOOK_UP = "See docs/internals/private-api.md for its use and its replacement."
+
+
+def test_every_private_import_is_listed() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    folders = ("pipeline", "orchestration", "benchmarks", "tests", "deploy")
+    files = [file for folder in folders for file in (PROJECT_ROOT / folder).rglob("*.py")]
+    missing = [
+        f"{file.relative_to(PROJECT_ROOT)} imports {module}"
+        for file in files
+        for module in _private_imports(file)
+        if module not in text
+    ]
+    assert missing == [], "List it in docs/internals/private-api.md, or use public API."
+
+
+def _private_imports(file: Path) -> list[str]:
+    modules = [
+        name
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    ]
+    own = ("pipeline", "orchestration", "tests", "benchmarks", "__future__")
+    return [name for name in modules if re.search(r"(^|\.)_", name) and name.partition(".")[0] not in own]
+
+
+@pytest.mark.parametrize("package", ["dagster", "dagster-webserver", "dbt-core", "dbt-duckdb", "stripe"])
+def test_libraries_with_private_api_in_use_are_pinned(package: str) -> None:
+    dependencies = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert any(dependency.startswith(f"{package}==") for dependency in dependencies), f"{package} needs an exact version."
+
+
+def test_dagsters_sqlite_event_log_uses_our_connections(tmp_path: Path) -> None:
+    from orchestration.ui.event_storage import PooledSqliteEventLogStorage
+
+    storage = PooledSqliteEventLogStorage(str(tmp_path))
+    for open_connection, shard in ((storage.index_connection, "index"), (lambda: storage.run_connection("run"), "run")):
+        for _ in range(2):
+            with open_connection() as connection:
+                connection.exec_driver_sql("select 1")
+        assert shard in storage._engines, f"SqliteEventLogStorage no longer opens {shard} by _connect. {LOOK_UP}"
+        assert shard in storage._initialized_dbs, f"SqliteEventLogStorage no longer tracks its databases. {LOOK_UP}"
+    storage.dispose()
+    assert not storage._engines
+
+
+def test_the_pools_of_the_local_instance_have_one_slot(tmp_path: Path) -> None:
+    from dagster import DagsterInstance
+
+    from orchestration.ui.serve import prepare_instance
+
+    with DagsterInstance.from_config(str(prepare_instance(Home.open(tmp_path / "home")))) as instance:
+        limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+    assert limits == {"warehouse": 1, "alerts": 1}, f"set_concurrency_slots no longer sets the limit of a pool. {LOOK_UP}"
+
+
+def test_dagsters_web_server_builds_our_middleware() -> None:
+    from dagster_webserver import app
+    from dagster_webserver.webserver import DagsterWebserver
+
+    builder: Any = app.create_app_from_workspace_process_context
+    assert builder.__globals__.get("DagsterWebserver") is DagsterWebserver, (
+        f"dagster_webserver.app no longer creates DagsterWebserver: the request guard would not be installed. {LOOK_UP}"
+    )
+    assert "self.build_middleware()" in inspect.getsource(DagsterWebserver.create_asgi_app), (
+        f"DagsterWebserver no longer calls build_middleware: the request guard would not be installed. {LOOK_UP}"
+    )
+
+
+@pytest.mark.parametrize("script", ["dagster-daemon", "dagster-webserver"])
+def test_dagsters_console_scripts_can_be_loaded(script: str) -> None:
+    from importlib.metadata import entry_points
+
+    (found,) = entry_points(group="console_scripts", name=script)
+    assert callable(found.load())
+
+
+def test_dbt_duckdbs_connection_can_be_closed() -> None:
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.adapters.duckdb.environments import Environment
+
+    assert hasattr(DuckDBConnectionManager, "_ENV"), f"DuckDBConnectionManager has no _ENV. {LOOK_UP}"
+    assert callable(DuckDBConnectionManager.close_all_connections), LOOK_UP
+    assert callable(Environment.close), f"dbt-duckdb's Environment has no close(). {LOOK_UP}"
+
+
+def test_dbts_progress_events_have_index_total_and_description() -> None:
+    from dbt.events.types import LogStartLine
+
+    event: Any = LogStartLine(index=1, total=2, description="sql table model billing.invoices")
+    assert (event.index, event.total, event.description.rsplit(".", 1)[-1]) == (1, 2, "invoices"), (
+        f"LogStartLine has changed: a build would show no progress. {LOOK_UP}"
+    )
+
+
+def test_dbt_spark_keeps_ansi_mode_on_inside_a_build() -> None:
+    connections = pytest.importorskip("dbt.adapters.spark.connections", reason="dbt-spark is not installed: make setup-spark")
+    from pipeline.warehouse import spark
+
+    def ansi_mode() -> str:
+        credentials = connections.SparkCredentials(method="session", host="none", schema="billing")
+        return str(credentials.server_side_parameters["spark.sql.ansi.enabled"]).lower()
+
+    assert ansi_mode() == "false", "dbt-spark leaves ANSI mode on: remove the wrapper in pipeline/warehouse/spark.py."
+    with spark._exact_decimals():
+        assert ansi_mode() == "true", f"SparkCredentials.__post_init__ no longer sets the parameters. {LOOK_UP}"
+
+
+def test_requests_and_urllib3_read_responses_through_our_limits() -> None:
+    assert {"_content", "_content_consumed"} <= vars(requests.Response()).keys(), f"requests.Response has changed. {LOOK_UP}"
+    manager = HTTPAdapter().poolmanager
+    assert set(manager.pool_classes_by_scheme) == {"http", "https"}, f"urllib3.PoolManager has changed. {LOOK_UP}"
+    connection: Any = urllib3.HTTPConnectionPool.ConnectionCls
+    assert issubclass(connection, http.client.HTTPConnection), f"urllib3's connections have changed. {LOOK_UP}"
+    assert hasattr(connection, "response_class"), f"http.client.HTTPConnection has no response_class. {LOOK_UP}"
+
+
+def test_stripes_client_sends_requests_through_one_method() -> None:
+    import stripe
+
+    client: Any = stripe.StripeClient("sk_test_x")
+    assert callable(client._requestor.request), f"StripeClient has no _requestor.request. {LOOK_UP}"
+    assert client.v1.customers._requestor is client._requestor, f"Services do not share _requestor. {LOOK_UP}"
