@@ -1,9 +1,9 @@
-"""Lands hostile rows and hostile files, and accounts for each: no row and no file may be lost, or stop another.
+"""Lands malicious rows and files and accounts for each: none may be lost or prevent others from landing.
 
 python -m benchmarks.hostile [--rows 1000000] [--files 1000] [--folder /tmp/billhouse-hostile]
 
-Every row received is accepted, a duplicate or quarantined; every file lands or is among the problems. Landing is a process of its
-own, whose peak memory is measured. What came out is kept in benchmarks/results/hostile.json.
+Every received row is accepted, a duplicate or quarantined; every file lands or is reported as a problem. Landing runs in a
+separate process, to measure its peak memory. The results are written to benchmarks/results/hostile.json.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.apart import make_apart, run_apart
+from benchmarks.subprocesses import call_in_process, run_process
 from pipeline.core.home import Home
 from pipeline.landing import land_files
 
 RESULTS = Path(__file__).parent / "results"
 SHARES = {"jsonl": 6, "csv": 3, "parquet": 1}
-"""Of ten hostile rows, by format."""
+"""Tenths of the malicious rows, by format."""
 LONG_LINE_EVERY = 10_000
 LARGE_ROW_EVERY = 10
-"""Rows of kilobytes come in one round of so many: nested a thousand deep, and numbers of 4,300 digits."""
+"""One in so many cycles has rows of kilobytes: nested a thousand deep, and numbers of 4,300 digits."""
 
 _FIELDS = ("event_id", "sandbox_id", "user_id", "timestamp", "event_type", "vcpu_count", "metadata")
 _DEEP = "[" * 1000 + "]" * 1000
@@ -44,7 +44,7 @@ Values = dict[str, str]
 
 
 def _values(number: int, **other: str) -> Values:
-    """One event, each value as it is written in JSON."""
+    """One event, with each value as JSON text."""
     event = {
         "event_id": f'"evt-{number}"',
         "sandbox_id": f'"sbx-{number % 5000}"',
@@ -107,14 +107,14 @@ NO_CSV: list[Callable[[str], bytes]] = [
 
 
 def values(number: int) -> Values:
-    """The event of a number, hostile in a way of its own."""
+    """The event with a number; the number selects how it is malicious."""
     if number % (len(SMALL) * LARGE_ROW_EVERY) < len(LARGE):
         return list(LARGE.values())[number % (len(SMALL) * LARGE_ROW_EVERY)](number)
     return list(SMALL.values())[number % len(SMALL)](number)
 
 
 def json_line(number: int) -> bytes:
-    """A row of JSON without its line end; every seventh is broken as a row."""
+    """A JSON row without line end; every seventh is malformed."""
     if number % LONG_LINE_EVERY == LONG_LINE_EVERY - 1:
         return b'{"event_id": "' + b"x" * (3 << 19)
     row = "{" + ", ".join(f'"{name}": {value}' for name, value in values(number).items()) + "}"
@@ -122,7 +122,7 @@ def json_line(number: int) -> bytes:
 
 
 def csv_line(number: int) -> bytes:
-    """A row of CSV without its line end; every seventh is broken as a row."""
+    """A CSV row without line end; every seventh is malformed."""
     if number % LONG_LINE_EVERY == LONG_LINE_EVERY - 1:
         return b"x," * (3 << 18)
     cells = io.StringIO()
@@ -132,12 +132,12 @@ def csv_line(number: int) -> bytes:
 
 
 def _texts(event: Values) -> Values:
-    """Values as text: what JSON has in quotes without them."""
+    """Values as text: JSON strings without quotes."""
     return {name: json.loads(value) if value.startswith('"') else value for name, value in event.items()}
 
 
 def write_rows(path: Path, first: int, count: int) -> None:
-    """A file of so many hostile rows, numbered from `first`; its format is that of its name."""
+    """Write a file of malicious rows, numbered from `first`; the file name determines the format."""
     numbers = range(first, first + count)
     if path.suffix == ".parquet":
         rows = [_texts(values(number)) for number in numbers]
@@ -152,7 +152,7 @@ def write_rows(path: Path, first: int, count: int) -> None:
 
 
 def _file(folder: Path, number: int) -> Path:
-    """One hostile file."""
+    """Write one malicious file."""
     name = f"{number:05d}"
     path = folder / f"{name}.jsonl"
     good = json_line(number * 20)  # the first of its kind
@@ -213,7 +213,7 @@ def _file(folder: Path, number: int) -> Path:
 
 
 def make(folder: Path, rows: int, files: int) -> None:
-    """The files of hostile rows, and the hostile files, below a folder; `files.json` lists them in their order of landing."""
+    """Write files of malicious rows, and malicious files; `files.json` lists them in order of landing."""
     first, paths = 10_000_000, []
     for format, share in SHARES.items():
         path = folder / f"rows.{format}"
@@ -226,14 +226,14 @@ def make(folder: Path, rows: int, files: int) -> None:
 
 
 def land(folder: Path) -> dict[str, Any]:
-    """Land what was made; seconds, and counts of rows and files. Raises AssertionError where one of them is missing."""
+    """Land the files; return seconds and counts of rows and files. Raises AssertionError if a row or file is unaccounted for."""
     paths = [Path(path) for path in json.loads((folder / "files.json").read_text())]
     home = Home.open(folder / "home")
     started = time.perf_counter()
     summary = land_files(home, paths)
     seconds = time.perf_counter() - started
-    told = Counter([*map(str, summary.landed_paths), *(problem.file for problem in summary.problems)])
-    assert told == Counter(map(str, paths)), "each file lands or is among the problems"
+    reported = Counter([*map(str, summary.landed_paths), *(problem.file for problem in summary.problems)])
+    assert reported == Counter(map(str, paths)), "each file lands or is reported as a problem"
     for landed, path in zip(summary.files, summary.landed_paths, strict=True):
         assert landed.received == landed.accepted + landed.duplicates + landed.quarantined, path
         if path.parent == folder:
@@ -256,11 +256,11 @@ def _rows_of(path: Path) -> int:
 
 
 def main() -> None:
-    """Make, land in a process of its own, print and keep what came out."""
+    """Write the files, land them in a separate process, print and save the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--files", type=int, default=1_000)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-hostile"))  # noqa: S108 - a default to be seen
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-hostile"))  # noqa: S108 - a visible default
     parser.add_argument("--land", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.land:
@@ -268,14 +268,14 @@ def main() -> None:
         return
     shutil.rmtree(arguments.folder, ignore_errors=True)
     arguments.folder.mkdir(parents=True)
-    make_apart(make, arguments.folder, arguments.rows, arguments.files)
-    ran = run_apart([sys.executable, "-m", "benchmarks.hostile", "--land", str(arguments.folder)])
+    call_in_process(make, arguments.folder, arguments.rows, arguments.files)
+    ran = run_process([sys.executable, "-m", "benchmarks.hostile", "--land", str(arguments.folder)])
     if ran.exit_code:
         sys.exit("not everything is accounted for")
     found = {
         "rows": arguments.rows,
         "files": arguments.files,
-        **json.loads(ran.said),
+        **json.loads(ran.output),
         "peak_gigabytes": round(ran.peak_gigabytes, 2),
     }
     print(json.dumps(found, indent=2))

@@ -1,8 +1,8 @@
-"""Lands a file of heartbeats in each format: rows a second, and peak memory; then one more file on top of what has landed.
+"""Lands a file of heartbeats in each format, then one more file: rows per second and peak memory.
 
 python -m benchmarks.landing [--rows 1000000 10000000] [--history 0] [--folder /tmp/billhouse-landing]
 
-Every landing is a process of its own. What came out is kept in benchmarks/results/landing.json.
+Each landing runs in a separate process. The results are written to benchmarks/results/landing.json.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.apart import make_apart, run_apart
+from benchmarks.subprocesses import call_in_process, run_process
 from pipeline.core.home import Home
 from pipeline.landing import land_files
 
@@ -27,11 +27,11 @@ SANDBOX_SECONDS = 1800
 
 
 def main() -> None:
-    """Generate, land, print a table and keep it."""
+    """Generate, land, print and save a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--history", type=int, default=0, help="days of a million rows that have landed before")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-landing"))  # noqa: S108 - a default to be seen
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-landing"))  # noqa: S108 - a visible default
     parser.add_argument("--land", nargs=2, type=Path, metavar=("HOME", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.land:
@@ -45,7 +45,7 @@ def main() -> None:
     shutil.rmtree(home, ignore_errors=True)
     for day in range(1, arguments.history + 1):
         file = arguments.folder / "history.parquet"
-        make_apart(generate, file, 1_000_000, day)
+        call_in_process(generate, file, 1_000_000, day)
         _land(home, file)
     measured = []
     print(
@@ -54,7 +54,7 @@ def main() -> None:
     for rows in arguments.rows:
         for format in FORMATS:
             file = arguments.folder / f"heartbeats-{rows}.{format}"
-            make_apart(generate, file, rows, 0)
+            call_in_process(generate, file, rows, 0)
             one_home = arguments.folder / f"home-{format}"
             shutil.rmtree(one_home, ignore_errors=True)
             if home.exists():
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def generate(file: Path, rows: int, day: int) -> None:
-    """A day of heartbeats, in the order that a collector writes them: all sandboxes each second, from a start to the next."""
+    """A day of heartbeats in the order of a collector: all sandboxes each second, from one start to the next."""
     sandboxes = max(rows // SANDBOX_SECONDS, 1)
     at = f"timestamptz '2026-01-01 00:00:00+00' + to_days({day}) + to_seconds(i // {sandboxes} * 40)"
     instant = at if file.suffix == ".parquet" else f"strftime({at}, '%Y-%m-%dT%H:%M:%S.%fZ')"
@@ -91,12 +91,12 @@ def generate(file: Path, rows: int, day: int) -> None:
 
 
 def _land(home: Path, file: Path) -> tuple[float, float]:
-    """Seconds, and peak gigabytes, of a landing in a process of its own."""
+    """Seconds and peak gigabytes of a landing in a separate process."""
     command = [sys.executable, "-m", "benchmarks.landing", "--land", str(home), str(file)]
-    ran = run_apart(command)
+    ran = run_process(command)
     if ran.exit_code:
         sys.exit(f"{file} did not land")
-    return float(ran.said.split()[0]), ran.peak_gigabytes
+    return float(ran.output.split()[0]), ran.peak_gigabytes
 
 
 if __name__ == "__main__":

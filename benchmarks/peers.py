@@ -1,11 +1,11 @@
-"""The same job in Polars and in pandas, as a good engineer would write it for one product and one price list.
+"""The same calculation in Polars and in pandas, written for one product and one price list.
 
-Raw events to invoices by the billing rules, sections 3 to 7, as far as these events and customers go: all on the hobby plan in US
-dollars, ids once each, no two events of a sandbox on one instant, whole resources that every start names, no heartbeat timeout.
-Sessions start, change, stop, run into each other, or end at the plan's limit; usage is split at midnight; months are priced,
-rounded and credited in order. Left out are limits, reports, corrections, and all checks.
+Raw events to invoices by the billing rules, sections 3 to 7, for data with these restrictions: all customers on the hobby plan in
+US dollars, unique ids, no two events of a sandbox at one instant, integer resources named by every start, no heartbeat timeout.
+Sessions start, change, stop, overlap, or end at the plan's limit; usage is split at midnight; months are priced, rounded and
+credited in order. Limits, reports, corrections and checks are not included.
 
-Both look once at every row, in order, and go on with those that change something.
+Both read every row once, in order, and continue with the rows that change something.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CENT = Decimal("0.01")
 
 
 def invoices_in_polars(folder: Path, as_of: datetime) -> tuple[float, str]:
-    """Seconds, and what the invoices come to, as JSON."""
+    """Seconds, and the sums of the invoices as JSON."""
     import polars as pl
 
     started = time.perf_counter()
@@ -62,7 +62,7 @@ def invoices_in_polars(folder: Path, as_of: datetime) -> tuple[float, str]:
         .with_columns(
             pl.col("opens").cum_sum().alias("session"), pl.col("is_stop").shift(1).cum_sum().fill_null(0).alias("stops")
         )
-        # After a stop only a start opens another session: what lies between belongs to none.
+        # After a stop only a start opens a session; events between them belong to none.
         .filter(pl.col("stops") == pl.col("stops").first().over("session"))
     )
     pieces = (
@@ -93,12 +93,12 @@ def invoices_in_polars(folder: Path, as_of: datetime) -> tuple[float, str]:
         .agg(*((pl.col(held) * pl.col("lasts")).sum() for held in _HELD), pl.col("at").min())
         .collect()
     )
-    said = _invoiced(by_day.select("user_id", "day", "at", *_HELD).iter_rows())
-    return time.perf_counter() - started, said
+    sums = _invoiced(by_day.select("user_id", "day", "at", *_HELD).iter_rows())
+    return time.perf_counter() - started, sums
 
 
 def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
-    """Seconds, and what the invoices come to, as JSON."""
+    """Seconds, and the sums of the invoices as JSON."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
@@ -106,7 +106,7 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     started = time.perf_counter()
     files = sorted((folder / "raw" / "usage_events").glob("event_date=*/*.parquet"))
     events = pd.concat([pd.read_parquet(file, columns=_COLUMNS, dtype_backend="pyarrow") for file in files], ignore_index=True)
-    # More text than 32-bit offsets can count, from some 50 million rows on.
+    # From about 50 million rows on, the text exceeds 32-bit offsets.
     text = ["sandbox_id", "user_id"]
     events[text] = events[text].astype(pd.ArrowDtype(pa.large_string()))
     events = events.sort_values(["sandbox_id", "event_at"], ignore_index=True)
@@ -116,7 +116,7 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     is_first = (sandbox != sandbox.shift(1)).fillna(value=True).to_numpy(bool)
     is_told = events["is_start"].to_numpy() | events["is_stop"].to_numpy() | is_first | np.append(is_first[1:], True)
     for held in _HELD:
-        # By way of Arrow: pandas alone would make a Python object of each decimal.
+        # Through Arrow, because pandas alone would make a Python object of each decimal.
         value = events[held].astype("double[pyarrow]").to_numpy("float64", na_value=np.nan)
         events[held] = value
         is_told[1:] |= (value[1:] != value[:-1]) & ~(np.isnan(value[1:]) & np.isnan(value[:-1]))
@@ -128,7 +128,7 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     changes["opens"] = changes["is_start"] | is_first
     changes["session"] = changes["opens"].cumsum()
     stops = changes["is_stop"].cumsum() - changes["is_stop"]
-    # After a stop only a start opens another session: what lies between belongs to none.
+    # After a stop only a start opens a session; events between them belong to none.
     changes = changes[stops == stops.groupby(changes["session"]).transform("first")].reset_index(drop=True)
     changes[_HELD] = changes[_HELD].ffill().astype("int64")
     same_session = (changes["session"] == changes["session"].shift(-1)).to_numpy(bool)
@@ -147,12 +147,12 @@ def invoices_in_pandas(folder: Path, as_of: datetime) -> tuple[float, str]:
     for held in _HELD:
         split[held] = split[held] * lasts
     by_day = split.groupby(["user_id", "day"], as_index=False).agg({"at": "min"} | dict.fromkeys(_HELD, "sum"))
-    said = _invoiced(by_day[["user_id", "day", "at", *_HELD]].itertuples(index=False, name=None))
-    return time.perf_counter() - started, said
+    sums = _invoiced(by_day[["user_id", "day", "at", *_HELD]].itertuples(index=False, name=None))
+    return time.perf_counter() - started, sums
 
 
 def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]]) -> str:
-    """What the months of all customers come to: rows of (customer, day, its first instant, a sum for each resource)."""
+    """The sums of all invoices. `days`: (customer, day, first instant of usage, a sum for each resource)."""
     used: dict[str, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     first_at: dict[str, int] = {}
     for customer, day, at, *sums in days:
@@ -180,11 +180,11 @@ def _invoiced(days: Iterable[tuple[str, int, int, int, int, int]]) -> str:
             credit -= applied
             subtotal += due
             credited += applied
-    return told(subtotal, credited, subtotal - credited)
+    return sums_as_json(subtotal, credited, subtotal - credited)
 
 
-def told(subtotal: Decimal, credits: Decimal, total: Decimal) -> str:
-    """What all invoices come to, in dollars, in the words that ours and the peers' are compared in."""
+def sums_as_json(subtotal: Decimal, credits: Decimal, total: Decimal) -> str:
+    """The sums of all invoices in dollars, in the format in which results are compared."""
     return json.dumps({"subtotal": f"{subtotal:.2f}", "credits": f"{credits:.2f}", "total": f"{total:.2f}"})
 
 

@@ -1,4 +1,4 @@
-"""Draws what `benchmarks.usage` kept: seconds by rows, and what one more day costs. python -m benchmarks.plot"""
+"""python -m benchmarks.plot: draw the results of `benchmarks.usage`: seconds by rows, and the cost of one more day."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
-TARGET = Path(__file__).parent / "builds.svg"
+TARGET = Path(__file__).parents[1] / "docs" / "images" / "builds.svg"
 _CURVES = {
     "pandas": ("pandas, to invoices alone", "#b04a4a"),
     "polars": ("Polars, to invoices alone", "#c78a2b"),
@@ -22,7 +22,7 @@ _CURVES = {
 
 
 def main() -> None:
-    """Write benchmarks/builds.svg, a panel a shape, from the results over 30 days."""
+    """Write docs/images/builds.svg, a panel per shape, from the results over 30 days."""
     found: list[dict[str, Any]] = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("usage-*.json"))]
     mpl.rcParams["svg.hashsalt"] = "billhouse"  # the same results make the same file
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, constrained_layout=True)

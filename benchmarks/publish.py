@@ -1,4 +1,4 @@
-"""Publishes thousands of invoices to the emulator: requests a second against its limit, and the publisher's peak memory.
+"""Publishes thousands of invoices to the emulator: requests per second against the limit, and peak memory.
 
 python -m benchmarks.publish [--invoices 5000] [--requests-per-second 100]
 """
@@ -33,7 +33,7 @@ _LINES = 4
 
 
 def main() -> None:
-    """Print one row a size."""
+    """Print one row per size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--invoices", type=int, nargs="+", default=[500, 5000])
     parser.add_argument("--requests-per-second", type=int, default=100)
@@ -53,7 +53,7 @@ def _measure(folder: Path, invoices: int, limit: int) -> str:
         try:
             assert emulator.stdout is not None
             address = emulator.stdout.readline().split()[3]
-            # A process of its own, so that its memory is that of publishing alone.
+            # A separate process, so that its memory is that of publishing alone.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
                 seconds, peak = process.submit(_publish, home, address, limit).result()
         finally:
@@ -64,7 +64,7 @@ def _measure(folder: Path, invoices: int, limit: int) -> str:
 
 
 def _publish(home: Home, address: str, limit: int) -> tuple[float, float]:
-    """Seconds, and peak memory in MB. A hundredth under the limit: two clocks never agree, and too early is asked again."""
+    """Seconds and peak memory in MB. The rate is 1 % below the limit, because clocks differ and early requests are retried."""
     started = time.monotonic()
     with connection_to("sk_test_x", address, max(1, int(limit * 0.99)), where="the emulator") as connection:
         publish_period(home, _PERIOD, client=connection)
@@ -72,7 +72,7 @@ def _publish(home: Home, address: str, limit: int) -> tuple[float, float]:
 
 
 def _write_close(home: Home, invoices: int) -> None:
-    """A closed month of so many invoices, each of a customer of its own."""
+    """A closed month with this number of invoices, one per customer."""
     now = datetime.now(UTC)
     empty = {table: schema.empty_table() for table, schema in SCHEMAS.items()}
     heads, lines = [], []

@@ -1,12 +1,12 @@
-"""What safety costs: landing, close and publish of this checkout against those of another one, as ratios within one run.
+"""The cost of safety: landing, close and publish of this checkout compared with another one, as ratios within one run.
 
 python -m benchmarks.safety_cost --against PATH [--rounds 5] [--rows 1000000] [--files 100] [--customers 2000] [--invoices 500]
 
 PATH is a checkout of the commit to compare with: mkdir PATH && git archive COMMIT | tar -x -C PATH. Both run with this Python and
-its packages, in turn, each step in a process and a home of its own: land one large file, land many small ones, close a month,
-publish a part of it to the local Stripe emulator. Seconds are those of the step itself, without start-up; processor seconds are
-steadier where other programs run. A ratio is the median of the rounds' ratios, with the smallest and the largest; compare a
-commit with itself to see how far they scatter by chance.
+its packages, alternating, each step in its own process and home: land one large file, land many small ones, close a month,
+publish a part of it to the local Stripe emulator. Seconds exclude start-up; processor seconds vary less when other programs run.
+A ratio is the median of the repetitions' ratios, with the smallest and the largest; compare a commit with itself to see their
+variation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEPS = ("land-one-file", "land-many-files", "close", "publish")
 _ENVIRONMENT = {"BILLHOUSE_FIRST_BILLING_MONTH": "2026-01", "PYTHONDONTWRITEBYTECODE": ""}
 _OUTSIDE = ("STRIPE_API_KEY", "BILLHOUSE_STRIPE_URL", "BILLHOUSE_HOME")
 
-# Only functions that each commit has since 5971494; the checkout that is measured needs no benchmark of its own.
+# Only functions that every commit since 5971494 has, so that the other checkout needs no benchmark.
 _STEP = """
 import json, os, sys, time
 from pathlib import Path
@@ -72,7 +72,7 @@ print(json.dumps({"seconds": seconds, "cpu": sum(after[:4]) - sum(before[:4])}))
 
 @dataclass(frozen=True)
 class Input:
-    """What both checkouts are given."""
+    """The input of both checkouts."""
 
     large: Path
     rows: int
@@ -86,7 +86,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Side:
-    """A checkout, and the homes that it starts from."""
+    """A checkout and its initial homes."""
 
     name: str
     checkout: Path
@@ -101,11 +101,11 @@ class Side:
         return self.homes / "closed"
 
     def billhouse(self, home: Path, *words: object) -> str:
-        """The command line of the checkout."""
+        """Run the command line of the checkout."""
         return self._run("-m", "pipeline.cli.app", "--home", home, *words)
 
     def measure(self, step: str, home: Path, count: int, files: Sequence[Path] = ()) -> dict[str, float]:
-        """Wall and processor seconds of one step. The home is removed."""
+        """Wall and processor seconds of one step. Removes the home."""
         measured: dict[str, float] = json.loads(self._run("-c", _STEP, step, home, PERIOD, count, *files).splitlines()[-1])
         shutil.rmtree(home)
         return measured
@@ -121,7 +121,7 @@ class Side:
 
 
 def main() -> None:
-    """Measure, and print a row a step."""
+    """Measure, and print a row per step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, required=True, metavar="PATH", help="the checkout to compare with")
     parser.add_argument("--rounds", type=int, default=5)
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def make_input(folder: Path, arguments: argparse.Namespace) -> Input:
-    """Files of heartbeats to land, and a month of customers: each one sandbox for some hours, a third of them on Pro."""
+    """Write files of heartbeats, and a month of customers with one sandbox each for some hours, a third on Pro."""
     large = folder / "large.jsonl"
     generate(large, arguments.rows, 0)
     small = [folder / f"small-{number}.jsonl" for number in range(arguments.files)]
@@ -168,7 +168,7 @@ def make_input(folder: Path, arguments: argparse.Namespace) -> Input:
 
 
 def prepare(side: Side, given: Input) -> None:
-    """A home that is built, and a copy of it that is closed, with so many invoices approved."""
+    """Prepare a built home, and a closed copy with some invoices approved."""
     side.billhouse(side.built, "land", given.usage)
     side.billhouse(side.built, "land", "--kind", "subscriptions", given.plans)
     side.billhouse(side.built, "build", "--as-of", "2026-10-05T00:00:00Z")
@@ -181,7 +181,7 @@ def prepare(side: Side, given: Input) -> None:
 def compare(
     base: Side, ours: Side, given: Input, home: Path, steps: Sequence[str], rounds: int
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
-    """For each step and side, what each round measured; which side comes first changes from round to round."""
+    """The measurements of each step and side; the order of the sides alternates."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {step: {"base": [], "this": []} for step in steps}
     for number in range(rounds):
         for step in steps:
@@ -189,7 +189,7 @@ def compare(
                 measured = _measure(side, step, given, home)
                 found[step][side.name].append(measured)
                 shown = f"{measured['seconds']:.2f} s, {measured['cpu']:.2f} s of processors"
-                print(f"round {number + 1} of {rounds}: {step}, {side.name}: {shown}", file=sys.stderr, flush=True)
+                print(f"repetition {number + 1} of {rounds}: {step}, {side.name}: {shown}", file=sys.stderr, flush=True)
     return found
 
 
@@ -208,7 +208,7 @@ def _measure(side: Side, step: str, given: Input, home: Path) -> dict[str, float
 
 
 def table(found: dict[str, dict[str, list[dict[str, float]]]]) -> None:
-    """Medians, and the median, smallest and largest of the rounds' ratios."""
+    """Print the medians, and the median, smallest and largest ratio."""
     print("| step | base, s | this, s | ratio (least to most) | processor: base, s | this, s | ratio (least to most) |")
     print("| --- | --: | --: | --: | --: | --: | --: |")
     for step, sides in found.items():

@@ -1,10 +1,10 @@
-"""Builds to invoices, from per-second heartbeats or from lifecycles: time against a bare scan of the same files, memory, peers.
+"""Builds to invoices from per-second heartbeats or lifecycle events: time against a bare scan, memory, other libraries.
 
 python -m benchmarks.usage [--shape heartbeat] [--rows 10000000] [--days 30] [--more-days 1] [--peers polars pandas]
 
-Every measurement is a process of its own, on the same raw files. What came out is kept in benchmarks/results/, and
-`python -m benchmarks.plot` draws it. Raw events are made at one to two million a second on two idle
-cores, most of it compression, and stay in the folder for the next call.
+Each measurement runs in a separate process on the same raw files. The results are written to benchmarks/results/, and
+`python -m benchmarks.plot` draws them. Raw events are generated at one to two million per second on two idle cores, mostly
+compression, and stay in the folder for the next call.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.apart import make_apart, run_apart
-from benchmarks.peers import invoices_in_pandas, invoices_in_polars, told
+from benchmarks.peers import invoices_in_pandas, invoices_in_polars, sums_as_json
+from benchmarks.subprocesses import call_in_process, run_process
 from pipeline.core.home import Home
 from pipeline.store.raw import SCHEMAS, ensure_raw_collections
 from pipeline.warehouse.build import build
@@ -41,11 +41,11 @@ _COLUMNS = SCHEMAS["usage_events"].names
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step took."""
+    """Time and memory of a step."""
 
     seconds: float
     peak_gigabytes: float
-    said: str = ""
+    output: str = ""
     died: bool = False
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30, help="over how many days they are spread")
     parser.add_argument("--more-days", type=int, default=1, help="days that land after the full build, each built on top of it")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="none named: no peer")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-bench"))  # noqa: S108 - a default to be seen
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/billhouse-bench"))  # noqa: S108 - a visible default
     parser.add_argument("--step", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folder = arguments.folder / f"{arguments.shape}-{arguments.rows}-{arguments.days}"
@@ -70,27 +70,27 @@ def main() -> None:
     per_day = arguments.rows // arguments.days
     empty = arguments.folder / "empty"
     ensure_raw_collections(Home.open(empty))
-    make_apart(generate_days, folder, arguments.shape, range(arguments.days), per_day)
-    _forget_days_after(Home.open(folder), arguments.days)
+    call_in_process(generate_days, folder, arguments.shape, range(arguments.days), per_day)
+    _remove_days_after(Home.open(folder), arguments.days)
     print(f"{arguments.rows:,} rows, {arguments.shape}, {arguments.days} days, {os.cpu_count()} cores", flush=True)
     _run(empty, "build")
     measured = {"startup": _run(empty, "build"), "scan": _run(folder, "scan"), "full_build": _run(folder, "rebuild")}
-    ours = _run(folder, "invoiced").said
+    ours = _run(folder, "invoiced").output
     for peer in arguments.peers:
-        found = _run(folder, peer, may_die=True)
-        assert found.died or found.said == ours, f"{peer} came to {found.said}, and Billhouse to {ours}"
+        found = _run(folder, peer, may_fail=True)
+        assert found.died or found.output == ours, f"{peer} calculated {found.output}, Billhouse {ours}"
         measured[peer] = found
     more: list[dict[str, Measured]] = []
     for day in range(arguments.days, arguments.days + arguments.more_days):
-        make_apart(generate_days, folder, arguments.shape, range(day, day + 1), per_day)
+        call_in_process(generate_days, folder, arguments.shape, range(day, day + 1), per_day)
         more.append({"day_scan": _run(folder, "scan_last_day"), "day_build": _run(folder, "build")})
     for what in more[0] if more else ():
         measured[what] = sorted((days[what] for days in more), key=lambda one: one.seconds)[len(more) // 2]
     if more:
-        # Again, since the machine may be slower or faster by now.
+        # Again, because the speed of the machine can have changed.
         measured["startup_after"] = _run(empty, "build")
     _report(measured)
-    _keep(arguments.shape, arguments.rows, arguments.days, measured)
+    _save(arguments.shape, arguments.rows, arguments.days, measured)
 
 
 def _report(measured: dict[str, Measured]) -> None:
@@ -106,8 +106,8 @@ def _report(measured: dict[str, Measured]) -> None:
         print(f"  one more day: {beyond:.2f} s beyond start-up; its bound {bound:.2f} s")
 
 
-def _keep(shape: str, rows: int, days: int, measured: dict[str, Measured]) -> None:
-    """As JSON; what did not survive has no seconds."""
+def _save(shape: str, rows: int, days: int, measured: dict[str, Measured]) -> None:
+    """Write the results as JSON; a step that ran out of memory has no seconds."""
     RESULTS.mkdir(exist_ok=True)
     steps = {
         what: {"seconds": None if one.died else round(one.seconds, 2), "peak_gigabytes": round(one.peak_gigabytes, 2)}
@@ -117,8 +117,8 @@ def _keep(shape: str, rows: int, days: int, measured: dict[str, Measured]) -> No
     (RESULTS / f"usage-{shape}-{rows}-{days}.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _forget_days_after(home: Home, days: int) -> None:
-    """Take away what an earlier call landed on top."""
+def _remove_days_after(home: Home, days: int) -> None:
+    """Remove the additional days of an earlier call."""
     for landed in sorted((home.raw / "landed_files").glob("0*.parquet"))[days:]:
         landed.unlink()
     for folder in sorted((home.raw / "usage_events").glob("event_date=*"))[days:]:
@@ -128,16 +128,15 @@ def _forget_days_after(home: Home, days: int) -> None:
 
 
 def generate_days(folder: Path, shape: str, days: range, rows: int) -> None:
-    """Write some days, each with so many events."""
+    """Write days of raw events."""
     for day in days:
         generate_day(folder, shape, day, rows)
 
 
 def generate_day(folder: Path, shape: str, day: int, rows: int) -> None:
-    """Write a day of raw events as landing would, unless they are there: sessions of one length, one in five changed midway.
+    """Write a day of raw events as landing would, unless it exists: sessions of one length, one in five changed midway.
 
-    Only the first day is made up. Each other one is it, with other ids and sandboxes, at the same times of its own date:
-    a copy, of which compression is most of the work.
+    Other days are copies of the first day with other ids, sandboxes and dates.
     """
     home = Home.open(folder)
     ensure_raw_collections(home)
@@ -154,7 +153,7 @@ def generate_day(folder: Path, shape: str, day: int, rows: int) -> None:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set preserve_insertion_order = true")
         events = _first_day(shape, sessions) if day == 0 else _as_on_day(_raw_file(home, 0), day)
-        # Renamed when it is whole: what is there is taken for a day.
+        # Renamed when it is complete: an existing file counts as a complete day.
         scratch = target.with_suffix(".tmp")
         connection.execute(f"copy ({events}) to '{scratch}' (format parquet, compression zstd)")
         scratch.rename(target)
@@ -183,7 +182,7 @@ def _raw_file(home: Home, day: int) -> Path:
 
 
 def _first_day(shape: str, sessions: int) -> str:
-    """SQL that makes up the first day. Ids begin with the day's number, which `_as_on_day` replaces."""
+    """SQL for the first day. Ids begin with the day's number, which `_as_on_day` replaces."""
     length = EVENTS_PER_SESSION[shape]
     apart = 1 if shape == "heartbeat" else 600
     latest = 86_000 - length * apart
@@ -208,7 +207,7 @@ def _first_day(shape: str, sessions: int) -> str:
 
 
 def _as_on_day(first_day: Path, day: int) -> str:
-    """SQL for the events of the first day as those of another one, in the same order."""
+    """SQL that changes the events of the first day to another day, in the same order."""
     return f"""
         select * replace (
             '{day:04d}' || event_id[5:] as event_id, '{day:04d}' || sandbox_id[5:] as sandbox_id,
@@ -216,23 +215,23 @@ def _as_on_day(first_day: Path, day: int) -> str:
         ) from read_parquet('{first_day}', hive_partitioning = false)"""
 
 
-def _run(folder: Path, step: str, *, may_die: bool = False) -> Measured:
-    """A step in a process of its own, with its peak memory. Ends the program where it fails, unless it may."""
+def _run(folder: Path, step: str, *, may_fail: bool = False) -> Measured:
+    """Run a step in a separate process and measure it. Exits if it fails, unless `may_fail`."""
     shape, rows, days = folder.name.split("-") if "-" in folder.name else ("heartbeat", "0", "0")
     command = [sys.executable, "-m", "benchmarks.usage", "--folder", str(folder.parent), "--shape", shape, "--rows", rows]
     command += ["--days", days, "--step", step if folder.name != "empty" else f"{step}_empty"]
     started = time.perf_counter()
-    ran = run_apart(command)
-    if ran.exit_code and may_die:
+    ran = run_process(command)
+    if ran.exit_code and may_fail:
         return Measured(0, ran.peak_gigabytes, died=True)
     if ran.exit_code:
         sys.exit(f"{step} failed")
-    seconds, _, rest = ran.said.strip().partition(" ")
+    seconds, _, rest = ran.output.strip().partition(" ")
     return Measured(float(seconds) if seconds else time.perf_counter() - started, ran.peak_gigabytes, rest)
 
 
-def _timed(seconds: float, said: str = "") -> str:
-    return f"{seconds:.3f} {said}"
+def _timed(seconds: float, output: str = "") -> str:
+    return f"{seconds:.3f} {output}"
 
 
 def _scan(folder: Path, pattern: str = "**/*.parquet") -> str:
@@ -260,7 +259,7 @@ def _invoiced(folder: Path) -> str:
         (sums,) = reports.execute(
             "select sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount) from billing.invoices"
         ).fetchall()
-    return _timed(0, told(*sums))
+    return _timed(0, sums_as_json(*sums))
 
 
 _TITLES = {

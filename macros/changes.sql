@@ -7,7 +7,9 @@
 {# A table of the state that a build leaves for the next one. It is no model: hooks write it, in the transaction of the model that it
    belongs to. `schema`: `build_state`, or `sample_state` for utilisation. #}
 {% macro state_table(name, schema='build_state') -%}
-    {{ return(api.Relation.create(database=target.database, schema=schema, identifier=name, type='table')) }}
+    {#- Spark has no such tables, and its target no database. -#}
+    {%- set database = target.database if target.type == 'duckdb' else none -%}
+    {{ return(api.Relation.create(database=database, schema=schema, identifier=name, type='table')) }}
 {%- endmacro %}
 
 {# The table of a model as the last build left it, for a model that this one depends on: `ref` would be a cycle. Only in execute mode is the
@@ -115,7 +117,7 @@
     {%- set plan, state = state_table('rating_plan'), state_table('rated_state') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set done = [] -%}
-        {%- for result in results if result.status in ('success', 'pass', 'warn') -%}
+        {%- for result in results if result.status in ('success', 'pass', 'warn', 'no-op') -%}
             {%- do done.append(result.node.unique_id) -%}
         {%- endfor -%}
         {%- set missing = [] -%}

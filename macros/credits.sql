@@ -1,5 +1,5 @@
-{# Billing rules, section 6: whether a grant may pay anything of an open invoice: given before the month's end, not expired before the
-   month, not voided. #}
+{# Billing rules, section 6: whether a grant may pay for an open invoice: granted before the month's end, not expired when the month began, not
+   voided. #}
 {% macro is_usable(grants, invoices) -%}
     (
         {{ grants }}.granted_at < {{ invoices }}.period_ends_at
@@ -8,7 +8,7 @@
     )
 {%- endmacro %}
 
-{# Whether an open invoice below zero may give credit back to a grant: one that has not expired at the month's end and is not voided. #}
+{# Billing rules, section 6: whether a negative invoice may give credit back to a grant: not expired at the month's end, not voided. #}
 {% macro takes_back(grants, invoices) -%}
     (
         coalesce({{ grants }}.expires_at, {{ end_of_time() }}) > {{ invoices }}.period_ends_at

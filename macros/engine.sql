@@ -1,6 +1,6 @@
-{# What an engine needs besides expressions: names of types, seeds and contracts on Spark, and the promise that a session is exact. #}
+{# Spark's type names, seeds and casts, and the check of a session's settings. #}
 
-{# The names of types in the yml are DuckDB's; Spark has others for text and for instants with a time zone. #}
+{# Type names in the yml are DuckDB's. Spark has other names for text and for timestamps with time zone. #}
 {% macro engine_type(type) -%}
     {{ return(adapter.dispatch('engine_type')(type)) }}
 {%- endmacro %}
@@ -13,7 +13,7 @@
     {{ return({'varchar': 'string', 'timestamptz': 'timestamp_ltz', 'timestamp with time zone': 'timestamp_ltz'}.get(type, type)) }}
 {%- endmacro %}
 
-{# dbt's cast: of fixtures of unit tests, and of the types that a contract promises. #}
+{# dbt's casts of unit test fixtures and of contracts' types. #}
 {% macro spark__cast(field, type) -%}
     cast({{ field }} as {{ spark__engine_type(type) }})
 {%- endmacro %}
@@ -22,7 +22,7 @@
     cast({{ field }} as {{ spark__engine_type(type) }})
 {%- endmacro %}
 
-{# Seeds as text, cast to the types of their yml. dbt-spark's own way would make a null of an empty cell the word 'None'. #}
+{# Seeds as text, cast to the types in their yml. dbt-spark's own macro would load an empty cell as the text 'None'. #}
 {% macro spark__create_csv_table(model, agate_table) -%}
     {%- set types = model['config'].get('column_types', {}) -%}
     {%- set sql -%}
@@ -60,7 +60,7 @@
     {{ return(sql) }}
 {%- endmacro %}
 
-{# Before anything is built: where overflow is no error, or a product loses digits, or an instant is not UTC, nothing is. #}
+{# Run before a build: refuses a session in which overflow is no error, products lose digits, or instants are not UTC. #}
 {% macro require_exact_session() -%}
     {%- if execute -%}{{ adapter.dispatch('require_exact_session')() }}{%- endif -%}
 {%- endmacro %}
@@ -81,7 +81,7 @@
         {%- if found != value -%}
             {{ exceptions.raise_compiler_error(
                 'The Spark session has ' ~ setting ~ ' = ' ~ found ~ ', and reports are the same with ' ~ value
-                ~ ' alone. Build with `python -m pipeline.warehouse.spark`, which sees to it; start a server with it (docs/spark.md).'
+                ~ ' alone. Build with `python -m pipeline.warehouse.spark`, which sees to it; start a server with it (docs/operate/spark.md).'
             ) }}
         {%- endif -%}
     {%- endfor -%}

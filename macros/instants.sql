@@ -1,12 +1,14 @@
-{# Instants. Inside the warehouse an instant is a timestamp without zone that means UTC; at its edges (landed files, reports)
-   it is a timestamp with time zone. Both engines' sessions are in UTC; on Spark `timestamp` means the one without zone
-   (profiles.yml), and `require_exact_session` refuses a session where it is not so. #}
+{# Instants. Between staging and reports an instant is a timestamp without time zone, in UTC; in landed files and reports it is a timestamp
+   with time zone. Sessions of both engines are in UTC. On Spark `timestamp` is the type without time zone (profiles.yml);
+   `require_exact_session` refuses other sessions. #}
+
+{# timestamp with time zone -> UTC timestamp without time zone. #}
 
 {% macro to_utc(instant) -%}
     {{ adapter.dispatch('to_utc')(instant) }}
 {%- endmacro %}
 
-{# Not `at time zone 'UTC'`, which asks the calendar for each row: as long as all the rest of folding heartbeats. #}
+{# Not `at time zone 'UTC'`, whose calendar look-up for each row took as long as the rest of compacting heartbeats. #}
 {% macro duckdb__to_utc(instant) -%}
     make_timestamp(epoch_us({{ instant }}))
 {%- endmacro %}
@@ -15,6 +17,7 @@
     cast({{ instant }} as timestamp_ntz)
 {%- endmacro %}
 
+{# UTC timestamp without time zone -> timestamp with time zone. #}
 {% macro from_utc(instant) -%}
     {{ adapter.dispatch('from_utc')(instant) }}
 {%- endmacro %}
@@ -27,7 +30,7 @@
     cast({{ instant }} as timestamp_ltz)
 {%- endmacro %}
 
-{# Whole microseconds from one instant to another, as a big integer. #}
+{# Microseconds from one instant to another: a bigint. #}
 {% macro microseconds_between(started_at, ended_at) -%}
     {{ adapter.dispatch('microseconds_between')(started_at, ended_at) }}
 {%- endmacro %}
@@ -40,7 +43,7 @@
     timestampdiff(microsecond, {{ started_at }}, {{ ended_at }})
 {%- endmacro %}
 
-{# The instant a whole number of seconds (null: null) after another. #}
+{# An instant plus a whole number of seconds; null where either is null. #}
 {% macro plus_seconds(instant, seconds) -%}
     {{ adapter.dispatch('plus_seconds')(instant, seconds) }}
 {%- endmacro %}
@@ -53,7 +56,7 @@
     timestampadd(second, cast({{ seconds }} as bigint), {{ instant }})
 {%- endmacro %}
 
-{# A row for each day (or month) that [started_at, ended_at) touches: its first instant; needs started_at < ended_at. #}
+{# Makes a row for each day (or month) that [started_at, ended_at) touches: the day's first instant. Requires started_at < ended_at. #}
 {% macro starts_of_each(unit, started_at, ended_at) -%}
     {{ adapter.dispatch('starts_of_each')(unit, started_at, ended_at) }}
 {%- endmacro %}
@@ -87,12 +90,12 @@
     date_format({{ instant }}, 'yyyy-MM')
 {%- endmacro %}
 
-{# No later than any instant that events and records can carry: the beginning of what has always held. #}
+{# The start of a period without a start: not after any instant that an event or record can have. #}
 {% macro beginning_of_time() -%}
     cast('1970-01-01 00:00:00' as timestamp)
 {%- endmacro %}
 
-{# Later than any instant that events can carry: the end of what has no end yet. #}
+{# The end of a period without an end: after any instant that an event or record can have. #}
 {% macro end_of_time() -%}
     cast('9999-12-31 00:00:00' as timestamp)
 {%- endmacro %}

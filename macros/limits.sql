@@ -1,4 +1,4 @@
-{# Billing rules, section 8: the shares of a limit, in percent, at which somebody is told. #}
+{# Billing rules, section 8: the thresholds of alerts, in percent of a limit. #}
 {% macro alert_thresholds() -%}
     (
         select 50 as threshold_percent
@@ -9,7 +9,7 @@
     )
 {%- endmacro %}
 
-{# Whether what was observed has come to such a share of what is allowed. #}
+{# Billing rules, section 8: whether an observed value has reached a threshold (in percent) of a limit. #}
 {% macro has_reached(observed, allowed, percent) -%}
     {{ observed }} * cast(100 as decimal(3, 0)) >= {{ allowed }} * cast({{ percent }} as decimal(3, 0))
 {%- endmacro %}

@@ -1,7 +1,7 @@
-{# Money and quantities: exact decimals, cast explicitly before and after each operation, because engines differ in what the
-   type of a product is. Both fail loudly (overflow) rather than lose a digit. Billing rules, section 2. #}
+{# Money and quantities (billing rules, section 2): exact decimals, cast before and after each operation, because engines differ in the type of
+   a product. Overflow is an error on both engines. #}
 
-{# Resource times time: DECIMAL(18,6) units x microseconds -> unit-microseconds, exact. #}
+{# Resource, DECIMAL(18,6) units, x microseconds -> unit-microseconds, exact. #}
 {% macro unit_microseconds(resource, microseconds) -%}
     cast(cast({{ resource }} as decimal(38, 6)) * cast({{ microseconds }} as decimal(18, 0)) as decimal(38, 6))
 {%- endmacro %}
@@ -68,7 +68,7 @@
     (cast({{ numerator }} as hugeint) // cast({{ denominator }} as hugeint))
 {%- endmacro %}
 
-{# Not `div`, which cuts a quotient to 64 bits without a word. The division has no remainder, so that it rounds nothing. #}
+{# Not `div`, which cuts a quotient to 64 bits without an error. The remainder is subtracted first, so that the division is exact. #}
 {% macro spark__divide_down(numerator, denominator) -%}
     cast(
         (
@@ -78,7 +78,8 @@
     )
 {%- endmacro %}
 
-{# What a quantity comes to at list rates, unrounded. A meter with an allowance, tiers or packages has no price for a session or a sandbox alone. #}
+{# List amount of a quantity: quantity x unit price, unrounded; 0 of a meter with an allowance, tiers or packages, which has no price for one
+   session or sandbox. `rate`: the alias of a row of `rates`. #}
 {% macro list_price(quantity, rate) -%}
     case
         when {{ rate }}.allowance_level = 0 and {{ rate }}.charge_model = 'per_unit'
@@ -87,7 +88,7 @@
     end
 {%- endmacro %}
 
-{# A decimal as a person writes it: 0.000014 and not 0.000014000000. #}
+{# A decimal without trailing zeros: 0.000014, not 0.000014000000. #}
 {% macro plain_number(number) -%}
     trim(trailing '.' from trim(trailing '0' from cast({{ number }} as string)))
 {%- endmacro %}

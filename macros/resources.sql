@@ -1,6 +1,6 @@
-{# What meters read. A meter names its column in the events (meters.event_column): a resource is held over time, and its quantity
-   is resource x seconds; a quantity is summed over the events that carry it. A new meter is rows in the price book and a column
-   here, in staging and in landing's specification; no new model. #}
+{# The event columns that meters read (meters.event_column). A resource is held over time: its meter's quantity is resource x seconds. A
+   quantity is summed over the events that carry it. A new meter needs rows in the price book, and a column here, in staging and in landing's
+   specification; no new model. #}
 {% macro resource_columns() -%}
     {{ return(['vcpu_count', 'memory_gb', 'storage_gb', 'gpu_count']) }}
 {%- endmacro %}
@@ -9,11 +9,12 @@
     {{ return(['tokens']) }}
 {%- endmacro %}
 
-{# The resources of a plan's default sandbox; of any other it holds none. #}
+{# The resources that a plan's default sandbox has. Of other resources a session holds 0 unless an event names them. #}
 {% macro default_resource_columns() -%}
     {{ return(['vcpu_count', 'memory_gb', 'storage_gb']) }}
 {%- endmacro %}
 
+{# The value of the column whose name `event_column` holds; null for a column that is not in `columns`. #}
 {% macro metered(event_column, columns) -%}
     case {{ event_column }}
         {%- for column in columns %}

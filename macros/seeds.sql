@@ -1,5 +1,5 @@
-{# How dbt loads the price book on DuckDB. As dbt-duckdb does, but that a row whose last cells are missing is read with empty ones: so
-   does dbt itself, for other engines, and so does pipeline/pricebook/seed_files.py. The format is given, and not guessed from the file. #}
+{# Loads a seed on DuckDB. Overrides dbt-duckdb's macro: missing last cells of a row are read as empty, as dbt does for other engines and
+   pipeline/pricebook/seed_files.py does. The CSV format is fixed, not detected from the file. #}
 {% macro duckdb__load_csv_rows(model, agate_table) %}
     {%- set sql -%}
         copy {{ this.render() }} from '{{ adapter.get_seed_file_path(model) | replace("'", "''") }}'

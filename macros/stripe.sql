@@ -1,4 +1,4 @@
-{# A field of an object of Stripe's, which is kept whole as JSON, as text; null where it is not there. #}
+{# A field of a mirrored Stripe object (JSON), as text; null where it is missing. #}
 {% macro json_text(body, path) -%}
     {{ adapter.dispatch('json_text')(body, path) }}
 {%- endmacro %}
@@ -11,8 +11,8 @@
     get_json_object({{ body }}, '$.{{ path }}')
 {%- endmacro %}
 
-{# A row for each element of a JSON array (`array`: its text), with the text of one field of the element; no rows for null or []. In a
-   select list, as `unnest`. `field`: a path like 'price.id'. #}
+{# Makes a row for each element of a JSON array (`array`: its text) with one field of the element as text; no row for null or []. For use in a
+   select list, as `unnest`. `field`: a path, as 'price.id'. #}
 {% macro each_json_text(array, field) -%}
     {{ adapter.dispatch('each_json_text')(array, field) }}
 {%- endmacro %}
@@ -29,7 +29,7 @@
     explode(from_json({{ array }}, 'array<{{ type.of }}>').{{ field }})
 {%- endmacro %}
 
-{# An instant that Stripe gives in seconds since 1970, as UTC. #}
+{# Seconds since 1970 -> UTC timestamp without time zone. #}
 {% macro from_unix(seconds) -%}
     {{ adapter.dispatch('from_unix')(seconds) }}
 {%- endmacro %}
@@ -42,9 +42,9 @@
     cast(timestamp_seconds(cast({{ seconds }} as bigint)) as timestamp_ntz)
 {%- endmacro %}
 
-{# What is mirrored of one kind, in the mode that this deployment is in, from syncs that are complete; recency 1 is the latest row of an id.
-   A full sync listed all there is: what only syncs before it saw is gone, and left out unless `with_gone`. Events are never gone, Stripe
-   only forgets them. #}
+{# Mirrored objects of one kind, of this deployment's Stripe mode and of complete syncs; recency 1 is the latest row of an object. A full sync
+   lists all objects: one that only earlier syncs saw is gone from Stripe and left out, unless `with_gone`. Events are never left out: Stripe
+   deletes them after 30 days. #}
 {% macro mirrored(kind, with_gone=false) -%}
     (
         select
@@ -68,8 +68,8 @@
     )
 {%- endmacro %}
 
-{# Stripe's units of a currency as an amount: 2720000 of ISK (2 digits) -> 27200.000. Exact. `digits`: `stripe_unit_digits` of
-   seeds/stripe_currencies.csv; null for a currency that is not there, and so is the amount. #}
+{# Stripe's units of a currency -> amount, exact: 2720000 of ISK (2 digits) -> 27200.000. `digits`: `stripe_unit_digits` of
+   seeds/stripe_currencies.csv. Null where the file lacks the currency. #}
 {% macro from_stripe_units(units, digits) -%}
     cast(
         cast({{ units }} as decimal(18, 0))

@@ -1,8 +1,8 @@
-{# What `sandbox_minutes` and `sandbox_utilisation` take over from the last build. A day of samples is folded into minutes anew when a file
-   landed for it; a sandbox's day is set against what was billed anew when its minutes or its sessions are not what they were.
-   Kept in another schema than the events' `build_state`: both are begun at once, and of two that make a schema one fails. #}
+{# Incremental builds of `sandbox_minutes` and `sandbox_utilisation`. A build recomputes the minutes of a day for which a file landed, and the
+   utilisation of sandbox-days whose minutes or sessions changed. The state is in a schema of its own, not in `build_state`: models of the two
+   run in parallel, and two transactions that create one schema conflict. #}
 
-{# Samples as the staging layer names them, from whatever holds the raw ones. #}
+{# The select list that turns raw samples into those of staging. #}
 {% macro sandbox_metric_columns() -%}
     sandbox_id,
     {{ to_utc('sampled_at') }} as sampled_at,
@@ -12,7 +12,7 @@
     file_row
 {%- endmacro %}
 
-{# Engines that do not build on the last build read everything. #}
+{# The samples that a build reads: all of them on engines without incremental builds. #}
 {% macro sample_plan() -%}
     {{ return(adapter.dispatch('sample_plan')()) }}
 {%- endmacro %}
@@ -21,7 +21,7 @@
     {{ return({'reads_all': true, 'starts_anew': true, 'files': [], 'days': []}) }}
 {%- endmacro %}
 
-{# days: those that a file landed for which has not been folded; files: all that landed for them. #}
+{# days: days with samples in a file that no build has read; files: all files of those days. #}
 {% macro duckdb__sample_plan() -%}
     {%- set folder = source_folder('raw', 'sandbox_metrics') -%}
     {%- set files, days = [], [] -%}
@@ -29,7 +29,7 @@
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
     {%- endif -%}
     {%- set raw = "glob('" ~ folder ~ "/sample_date=*/*.parquet')" -%}
-    {# Who lands no samples pays for one look into an empty folder. #}
+    {# Deployments without samples need no more than this query. #}
     {%- if run_query("select count(*) from " ~ raw).rows[0][0] == 0 -%}
         {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
     {%- endif -%}
@@ -53,7 +53,7 @@
     {{ return({'reads_all': false, 'starts_anew': starts_anew, 'files': files, 'days': days}) }}
 {%- endmacro %}
 
-{# Whether no folded day can stay: none was folded yet, or other models did. #}
+{# Whether no minutes of the last build can be reused: there are none, or other models computed them. #}
 {% macro samples_start_anew() -%}
     {{ return(sample_plan().starts_anew) }}
 {%- endmacro %}
@@ -70,7 +70,7 @@
     {{ return(state_table('stale_utilisation', 'sample_state')) }}
 {%- endmacro %}
 
-{# Before the fold: the minutes of days that are folded anew go. #}
+{# Pre-hook of sandbox_minutes: deletes the minutes of days to recompute. #}
 {% macro forget_sampled_days() -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
@@ -84,7 +84,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# After the fold, in its transaction: what it has read, and of which days utilisation is not known any more. #}
+{# Post-hook of sandbox_minutes, in its transaction: records the files read and the days whose utilisation is to be recomputed. #}
 {% macro remember_sampled_days() -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
@@ -97,8 +97,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Before sandboxes' days are worked out: which ones, and their old rows go. Anew are days with new samples, all days of sandboxes whose
-   sessions or prices are worked out anew, and those that were not over when the last build looked. #}
+{# Pre-hook of sandbox_utilisation: records the sandbox-days to recompute and deletes their rows. These are days with new samples, all days of
+   sandboxes of changed timelines, and days that were not over at the last build's as_of. #}
 {% macro forget_stale_utilisation() -%}
     {%- set minutes, changed_timelines = ref('sandbox_minutes'), ref('changed_timelines') -%}
     {%- if execute and target.type == 'duckdb' -%}
@@ -127,14 +127,14 @@
     cast(cast({{ millionths }} as decimal(38, 0)) * cast(0.000001 as decimal(6, 6)) as decimal(18, 6))
 {%- endmacro %}
 
-{# The resource in whole millionths, of a quantity in unit-seconds that was held for so many microseconds. Exact: a resource has six decimals. #}
+{# Quantity in unit-seconds held for a number of microseconds -> the resource in millionths. Exact: a resource has at most 6 decimals. #}
 {% macro millionths_held(quantity, microseconds) -%}
     {{ divide_down(
         'cast(cast(' ~ quantity ~ ' as decimal(38, 12)) * cast(1000000000000 as decimal(13, 0)) as decimal(38, 0))', microseconds
     ) }}
 {%- endmacro %}
 
-{# A share of a whole, in percent, rounded half away from zero to two decimals; both are whole numbers, the whole positive. #}
+{# part / whole in percent, rounded half away from zero to 2 decimals. Both are whole numbers; whole is positive. #}
 {% macro to_percent(part, whole) -%}
     cast(
         cast({{ divide_rounding_half_away('10000 * ' ~ part, whole) }} as decimal(38, 0)) * cast(0.01 as decimal(2, 2)) as decimal(18, 2)

@@ -1,4 +1,4 @@
-{# The last value that is not null, for use before `over (...)`. #}
+{# The last value that is not null: a window function, followed by `over (...)`. #}
 {% macro last_known(column) -%}
     {{ adapter.dispatch('last_known')(column) }}
 {%- endmacro %}

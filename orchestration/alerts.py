@@ -31,7 +31,7 @@ _KINDS = {
 )
 @convert_errors
 def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
-    """Deliveries of alerts to each configured channel: webhook, Slack, e-mail. See docs/alerts.md.
+    """Deliveries of alerts to each configured channel: webhook, Slack, e-mail. See docs/operate/alerts.md.
 
     Sending does not wait for builds, and builds do not wait for a slow receiver.
     """

@@ -1,4 +1,4 @@
-"""What every test may ask for: a home of its own, and the command line to call in it."""
+"""Fixtures for all tests: an isolated home, and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock
 from pipeline.core.home import Home
 from tests.support import Outcome, adopt_parse, billhouse, copy_home
 
-_TAKE_MINUTES = (
+_SLOW_FILES = (
     "test_documented_commands.py",
     "test_incremental.py",
     "test_parity.py",
@@ -31,20 +31,20 @@ _TAKE_MINUTES = (
     "test_demo.py",
 )
 FIRST_BILLING_MONTH = "1970-01"
-"""The histories, the grid data and the instants of the tests begin long before the default, 2026-01."""
-# Before session fixtures, and for every process that tests start.
+"""The test data begin long before the default first billing month, 2026-01."""
+# Set here for session fixtures and for processes that tests start.
 os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = FIRST_BILLING_MONTH
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take longest come first, so that no worker begins one of them while the others have nothing left."""
-    items.sort(key=lambda item: _TAKE_MINUTES.index(item.path.name) if item.path.name in _TAKE_MINUTES else len(_TAKE_MINUTES))
+    """Run slow files first, so that no worker starts one at the end while the others are idle."""
+    items.sort(key=lambda item: _SLOW_FILES.index(item.path.name) if item.path.name in _SLOW_FILES else len(_SLOW_FILES))
 
 
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test may see a key, a home or a setting of whoever runs it."""
+def isolated_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide keys, homes and settings of the environment from tests."""
     for name in (
         *_STRIPE_VARIABLES,
         "BILLHOUSE_HOME",
@@ -57,7 +57,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with dbt's parse of the project and nothing else, made once for all workers: a copy of it builds seconds sooner."""
+    """A home that has only dbt's parse of the project, made once for all workers; copies of it need not parse."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed-project"
     with FileLock(f"{shared}.lock"):
@@ -72,7 +72,7 @@ def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_home(tmp_path: Path, parsed_project: Path) -> Callable[[str], Home]:
-    """Makes homes by name, each ready to build quickly."""
+    """Creates named homes that need not parse the project."""
 
     def make(name: str) -> Home:
         return copy_home(parsed_project, tmp_path / name)
@@ -88,7 +88,7 @@ def home(make_home: Callable[[str], Home]) -> Home:
 
 @pytest.fixture
 def run(home: Home) -> Callable[..., Outcome]:
-    """The command line in the test's home: run('land', path) -> Outcome."""
+    """Runs the command line in the test's home: run('land', path) -> Outcome."""
 
     def call(*words: object) -> Outcome:
         return billhouse(home.path, *words)

@@ -30,7 +30,7 @@ from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command printed, and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     stdout: str
@@ -38,15 +38,15 @@ class Outcome:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Standard output as the one JSON object that --json promises."""
+        """Standard output as the JSON object of --json."""
         parsed: dict[str, Any] = json.loads(self.stdout)
         return parsed
 
 
-def billhouse(home: Path, *words: object) -> Outcome:
-    """Call the command line in this process, as `billhouse --home HOME WORDS...`."""
+def billhouse(home: Path, *arguments: object) -> Outcome:
+    """Run `billhouse --home HOME ARGUMENTS...` in this process."""
     stdout, stderr, code = io.StringIO(), io.StringIO(), 0
-    argv = ["billhouse", "--home", str(home), *map(str, words)]
+    argv = ["billhouse", "--home", str(home), *map(str, arguments)]
     with patch.object(sys, "argv", argv), contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
             main()
@@ -56,13 +56,13 @@ def billhouse(home: Path, *words: object) -> Outcome:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> Path:
-    """JSON lines; a row that is text is written as it is (for rows that are no JSON)."""
+    """Write JSON lines; a row that is text is written unchanged (for malformed rows)."""
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
 def forget(home: Home, *folders: Path) -> None:
-    """As if what these folders of the ledger hold had never been written: a back-up from before it that was put back."""
+    """Remove folders of the ledger from disk and manifest, as if an older backup had been restored."""
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     gone = tuple(f"{folder.relative_to(home.path).as_posix()}/" for folder in folders)
@@ -75,7 +75,7 @@ def forget(home: Home, *folders: Path) -> None:
 
 
 def remake_manifest(home: Home) -> None:
-    """Have the manifest say of each file what it is now, and chain the lines anew: as a forger would."""
+    """Rewrite the manifest for the current content of each file, with a new chain, as a forger would."""
     lines = [json.loads(line) for line in home.manifest.read_bytes().splitlines()]
     home.manifest.unlink()
     for line in lines:
@@ -87,7 +87,7 @@ def remake_manifest(home: Home) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine's own address that nobody listens at."""
+    """A free port on the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -95,25 +95,25 @@ def free_port() -> int:
 
 
 def copy_home(source: Path, target: Path) -> Home:
-    """A copy of a home, or of the folder with dbt's parse alone, that builds as readily as the first."""
+    """Copy a home, or a folder with only dbt's parse, so that dbt need not parse the project again."""
     shutil.copytree(source, target)
     adopt_parse(target, source)
     return Home.open(target)
 
 
 def adopt_parse(home: Path, source: Path) -> None:
-    """Have dbt take what was parsed in one home for its own in another.
+    """Make dbt use the parse of one home in another.
 
-    It keeps a digest of the connection with what it parsed, which names the home, and parses for seconds where that is another.
+    The parse contains a digest of the connection, which depends on the home; dbt parses again, for seconds, if it differs.
     """
     parsed = home / ".dbt" / "target" / "partial_parse.msgpack"
     contents, digest = parsed.read_bytes(), digest_of_connection(source)
-    assert contents.count(digest) == 1, "dbt would parse the project anew"
+    assert contents.count(digest) == 1, "dbt would parse the project again"
     parsed.write_bytes(contents.replace(digest, digest_of_connection(home)))
 
 
 def digest_of_connection(home: Path) -> bytes:
-    """As dbt keeps it with what it parsed in a home."""
+    """The digest of the connection in dbt's parse of a home."""
     from dbt.artifacts.resources.base import FileHash  # dbt takes seconds to import
     from dbt.config.runtime import load_profile
     from dbt.flags import set_from_args
@@ -129,7 +129,7 @@ def digest_of_connection(home: Path) -> bytes:
 def prepare(
     home: Path, parsed_project: Path, records: Mapping[Kind, Iterable[Mapping[str, Any] | str]], *commands: Iterable[object]
 ) -> Path:
-    """A home that builds quickly, with these records landed, each kind from a file of its own, and these commands run."""
+    """A home without need to parse, with these records landed (one file per kind) and these commands run."""
     copy_home(parsed_project, home)
     for kind, rows in records.items():
         landed = billhouse(home, "land", "--kind", kind, write_jsonl(home.parent / f"{kind}.jsonl", rows))
@@ -141,7 +141,7 @@ def prepare(
 
 
 def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
-    """(name, status) of each node that a dbt command ran, hooks aside."""
+    """Run a dbt command; returns (name, status) of each node except hooks."""
     before = dict(os.environ)
     os.environ.update(dbt_environment(home))
     try:
@@ -156,12 +156,12 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
 
 
 def run_checks(home: Home, *names: str) -> dict[str, str]:
-    """Checks of the models by name, of the home's warehouse: pass or fail of each."""
+    """Run checks of the models by name; returns pass or fail of each."""
     return dict(dbt(home, "test", "--select", " ".join(names)))
 
 
 def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
-    """Rows of the analysts' copy, as dictionaries."""
+    """Query the analysts' reports."""
     with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
         reports.execute("set TimeZone = 'UTC'")
         reports.execute("use billing")

@@ -1,4 +1,4 @@
--- Billing rules, section 5: customer records are optional.
+-- Billing rules, section 5: customer records are optional, so a customer may have events, subscriptions or contracts alone, or a record alone.
 select
     coalesce(seen.customer_id, records.customer_id) as customer_id,
     records.name,

@@ -1,5 +1,5 @@
--- Billing rules, section 5: which currency a customer is billed in, from when until when. A change is dated, on the first instant of a
--- month. A closed month keeps the currency in which it was billed, whatever the records say.
+-- Billing rules, section 5: the currency in which a customer is billed, and when. A change of currency takes effect on the first instant of a
+-- month. A closed month keeps the currency in which it was billed; no record changes it.
 with
 
 records as (
@@ -20,7 +20,7 @@ records as (
 
 ),
 
-naming as (
+records_with_currency as (
 
     select
         *,
@@ -32,7 +32,7 @@ naming as (
 
 ),
 
-dated as (
+dated_changes as (
 
     select
         customer_id,
@@ -42,24 +42,25 @@ dated as (
             partition by customer_id, effective_at
             order by record_number desc
         ) as recency
-    from naming
+    from records_with_currency
     where effective_at is not null
 
 ),
 
--- A record without a date sets the currency from the beginning. After a dated one it can only repeat what is in force.
-undated as (
+-- A record without a date sets the currency from the beginning. After a dated record it can only repeat a currency in force: landing
+-- quarantines others.
+undated_currencies as (
 
     select
         customer_id,
         currency,
         row_number() over (partition by customer_id order by record_number desc) as recency
-    from naming
+    from records_with_currency
     where effective_at is null and record_number < coalesce(first_dated_number, record_number + 1)
 
 ),
 
-billed as (
+billed_months as (
 
     select
         customer_id,
@@ -70,22 +71,22 @@ billed as (
 
 ),
 
-first_billed as (
+first_billed_months as (
 
     select
         customer_id,
         starts_at,
         currency,
         row_number() over (partition by customer_id order by starts_at) as number
-    from billed
+    from billed_months
 
 ),
 
-dated_before_billed as (
+customers_dated_before_billed as (
 
     select distinct first_billed.customer_id
-    from first_billed
-    inner join dated
+    from first_billed_months as first_billed
+    inner join dated_changes as dated
         on
             first_billed.customer_id = dated.customer_id
             and first_billed.starts_at >= dated.starts_at
@@ -99,12 +100,12 @@ customers as (
     union
     select customer_id from {{ ref('stg_customers') }}
     union
-    select customer_id from billed
+    select customer_id from billed_months
 
 ),
 
--- What was billed first holds from the beginning, unless a dated record says that it began later.
-beginnings as (
+-- The months before the first billed one have its currency, unless a dated record begins in or before it.
+first_currencies as (
 
     select
         customers.customer_id,
@@ -115,27 +116,28 @@ beginnings as (
         end as currency
     from customers
     cross join {{ ref('stg_build_inputs') }} as build
-    left join undated on customers.customer_id = undated.customer_id and undated.recency = 1
-    left join first_billed on customers.customer_id = first_billed.customer_id and first_billed.number = 1
-    left join dated_before_billed on customers.customer_id = dated_before_billed.customer_id
+    left join undated_currencies as undated on customers.customer_id = undated.customer_id and undated.recency = 1
+    left join first_billed_months as first_billed on customers.customer_id = first_billed.customer_id and first_billed.number = 1
+    left join customers_dated_before_billed as dated_before_billed on customers.customer_id = dated_before_billed.customer_id
 
 ),
 
-points as (
+-- Of several at one instant the highest precedence counts: a closed month, then a dated record, then the first currency.
+currency_starts as (
 
     select
         customer_id,
         starts_at,
         currency,
         0 as precedence
-    from beginnings
+    from first_currencies
     union all
     select
         customer_id,
         starts_at,
         currency,
         1 as precedence
-    from dated
+    from dated_changes
     where recency = 1
     union all
     select
@@ -143,27 +145,27 @@ points as (
         starts_at,
         currency,
         2 as precedence
-    from billed
+    from billed_months
 
 ),
 
-in_force as (
+ranked_currency_starts as (
 
     select
         *,
         row_number() over (partition by customer_id, starts_at order by precedence desc) as recency
-    from points
+    from currency_starts
 
 ),
 
-changes as (
+currencies_in_order as (
 
     select
         customer_id,
         starts_at,
         currency,
         lag(currency) over (partition by customer_id order by starts_at) as currency_before
-    from in_force
+    from ranked_currency_starts
     where recency = 1
 
 )
@@ -176,5 +178,5 @@ select
         lead(starts_at) over (partition by customer_id order by starts_at),
         {{ end_of_time() }}
     ) as ends_at
-from changes
+from currencies_in_order
 where currency_before is null or currency <> currency_before

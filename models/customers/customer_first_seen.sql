@@ -1,5 +1,5 @@
 -- Billing rules, section 5: a customer exists from its first event, its first subscription record or the start of its first contract,
--- whichever is earliest, and not before the books open (section 2).
+-- whichever is earliest. An instant before the books open counts as their opening (section 2).
 with
 
 build as (
@@ -11,7 +11,7 @@ build as (
 
 ),
 
-seen_events as (
+first_events as (
 
     select
         customer_id,
@@ -21,7 +21,7 @@ seen_events as (
 
 ),
 
-seen_subscriptions as (
+first_subscriptions as (
 
     select
         records.customer_id,
@@ -33,7 +33,7 @@ seen_subscriptions as (
 
 ),
 
-seen_contracts as (
+first_contracts as (
 
     select
         contracts.customer_id,
@@ -49,29 +49,29 @@ seen_contracts as (
 
 customers as (
 
-    select customer_id from seen_events
+    select customer_id from first_events
     union
-    select customer_id from seen_subscriptions
+    select customer_id from first_subscriptions
     union
-    select customer_id from seen_contracts
+    select customer_id from first_contracts
 
 ),
 
-seen as (
+first_instants as (
 
     select
         customers.customer_id,
-        seen_events.first_event_at,
-        seen_subscriptions.first_subscribed_at,
-        seen_contracts.first_contract_at,
+        first_events.first_event_at,
+        first_subscriptions.first_subscribed_at,
+        first_contracts.first_contract_at,
         least(
-            coalesce(seen_events.first_event_at, seen_subscriptions.first_subscribed_at),
-            coalesce(seen_subscriptions.first_subscribed_at, seen_events.first_event_at)
+            coalesce(first_events.first_event_at, first_subscriptions.first_subscribed_at),
+            coalesce(first_subscriptions.first_subscribed_at, first_events.first_event_at)
         ) as first_seen_at
     from customers
-    left join seen_events on customers.customer_id = seen_events.customer_id
-    left join seen_subscriptions on customers.customer_id = seen_subscriptions.customer_id
-    left join seen_contracts on customers.customer_id = seen_contracts.customer_id
+    left join first_events on customers.customer_id = first_events.customer_id
+    left join first_subscriptions on customers.customer_id = first_subscriptions.customer_id
+    left join first_contracts on customers.customer_id = first_contracts.customer_id
 
 )
 
@@ -82,4 +82,4 @@ select
     first_contract_at,
     first_seen_at,
     least(coalesce(first_seen_at, first_contract_at), coalesce(first_contract_at, first_seen_at)) as customer_since
-from seen
+from first_instants

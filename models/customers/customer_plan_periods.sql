@@ -1,4 +1,4 @@
--- Billing rules, section 5: which plan a customer was on, from when (inclusive) until when (exclusive).
+-- Billing rules, section 5: the plan that a customer is on, from starts_at (inclusive) until ends_at (exclusive).
 with
 
 -- A record that is effective before the books open counts from their opening (section 2).
@@ -18,8 +18,8 @@ records as (
 
 ),
 
--- A record landed later, with the same customer and instant, supersedes the earlier one: that is how a mistake is corrected. Of several
--- before the books open, the latest effective one counts.
+-- Of several records of one customer and instant the last landed counts: a mistake is corrected that way. Of several from before the books
+-- open the latest effective one counts (section 2).
 ranked_records as (
 
     select
@@ -36,7 +36,7 @@ ranked_records as (
 ),
 
 -- Before its first record, and with none, a customer is on the default plan.
-before_the_first_record as (
+default_plan_starts as (
 
     select
         seen.customer_id,
@@ -48,7 +48,7 @@ before_the_first_record as (
 
 ),
 
-changes as (
+plan_starts as (
 
     select
         customer_id,
@@ -65,11 +65,11 @@ changes as (
         plan_id,
         false as is_trial,
         starts_at
-    from before_the_first_record
+    from default_plan_starts
 
 ),
 
--- The month still running at as_of counts to its end: nothing yet says otherwise. So does the month after it, for fees in advance.
+-- Time on a plan counts to the end of the month that is running at as_of. The month after it is included for fees in advance.
 horizon as (
 
     select date_trunc('month', as_of) + interval 2 month as ends_at
@@ -78,13 +78,13 @@ horizon as (
 )
 
 select
-    changes.customer_id,
-    changes.plan_id,
-    changes.is_trial,
-    changes.starts_at,
+    plan_starts.customer_id,
+    plan_starts.plan_id,
+    plan_starts.is_trial,
+    plan_starts.starts_at,
     coalesce(
-        lead(changes.starts_at) over (partition by changes.customer_id order by changes.starts_at),
+        lead(plan_starts.starts_at) over (partition by plan_starts.customer_id order by plan_starts.starts_at),
         horizon.ends_at
     ) as ends_at
-from changes
+from plan_starts
 cross join horizon

@@ -1,5 +1,5 @@
--- Billing rules, section 5: a customer record changes the fields that it names and leaves the others. Of each field, the latest landed
--- record counts that names it, or takes it away (`cleared_fields`).
+-- Billing rules, section 5: a customer record changes the fields that it names and leaves the others. Of each field the latest landed record
+-- counts that names it or clears it (`cleared_fields`).
 {%- set fields = {
     'name': 'name',
     'email': 'email',
@@ -21,7 +21,7 @@ records as (
 
 ),
 
-latest as (
+latest_records_by_field as (
 
     select
         customer_id
@@ -43,5 +43,5 @@ select
     max(case when records.record_number = latest.{{ column }}_record then records.{{ column }} end) as {{ column }}
     {%- endfor %}
 from records
-inner join latest on records.customer_id = latest.customer_id
+inner join latest_records_by_field as latest on records.customer_id = latest.customer_id
 group by records.customer_id

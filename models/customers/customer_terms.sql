@@ -1,4 +1,4 @@
--- What is agreed with a customer, from when until when: its plan, and where a contract is in force, what that says instead.
+-- Billing rules, section 5: the terms of a customer, and when they hold: its plan's, except where a contract in force has its own.
 with
 
 plan_periods as (
@@ -29,7 +29,6 @@ contracts as (
 
 ),
 
--- Every instant at which something agreed can change: between two of them nothing does.
 plan_terms as (
 
     select
@@ -54,7 +53,8 @@ plan_terms as (
 
 ),
 
-edges as (
+-- The instants at which terms can change: between two of them they are constant.
+term_edges as (
 
     select
         customer_id,
@@ -78,24 +78,24 @@ edges as (
 
 ),
 
-pieces as (
+term_periods as (
 
     select
         customer_id,
         edge_at as starts_at,
         lead(edge_at) over (partition by customer_id order by edge_at) as ends_at
-    from edges
+    from term_edges
 
 )
 
 select
-    pieces.customer_id,
+    term_periods.customer_id,
     plan_terms.plan_id,
     contracts.contract_id,
-    pieces.starts_at,
-    pieces.ends_at,
+    term_periods.starts_at,
+    term_periods.ends_at,
     plan_terms.plan_name,
-    -- Billing rules, section 7: a contract collects, whichever plan it is on.
+    -- Billing rules, section 7: a contract in force collects, also on a plan that does not.
     case when contracts.contract_id is not null then 'send_invoice' else plan_terms.collection end as collection,
     plan_terms.is_trial,
     coalesce(contracts.max_session_seconds, plan_terms.max_session_seconds) as max_session_seconds,
@@ -103,14 +103,14 @@ select
     coalesce(contracts.default_vcpu_count, plan_terms.default_vcpu_count) as default_vcpu_count,
     coalesce(contracts.default_memory_gb, plan_terms.default_memory_gb) as default_memory_gb,
     coalesce(contracts.default_storage_gb, plan_terms.default_storage_gb) as default_storage_gb
-from pieces
+from term_periods
 inner join plan_terms
     on
-        pieces.customer_id = plan_terms.customer_id
-        and pieces.starts_at >= plan_terms.starts_at
-        and pieces.starts_at < plan_terms.ends_at
+        term_periods.customer_id = plan_terms.customer_id
+        and term_periods.starts_at >= plan_terms.starts_at
+        and term_periods.starts_at < plan_terms.ends_at
 left join contracts
     on
-        pieces.customer_id = contracts.customer_id
-        and pieces.starts_at >= contracts.starts_at
-        and pieces.starts_at < contracts.ends_at
+        term_periods.customer_id = contracts.customer_id
+        and term_periods.starts_at >= contracts.starts_at
+        and term_periods.starts_at < contracts.ends_at

@@ -1,5 +1,5 @@
--- Billing rules, section 5: dated records of who is on which plan from when. They land as files; where a price in Stripe stands
--- for a plan (seeds/stripe_prices.csv), a subscription there is such a record, too. At one instant, what landed comes first.
+-- Billing rules, section 5: dated records of a customer's plan. They land as files, or come from subscriptions in Stripe whose prices
+-- seeds/stripe_prices.csv maps to plans. At one instant a landed record counts, not Stripe's: its landed_sequence is higher.
 select
     customer_id,
     plan_id,
@@ -14,7 +14,7 @@ union all
 
 select
     records.customer_id,
-    -- A subscription that is over leaves its customer where one without any is.
+    -- Billing rules, section 5: a customer whose subscriptions give no plan any more is on the default plan.
     coalesce(records.plan_id, default_plan.plan_id) as plan_id,
     records.is_trial,
     records.effective_at,

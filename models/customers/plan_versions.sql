@@ -1,4 +1,4 @@
--- A plan's terms, from when until when: a row of plans.csv holds until the plan's next row.
+-- A row of seeds/plans.csv holds from its valid_from until the plan's next row.
 select
     plan_id,
     plan_name,

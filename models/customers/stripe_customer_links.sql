@@ -1,5 +1,5 @@
--- Which of our customers a customer in Stripe is: by the id that we wrote there, else by the one in our customer record. A customer that
--- was deleted there stays linked: its subscriptions and invoices are history.
+-- The link between Stripe's customers and ours: our id in the metadata of Stripe's customer, or Stripe's id in our customer record. A customer
+-- that was deleted in Stripe stays linked, because its subscriptions and invoices remain.
 with
 
 links as (

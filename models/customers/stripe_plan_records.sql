@@ -1,8 +1,8 @@
--- Billing rules, section 5: a record wherever what a customer's subscriptions in Stripe say about its plan changes.
+-- Billing rules, section 5: a plan record at each instant at which a customer's subscriptions in Stripe change its plan or trial.
 with
 
--- A state that names two plans, or a status that Stripe did not have when this was written, changes nothing: it is shown as a problem.
-states as (
+-- A state with two plans or an unknown status changes no plan: billing.stripe_subscriptions shows it as a problem.
+usable_states as (
 
     select *
     from {{ ref('stripe_subscription_states') }}
@@ -10,7 +10,7 @@ states as (
 
 ),
 
-stays as (
+state_periods as (
 
     select
         customer_id,
@@ -20,7 +20,7 @@ stays as (
         is_trial,
         starts_at,
         lead(starts_at) over (partition by stripe_subscription_id order by state_number) as ends_at
-    from states
+    from usable_states
 
 ),
 
@@ -29,33 +29,33 @@ instants as (
     select distinct
         customer_id,
         starts_at
-    from stays
+    from state_periods
 
 ),
 
--- Of several subscriptions that name a plan at one instant, the one that started last.
-in_force as (
+-- Of several subscriptions that give a plan at one instant, the one that started last counts.
+ranked_plans as (
 
     select
         instants.customer_id,
         instants.starts_at,
-        stays.plan_id,
-        stays.is_trial,
+        state_periods.plan_id,
+        state_periods.is_trial,
         row_number() over (
             partition by instants.customer_id, instants.starts_at
-            order by stays.started_at desc, stays.stripe_subscription_id desc
-        ) as choice
+            order by state_periods.started_at desc, state_periods.stripe_subscription_id desc
+        ) as plan_rank
     from instants
-    left join stays
+    left join state_periods
         on
-            instants.customer_id = stays.customer_id
-            and stays.plan_id is not null
-            and instants.starts_at >= stays.starts_at
-            and instants.starts_at < coalesce(stays.ends_at, {{ end_of_time() }})
+            instants.customer_id = state_periods.customer_id
+            and state_periods.plan_id is not null
+            and instants.starts_at >= state_periods.starts_at
+            and instants.starts_at < coalesce(state_periods.ends_at, {{ end_of_time() }})
 
 ),
 
-plans as (
+plans_with_previous as (
 
     select
         customer_id,
@@ -64,8 +64,8 @@ plans as (
         coalesce(is_trial, false) as is_trial,
         lag(coalesce(plan_id, ''), 1, '') over (partition by customer_id order by starts_at) as previous_plan_id,
         lag(coalesce(is_trial, false), 1, false) over (partition by customer_id order by starts_at) as was_trial
-    from in_force
-    where choice = 1
+    from ranked_plans
+    where plan_rank = 1
 
 )
 
@@ -74,5 +74,5 @@ select
     plan_id,
     is_trial,
     starts_at as effective_at
-from plans
+from plans_with_previous
 where coalesce(plan_id, '') <> previous_plan_id or is_trial <> was_trial

@@ -1,20 +1,20 @@
--- Billing rules, section 5: what each subscription in Stripe says, from when until when. Events say it exactly. Stripe forgets them after
--- 30 days: what was before the first event, and what changed while nothing was synced, is derived from the dates that the subscription carries.
+-- Billing rules, section 5: the states of each subscription in Stripe, and when they hold. Events date them exactly, but Stripe keeps events
+-- for 30 days only. States before the first event, and changes during a longer pause of syncs, are derived from the subscription's own dates.
 with
 
 observations as (
 
     select
         *,
-        -- Of events in one second: the first, those between in the order of Stripe's list, the last.
+        -- The order of events in one second: the creation, then the others in the order of Stripe's list, then the deletion.
         case event_type when 'customer.subscription.created' then 1 when 'customer.subscription.deleted' then 3 else 2 end as change_rank
     from {{ ref('stg_stripe_subscriptions') }}
 
 ),
 
--- A sync that saw the object says more than the events where there are none of the 29 days before it. (An event of the hour after it
--- belongs to a change that came between the listing of the events and that of the objects.)
-covered_by_events as (
+-- A sync's sighting of the object is needed only where no event of the 29 days before it exists. An event within the hour after it may be of
+-- a change between the sync's listing of events and its listing of objects.
+sightings_covered_by_events as (
 
     select distinct sightings.observation_id
     from observations as sightings
@@ -41,12 +41,12 @@ used_observations as (
                 observations.observation_id
         ) as observation_number
     from observations
-    left join covered_by_events on observations.observation_id = covered_by_events.observation_id
+    left join sightings_covered_by_events as covered_by_events on observations.observation_id = covered_by_events.observation_id
     where covered_by_events.observation_id is null
 
 ),
 
--- Where the first observation is not the creation: the state just before it. An event says which values it changed.
+-- The state just before the first observation, unless that is the creation: an event has the previous values of what it changed.
 first_states as (
 
     select
@@ -61,8 +61,8 @@ first_states as (
 
 ),
 
--- Statuses that a subscription has had a time in force before.
-first_lives as (
+-- With one of these statuses the subscription was in force at some time before the first observation.
+first_states_after_start as (
 
     select *
     from first_states
@@ -70,9 +70,9 @@ first_lives as (
 
 ),
 
-stated as (
+dated_states as (
 
-    -- It began with its start.
+    -- The subscription's start.
     select
         stripe_subscription_id,
         observation_id,
@@ -82,11 +82,11 @@ stated as (
         trial_ends_at,
         0 as observation_number,
         1 as part
-    from first_lives
+    from first_states_after_start
 
     union all
 
-    -- It was never in force.
+    -- A subscription that was never in force.
     select
         stripe_subscription_id,
         observation_id,
@@ -101,7 +101,7 @@ stated as (
 
     union all
 
-    -- Its trial has dates.
+    -- The trial, where the subscription dates it.
     select
         stripe_subscription_id,
         observation_id,
@@ -111,12 +111,12 @@ stated as (
         trial_ends_at,
         0 as observation_number,
         2 as part
-    from first_lives
+    from first_states_after_start
     where trial_starts_at is not null
 
     union all
 
-    -- What it is now has been so since Stripe says; where it does not say, since the observation.
+    -- The status at the first observation, since the date that Stripe has for it, else since the observation.
     select
         stripe_subscription_id,
         observation_id,
@@ -130,7 +130,7 @@ stated as (
         trial_ends_at,
         0 as observation_number,
         3 as part
-    from first_lives
+    from first_states_after_start
     where first_status <> 'trialing'
 
     union all
@@ -156,37 +156,37 @@ stated as (
 
 ),
 
--- Nothing follows the end of a subscription, in any order in which the events of one second are read.
-ends as (
+-- No state follows the end of a subscription, even where Stripe lists another event of the same second after it.
+subscription_ends as (
 
     select
         stripe_subscription_id,
         min(starts_at) as ended_at
-    from stated
+    from dated_states
     where stripe_status in ('canceled', 'incomplete_expired')
     group by stripe_subscription_id
 
 ),
 
-in_order as (
+states_until_end as (
 
     select
-        stated.*,
-        lead(stated.starts_at) over (
-            partition by stated.stripe_subscription_id
-            order by stated.starts_at, stated.observation_number, stated.part
+        dated_states.*,
+        lead(dated_states.starts_at) over (
+            partition by dated_states.stripe_subscription_id
+            order by dated_states.starts_at, dated_states.observation_number, dated_states.part
         ) as next_starts_at
-    from stated
-    left join ends on stated.stripe_subscription_id = ends.stripe_subscription_id
+    from dated_states
+    left join subscription_ends as ends on dated_states.stripe_subscription_id = ends.stripe_subscription_id
     where
         ends.ended_at is null
-        or stated.starts_at < ends.ended_at
-        or (stated.stripe_status in ('canceled', 'incomplete_expired') and stated.starts_at = ends.ended_at)
+        or dated_states.starts_at < ends.ended_at
+        or (dated_states.stripe_status in ('canceled', 'incomplete_expired') and dated_states.starts_at = ends.ended_at)
 
 ),
 
--- A trial is over at its end, also where it is not known yet what followed.
-with_ends_of_trials as (
+-- A trial ends at its end date even where no observation follows it: the subscription is active from then on.
+states_with_trial_ends as (
 
     select
         stripe_subscription_id,
@@ -196,7 +196,7 @@ with_ends_of_trials as (
         starts_at,
         observation_number,
         part
-    from in_order
+    from states_until_end
 
     union all
 
@@ -208,7 +208,7 @@ with_ends_of_trials as (
         trial_ends_at as starts_at,
         observation_number,
         5 as part
-    from in_order
+    from states_until_end
     where
         stripe_status = 'trialing'
         and trial_ends_at > starts_at
@@ -235,8 +235,8 @@ items as (
 
 ),
 
--- Items whose price is in seeds/stripe_prices.csv say which plan it is; the others are add-ons.
-plans as (
+-- Items whose price is mapped in seeds/stripe_prices.csv give the plan; other items are add-ons.
+plans_by_observation as (
 
     select
         items.observation_id,
@@ -252,9 +252,9 @@ plans as (
 
 ),
 
-are_prices_listed as (
+price_mapping as (
 
-    select count(plan_id) > 0 as is_so
+    select count(plan_id) > 0 as has_prices
     from {{ ref('stripe_prices') }}
 
 ),
@@ -270,7 +270,7 @@ subscriptions as (
 
 ),
 
-states as (
+states_with_plans as (
 
     select
         states.stripe_subscription_id,
@@ -294,9 +294,9 @@ states as (
         cast(coalesce(plans.item_count, 0) as integer) as item_count,
         cast(coalesce(plans.plan_item_count, 0) as integer) as plan_item_count,
         coalesce(plans.unlisted_item_count, 0) as unlisted_item_count
-    from with_ends_of_trials as states
+    from states_with_trial_ends as states
     inner join subscriptions on states.stripe_subscription_id = subscriptions.stripe_subscription_id
-    left join plans
+    left join plans_by_observation as plans
         on
             states.observation_id = plans.observation_id
             and states.is_of_previous_items = plans.is_of_previous_items
@@ -304,7 +304,7 @@ states as (
 
 ),
 
-judged as (
+states_with_problems as (
 
     select
         states.*,
@@ -322,18 +322,18 @@ judged as (
                 states.plan_count = 0
                 and states.unlisted_item_count > 0
                 and states.customer_id is not null
-                and are_prices_listed.is_so
+                and price_mapping.has_prices
                 then 'no_plan'
             else 'none'
         end as problem
-    from states
-    cross join are_prices_listed
+    from states_with_plans as states
+    cross join price_mapping
     where states.ends_at is null or states.ends_at > states.starts_at
 
 ),
 
--- What says the same as before is no state of its own: most events are renewals.
-compared as (
+-- Most events are renewals that change none of these values: they make no state.
+states_with_previous as (
 
     select
         *,
@@ -342,15 +342,15 @@ compared as (
         lag(problem) over subscription_in_order as previous_problem,
         lag(item_count) over subscription_in_order as previous_item_count,
         lag(plan_item_count) over subscription_in_order as previous_plan_item_count
-    from judged
+    from states_with_problems
     window subscription_in_order as (partition by stripe_subscription_id order by state_number)
 
 ),
 
-changes as (
+changed_states as (
 
     select *
-    from compared
+    from states_with_previous
     where
         previous_status is null
         or previous_status <> stripe_status
@@ -376,4 +376,4 @@ select
     plan_item_count,
     problem,
     observation_id
-from changes
+from changed_states

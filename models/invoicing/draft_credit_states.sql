@@ -1,6 +1,6 @@
 {{ config(
-    materialized='rounds' if target.type == 'spark' else 'table',
-    meta={'opening': 'draft_credit_opening', 'round': 'open_number'}
+    materialized='iteration' if target.type == 'spark' else 'table',
+    meta={'opening': 'draft_credit_opening', 'step': 'open_number'}
 ) }}
 -- Billing rules, section 6: the customer's credits after each of its open invoices, as if they were closed in order. Each invoice
 -- needs what the one before left, so this is a recursion over invoices, all customers at once.
@@ -11,7 +11,7 @@
 -- Within one invoice nothing is sequential: what the first n grants pay together is the most they can pay, and a grant's own part
 -- is what that grows by. The most they can pay is the least of all cuts (the theorem of the largest flow and the smallest cut): take
 -- all usage up to one day, all the rest up to the same or an earlier one, and of the grants those that may pay for anything else.
-{% call(before) in_rounds(ref('draft_credit_opening')) %}
+{% call(before) iterate(ref('draft_credit_opening')) %}
 with
 
 before as (

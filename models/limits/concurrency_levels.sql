@@ -3,8 +3,8 @@
     pre_hook="{{ forget_changed_days() }}"
 ) }}
 -- depends_on: {{ ref('changed_days') }}
--- Billing rules, section 8: how many sandboxes a customer ran at once, piece by piece: cut where the number or the limit changes, and
--- at midnight UTC, so that each piece lies in one day and one month.
+-- Billing rules, section 8: how many sandboxes a customer ran at the same time. A level ends where the number or the limit changes, and at
+-- midnight UTC, so that each lies in one day and one month.
 with
 
 changes as (
@@ -23,7 +23,7 @@ changes as (
         -1
     from {{ ref('sandbox_runs') }}
     union all
-    -- Where the limit may change, the number does not.
+    -- A change of terms may change the limit: the level is cut there, the number stays.
     select
         customer_id,
         cast(starts_at as date),
@@ -33,7 +33,7 @@ changes as (
 
 ),
 
-instants as (
+changes_by_instant as (
 
     select
         customer_id,
@@ -56,7 +56,7 @@ levels as (
             partition by customer_id, usage_date order by changed_at
             rows between unbounded preceding and current row
         ) as sandboxes
-    from instants
+    from changes_by_instant
 
 )
 

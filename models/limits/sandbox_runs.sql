@@ -1,8 +1,8 @@
--- Billing rules, section 8: when a sandbox ran on a day: its sessions, of whatever execution, as one where they overlap or touch. A limit
--- on concurrency counts sandboxes, and not what they run.
+-- Billing rules, section 8: several executions of one sandbox count once. Sessions of a sandbox that overlap or touch are one run, cut at
+-- midnight UTC.
 with
 
-sessions as (
+sessions_with_days as (
 
     select
         customer_id,
@@ -18,7 +18,7 @@ sessions as (
 
 ),
 
-days as (
+session_days as (
 
     select
         customer_id,
@@ -27,20 +27,20 @@ days as (
         cast(day_starts_at as date) as usage_date,
         greatest(started_at, day_starts_at) as started_at,
         least(ended_at, day_starts_at + interval 1 day) as ended_at
-    from sessions
+    from sessions_with_days
 
 ),
 
-parts as (
+changed_session_days as (
 
-    select days.*
-    from days
-    {{ of_changed_days('days') }}
+    select session_days.*
+    from session_days
+    {{ of_changed_days('session_days') }}
 
 ),
 
--- Most sandboxes run once a day: there is nothing to put in order.
-of_sandboxes as (
+-- Most sandboxes have one session a day and need no window function.
+sandbox_days as (
 
     select
         customer_id,
@@ -49,12 +49,12 @@ of_sandboxes as (
         count(*) as part_count,
         min(started_at) as started_at,
         max(ended_at) as ended_at
-    from parts
+    from changed_session_days
     group by customer_id, sandbox_id, usage_date
 
 ),
 
-several as (
+parts_of_busy_days as (
 
     select
         parts.customer_id,
@@ -68,17 +68,17 @@ several as (
             order by parts.started_at, parts.ended_at, parts.session_id
             rows between unbounded preceding and 1 preceding
         ) as ended_before_at
-    from parts
-    inner join of_sandboxes
+    from changed_session_days as parts
+    inner join sandbox_days
         on
-            parts.customer_id = of_sandboxes.customer_id
-            and parts.sandbox_id = of_sandboxes.sandbox_id
-            and parts.usage_date = of_sandboxes.usage_date
-    where of_sandboxes.part_count > 1
+            parts.customer_id = sandbox_days.customer_id
+            and parts.sandbox_id = sandbox_days.sandbox_id
+            and parts.usage_date = sandbox_days.usage_date
+    where sandbox_days.part_count > 1
 
 ),
 
-numbered as (
+numbered_parts as (
 
     select
         customer_id,
@@ -90,7 +90,7 @@ numbered as (
             partition by customer_id, sandbox_id, usage_date order by started_at, ended_at, session_id
             rows between unbounded preceding and current row
         ) as run_number
-    from several
+    from parts_of_busy_days
 
 )
 
@@ -100,7 +100,7 @@ select
     usage_date,
     started_at,
     ended_at
-from of_sandboxes
+from sandbox_days
 where part_count = 1
 union all
 select
@@ -109,5 +109,5 @@ select
     usage_date,
     min(started_at) as started_at,
     max(ended_at) as ended_at
-from numbered
+from numbered_parts
 group by customer_id, sandbox_id, usage_date, run_number

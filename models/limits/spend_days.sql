@@ -2,8 +2,8 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_months() }}"
 ) }}
--- Billing rules, section 8: what a month has come to, day by day: usage on its day, a fee on the first day it is due for, both less
--- the contract's discount; before credits, and without corrections of other months, which no limit could have stopped.
+-- Billing rules, section 8: month-to-date spend by day: usage on its day, a fee on the first day that it is due for, both less the contract's
+-- discount. Before credit, and without commitments and corrections of other months.
 with
 
 usage_days as (
@@ -21,7 +21,7 @@ usage_days as (
 
 ),
 
-fee_starts as (
+first_fee_days as (
 
     select
         customer_id,
@@ -29,7 +29,7 @@ fee_starts as (
         period,
         price_id as rate_id,
         plan_id,
-        -- A trial owes nothing: its days are not the fee's.
+        -- Nothing is due for a trial: the fee's first day is after it, unless the whole month is a trial.
         cast(coalesce(min(case when not is_trial then starts_at end), min(starts_at)) as date) as spend_date
     from {{ ref('customer_price_periods') }}
     where price_kind = 'fee'
@@ -43,23 +43,23 @@ fee_days as (
         lines.customer_id,
         lines.currency,
         lines.service_period as period,
-        fee_starts.spend_date,
+        first_fee_days.spend_date,
         cast(0 as decimal(18, 3)) as usage_amount,
         cast(sum(lines.amount) as decimal(18, 3)) as fee_amount
     from {{ ref('due_lines') }} as lines
-    inner join fee_starts
+    inner join first_fee_days
         on
-            lines.customer_id = fee_starts.customer_id
-            and lines.currency = fee_starts.currency
-            and lines.service_period = fee_starts.period
-            and lines.plan_id = fee_starts.plan_id
-            and lines.rate_id = fee_starts.rate_id
+            lines.customer_id = first_fee_days.customer_id
+            and lines.currency = first_fee_days.currency
+            and lines.service_period = first_fee_days.period
+            and lines.plan_id = first_fee_days.plan_id
+            and lines.rate_id = first_fee_days.rate_id
     {{ of_changed_months('lines', 'service_period') }}
     where
         lines.line_type = 'fee'
-        -- A fee in advance is due before its month has begun.
+        -- A fee in advance of a month that has not begun is not spend yet.
         and lines.service_period <= (select current_period from {{ ref('stg_build_inputs') }})
-    group by lines.customer_id, lines.currency, lines.service_period, fee_starts.spend_date
+    group by lines.customer_id, lines.currency, lines.service_period, first_fee_days.spend_date
 
 ),
 
@@ -94,7 +94,7 @@ discounts as (
 
 ),
 
-running as (
+month_to_date as (
 
     select
         days.customer_id,
@@ -130,7 +130,7 @@ select
     spend_date,
     usage_amount,
     fee_amount,
-    -- The discount in proportion: on the month's last day exactly the month's.
+    -- The discount in proportion to spend so far, cut to the minor unit: on the last day it is the month's discount exactly.
     {{ from_minor_units(
         'case when month_minor_units > 0 then '
         ~ divide_down(
@@ -139,4 +139,4 @@ select
         ) ~ ' else 0 end',
         'minor_unit_digits'
     ) }} as month_to_date_amount
-from running
+from month_to_date

@@ -4,8 +4,7 @@
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
--- Billing rules, section 3: events that are taken back, each with where it landed. An event cannot land after its void, so that a
--- void is looked up once.
+-- Billing rules, section 3: voids of events, each with the landed event. A voided id does not land again, so each void is looked up once.
 select
     voids.event_id,
     voids.voided_at,

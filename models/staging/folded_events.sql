@@ -8,15 +8,15 @@
 -- depends_on: {{ ref('stg_usage_events') }}
 -- depends_on: {{ ref('stg_landed_files') }}
 -- depends_on: {{ ref('event_voids') }}
--- Billing rules, section 4: what each sandbox was told, day by day, with heartbeats folded: of updates that follow one another and say
--- the same, only the first and the last instant can matter to a session, since no silence lies between them. A day of a sandbox is
--- worked out anew from its raw events when something landed for it, and only then.
+-- Billing rules, section 4: the events of each sandbox and day, with repeated heartbeats compacted: of consecutive updates with equal resources
+-- and no silence between them only the first and the last instant matter to a session. Incremental: a day of a sandbox is recomputed from its
+-- raw events when events of it landed or were voided.
 {% set plan = fold_plan() %}
-{# Read anew each time rather than kept meanwhile, which is slower and takes memory. #}
-{% set anew = 'not materialized ' if target.type == 'duckdb' else '' %}
-{# Spark works a part of a query out anew for each mention of it, and is better off with one sort more. #}
-{% set folds_some_days = target.type == 'duckdb' %}
-{% set same_words = ['sandbox_id', 'execution_id', 'event_kind'] + resource_columns() %}
+{# Storing these CTEs is slower than reading them again, and costs memory. #}
+{% set not_stored = 'not materialized ' if target.type == 'duckdb' else '' %}
+{# Spark recomputes a CTE at each reference: there one more sort is cheaper than finding the days that need it. #}
+{% set compacts_some_days = target.type == 'duckdb' %}
+{% set dedup_columns = ['sandbox_id', 'execution_id', 'event_kind'] + resource_columns() %}
 {% set reads_some_days_in_part = plan.files | length > plan.new_files | length %}
 with
 
@@ -31,7 +31,7 @@ resent_days as (
 
     union
 
-    -- A day of a sandbox on which an event was taken back since the last build.
+    -- Days with an event that was voided since the last build.
     select
         sandbox_id,
         execution_id,
@@ -41,7 +41,7 @@ resent_days as (
 ),
 
 {% endif %}
-all_events as {{ anew }}(
+all_events as {{ not_stored }}(
 
     {% if plan.reads_all %}
     select * from {{ ref('stg_usage_events') }}
@@ -53,8 +53,8 @@ all_events as {{ anew }}(
 
 ),
 
--- No slice is longer than the heartbeat timeout, so that no silence fits into one; none lies in two days.
-events as {{ anew }}(
+-- A slice is not longer than the heartbeat timeout, so that it contains no silence, and does not cross midnight.
+events as {{ not_stored }}(
 
     select
         all_events.event_id,
@@ -93,14 +93,14 @@ events as {{ anew }}(
 
 ),
 
-sandbox_events as {{ anew }}(
+sandbox_events as {{ not_stored }}(
 
     select * from events
     where event_type <> 'usage_recorded'
 
 ),
 
--- Quantities alone: they are billed at their instant, and are no event of a session.
+-- Billing rules, section 3: usage_recorded carries quantities alone and has no effect on a session.
 recorded_usage as (
 
     select
@@ -130,11 +130,11 @@ recorded_usage as (
 
 ),
 
--- Grouped rather than sorted: a heartbeat a second is sixty rows to one before anything has to be put in order.
+-- Grouping before sorting: heartbeats once a second become one row a minute before any window function.
 slice_groups as (
 
     select
-        {{ same_words | join(',\n        ') }},
+        {{ dedup_columns | join(',\n        ') }},
         slice,
         min(customer_id) as customer_id,
         min(event_at) as first_at,
@@ -144,12 +144,12 @@ slice_groups as (
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
     from sandbox_events
-    group by {{ same_words | join(', ') }}, slice
+    group by {{ dedup_columns | join(', ') }}, slice
 
 ),
 
--- Most slices hold one group, and need no order.
-several as (
+-- Most slices have one group and need no window function.
+slices_with_several_groups as (
 
     select
         sandbox_id,
@@ -161,7 +161,7 @@ several as (
 
 ),
 
-in_order as (
+groups_in_order as (
 
     select
         slice_groups.sandbox_id,
@@ -170,7 +170,7 @@ in_order as (
         slice_groups.first_at,
         max(slice_groups.last_at) over earlier as previous_last_at
     from slice_groups
-    inner join several
+    inner join slices_with_several_groups as several
         on
             slice_groups.sandbox_id = several.sandbox_id
             and slice_groups.execution_id = several.execution_id
@@ -183,14 +183,14 @@ in_order as (
 
 ),
 
--- Where groups of one slice overlap, or carry what counts event by event, its events are taken one by one.
-tangled_slices as (
+-- Slices whose groups overlap, or have events that count one by one (starts, stops, quantities): their events are not grouped.
+overlapping_slices as (
 
     select
         sandbox_id,
         execution_id,
         slice
-    from in_order
+    from groups_in_order
     where previous_last_at >= first_at
 
     union
@@ -211,7 +211,7 @@ tangled_slices as (
 
 ),
 
-untangled as (
+grouped_rows as (
 
     select
         slice_groups.sandbox_id,
@@ -235,16 +235,16 @@ untangled as (
         slice_groups.{{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
     from slice_groups
-    left join tangled_slices
+    left join overlapping_slices
         on
-            slice_groups.sandbox_id = tangled_slices.sandbox_id
-            and slice_groups.execution_id = tangled_slices.execution_id
-            and slice_groups.slice = tangled_slices.slice
-    where tangled_slices.slice is null
+            slice_groups.sandbox_id = overlapping_slices.sandbox_id
+            and slice_groups.execution_id = overlapping_slices.execution_id
+            and slice_groups.slice = overlapping_slices.slice
+    where overlapping_slices.slice is null
 
 ),
 
-tangled_events as (
+ungrouped_events as (
 
     select
         sandbox_events.*,
@@ -253,11 +253,11 @@ tangled_events as (
         {%- endfor %}
         row_number() over of_a_kind as rank_of_kind
     from sandbox_events
-    inner join tangled_slices
+    inner join overlapping_slices
         on
-            sandbox_events.sandbox_id = tangled_slices.sandbox_id
-            and sandbox_events.execution_id = tangled_slices.execution_id
-            and sandbox_events.slice = tangled_slices.slice
+            sandbox_events.sandbox_id = overlapping_slices.sandbox_id
+            and sandbox_events.execution_id = overlapping_slices.execution_id
+            and sandbox_events.slice = overlapping_slices.slice
     window of_a_kind as (
         partition by
             sandbox_events.sandbox_id, sandbox_events.execution_id, sandbox_events.event_at, sandbox_events.event_kind
@@ -266,8 +266,8 @@ tangled_events as (
 
 ),
 
--- Several events on one instant act together; of several of a kind, the one with the highest event_id speaks.
-instants as (
+-- Billing rules, section 4: events of one instant act together; of several of a kind the one with the highest event_id counts.
+instant_rows as (
 
     select
         sandbox_id,
@@ -283,59 +283,59 @@ instants as (
         sum(case when event_kind = 'sandbox_stopped' then 1 else 0 end) as stop_count,
         sum(case when event_kind = 'resources_updated' then 1 else 0 end) as update_count,
         sum(case when event_kind = 'quantities_updated' then 1 else 0 end) as quantity_event_count,
-        -- One that names other resources than the deciding event of its kind has no effect.
+        -- An event that names other resources than the deciding event of its kind has no effect.
         sum(
             case
                 when {{ is_superseded() }} then 1
                 else 0
             end
         ) as superseded_count,
-        -- The resources named here: the update's, else the start's; null where neither names one. A stop names none.
+        -- Resources are the update's, else the start's; null where neither names one. A stop names none.
         {%- for resource in resource_columns() %}
         coalesce(
             max(case when rank_of_kind = 1 and event_kind = 'resources_updated' then {{ resource }} end),
             max(case when rank_of_kind = 1 and event_kind = 'sandbox_started' then {{ resource }} end)
         ) as {{ resource }},
         {%- endfor %}
-        -- A quantity is what each event says on top of all others: all of them count.
+        -- Billing rules, section 3: the quantities of all events of an instant count.
         {%- for quantity in quantity_columns() %}
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from tangled_events
+    from ungrouped_events
     group by sandbox_id, execution_id, event_at
 
 ),
 
-words as (
+event_rows as (
 
-    select * from untangled
+    select * from grouped_rows
     union all
-    select * from instants
+    select * from instant_rows
 
 ),
 
-dated_words as (
+dated_rows as (
 
     select
-        words.*,
-        cast(words.first_at as date) as event_date,
-        words.has_update and not words.has_start and not words.has_stop and not words.has_quantity_update
-        {%- for quantity in quantity_columns() %} and words.{{ quantity }} = 0{% endfor %} as is_heartbeat,
+        event_rows.*,
+        cast(event_rows.first_at as date) as event_date,
+        event_rows.has_update and not event_rows.has_start and not event_rows.has_stop and not event_rows.has_quantity_update
+        {%- for quantity in quantity_columns() %} and event_rows.{{ quantity }} = 0{% endfor %} as is_heartbeat,
         build.heartbeat_timeout_seconds
-    from words
+    from event_rows
     cross join {{ ref('stg_build_inputs') }} as build
 
 ),
 
-{% if folds_some_days %}
--- Two heartbeats on a day are the least that can follow one another; days with fewer stand as they are.
-days_to_fold as (
+{% if compacts_some_days %}
+-- Days with fewer than two heartbeats have nothing to compact.
+days_to_compact as (
 
     select
         sandbox_id,
         execution_id,
         event_date
-    from dated_words
+    from dated_rows
     where is_heartbeat
     group by sandbox_id, execution_id, event_date
     having count(*) > 1
@@ -343,30 +343,30 @@ days_to_fold as (
 ),
 
 {% endif %}
-with_previous as (
+rows_with_previous as (
 
     select
-        dated_words.*,
-        coalesce(lag(dated_words.is_heartbeat) over in_time, false) as previous_is_heartbeat,
-        lag(dated_words.last_at) over in_time as previous_last_at,
+        dated_rows.*,
+        coalesce(lag(dated_rows.is_heartbeat) over in_time, false) as previous_is_heartbeat,
+        lag(dated_rows.last_at) over in_time as previous_last_at,
         {%- for resource in resource_columns() %}
-        lag(dated_words.{{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
+        lag(dated_rows.{{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from dated_words
-    {% if folds_some_days %}
-    inner join days_to_fold
+    from dated_rows
+    {% if compacts_some_days %}
+    inner join days_to_compact
         on
-            dated_words.sandbox_id = days_to_fold.sandbox_id
-            and dated_words.execution_id = days_to_fold.execution_id
-            and dated_words.event_date = days_to_fold.event_date
+            dated_rows.sandbox_id = days_to_compact.sandbox_id
+            and dated_rows.execution_id = days_to_compact.execution_id
+            and dated_rows.event_date = days_to_compact.event_date
     {% endif %}
     window in_time as (
-        partition by dated_words.sandbox_id, dated_words.execution_id, dated_words.event_date order by dated_words.first_at
+        partition by dated_rows.sandbox_id, dated_rows.execution_id, dated_rows.event_date order by dated_rows.first_at
     )
 
 ),
 
-numbered as (
+numbered_rows as (
 
     select
         *,
@@ -387,12 +387,12 @@ numbered as (
         ) over (
             partition by sandbox_id, execution_id, event_date order by first_at
             rows between unbounded preceding and current row
-        ) as word_number
-    from with_previous
+        ) as compacted_row_number
+    from rows_with_previous
 
 ),
 
-folded as (
+compacted_rows as (
 
     select
         event_date,
@@ -414,36 +414,36 @@ folded as (
         {%- for quantity in quantity_columns() %}
         cast(sum({{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from numbered
-    group by event_date, sandbox_id, execution_id, word_number
+    from numbered_rows
+    group by event_date, sandbox_id, execution_id, compacted_row_number
 
-    {% if folds_some_days %}
+    {% if compacts_some_days %}
     union all
 
     select
-        dated_words.event_date,
-        dated_words.sandbox_id,
-        dated_words.execution_id,
-        dated_words.customer_id,
-        dated_words.first_at,
-        dated_words.last_at,
-        dated_words.has_start,
-        dated_words.has_stop,
-        dated_words.has_update,
-        dated_words.has_quantity_update,
+        dated_rows.event_date,
+        dated_rows.sandbox_id,
+        dated_rows.execution_id,
+        dated_rows.customer_id,
+        dated_rows.first_at,
+        dated_rows.last_at,
+        dated_rows.has_start,
+        dated_rows.has_stop,
+        dated_rows.has_update,
+        dated_rows.has_quantity_update,
         {%- for count in event_counts() %}
-        dated_words.{{ count }},
+        dated_rows.{{ count }},
         {%- endfor %}
         {%- for column in resource_columns() + quantity_columns() %}
-        dated_words.{{ column }}{{ ',' if not loop.last }}
+        dated_rows.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from dated_words
-    left join days_to_fold
+    from dated_rows
+    left join days_to_compact
         on
-            dated_words.sandbox_id = days_to_fold.sandbox_id
-            and dated_words.execution_id = days_to_fold.execution_id
-            and dated_words.event_date = days_to_fold.event_date
-    where days_to_fold.event_date is null
+            dated_rows.sandbox_id = days_to_compact.sandbox_id
+            and dated_rows.execution_id = days_to_compact.execution_id
+            and dated_rows.event_date = days_to_compact.event_date
+    where days_to_compact.event_date is null
     {% endif %}
 
     union all
@@ -487,4 +487,4 @@ select
     {%- for column in resource_columns() + quantity_columns() %}
     {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
-from folded
+from compacted_rows

@@ -1,4 +1,4 @@
--- What became of an alert each time that it was sent; the latest word stands, and a delivery is the last.
+-- Attempts to send an alert. recency 1 is the outcome that counts: delivered or rejected, which are final, before failed; then the latest.
 select
     alert_id,
     channel,

@@ -1,4 +1,4 @@
--- What was raised, a row for each channel that was configured then ('' where none was). Facts: never edited.
+-- Raised alerts, one row for each channel that was configured at the time ('' where none was). Append-only.
 select
     alert_id,
     channel,

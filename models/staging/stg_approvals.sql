@@ -1,4 +1,4 @@
--- Who let which closed invoice go to Stripe; the latest word stands.
+-- Decisions on publishing closed invoices in Stripe; of several for one invoice the latest counts.
 select
     invoice_id,
     period,

@@ -1,6 +1,6 @@
--- Billing rules, section 5: the currency in which a closed month was billed to a customer. What a month bills of another month, and
--- what is carried forward, may be in another currency, and is not counted.
--- It reads the ledger by itself: a close bills in the currency that was in force already, so that a build after it has nothing new here.
+-- Billing rules, section 5: the currency in which a closed month was billed to a customer. Lines for other months and carry-forwards may be in
+-- another currency and are left out. Reads the closes from the ledger, not from stg_closes: a close bills in the currency already in force,
+-- so that this model, and those that read it, need no rebuild after a close.
 select distinct
     lines.customer_id,
     lines.period,

@@ -1,4 +1,4 @@
--- What closed invoices billed. Facts: never edited.
+-- Lines of closed invoices. Append-only.
 select
     invoice_id,
     line_id,

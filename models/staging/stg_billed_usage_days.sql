@@ -1,4 +1,4 @@
--- The days of closed usage lines, as they were billed. Facts: never edited.
+-- Closed usage lines by day, as they were billed. Append-only.
 select
     invoice_id,
     line_id,

@@ -1,4 +1,4 @@
--- Credit grants as they stood at the first close that saw them. Facts: a sign-up grant is given once, ever, whatever lands later.
+-- Billing rules, section 6: credit grants as of the first close that included them. What lands later changes none. Append-only.
 select
     grant_id,
     customer_id,

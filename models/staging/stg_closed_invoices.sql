@@ -1,4 +1,4 @@
--- Invoices as they were frozen at their close. Facts: never edited.
+-- Closed invoices, as they were at the close. Append-only.
 select
     invoice_id,
     customer_id,

@@ -1,4 +1,4 @@
--- A close is seen from its own as_of on: a build as of an earlier instant shows the books as they were then.
+-- A build as of an instant before a close's as_of ignores the close: it shows the books as they were then.
 select
     period,
     {{ to_utc('as_of') }} as as_of,

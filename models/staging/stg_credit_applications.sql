@@ -1,4 +1,4 @@
--- Credit that closed invoices used. Facts: never edited.
+-- Credit applications of closed invoices. Append-only.
 select
     grant_id,
     invoice_id,

@@ -1,4 +1,4 @@
--- What credit notes gave back, negative, in the mode that the house is in. Facts: never edited.
+-- Lines of credit notes, of this deployment's Stripe mode (live or test). Amounts are negative. Append-only.
 select
     credit_note_id,
     invoice_id,

@@ -1,5 +1,5 @@
 {{ config(materialized='table') }}
--- A table, since half of the models ask it, and every landing adds a file to read.
+-- A table, not a view: many models read it, and each landing adds a Parquet file.
 select
     landed_sequence,
     file_id,

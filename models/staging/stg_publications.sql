@@ -11,5 +11,5 @@ select
     content_hash,
     {{ to_utc('published_at') }} as published_at
 from {{ source('ledger', 'publications') }}
--- Test money never meets real money: once anything is live, only what is live counts.
+-- Once this deployment is in Stripe live mode, publications in test mode are ignored.
 where livemode = (select is_live from {{ ref('stg_stripe_mode') }})

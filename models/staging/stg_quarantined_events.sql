@@ -1,4 +1,4 @@
--- Rows that are in quarantine now. Billing rules, section 3: a row that was judged again is what the latest judgement says of it.
+-- Rows that are in quarantine now. Billing rules, section 3: of a row that was judged again the latest judgement counts.
 with
 
 quarantined as (

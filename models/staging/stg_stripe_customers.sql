@@ -1,4 +1,4 @@
--- Customers that were deleted in Stripe are here as they were before: whose a subscription or an invoice was is history.
+-- Deleted customers are included, as they were before the deletion: their subscriptions and invoices still belong to our customers.
 with
 
 sightings as (

@@ -1,4 +1,4 @@
--- The lines that an invoice had at its latest sync; what it had before and has no more is none of them.
+-- The lines of an invoice at its latest sync. Lines that it had only at earlier syncs are left out.
 select
     lines.stripe_id as stripe_line_id,
     lines.parent_id as stripe_invoice_id,

@@ -1,4 +1,4 @@
--- Amounts are in units of the currency. A total is without tax, as ours are; what was paid, and what remains, is with it.
+-- total_amount excludes tax, as our totals do; paid, remaining and balance amounts include it.
 with
 
 invoices as (
@@ -15,7 +15,7 @@ invoices as (
         cast({{ json_text('body', 'total_excluding_tax') }} as bigint) as total_excluding_tax_units,
         cast({{ json_text('body', 'amount_paid') }} as bigint) as paid_units,
         cast({{ json_text('body', 'amount_remaining') }} as bigint) as remaining_units,
-        -- The customer's balance in Stripe, credit below zero, moves when the invoice is finalized.
+        -- Finalization changes the customer's balance in Stripe, where credit is negative.
         cast(coalesce({{ json_text('body', 'ending_balance') }}, {{ json_text('body', 'starting_balance') }}, '0') as bigint)
         - cast(coalesce({{ json_text('body', 'starting_balance') }}, '0') as bigint) as balance_units,
         {{ from_unix(json_text('body', 'created')) }} as created_at,

@@ -1,4 +1,4 @@
--- One row: whether the house has gone live. From its first live publication or sync on, what was tried in test mode is not shown.
+-- Whether this deployment is in Stripe live mode: from its first live publication or sync on. Test-mode rows are ignored from then on.
 with
 
 modes as (

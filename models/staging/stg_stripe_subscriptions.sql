@@ -1,5 +1,4 @@
--- Every observation of a subscription in Stripe: its events, and each sync that saw the object. Whether an observation says something
--- that others do not is for `stripe_subscription_states`.
+-- All observations of a subscription in Stripe: its events, and the object at each sync. `stripe_subscription_states` chooses among them.
 with
 
 observations as (

@@ -1,4 +1,4 @@
--- Syncs that are complete: what they mirrored counts.
+-- Complete syncs. A sync writes its row here last, so that rows of an interrupted sync are ignored.
 select
     sync_id,
     livemode as is_live,

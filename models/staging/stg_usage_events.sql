@@ -1,4 +1,4 @@
--- A file's rows count from the moment its row in landed_files is there, and never before: that row is the commit.
+-- Landing writes a file's row in landed_files last: rows of a file without it are of an interrupted landing and are ignored.
 select
     {{ usage_event_columns() }}
 from {{ source('raw', 'usage_events') }}

@@ -1,4 +1,4 @@
--- Billing rules, sections 3 and 6: a void counts from its own instant on, so that a build as of an earlier one does not see it.
+-- Billing rules, sections 3 and 6: a void counts from its own instant on. A build as of an earlier instant ignores it.
 select
     records.event_id,
     records.grant_id,

@@ -1,8 +1,8 @@
--- Of which customers' days this build works out anew what they come to: those on which a session of a changed timeline runs, or ran
--- by the last build, and those on which its events carry quantities, or did. Where nothing can be taken over, none is here: all of them are worked out.
+-- The customer-days that this build recomputes: days on which a session of a changed timeline runs or on which its events carry
+-- quantities, now or in the last build. Empty in a full refresh, which recomputes all days.
 with
 
-sessions as (
+used_spans as (
 
     select
         customer_id,
@@ -38,17 +38,17 @@ sessions as (
 
 ),
 
--- With the day of the end, although the end is exclusive: what an event carries counts on its instant.
-days as (
+-- The end of a session is exclusive, but a quantity may be recorded at that instant: the day of the end is included.
+day_starts as (
 
     select
         customer_id,
         {{ starts_of_each('day', 'started_at', '(ended_at + interval 1 microsecond)') }} as day_starts_at
-    from sessions
+    from used_spans
 
 )
 
 select distinct
     customer_id,
     cast(day_starts_at as date) as usage_date
-from days
+from day_starts

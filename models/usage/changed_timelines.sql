@@ -2,10 +2,9 @@
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_currencies') }}
--- Which timelines (runs of a sandbox) this build works out anew: those that something landed for since the last finished build,
--- those that ran until its as_of, those with newly voided events, and those of customers whose terms or currency are not what it knew. The sessions of all others
--- stay as they are.
--- Where nothing can be taken over, no timeline is here: all of them are worked out.
+-- The timelines (sandbox and execution) that this build recomputes. Compared with the last finished build: events landed or were voided,
+-- a session ran at its as_of, or the terms or currency of the customer changed. The sessions of all other timelines stay unchanged.
+-- Empty in a full refresh, which recomputes all timelines.
 {% if must_rate_from_scratch() %}
 select
     sandbox_id,
@@ -15,66 +14,66 @@ where 1 = 0
 {% else %}
 with
 
-standing as (
+last_build as (
 
     select * from {{ state_table('rated_state') }}
 
 ),
 
--- Terms follow one another, so that an end is the next one's start.
-terms_then as (
+-- Terms have no gaps: the end of one is the start of the next and need not be compared.
+previous_terms as (
 
     select * exclude (ends_at) from {{ state_table('known_terms') }}
 
 ),
 
-terms_now as (
+current_terms as (
 
     select * exclude (ends_at) from {{ ref('customer_terms') }}
 
 ),
 
-terms_gone as (
+removed_terms as (
 
-    select * from terms_then
+    select * from previous_terms
     except
-    select * from terms_now
+    select * from current_terms
 
 ),
 
-terms_come as (
+added_terms as (
 
-    select * from terms_now
+    select * from current_terms
     except
-    select * from terms_then
+    select * from previous_terms
 
 ),
 
-currencies_then as (
+previous_currencies as (
 
     select * exclude (ends_at) from {{ state_table('known_currencies') }}
 
 ),
 
-currencies_now as (
+current_currencies as (
 
     select * exclude (ends_at) from {{ ref('customer_currencies') }}
 
 ),
 
-currencies_gone as (
+removed_currencies as (
 
-    select * from currencies_then
+    select * from previous_currencies
     except
-    select * from currencies_now
+    select * from current_currencies
 
 ),
 
-currencies_come as (
+added_currencies as (
 
-    select * from currencies_now
+    select * from current_currencies
     except
-    select * from currencies_then
+    select * from previous_currencies
 
 ),
 
@@ -83,32 +82,32 @@ changed_terms as (
     select
         customer_id,
         starts_at
-    from terms_gone
+    from removed_terms
     union all
     select
         customer_id,
         starts_at
-    from terms_come
+    from added_terms
     union all
     select
         customer_id,
         starts_at
-    from currencies_gone
+    from removed_currencies
     union all
     select
         customer_id,
         starts_at
-    from currencies_come
+    from added_currencies
 
 ),
 
--- What begins after the last build's as_of cannot have mattered to it.
+-- Terms that begin after the last build's as_of had no effect on it.
 changed_customers as (
 
     select changed_terms.customer_id
     from changed_terms
-    cross join standing
-    where changed_terms.starts_at <= standing.as_of
+    cross join last_build
+    where changed_terms.starts_at <= last_build.as_of
 
 )
 
@@ -116,7 +115,7 @@ select
     sandbox_id,
     execution_id
 from {{ ref('folded_events') }}
-where build_number > (select build_number from standing)
+where build_number > (select build_number from last_build)
 union
 select
     sandbox_id,
@@ -129,7 +128,7 @@ select
     execution_id
 from {{ state_table('open_timelines') }}
 union
--- A day of which every event is voided has no newly built row.
+-- A day with all its events voided has no new row in folded_events.
 select
     sandbox_id,
     execution_id

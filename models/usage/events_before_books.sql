@@ -1,4 +1,4 @@
--- Billing rules, section 2: events that landed before the setting of the first billing month was moved past them. They are billed no more.
+-- Billing rules, section 2: events that landed while BILLHOUSE_FIRST_BILLING_MONTH was an earlier month. They are no longer billed.
 select
     events.event_id,
     events.sandbox_id,

@@ -2,11 +2,11 @@
     materialized='kept' if target.type == 'duckdb' else 'table',
     pre_hook="{{ forget_changed_timelines() }}"
 ) }}
--- Billing rules, section 4: accepted events without effect on a session, each with its reason and what it carried. A quantity is billed
--- whether or not its event has an effect on a session, unless the event is voided.
+-- Billing rules, section 4: accepted events that have no effect on a session, each with its reason. A quantity on an ignored event is
+-- billed all the same (section 3), unless the event is voided.
 with
 
-instants as (
+instants_with_ignored_events as (
 
     select
         sandbox_id,
@@ -21,7 +21,7 @@ instants as (
 
 ),
 
-events as (
+events_at_those_instants as (
 
     select
         raw_events.event_id,
@@ -36,16 +36,16 @@ events as (
         {%- endfor %}
         raw_events.file_id,
         raw_events.file_row,
-        instants.has_start,
-        instants.is_running_before,
-        instants.is_running_after
+        states.has_start,
+        states.is_running_before,
+        states.is_running_after
     from {{ events_of_ignored_days() }} as raw_events
-    inner join instants
+    inner join instants_with_ignored_events as states
         on
-            raw_events.sandbox_id = instants.sandbox_id
-            and raw_events.execution_id = instants.execution_id
-            and raw_events.event_at >= instants.event_at
-            and raw_events.event_at <= instants.last_at
+            raw_events.sandbox_id = states.sandbox_id
+            and raw_events.execution_id = states.execution_id
+            and raw_events.event_at >= states.event_at
+            and raw_events.event_at <= states.last_at
     left join {{ ref('event_voids') }} as voids
         on
             raw_events.event_id = voids.event_id
@@ -54,19 +54,19 @@ events as (
 
 ),
 
-with_deciding_event as (
+events_with_deciding_resources as (
 
     select
         *,
         {%- for resource in resource_columns() %}
         first_value({{ resource }}) over of_a_kind as deciding_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from events
+    from events_at_those_instants
     window of_a_kind as (partition by sandbox_id, execution_id, event_at, event_kind order by event_id desc)
 
 ),
 
-without_effect as (
+events_with_reason as (
 
     select
         *,
@@ -75,11 +75,11 @@ without_effect as (
             when event_kind = 'resources_updated' and not has_start and not is_running_after then 'update_after_stop'
             when {{ is_superseded() }} then 'superseded'
         end as reason
-    from with_deciding_event
+    from events_with_deciding_resources
 
 ),
 
-voided as (
+voided_events as (
 
     select
         voids.event_id,
@@ -117,13 +117,12 @@ select
     {%- for column in resource_columns() + quantity_columns() %}
     {{ column }},
     {%- endfor %}
-    -- A quantity that it carries is billed all the same.
     {% for quantity in quantity_columns() %}coalesce({{ quantity }} > 0, false){{ ' or ' if not loop.last }}{% endfor %} as is_quantity_billed,
     cast(null as timestamp) as voided_at,
     cast(null as string) as void_reason,
     file_id,
     file_row
-from without_effect
+from events_with_reason
 where reason is not null
 
 union all
@@ -144,4 +143,4 @@ select
     void_reason,
     file_id,
     file_row
-from voided
+from voided_events

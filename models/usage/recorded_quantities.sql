@@ -3,8 +3,8 @@
     pre_hook="{{ forget_changed_timelines() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
--- Billing rules, section 3: quantities that events carried (tokens), at the instants that carried them. They are billed in any case;
--- the session that runs then, or opens or ends at that instant, is named beside them.
+-- Billing rules, section 3: the quantities (tokens) of events are billed at the events' instant, whether or not a session runs. The session
+-- that runs, opens or ends at that instant is in session_id.
 with
 
 quantities as (
@@ -38,13 +38,14 @@ timelines as (
 
 ),
 
-instants as (
+-- Session starts and quantities in one order; at one instant the start is first, so that the quantity belongs to the session that opens.
+starts_and_quantities as (
 
     select
         sessions.sandbox_id,
         sessions.execution_id,
         sessions.started_at as event_at,
-        0 as place,
+        0 as rank_at_instant,
         sessions.session_id,
         sessions.ended_at as session_ended_at
     from {{ ref('sandbox_sessions') }} as sessions
@@ -59,7 +60,7 @@ instants as (
         sandbox_id,
         execution_id,
         event_at,
-        1 as place,
+        1 as rank_at_instant,
         cast(null as string) as session_id,
         cast(null as timestamp) as session_ended_at
     from quantities
@@ -72,12 +73,12 @@ latest_sessions as (
         sandbox_id,
         execution_id,
         event_at,
-        place,
+        rank_at_instant,
         {{ last_known('session_id') }} over so_far as session_id,
         {{ last_known('session_ended_at') }} over so_far as session_ended_at
-    from instants
+    from starts_and_quantities
     window so_far as (
-        partition by sandbox_id, execution_id order by event_at, place
+        partition by sandbox_id, execution_id order by event_at, rank_at_instant
         rows between unbounded preceding and current row
     )
 
@@ -101,4 +102,4 @@ inner join latest_sessions
         quantities.sandbox_id = latest_sessions.sandbox_id
         and quantities.execution_id = latest_sessions.execution_id
         and quantities.event_at = latest_sessions.event_at
-where latest_sessions.place = 1
+where latest_sessions.rank_at_instant = 1

@@ -3,11 +3,11 @@
     pre_hook="{{ forget_changed_timelines() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
--- Billing rules, section 4: when each session of a sandbox started and ended, and how it ended.
+-- Billing rules, section 4: where each session of a sandbox (and execution) starts and ends, and why it ended.
 with
 
--- What is ignored before the first session opens belongs to none.
-outlines as (
+-- Events before the first session are ignored: their session_number is 0.
+sessions as (
 
     select
         sandbox_id,
@@ -17,7 +17,7 @@ outlines as (
         min(event_at) as started_at,
         max(case when opens_a_session and not has_start then 1 else 0 end) = 1 as is_start_missing,
         max(case when opens_a_session and has_stop and not is_running_before then 1 else 0 end) = 1 as is_zero_length,
-        -- The stop of this session; one that falls on the next session's start is found there.
+        -- A stop on the instant of the next session's start has the next session's number: see is_stopped_by_next.
         min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
         max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
         max(case when is_running_after then heard_until end) as last_event_at,
@@ -39,22 +39,22 @@ outlines as (
 
 ),
 
-with_next as (
+sessions_with_next as (
 
     select
         *,
         lead(started_at) over timeline as next_started_at,
         coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
-    from outlines
+    from sessions
     window timeline as (partition by sandbox_id, execution_id order by session_number)
 
 ),
 
--- The plan is the one in force at the session's start.
-with_terms as (
+-- Billing rules, section 4: the plan is the one in force at the session's start.
+sessions_with_terms as (
 
     select
-        with_next.*,
+        sessions.*,
         terms.plan_id,
         terms.contract_id,
         terms.max_session_seconds,
@@ -64,31 +64,31 @@ with_terms as (
         build.as_of,
         case
             when terms.max_session_seconds is null then {{ end_of_time() }}
-            else {{ plus_seconds('with_next.started_at', 'terms.max_session_seconds') }}
+            else {{ plus_seconds('sessions.started_at', 'terms.max_session_seconds') }}
         end as limit_at,
-        {{ plus_seconds('with_next.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
-    from with_next
-    -- Every customer has terms at any instant from its first event on: the check `every_customer_has_terms` fails where one has none.
+        {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
+    from sessions_with_next as sessions
+    -- A left join, so that no session is lost: the test every_customer_has_terms fails the build if terms are missing.
     left join {{ ref('customer_terms') }} as terms
         on
-            with_next.customer_id = terms.customer_id
-            and with_next.started_at >= terms.starts_at
-            and with_next.started_at < terms.ends_at
+            sessions.customer_id = terms.customer_id
+            and sessions.started_at >= terms.starts_at
+            and sessions.started_at < terms.ends_at
     cross join {{ ref('stg_build_inputs') }} as build
 
 ),
 
--- Where nothing says when it ended: at its plan's limit, or at its last event if that was later.
-with_inferred_end as (
+-- Billing rules, section 4: a session without a stop ends at the plan's maximum length, or at its last event if that is later.
+sessions_with_inferred_end as (
 
     select
         *,
         greatest(limit_at, last_event_at) as inferred_end_at
-    from with_terms
+    from sessions_with_terms
 
 ),
 
-endings as (
+ended_sessions as (
 
     select
         *,
@@ -109,7 +109,7 @@ endings as (
             when as_of < limit_at then 'open'
             else 'end_inferred'
         end as end_reason
-    from with_inferred_end
+    from sessions_with_inferred_end
 
 )
 
@@ -137,4 +137,4 @@ select
     {{ 'default_' ~ resource if resource in default_resource_columns() else 'cast(0 as decimal(18, 6)) as default_' ~ resource }}
     {{- ',' if not loop.last }}
     {%- endfor %}
-from endings
+from ended_sessions

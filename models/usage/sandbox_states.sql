@@ -1,19 +1,19 @@
--- Billing rules, section 4: the table of what a start, a stop and an update do, applied to all that every sandbox was told. A row of
--- folded heartbeats acts at its first instant, and is heard until its last. An update that carries quantities alone does not act; it
--- confirms a session that runs, unless a silence lies before it.
+-- Billing rules, section 4: the table of what a start, a stop and an update do, applied to the events of each timeline (sandbox and
+-- execution) in order. A row of compacted heartbeats changes the state at its first instant and confirms it until its last. An update with
+-- quantities alone changes no state; it confirms a running session, unless a silence longer than the heartbeat timeout precedes it (section 3).
 {% set inputs = (
     ['sandbox_id', 'execution_id', 'customer_id', 'first_at', 'last_at', 'has_start', 'has_stop', 'has_update']
     + event_counts() + resource_columns() + ['as_of', 'heartbeat_timeout_seconds']
 ) %}
-{# Most timelines have nothing to extend: to keep all rows for a second look would cost memory. #}
-{% set once_more = 'not materialized ' if target.type == 'duckdb' else '' %}
+{# Read twice, but not stored: few timelines need the second read, and storing all rows costs memory. #}
+{% set not_stored = 'not materialized ' if target.type == 'duckdb' else '' %}
 with
 
-timeline_rows as {{ once_more }}(
+timeline_rows as {{ not_stored }}(
 
     select
         events.*,
-        events.has_start or events.has_stop or events.has_update as acts,
+        events.has_start or events.has_stop or events.has_update as changes_state,
         build.as_of,
         build.heartbeat_timeout_seconds
     from {{ ref('folded_events') }} as events
@@ -23,14 +23,14 @@ timeline_rows as {{ once_more }}(
 
 ),
 
--- Timelines without an update that carries quantities alone, which are most, need no second look.
+-- Only timelines with updates that carry quantities alone: most have none.
 timelines_to_extend as (
 
     select distinct
         sandbox_id,
         execution_id
     from timeline_rows
-    where not acts
+    where not changes_state
 
 ),
 
@@ -53,12 +53,12 @@ rows_to_extend as (
 
 ),
 
--- What acts, with what confirms it: up to the next row that acts, or the next silence.
-confirmations as (
+-- A row that changes the state and the rows that confirm it have one number; the next such row or a silence starts another.
+numbered_rows as (
 
     select
         *,
-        sum(case when acts or follows_a_gap then 1 else 0 end) over (
+        sum(case when changes_state or follows_a_gap then 1 else 0 end) over (
             partition by sandbox_id, execution_id order by first_at
             rows between unbounded preceding and current row
         ) as confirmation_number
@@ -71,11 +71,11 @@ extended_rows as (
     select
         *,
         max(last_at) over (partition by sandbox_id, execution_id, confirmation_number) as heard_until
-    from confirmations
+    from numbered_rows
 
 ),
 
-acting_rows as (
+state_changes as (
 
     select
         {%- for input in inputs %}
@@ -97,11 +97,11 @@ acting_rows as (
         {%- endfor %}
         heard_until
     from extended_rows
-    where acts
+    where changes_state
 
 ),
 
-in_order as (
+state_changes_in_order as (
 
     select
         *,
@@ -109,13 +109,13 @@ in_order as (
         lag(heard_until) over timeline as previous_last_at,
         lead(first_at) over timeline as next_first_at,
         coalesce(lead(has_start) over timeline, false) as precedes_a_start
-    from acting_rows
+    from state_changes
     window timeline as (partition by sandbox_id, execution_id order by first_at)
 
 ),
 
--- For collectors that tick: a silence longer than the timeout ends whatever ran before it.
-with_silences as (
+-- Billing rules, section 4: a silence longer than the heartbeat timeout ends the session before it.
+state_changes_with_silences as (
 
     select
         *,
@@ -127,12 +127,12 @@ with_silences as (
             {{ microseconds_between('heard_until', 'coalesce(next_first_at, as_of)') }} > heartbeat_timeout_seconds * 1000000,
             false
         ) as precedes_a_silence
-    from in_order
+    from state_changes_in_order
 
 ),
 
--- Whether the sandbox runs after the instant, where the instant alone decides it; else (null) it stays as it was.
-decided as (
+-- decides_running: whether the sandbox runs after the instant; null where the state before the instant stays in force.
+decisions as (
 
     select
         *,
@@ -142,7 +142,7 @@ decided as (
             when has_start and has_stop and (is_first or follows_a_silence) then false
             when is_first then true
         end as decides_running
-    from with_silences
+    from state_changes_with_silences
 
 ),
 
@@ -158,11 +158,11 @@ states as (
             partition by sandbox_id, execution_id order by event_at
             rows between unbounded preceding and 1 preceding
         ) as ran_before
-    from decided
+    from decisions
 
 ),
 
-with_state_before as (
+states_with_state_before as (
 
     select
         *,
@@ -171,14 +171,14 @@ with_state_before as (
 
 ),
 
-openings as (
+states_with_openings as (
 
     select
         *,
-        -- A start always opens a session (with a stop on the same instant and nothing running: one of zero length);
-        -- an update opens one where it is the sandbox's first word, or its first after a silence.
+        -- A start always opens a session; together with a stop while nothing runs, one of zero length. An update opens one where it is
+        -- the timeline's first event, or the first after a silence.
         has_start or (not has_stop and is_running_after and not is_running_before) as opens_a_session
-    from with_state_before
+    from states_with_state_before
 
 )
 
@@ -193,7 +193,7 @@ select
     has_stop,
     has_update,
     event_count - quantity_event_count as event_count,
-    -- Of a start every event of the instant acts or confirms, but those that another of their kind overrules.
+    -- Superseded events are ignored. Without a start, so are updates at a stop, and all events of an instant at which nothing runs.
     case
         when has_start or is_running_after then superseded_count
         when has_stop and is_running_before then update_count
@@ -212,4 +212,4 @@ select
         partition by sandbox_id, execution_id order by event_at
         rows between unbounded preceding and current row
     ) as session_number
-from openings
+from states_with_openings

@@ -1,9 +1,9 @@
--- Billing rules, section 4: what a session held, from when until when. Events that change nothing make no piece.
+-- Billing rules, section 4: the resources that a session held, and when. Events that change no resource make no piece.
 with
 
--- A value that the opening of a session does not name is the plan's default sandbox's; one that a later update does not name
--- stays what it was.
-effective_instants as (
+-- Billing rules, section 4: the event that opens a session takes the resources that it does not name from the plan's default sandbox; a later
+-- update leaves them unchanged (null here).
+named_resources as (
 
     select
         sessions.session_id,
@@ -11,21 +11,21 @@ effective_instants as (
         sessions.execution_id,
         sessions.customer_id,
         sessions.ended_at as session_ended_at,
-        instants.event_at,
+        states.event_at,
         {%- for resource in resource_columns() %}
         case
-            when instants.{{ resource }} is not null then instants.{{ resource }}
-            when instants.opens_a_session then sessions.default_{{ resource }}
+            when states.{{ resource }} is not null then states.{{ resource }}
+            when states.opens_a_session then sessions.default_{{ resource }}
         end as named_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('sandbox_states') }} as instants
+    from {{ ref('sandbox_states') }} as states
     inner join {{ ref('sandbox_sessions') }} as sessions
         on
-            instants.sandbox_id = sessions.sandbox_id
-            and instants.execution_id = sessions.execution_id
-            and instants.session_number = sessions.session_number
+            states.sandbox_id = sessions.sandbox_id
+            and states.execution_id = sessions.execution_id
+            and states.session_number = sessions.session_number
     where
-        instants.is_running_after
+        states.is_running_after
         and {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
 
 ),
@@ -47,11 +47,11 @@ resources_in_force as (
             partition by session_id order by event_at rows between unbounded preceding and 1 preceding
         ) as previous_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from effective_instants
+    from named_resources
 
 ),
 
-changes as (
+resource_changes as (
 
     select *
     from resources_in_force
@@ -75,7 +75,7 @@ pieces as (
         {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from changes
+    from resource_changes
 
 )
 

@@ -1,6 +1,6 @@
 -- depends_on: {{ ref('changed_timelines') }}
--- Sessions and recorded quantities as the last build left them, of the timelines that this build recomputes: the usage of their days
--- is recomputed as well.
+-- Sessions and recorded quantities of the last build, of the timelines that this build recomputes. A session may be gone or shorter now:
+-- `changed_days` needs the days that it had before.
 {% if rates_from_scratch() %}
 select
     customer_id,

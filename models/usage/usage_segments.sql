@@ -1,7 +1,8 @@
--- Pieces of sessions, cut at midnight UTC: each lies in one day, and so in one billing period.
+-- Pieces of sessions, cut at midnight UTC, so that each lies in one day and one billing period. `priced_segments` cuts them where plan or rate
+-- changes: those are the segments of the billing rules, section 4.
 with
 
-days as (
+pieces_with_days as (
 
     select
         *,
@@ -10,7 +11,7 @@ days as (
 
 ),
 
-cut as (
+segments as (
 
     select
         session_id,
@@ -24,11 +25,11 @@ cut as (
         {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from days
+    from pieces_with_days
 
 )
 
 select
     *,
     {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds
-from cut
+from segments

@@ -6,8 +6,8 @@
 ) }}
 -- depends_on: {{ ref('stg_sandbox_metrics') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
--- What each sandbox used, minute by minute: a function of a day's samples alone, so that late and corrected ones need no care.
--- docs/utilisation.md.
+-- The use of each sandbox by minute. It depends on the samples of its day alone, so that late and corrected samples need no special handling.
+-- docs/internals/utilisation.md.
 {% set plan = sample_plan() %}
 with
 
@@ -26,8 +26,8 @@ samples as (
 
 ),
 
--- A sample that landed later corrects what was said of the same instant.
-in_order_of_landing as (
+-- Of several samples of one sandbox and instant the last landed counts.
+ranked_samples as (
 
     select
         samples.sandbox_id,
@@ -49,6 +49,6 @@ select
     cast(count(*) as bigint) as samples,
     {{ from_millionths(divide_rounding_half_away('sum(cast(cpu_used_pct * 1000000 as decimal(38, 0)))', 'count(*)')) }} as cpu_used_pct,
     max(mem_bytes) as mem_bytes
-from in_order_of_landing
+from ranked_samples
 where recency = 1
 group by sandbox_id, cast(sampled_at as date), cast(date_trunc('minute', sampled_at) as timestamp)

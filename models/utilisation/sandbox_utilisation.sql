@@ -4,7 +4,7 @@
     pre_hook='{{ forget_stale_utilisation() }}'
 ) }}
 -- depends_on: {{ ref('changed_timelines') }}
--- docs/utilisation.md: what a sandbox used on a day against what was billed for it, and what it would have come to in the size that fits.
+-- docs/internals/utilisation.md: a sandbox's use on a day, compared with what was billed, and the list amount of the size that fits.
 with
 
 minutes as (
@@ -24,7 +24,7 @@ minutes as (
             and sandbox_minutes.sample_date = stale.sample_date
     {% endif %}
     cross join {{ ref('stg_build_inputs') }} as build
-    -- A minute counts once it is over.
+    -- A minute counts when it is over at as_of.
     where {{ plus_seconds('sandbox_minutes.minute_at', '60') }} <= build.as_of
 
 ),
@@ -38,7 +38,7 @@ sampled_days as (
 
 ),
 
-held as (
+held_segments as (
 
     select
         segments.customer_id,
@@ -60,8 +60,8 @@ held as (
 
 ),
 
--- Each minute with each piece of billed time that it overlaps.
-pieces_of_minutes as (
+-- The overlaps of minutes with priced segments.
+minute_segments as (
 
     select
         held.customer_id,
@@ -79,7 +79,7 @@ pieces_of_minutes as (
             ) }} as decimal(38, 0)
         ) as overlap_microseconds
     from minutes
-    inner join held
+    inner join held_segments as held
         on
             minutes.sandbox_id = held.sandbox_id
             and minutes.sample_date = held.usage_date
@@ -102,12 +102,12 @@ billed_minutes as (
         sum(case when meter_id = 'vcpu' then held_millionths * overlap_microseconds else 0 end) as vcpu_time,
         sum(case when meter_id = 'memory' then overlap_microseconds else 0 end) as memory_microseconds,
         sum(case when meter_id = 'memory' then held_millionths * overlap_microseconds else 0 end) as memory_time
-    from pieces_of_minutes
+    from minute_segments
     group by customer_id, sandbox_id, usage_date, currency, minute_at
 
 ),
 
-used_minutes as (
+minutes_with_use as (
 
     select
         *,
@@ -117,15 +117,15 @@ used_minutes as (
 
 ),
 
-in_order_of_use as (
+ranked_minutes as (
 
     select
         *,
         row_number() over (
             partition by customer_id, sandbox_id, usage_date, currency order by vcpu_millionths_used, minute_at
-        ) as place,
+        ) as use_rank,
         count(*) over (partition by customer_id, sandbox_id, usage_date, currency) as minutes_of_day
-    from used_minutes
+    from minutes_with_use
 
 ),
 
@@ -137,9 +137,9 @@ days as (
         usage_date,
         currency,
         count(*) as sampled_minutes,
-        -- The least that suffices in 95 of 100 minutes.
+        -- The 95th percentile: the least that at least 95 of 100 minutes do not exceed.
         max(
-            case when place = {{ divide_down('95 * minutes_of_day + 99', '100') }} then vcpu_millionths_used end
+            case when use_rank = {{ divide_down('95 * minutes_of_day + 99', '100') }} then vcpu_millionths_used end
         ) as busy_vcpu_millionths,
         max(vcpu_millionths_used) as peak_vcpu_millionths,
         max(mem_bytes) as peak_mem_bytes,
@@ -149,12 +149,12 @@ days as (
         sum(mem_bytes * billed_microseconds) as used_byte_time,
         sum(mem_bytes * memory_microseconds) as used_byte_time_of_billed_memory,
         sum(memory_time) as memory_time
-    from in_order_of_use
+    from ranked_minutes
     group by customer_id, sandbox_id, usage_date, currency
 
 ),
 
-fitting as (
+fitting_sizes as (
 
     select
         *,
@@ -168,8 +168,8 @@ fitting as (
 
 ),
 
--- A size that is larger than what was held is not smaller: it changes nothing.
-fitted as (
+-- At each instant the smaller of the held and the fitting size: a larger size would not save anything.
+fitted_segments as (
 
     select
         held.*,
@@ -180,8 +180,8 @@ fitted as (
                 'held.duration_microseconds'
             )) }}
         ) as fitting_quantity
-    from held
-    inner join fitting
+    from held_segments as held
+    inner join fitting_sizes as fitting
         on
             held.customer_id = fitting.customer_id
             and held.sandbox_id = fitting.sandbox_id
@@ -190,7 +190,7 @@ fitted as (
 
 ),
 
-costs as (
+list_amounts as (
 
     select
         fitted.customer_id,
@@ -202,7 +202,7 @@ costs as (
         cast(sum(case when fitted.meter_id = 'memory' then fitted.quantity else 0 end) as decimal(38, 12)) as memory_gb_seconds,
         cast(sum({{ list_price('fitted.quantity', 'rates') }}) as decimal(38, 12)) as list_amount,
         cast(sum({{ list_price('fitted.fitting_quantity', 'rates') }}) as decimal(38, 12)) as fitting_list_amount
-    from fitted
+    from fitted_segments as fitted
     inner join {{ ref('rates') }} as rates on fitted.rate_id = rates.rate_id
     group by fitted.customer_id, fitted.sandbox_id, fitted.usage_date, fitted.currency
 
@@ -233,8 +233,8 @@ select
     fitting.fitting_memory_gb,
     costs.list_amount,
     costs.fitting_list_amount
-from costs
-inner join fitting
+from list_amounts as costs
+inner join fitting_sizes as fitting
     on
         costs.customer_id = fitting.customer_id
         and costs.sandbox_id = fitting.sandbox_id

@@ -1,7 +1,7 @@
 """Dagster's event log in SQLite, with pooled connections.
 
 Dagster's own class opens three connections for each of the hundreds of events of a run: 9 ms of CPU per event, against 1 ms with
-a pooled connection. With PostgreSQL (docs/operations.md) this class is not used. It overrides private methods of Dagster:
+a pooled connection. With PostgreSQL (docs/operate/operations.md) this class is not used. It overrides private methods of Dagster:
 docs/internals/private-api.md.
 """
 

@@ -194,7 +194,7 @@ def configured_channels(settings: Settings | None = None) -> list[Channel]:
 
 
 def payload(alert: dict[str, Any]) -> dict[str, Any]:
-    """The JSON body of a webhook, as docs/alerts.md documents it."""
+    """The JSON body of a webhook, as docs/operate/alerts.md documents it."""
     return {
         "type": f"billhouse.alert.{alert['kind']}",
         "timestamp": alert["reached_at"].astimezone(UTC).isoformat(),

@@ -23,7 +23,7 @@ def alerts(
     """List the latest alerts and their delivery. With --send, send due alerts by webhook, Slack or e-mail.
 
     Limits are checked as of the last build. Each alert is sent to each channel once: --send is safe to repeat. Channels are
-    configured by environment variables: docs/alerts.md.
+    configured by environment variables: docs/operate/alerts.md.
     """
     from pipeline.alerts import send_alerts, send_test
     from pipeline.monitoring.health import write_health
@@ -68,7 +68,7 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
 
 def print_deliveries(result: SendResult) -> None:
     """Print the counts of new, delivered and failed alerts."""
-    channels = ", ".join(result.channels) or "none configured (docs/alerts.md)"
+    channels = ", ".join(result.channels) or "none configured (docs/operate/alerts.md)"
     out.print(
         f"{result.raised} new limit alerts, {result.delivered} delivered, {len(result.problems)} failed. Channels: {channels}."
     )

@@ -1,4 +1,4 @@
-"""Commands that collect rows into the inbox: poll-metrics, collect. docs/collecting.md."""
+"""Commands that collect rows into the inbox: poll-metrics, collect. docs/operate/collecting.md."""
 
 from __future__ import annotations
 

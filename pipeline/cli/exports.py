@@ -19,7 +19,7 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
     """Export a month for finance: workbook, CSV, Parquet, FOCUS, double-entry journal, and a statement for each invoice.
 
     Writes <home>/exports/PERIOD/ from the report tables of the last build. Safe to repeat: it replaces the files, and the same
-    tables give the same bytes. docs/exports.md describes each file.
+    tables give the same bytes. docs/use/exports.md describes each file.
     """
     month = BillingPeriod.parse(period)
     from pipeline.exports import export_period

@@ -114,7 +114,7 @@ def reconcile(
 ) -> None:
     """Compare the ledger's invoices with Stripe's as of the last sync, and list differences; exits with 1 if there are any.
 
-    Also shows the paid, open and overdue amounts. Changes nothing. What each difference means: docs/stripe.md.
+    Also shows the paid, open and overdue amounts. Changes nothing. What each difference means: docs/operate/stripe.md.
     """
     month = BillingPeriod.parse(period) if period is not None else None
     from pipeline.warehouse.reports import reconciliation
@@ -183,7 +183,7 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["differences"]) > SHOWN_ROWS:
             out.print(f"and {len(result['differences']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each difference means, and what to do: docs/stripe.md")
+        out.print("What each difference means, and what to do: docs/operate/stripe.md")
     else:
         out.print("[green]Stripe matches the ledger[/], invoice by invoice and line by line.")
     if result["subscriptions"]:
@@ -197,7 +197,7 @@ def print_reconciliation(result: dict[str, Any]) -> None:
         out.print(shown)
         if len(result["subscriptions"]) > SHOWN_ROWS:
             out.print(f"and {len(result['subscriptions']) - SHOWN_ROWS:,} more: billhouse reconcile --json")
-        out.print("What each problem means, and what to do: docs/stripe.md, Plans from Stripe subscriptions")
+        out.print("What each problem means, and what to do: docs/operate/stripe.md, Plans from Stripe subscriptions")
     for row in result["sums"]:
         amounts = (
             f"{name} {format_money(row[f'{name}_amount'], row['currency'])}"

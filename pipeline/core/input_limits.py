@@ -1,4 +1,4 @@
-"""Limits on input files. A row or file that exceeds one is rejected with its reason. docs/input-files.md."""
+"""Limits on input files. A row or file that exceeds one is rejected with its reason. docs/reference/input-files.md."""
 
 from __future__ import annotations
 

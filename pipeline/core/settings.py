@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """Whether errors are shown with a traceback, for bug reports."""
 
     alert_webhook_url: str = Field(default="", exclude=True)
-    """URL that signed alerts are POSTed to. docs/alerts.md."""
+    """URL that signed alerts are POSTed to. docs/operate/alerts.md."""
     alert_webhook_secret: SecretStr | None = Field(default=None, exclude=True)
     alert_slack_url: SecretStr | None = Field(default=None, exclude=True)
     """An incoming webhook of Slack or a compatible service."""

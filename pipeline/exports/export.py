@@ -1,6 +1,6 @@
 """Exports one billing period for finance: a workbook to read, CSV and Parquet files to calculate with, a journal, statements.
 
-docs/exports.md describes each file, and which files no longer change once the period is closed.
+docs/use/exports.md describes each file, and which files no longer change once the period is closed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The period as a FOCUS 1.2 file (FinOps Open Cost and Usage Specification), for customers' cost tools.
 
 One row for each day of a usage line, each other line, each credit application, and each amount carried forward: BilledCost sums
-to the invoices' totals. docs/exports.md has the mapping and the columns that are left out.
+to the invoices' totals. docs/use/exports.md has the mapping and the columns that are left out.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def write_journal(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, str
     """Write the journal of a period: accounts, opening balances, entries, and a balance assertion of customer credit.
 
     Amounts are exact; debits are positive. Entries of drafts have the flag `!`. Income and expenses of earlier months are in the
-    opening balance of equity. The chart of accounts is in docs/exports.md.
+    opening balance of equity. The chart of accounts is in docs/use/exports.md.
     """
     key = {"period": str(period)}
     found = reports.execute("select distinct currency from journal where period <= $period order by currency", key).fetchall()

@@ -1,7 +1,7 @@
 """Collecting: what others keep (an events API, a queue's export, a metrics API) comes into the inbox, at least once.
 
 Each source has a position of its own, kept after the rows that it stands for: a kill between the two brings those rows again, and
-landing knows them. docs/collecting.md.
+landing knows them. docs/operate/collecting.md.
 """
 
 from pipeline.feeds.api import Access

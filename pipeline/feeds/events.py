@@ -1,4 +1,4 @@
-"""An events API, page by page, from where the last run ended."""
+"""Collects an events API page by page, from the position of the last run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.feeds.position import Collected, open_source
 from pipeline.landing.record_kinds import Kind
 
 _EMPTY_PAGES = 100
-"""So many pages without a row, one after the other, end a run: an API may name a next one for ever. The next run goes on."""
+"""A run ends after this many empty pages in a row, since an API may never stop naming a next page. The next run continues."""
 
 
 class Paging(Protocol):
@@ -66,10 +66,10 @@ class LinkPaging:
 def collect_events(
     home: Home, access: Access, *, name: str, kind: Kind = Kind.USAGE, paging: Paging | None = None, rows_at: str = "$"
 ) -> Collected:
-    """Bring what is new to the inbox, every row at least once. Safe to kill and to repeat.
+    """Write new rows to the inbox, each at least once. Safe to kill and to repeat.
 
-    A page that names a next one is taken to be whole. The last page, which may grow, is asked for again by the next run; what it
-    repeats landing knows. `rows_at` is the JSON path of the rows in an answer. Raises BillhouseError.
+    A page that names a next page is complete. The last page may grow, so the next run requests it again; landing skips the rows
+    that it repeats. `rows_at` is the JSON path of the rows in a response. Raises BillhouseError.
     """
     paging = paging or CursorPaging()
     api = Api(access)

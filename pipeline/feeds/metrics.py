@@ -1,4 +1,4 @@
-"""Samples of what sandboxes use, from an API as E2B describes it: its list of sandboxes, and the metrics of each.
+"""Polls samples of CPU and memory use from an API like E2B's: the list of sandboxes, then the metrics of each.
 
 Written after the API's published specification (e2b-dev/infra, spec/openapi.yml): `GET /v2/sandboxes` is paged by the header
 `X-Next-Token`; `GET /sandboxes/{sandboxID}/metrics` takes `start` and `end` in seconds since 1970.
@@ -20,25 +20,25 @@ from pipeline.feeds.position import Collected, open_source
 from pipeline.landing.record_kinds import Kind
 
 _WINDOW_SECONDS = 50 * 60
-"""Asked for an hour or more, the API puts samples together: it is asked for less at a time."""
+"""The API aggregates samples of windows of an hour or more, so each request asks for less."""
 
 
 _SETTLES_AFTER_SECONDS = 15 * 60
-"""Until then a sample may still come to be known; of a sandbox that gives none, older time is not asked about again."""
+"""Samples may become available until this long after their time; older times without samples are not requested again."""
 _FIRST_LOOK_BACK_SECONDS = 24 * 3600
-"""How far back a sandbox is looked at that is new to us."""
+"""How far back to request samples of a sandbox that is new."""
 _EMPTY_PAGES = 100
 _LONGEST_ID = 800
-"""Bytes: four for each of the 200 characters that an id may have."""
+"""In bytes: four for each of the 200 characters of an id."""
 _YEAR_5138 = 10**11
-"""What is later is in milliseconds, or no instant."""
+"""A larger number is in milliseconds, or not an instant."""
 
 
 def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None = None) -> Collected:
-    """Bring the samples of every sandbox since the last time to the inbox, each at least once. Safe to kill and to repeat.
+    """Write the samples of every sandbox since the last run to the inbox, each at least once. Safe to kill and to repeat.
 
-    Of each sandbox the newest known instant is kept and asked for again: what the API put together for it may have been
-    unfinished, and the later sample corrects the earlier. A sandbox that is listed no more is asked about once more.
+    The position is the newest instant of each sandbox, which the next run requests again: its aggregate may have been incomplete,
+    and a later sample corrects an earlier one. A sandbox that is no longer listed is requested once more.
     Raises BillhouseError.
     """
     api = Api(access)
@@ -81,7 +81,7 @@ def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
 
 
 def _samples(api: Api, sandbox_id: str, since: int, until: int) -> Iterator[dict[str, Any]]:
-    """What a sandbox used in [since, until], as rows to land."""
+    """The samples of a sandbox in [since, until], as rows to land."""
     path = f"sandboxes/{quote(sandbox_id, safe='')}/metrics"
     for start in range(since, until, _WINDOW_SECONDS):
         window = {"start": start, "end": min(start + _WINDOW_SECONDS, until)}
@@ -89,11 +89,11 @@ def _samples(api: Api, sandbox_id: str, since: int, until: int) -> Iterator[dict
             for page in api.pages(path, "$", SinglePagePaginator(), window):
                 yield from (_row(sandbox_id, metric) for metric in page)
         except NotFoundError:
-            return  # it has gone since it was listed
+            return  # it was removed after it was listed
 
 
 def _row(sandbox_id: str, metric: Any) -> dict[str, Any]:
-    """One metric as a row to land. What it lacks landing will say: nothing is left out here."""
+    """One metric as a row to land. Incomplete metrics are included; landing quarantines them."""
     row = {**(metric if isinstance(metric, dict) else {"unread": metric}), "sandbox_id": sandbox_id}
     if seconds := _seconds(row):
         row["timestamp"] = datetime.fromtimestamp(seconds, UTC).isoformat()
@@ -101,6 +101,6 @@ def _row(sandbox_id: str, metric: Any) -> dict[str, Any]:
 
 
 def _seconds(row: dict[str, Any]) -> int:
-    """A metric's instant, in seconds since 1970; 0 where it tells none so."""
+    """A metric's instant, in seconds since 1970; 0 if it has none."""
     seconds = row.get("timestampUnix")
     return seconds if isinstance(seconds, int) and 0 < seconds < _YEAR_5138 else 0

@@ -13,9 +13,9 @@ class Kind(StrEnum):
     CUSTOMERS = "customers"
     CREDIT_GRANTS = "credit_grants"
     VOIDS = "voids"
-    """Cancellations of usage events and credit grants. docs/how-to/correct-a-mistake.md."""
+    """Cancellations of usage events and credit grants. docs/use/correct-a-mistake.md."""
     METRICS = "metrics"
-    """Samples of the actual CPU and memory use of sandboxes. docs/utilisation.md."""
+    """Samples of the actual CPU and memory use of sandboxes. docs/internals/utilisation.md."""
 
 
 class TimestampUnit(StrEnum):

@@ -1,4 +1,4 @@
-"""The schema of the price book: the columns of each file in seeds/, their types, and their unique keys. docs/price-book.md."""
+"""The columns of each seed file, their types, and their unique keys. docs/reference/price-book.md."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class InvoicePublisher:
             part_id = metadata_of(line).get("billhouse_line_id", "")
             if amounts.get(part_id) != line.amount or part_id in existing:
                 raise BillhouseError(
-                    f"{invoice.id} has a line of {line.amount} that is not ours ({line.description}):"
+                    f"{invoice.id} holds a line of {line.amount} that is not ours ({line.description}):"
                     f" it stays a {invoice.status}.",
                     "Remove the line in Stripe, or delete the draft.",
                 )

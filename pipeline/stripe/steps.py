@@ -103,7 +103,7 @@ def stripe_failure(error: Exception) -> BillhouseError:
     if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
         return FatalStripeError(
             f"Stripe refuses the key: {error_message(error)}",
-            "Check STRIPE_API_KEY and its permissions; docs/stripe.md lists the required ones.",
+            "Check STRIPE_API_KEY and its permissions; docs/operate/stripe.md lists the required ones.",
         )
     if is_local_error(error):
         return BillhouseError(

@@ -1,4 +1,4 @@
-"""Generates docs/data-dictionary.md: every report table and column, from the yml contract that builds enforce.
+"""Generates docs/reference/data-dictionary.md: every report table and column, from the yml contract that builds enforce.
 
 `make dictionary` regenerates it; a test fails where it is out of date.
 """
@@ -11,7 +11,7 @@ from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
-TARGET = PROJECT_ROOT / "docs" / "data-dictionary.md"
+TARGET = PROJECT_ROOT / "docs" / "reference" / "data-dictionary.md"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),

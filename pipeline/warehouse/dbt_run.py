@@ -104,7 +104,8 @@ def run_dbt(
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
     log = home.path / folder / "logs" / "dbt.log"
-    without = [] if unit_tests else ["--exclude-resource-type", "unit_test"]
+    # An exposure is a step that does nothing.
+    without = ["--exclude-resource-type", "exposure", *([] if unit_tests else ["--exclude-resource-type", "unit_test"])]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
     with environment(dbt_environment(home)):
         try:

@@ -8,7 +8,7 @@ The result is written to the home's folder `spark/`, apart from DuckDB's builds:
     spark/dbt/                             dbt's own files
 
 By default a local Spark session runs the queries. With BILLHOUSE_SPARK_METHOD=thrift, or SPARK_REMOTE, a cluster runs them and
-the tables stay in its catalog; see docs/spark.md.
+the tables stay in its catalog; see docs/operate/spark.md.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_an_alert_is_sent_again_with_the_same_id_after_a_kill_between_sending_an
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(sending, "record", die)
+        patched.setattr(sending, "append_rows", die)
         with pytest.raises(KeyboardInterrupt):
             send(home)
     assert send(home).delivered == 1

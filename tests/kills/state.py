@@ -161,7 +161,7 @@ def _rows(path: Path) -> list[str]:
 
 
 def _tables(database: Path) -> State:
-    """A digest of every table's rows, whatever their order."""
+    """A digest of every table's rows, independent of their order."""
     state: State = Counter()
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -176,7 +176,7 @@ def _tables(database: Path) -> State:
                 f" where {in_it} and schema_name = ? and table_name = ? order by column_name",
                 [schema, table],
             ).fetchall()
-            # The id of a credit note is a hash of it, the instant included, and stands in texts.
+            # The id of a credit note is a hash that includes the instant, and occurs in texts.
             columns = [f"regexp_replace(\"{name}\"::varchar, 'CN-[0-9A-F]{{12}}', 'CN', 'g')" for (name,) in names]
             columns = [column for column, (name,) in zip(columns, names, strict=True) if name not in VOLATILE_COLUMNS]
             digest = connection.execute(

@@ -55,7 +55,7 @@ def kills_of(command: Command) -> int:
 def chosen_kills(number: int, calls: list[str], seconds: float, random: Random) -> Iterator[Kill]:
     """Half of them at calls that change the file system, all of these where they suffice; then without end at random instants.
 
-    Of the random ones every fourth is followed by another. In the suite all are at calls: it tells the same of the same code.
+    Of the random ones every fourth is followed by another. In the suite all are at calls, so that its result is reproducible.
     """
     at_calls = [Kill(at=at, when=when) for at, call in enumerate(calls, 1) for when in moments_of(call)]
     yield from random.sample(at_calls, min(len(at_calls), max(1, number // 2 if KILLS else number)))

@@ -330,7 +330,7 @@ def test_a_power_cut_after_the_commit_finds_every_folder_on_the_disk(
         synced.append(str(folder.relative_to(home.path)))
         sync_folder(folder)
 
-    for module in ("files", "store.append"):
+    for module in ("core.files", "store.append"):
         monkeypatch.setattr(f"pipeline.{module}.sync_folder", sync)
     land(home, files[0])
     assert synced[-1] == "raw/landed_files", "the commit comes last"

@@ -48,7 +48,7 @@ events = st.builds(
 )
 """Few values of each, so that rows repeat, contradict and claim each other's sandboxes."""
 
-FAULTS: list[tuple[str, dict[str, object]]] = [
+ERRORS: list[tuple[str, dict[str, object]]] = [
     ("missing_field", {"user_id": None}),
     ("bad_id", {"sandbox_id": ""}),
     ("bad_id", {"user_id": " "}),
@@ -102,7 +102,7 @@ def lines(draw: st.DrawFn) -> Line:
     text = event_row(event, Random(draw(st.integers(0, 99))))
     if kind > 2:
         return Line(text, event)
-    reason, changes = draw(st.sampled_from(FAULTS))
+    reason, changes = draw(st.sampled_from(ERRORS))
     good = {"sandbox_id": "s", "user_id": "ada", "timestamp": "2026-01-01T00:00:00Z", "event_type": "SandboxStarted"}
     row = {**good, "event_id": event.event_id, **changes}
     return Line(json.dumps({name: value for name, value in row.items() if value is not ...}), reason=reason)
@@ -254,8 +254,8 @@ def test_a_wrong_owner_event_does_not_claim_its_id(tmp_path: Path) -> None:
 
 def test_many_wrong_owner_events_are_checked_in_one_pass(tmp_path: Path) -> None:
     """A repeated wrong-owner event is no duplicate, since it never landed; ten thousand take as long as as many other rows."""
-    strangers = [_event("x", "box", "eve")] * 10_000
-    assert _land(tmp_path, [_event("a", "box", "ada"), *strangers, _event("x", "box", "ada")]) == [
+    wrong_owner_events = [_event("x", "box", "eve")] * 10_000
+    assert _land(tmp_path, [_event("a", "box", "ada"), *wrong_owner_events, _event("x", "box", "ada")]) == [
         (2, 0, {"user_mismatch": 10_000})
     ]
 

@@ -72,7 +72,7 @@ REASONS = {
 
 
 def _expected() -> list[dict[str, Any]]:
-    """What the rows mean, by plain Python; the derived id, which is not ours to know, is None."""
+    """What the rows mean, by plain Python; the derived id, which this test does not compute, is None."""
     landed = []
     for row in ROWS[:6]:
         values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))

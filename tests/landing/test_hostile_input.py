@@ -526,7 +526,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
 
     def fail(connection: duckdb.DuckDBPyConnection, *args: Any) -> None:
         if connection.execute("select count(*) from checked where event_id = 'broken'").fetchall() == [(1,)]:
-            raise duckdb.InternalException("a fault of the reader")
+            raise duckdb.InternalException("an error of the reader")
         judged(connection, *args)
 
     monkeypatch.setattr("pipeline.core.regular_files.os.open", refuse)
@@ -534,7 +534,7 @@ def test_a_file_that_is_closed_to_us_or_breaks_the_reader_stops_no_other(
     summary = land_files(home, [closed, broken, good])
     assert [problem.file for problem in summary.problems] == [str(closed), str(broken)]
     assert "Permission denied" in summary.problems[0].reason
-    assert "a fault of the reader" in summary.problems[1].reason
+    assert "an error of the reader" in summary.problems[1].reason
     assert [row["event_id"] for row in events(home)] == ["good"]
 
 

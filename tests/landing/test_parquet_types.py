@@ -159,7 +159,7 @@ def test_a_column_or_a_field_of_a_struct_that_is_null_throughout_is_absent(home:
     landed = land(home, path)
     assert (landed.accepted, landed.starts_without) == (1, {"memory_gb": 1, "storage_gb": 1})
     bad = _file(tmp_path, resources=pa.array([{"vcpu_count": -2, "memory_gb": None}]), execution_id=pa.nulls(1))
-    assert land(home, bad).by_reason == {"bad_number": 1}, "and its row can be kept"
+    assert land(home, bad).by_reason == {"bad_number": 1}, "and its row can be stored"
 
 
 def test_a_required_column_that_is_null_throughout_is_missing_in_each_row(home: Home, tmp_path: Path) -> None:

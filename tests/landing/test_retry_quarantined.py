@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
-from pipeline.landing import land_files, retry, retry_quarantined
+from pipeline.landing import land_files, raw_files, retry, retry_quarantined
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.verify_events import event_problems
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
@@ -44,11 +44,11 @@ def _add_up(home: Home) -> None:
     """Check the counts of every landing, and of the quarantine."""
     files = landed_files(home)
     assert all(row["received_rows"] == row["accepted_rows"] + row["duplicate_rows"] + row["quarantined_rows"] for row in files)
-    kept, retried = rows_of(home, "quarantine"), rows_of(home, "retried_rows")
-    assert sum(row["quarantined_rows"] for row in files) == len(kept)
+    stored, retried = rows_of(home, "quarantine"), rows_of(home, "retried_rows")
+    assert sum(row["quarantined_rows"] for row in files) == len(stored)
     assert sum(row["received_rows"] for row in files if row["retried_file_id"]) == len(retried)
     superseded = {(row["superseded_file_id"], row["file_row"]) for row in retried}
-    assert len(superseded) == len(retried) and superseded <= {(row["file_id"], row["file_row"]) for row in kept}
+    assert len(superseded) == len(retried) and superseded <= {(row["file_id"], row["file_row"]) for row in stored}
     assert list(event_problems(home)) == []
 
 
@@ -119,8 +119,8 @@ def test_a_kill_at_any_write_loses_nothing_and_counts_nothing_twice(
         return killed
 
     with monkeypatch.context() as patched:
-        for name in ("copy_rows", "write_landed_file"):
-            patched.setattr(retry, name, dying(getattr(retry, name)))
+        for module, name in ((raw_files, "copy_rows"), (retry, "copy_rows"), (retry, "write_landed_file")):
+            patched.setattr(module, name, dying(getattr(module, name)))
         with pytest.raises(KeyboardInterrupt):
             retry_quarantined(home, timestamps=TimestampUnit.SECONDS)
     assert rows_of(home) == [] and len(quarantined(home)) == 2

@@ -18,7 +18,9 @@ from pipeline.warehouse.data_dictionary import TARGET, data_dictionary
 from tests.support import billhouse, copy_home, event, query, write_jsonl
 
 QUESTIONS = dict(
-    re.findall(r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "questions.md").read_text(), re.MULTILINE | re.DOTALL)
+    re.findall(
+        r"^## (.*?)$.*?^```sql$(.*?)^```$", (PROJECT_ROOT / "docs" / "use" / "questions.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 )
 
 
@@ -73,9 +75,9 @@ def test_the_answers_tie_to_the_invoices(home: Home) -> None:
     largest = query(home, QUESTIONS["Who are our largest customers?"])
     closed = query(home, "select sum(subtotal_amount) as amount from invoices where status <> 'draft'")[0]["amount"]
     assert sum(row["before_credits"] for row in largest) == closed
-    corrected = query(home, QUESTIONS["What have we corrected, of which months?"])
+    corrected = query(home, QUESTIONS["Which months were corrected, and by how much?"])
     assert {(row["billed_in"], row["corrects"]) for row in corrected} == {("2026-09", "2026-08")}
-    cohorts = query(home, QUESTIONS["How do customers of one month fare in the months after?"])
+    cohorts = query(home, QUESTIONS["How much do the new customers of a month use in the months after?"])
     used = query(home, "select sum(amount) as amount from usage_daily")[0]["amount"]
     assert sum((row["usage_amount"] for row in cohorts), Decimal(0)) == used
 

@@ -1,4 +1,4 @@
-"""Charge models at every edge, in the warehouse, against tables worked out by hand. docs/billing-rules.md, section 5."""
+"""Charge models at every edge, in the warehouse, against tables computed by hand: docs/reference/billing-rules.md, section 5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Plans, contracts, trials and the opening of the books, from files to invoices: docs/billing-rules.md, sections 2, 5 and 7."""
+"""Plans, contracts, trials and the opening of the books, from files to invoices.
+
+docs/reference/billing-rules.md, sections 2, 5 and 7.
+"""
 
 from __future__ import annotations
 

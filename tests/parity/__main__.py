@@ -1,6 +1,6 @@
-"""`make parity`: builds the demo, a computing grid's usage and 200 random histories on both engines, and compares every report.
+"""`make parity`: build the demo, a computing grid's usage and 200 random histories on both engines; compare every report.
 
-Prints how many rows each report had in each home, and ends with 1 where anything differs.
+Prints the number of rows of each report in each home. Exits with 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from time import monotonic
 
 from pipeline.warehouse.spark import build_on_spark
-from tests.parity.command import chosen
+from tests.parity.arguments import selected_names
 from tests.parity.compare import Comparison, compare_reports
 from tests.parity.homes import Built, demo, grid, random_histories
 
-LEGS: dict[str, Callable[[Path], Built | None]] = {
+DATA_SETS: dict[str, Callable[[Path], Built]] = {
     "demo": demo,
     "grid": grid,
     "random-1": lambda folder: random_histories(folder, 1, 100),
@@ -27,30 +27,27 @@ LEGS: dict[str, Callable[[Path], Built | None]] = {
 
 
 def main() -> int:
-    # The grid's usage is of 2005, and random histories of other years before the default's.
+    # The grid's usage and the random histories are older than the default first billing month.
     os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = "1970-01"
-    legs = chosen("tests.parity", __doc__, LEGS)
+    names = selected_names("tests.parity", __doc__, DATA_SETS)
     found: dict[str, list[Comparison]] = {}
     with tempfile.TemporaryDirectory(prefix="billhouse-parity-") as scratch:
-        for leg in legs:
+        for name in names:
             started = monotonic()
-            built = LEGS[leg](Path(scratch) / leg)
-            if built is None:
-                print(f"{leg}: its data is not at hand, so it was left out", flush=True)
-                continue
+            built = DATA_SETS[name](Path(scratch) / name)
             on_duckdb = monotonic() - started
-            spark = build_on_spark(built.home, built.as_of, project=built.project, unit_tests=leg == legs[0], is_small=True)
+            spark = build_on_spark(built.home, built.as_of, project=built.project, unit_tests=name == names[0], is_small=True)
             assert spark.reports is not None
-            found[leg] = compare_reports(built.home, spark.reports)
+            found[name] = compare_reports(built.home, spark.reports)
             print(
-                f"{leg}: as of {built.as_of:%Y-%m-%d}; made with DuckDB in {on_duckdb:.0f} s;"
-                f" {spark.steps} steps on Spark, checks included, in {spark.seconds:.0f} s",
-                *(f"  {one.table}: {difference}" for one in found[leg] for difference in one.differences),
+                f"{name}: as of {built.as_of:%Y-%m-%d}; built on DuckDB in {on_duckdb:.0f} s;"
+                f" {spark.steps} steps on Spark, including checks, in {spark.seconds:.0f} s",
+                *(f"  {one.table}: {difference}" for one in found[name] for difference in one.differences),
                 sep="\n",
                 flush=True,
             )
     print(f"\nRows of each report, at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC:\n")
-    print(f"{'':24}" + "".join(f"{leg:>12}" for leg in found))
+    print(f"{'':24}" + "".join(f"{name:>12}" for name in found))
     for row in zip(*found.values(), strict=True):
         print(f"{row[0].table:24}" + "".join(f"{comparison.rows:>12,}" for comparison in row))
     differs = any(one.differences for comparisons in found.values() for one in comparisons)

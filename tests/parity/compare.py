@@ -1,4 +1,4 @@
-"""Each report table of both engines, side by side: the same columns, types and rows, to the last digit."""
+"""Compares the report tables of both engines: columns, types and rows, to the last digit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Comparison:
 
     table: str
     rows: int
-    """That DuckDB's has."""
+    """Number of rows on DuckDB."""
     differences: tuple[str, ...]
-    """In words: columns, and the first rows that one engine has and the other has not."""
+    """Descriptions of differing columns, and of the first rows that only one engine has."""
 
 
 def compare_reports(home: Home, on_spark: Path) -> list[Comparison]:
-    """Every report that DuckDB built in a home, and what Spark built from it."""
+    """Compare every report of a home with the one that Spark built."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"attach '{home.analysts_file}' as ours (read_only)")
@@ -40,7 +40,7 @@ def _compare(connection: duckdb.DuckDBPyConnection, table: str, other: Path) -> 
     typed = [[(column[0], column[1]) for column in described] for described in columns]
     if typed[0] != typed[1]:
         return Comparison(table, counted[0], (f"columns: {typed[0]} and {typed[1]}",))
-    # As text, so that 1.0 and 1.00, or two instants that print alike, are what they are.
+    # Compared as text, so that 1.0 and 1.00 differ.
     as_text = ", ".join(f'cast("{name}" as varchar) as "{name}"' for name, _ in typed[0])
     differences = []
     for engine, one, another in (("DuckDB", ours, theirs), ("Spark", theirs, ours)):

@@ -1,4 +1,4 @@
-"""Homes to build on both engines: whatever a report can hold, some rows of it are in one of them."""
+"""Homes to build on both engines; together they have every kind of row that a report can have."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support import query, write_jsonl
 
 @dataclass(frozen=True)
 class Built:
-    """A home that DuckDB has built, and what Spark needs to build the same."""
+    """A home built by DuckDB, with what Spark needs to build it, too."""
 
     home: Home
     as_of: datetime
@@ -41,17 +41,15 @@ class Built:
 
 
 def demo(folder: Path) -> Built:
-    """The demo's month and a half, with the life of its invoices in Stripe."""
+    """The demo's month and a half, with changes to its invoices in Stripe."""
     home = Home.open(folder / "home")
     run_demo(home, as_json=True)
-    live_in_stripe(home, AS_OF, folder)
+    change_in_stripe(home, AS_OF, folder)
     return Built(home, AS_OF)
 
 
-def grid(folder: Path) -> Built | None:
-    """Eleven days of a computing grid, one of two months closed; None where the data is not at hand."""
-    if not DATA.is_dir():
-        return None
+def grid(folder: Path) -> Built:
+    """Eleven days of usage of a computing grid, with one of two months closed."""
     home, as_of = Home.open(folder / "home"), datetime(2006, 1, 1, tzinfo=UTC)
     land_files(home, [DATA / name for name in FILES])
     build(home, as_of)
@@ -70,7 +68,7 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
     land_records(batch, home, folder / "records", project)
     land_files(home, parts[:2], seeds=project / "seeds")
     build(home, batch.as_of, project=project)
-    for period in _months_over(home, batch.as_of)[:1]:
+    for period in _ended_months(home, batch.as_of)[:1]:
         close_period(home, period, force=True, project=project)
     land_files(home, parts[2:], seeds=project / "seeds")
     _land_samples(home, folder)
@@ -79,22 +77,22 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
 
 
 def small(home: Home, folder: Path) -> Built:
-    """A few random histories at today's prices, of which some were on Pro in their first month; it is closed, and in Stripe."""
+    """A few random histories with the current price book; the first month, partly on Pro, is closed and in Stripe."""
     batch = random_batch(Random(128), 14, vary_prices=False)
     land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
     build(home, batch.as_of)
-    for period in _months_over(home, batch.as_of)[:1]:
+    for period in _ended_months(home, batch.as_of)[:1]:
         close_period(home, period, force=True)
         approve(home, period, everything=True, by="parity")
         with local_emulator(home) as stripe:
             assert publish_period(home, period, client=stripe).problems == []
-    live_in_stripe(home, batch.as_of, folder)
+    change_in_stripe(home, batch.as_of, folder)
     return Built(home, batch.as_of)
 
 
-def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
-    """Invoices are paid, voided, written off, edited and credited; alerts are raised and sent; then all is built again."""
+def change_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
+    """Pay, void, write off, edit and credit invoices in Stripe; raise and send alerts; then build."""
     fates: tuple[Callable[[Any, str], Any], ...] = (
         lambda invoices, id: invoices.pay(id),
         lambda invoices, id: invoices.void_invoice(id),
@@ -121,7 +119,7 @@ def live_in_stripe(home: Home, as_of: datetime, folder: Path) -> None:
 
 
 def _put_on_hobby(home: Home, invoice_id: str, folder: Path) -> None:
-    """It turns out that the customer was on hobby all along: what it was billed for its plan is not due."""
+    """Land a correction: the customer was always on hobby, so the billed plan fee is not due."""
     rows = query(
         home,
         "select customer_id, 'hobby' as plan_id, strftime(starts_at, '%Y-%m-%dT%H:%M:%S.%fZ') as effective_at from subscriptions"
@@ -132,7 +130,7 @@ def _put_on_hobby(home: Home, invoice_id: str, folder: Path) -> None:
 
 
 def _alert(home: Home, as_of: datetime) -> None:
-    """Limits that were reached are kept; a failure is told on two channels, one of which took it at the second try."""
+    """Record limit alerts, and an operational alert on two channels: one delivers it at the second attempt, one rejects it."""
     send_alerts(home, now=as_of)
     failure = OperationalAlert("publish_failed", "publish 2024-01", 'Stripe said "no" & stayed there.')
     alert_id = raise_alert(home, failure, ["webhook", "slack"], now=as_of)
@@ -142,7 +140,7 @@ def _alert(home: Home, as_of: datetime) -> None:
 
 
 def _land_samples(home: Home, folder: Path) -> None:
-    """What some sandboxes used in the first minutes of their sessions; some samples twice in a minute, some corrected later."""
+    """Land resource samples of some sandboxes: some twice in a minute, some corrected later."""
     rows = query(
         home,
         """
@@ -163,7 +161,7 @@ def _land_samples(home: Home, folder: Path) -> None:
             land_files(home, [write_jsonl(folder / f"samples-{number}.jsonl", part)], Kind.METRICS)
 
 
-def _months_over(home: Home, as_of: datetime) -> list[BillingPeriod]:
-    """The months of drafts that have ended, in order."""
+def _ended_months(home: Home, as_of: datetime) -> list[BillingPeriod]:
+    """The months with drafts that have ended, in order."""
     periods = [BillingPeriod.parse(row["period"]) for row in query(home, "select distinct period from invoices order by period")]
     return [period for period in periods if period.end <= as_of]

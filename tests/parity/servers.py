@@ -1,7 +1,7 @@
-"""`make parity-servers`: the same build by way of a Thrift and of a Spark Connect server, which it starts on this machine.
+"""`make parity-servers`: the same build on a Thrift server and on a Spark Connect server, which it starts on this machine.
 
-Each is started with the settings of docs/spark.md, and builds a small home with every check and unit test, twice. Started with
-another setting, Thrift must refuse; by Spark Connect the session sets it right. Ends with 1 where anything differs.
+Each is started with the settings of docs/operate/spark.md, and builds a small home with every check and unit test, twice.
+A Thrift server with another setting must be refused; a Spark Connect session sets its own. Ends with 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.home import PROJECT_ROOT, Home
-from tests.parity.command import chosen
+from tests.parity.arguments import selected_names
 from tests.parity.compare import compare_reports
 from tests.parity.homes import Built, small
 from tests.support import free_port
@@ -36,19 +36,19 @@ _OF_THIS_MACHINE = {
     "spark.sql.shuffle.partitions": "1",
     "spark.sql.codegen.wholeStage": "false",
 }
-"""Where it runs, and that its data is small: nothing that a number depends on."""
+"""Where it runs, and settings for small data; they do not affect results."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A way to a Spark that stands already."""
+    """A kind of Spark server."""
 
     name: str
     main_class: str
     port_setting: str
 
     def environment(self, port: int) -> dict[str, str]:
-        """What docs/spark.md tells to set before a build."""
+        """The environment variables that docs/operate/spark.md sets for a build."""
         if self is CONNECT:
             return {"SPARK_REMOTE": f"sc://127.0.0.1:{port}"}
         return {"BILLHOUSE_SPARK_METHOD": "thrift", "BILLHOUSE_SPARK_HOST": "127.0.0.1", "BILLHOUSE_SPARK_PORT": str(port)}
@@ -60,15 +60,15 @@ SERVERS = {server.name: server for server in (THRIFT, CONNECT)}
 
 
 def documented_settings() -> dict[str, str]:
-    """The settings that docs/spark.md tells to start a server with."""
-    block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "spark.md").read_text(), re.DOTALL)
+    """The server settings in docs/operate/spark.md."""
+    block = re.search(r"```ini\n(.*?)```", (PROJECT_ROOT / "docs" / "operate" / "spark.md").read_text(), re.DOTALL)
     assert block is not None
     return dict(line.split(maxsplit=1) for line in block[1].splitlines())
 
 
 @contextmanager
-def standing(server: Server, folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
-    """The port at which a server stands, its catalog in this folder, until the block is left."""
+def running_server(server: Server, folder: Path, settings: Mapping[str, str]) -> Iterator[int]:
+    """Run a server with its catalog in this folder; yields the port."""
     import pyspark
 
     folder.mkdir(parents=True)
@@ -91,22 +91,22 @@ def standing(server: Server, folder: Path, settings: Mapping[str, str]) -> Itera
         )
     try:
         deadline = time.monotonic() + SECONDS_TO_START
-        while not _answers(port):
+        while not _is_listening(port):
             if running.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The {server.name} server did not start:\n{log.read_text()}")
             time.sleep(0.5)
         yield port
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)  # nothing in it is to be kept
+            os.killpg(running.pid, signal.SIGKILL)  # its state is not needed
         running.wait(timeout=60)
 
 
 def build_by(server: Server, port: int, built: Built) -> subprocess.CompletedProcess[str]:
-    """Build a home by way of a server, in a process of its own, as anyone would."""
-    words = ["--home", str(built.home.path), "--as-of", built.as_of.isoformat(), "--unit-tests"]
+    """Build a home on a server, in a separate process."""
+    arguments = ["--home", str(built.home.path), "--as-of", built.as_of.isoformat(), "--unit-tests"]
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.warehouse.spark", *words],
+        [sys.executable, "-m", "pipeline.warehouse.spark", *arguments],
         env={**_environment(), **server.environment(port)},
         cwd=PROJECT_ROOT,
         capture_output=True,
@@ -116,18 +116,20 @@ def build_by(server: Server, port: int, built: Built) -> subprocess.CompletedPro
 
 
 def problems_of(server: Server, built: Built, folder: Path) -> list[str]:
-    """What went wrong by way of one server, in words; nothing where all is as on DuckDB."""
+    """The problems with one server; empty if all reports are equal to DuckDB's."""
     settings = documented_settings()
-    found = _problems_with(server, built, folder / "documented", settings, builds=2)  # the second replaces what the first made
+    found = _problems_with(
+        server, built, folder / "documented", settings, builds=2
+    )  # the second build replaces the tables of the first
     other = _problems_with(server, built, folder / "other", {**settings, "spark.sql.session.timeZone": "Asia/Tokyo"})
     if server is CONNECT:
         return found + other
     was_refused = len(other) == 1 and "spark.sql.session.timeZone = Asia/Tokyo" in other[0]
-    return found if was_refused else [*found, "it was not refused for its time zone", *other]
+    return found if was_refused else [*found, "a wrong time zone was not refused", *other]
 
 
 def _problems_with(server: Server, built: Built, folder: Path, settings: Mapping[str, str], builds: int = 1) -> list[str]:
-    with standing(server, folder, settings) as port:
+    with running_server(server, folder, settings) as port:
         for _ in range(builds):
             ran = build_by(server, port, built)
             if ran.returncode != 0 or ran.stderr:
@@ -136,23 +138,23 @@ def _problems_with(server: Server, built: Built, folder: Path, settings: Mapping
     found = []
     for one in compare_reports(built.home, folder / "spark-warehouse" / "billing.db"):
         found += [f"{one.table}: {difference}" for difference in one.differences]
-        found += [f"{one.table} has no rows, which proves nothing"] * (one.rows == 0)
+        found += [f"{one.table} has no rows, so its equality shows nothing"] * (one.rows == 0)
     return found
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would send a build elsewhere."""
+    """Our environment without the variables that select another server."""
     return {name: value for name, value in os.environ.items() if name != "SPARK_REMOTE" and not name.startswith("BILLHOUSE_")}
 
 
-def _answers(port: int) -> bool:
+def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def main() -> int:
-    names = chosen("tests.parity.servers", __doc__, SERVERS)
+    names = selected_names("tests.parity.servers", __doc__, SERVERS)
     with tempfile.TemporaryDirectory(prefix="billhouse-servers-") as scratch:
         folder = Path(scratch)
         built = small(Home.open(folder / "home"), folder)

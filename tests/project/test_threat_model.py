@@ -7,7 +7,7 @@ import re
 
 from pipeline.core.home import PROJECT_ROOT
 
-PAGE = PROJECT_ROOT / "docs" / "threat-model.md"
+PAGE = PROJECT_ROOT / "docs" / "internals" / "threat-model.md"
 
 
 def test_every_defence_names_tests_and_each_of_them_exists() -> None:

@@ -17,17 +17,17 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Acceptance:
-    """Accepted + duplicates + quarantined = received, always."""
+    """The received rows by outcome: accepted + duplicates + quarantined = received."""
 
     events: list[Event] = field(default_factory=list)
-    """In arrival order; every one has an event_id."""
+    """In order of arrival; each has an event_id."""
     duplicates: int = 0
     quarantined: list[tuple[Event, str]] = field(default_factory=list)
     """With the reason."""
 
 
 def accept(received: Iterable[Event], books_open_at: datetime = LONG_AGO) -> Acceptance:
-    """Take well-formed rows in the order they arrived: the first of an event_id and of a sandbox's user stands.
+    """Accept well-formed rows in order of arrival: the first row with an event_id, and the first user of a sandbox, is valid.
 
     A row that was quarantined counts for nothing: neither its event_id nor its user is taken.
     """

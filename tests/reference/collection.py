@@ -1,4 +1,4 @@
-"""Whether an invoice is collected: it follows from its lines. Billing rules, section 7."""
+"""Whether an invoice is collected, which depends on its lines. Billing rules, section 7."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .records import Line, LineType
 
 
 def is_collected(customer: Customer, lines: Iterable[Line]) -> bool:
-    """Whether any of an invoice's lines is of a plan or a contract that collects."""
+    """Whether any line of an invoice belongs to a plan or contract that collects."""
     return any(collects(customer, line) for line in lines)
 
 

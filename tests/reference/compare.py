@@ -1,4 +1,4 @@
-"""What differs between the engine's result and the warehouse's tables, in words.
+"""Describes the differences between the engine's result and the warehouse's tables.
 
 Rows are dicts by the report's column names. Fee lines are compared without their quantity.
 """
@@ -37,7 +37,7 @@ def compare(
     credit_applications: Iterable[Row],
     ignored_events: Iterable[Row],
 ) -> list[str]:
-    """Differences, first those nearest to the cause (sessions), last the invoices'; empty where all is equal."""
+    """The differences, ordered from sessions to invoices, so that the first is nearest to the cause; empty if all is equal."""
     return [
         *compare_ignored_events(result, ignored_events),
         *compare_sessions(result, sessions),
@@ -97,7 +97,7 @@ def compare_sessions(result: Result, rows: Iterable[Row]) -> list[str]:
 
 
 def compare_usage_daily(result: Result, rows: Iterable[Row]) -> list[str]:
-    """By customer, day, plan, meter and rate version; days on which nothing was used count for nothing."""
+    """By customer, day, plan, meter and rate version; days without usage are ignored."""
     expected = [
         (
             (day.customer_id, day.usage_date, day.plan_id, day.meter_id, day.rate_id),

@@ -1,4 +1,4 @@
-"""What a contract says of a month as a whole: its discount, and its minimum commitment. Billing rules, section 5."""
+"""Lines of a contract for a whole month: discount and minimum commitment. Billing rules, section 5."""
 
 from __future__ import annotations
 

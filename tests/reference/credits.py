@@ -1,4 +1,4 @@
-"""Credit grants: what an invoice uses of them, and what a negative one gives back. Billing rules, section 6."""
+"""Credit grants: their application to invoices, and their restoration by negative invoices. Billing rules, section 6."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def signup_grant(customer: Customer) -> CreditGrant | None:
-    """Once, ever, at its first event or first subscription record; None where the plan has none to give."""
+    """The sign-up grant, at the customer's first event or subscription record; None if the plan gives none."""
     amount = customer.signup_credit()
     if not amount or customer.first_seen_at is None:
         return None
@@ -39,8 +39,8 @@ def is_unexpired(grant: CreditGrant, period_end: datetime) -> bool:
     return grant.expires_at is None or grant.expires_at > period_end
 
 
-def may_pay(grant: CreditGrant, part: Part) -> bool:
-    """Whether a grant may pay a part of an invoice: one of its scope, used on a day that had begun before the grant expired."""
+def can_pay(grant: CreditGrant, part: Part) -> bool:
+    """Whether a grant can pay a part of an invoice: the part is in its scope, and its day began before the grant expired."""
     last_day = date.max if grant.expires_at is None else (grant.expires_at - MICROSECOND).date()
     return part.day <= last_day and (part.is_usage or grant.scope == "all")
 
@@ -53,7 +53,7 @@ def apply_credits(
     period_start: datetime,
     period_end: datetime,
 ) -> list[CreditApplication]:
-    """What one customer's grants pay of one invoice: in order of use, each as much as it can without taking from those before it.
+    """Apply one customer's grants to one invoice: in order of use, each pays as much as it can without reducing earlier ones.
 
     What those before it pay, they may pay of other parts instead, where that makes room.
     """
@@ -72,7 +72,7 @@ def apply_credits(
 
 
 class _Payment:
-    """Which grant pays what of which part of an invoice, while grants are added one after the other."""
+    """Payments by grant and part of an invoice, while grants are added one by one."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
@@ -82,12 +82,12 @@ class _Payment:
         """By grant and part."""
 
     def add(self, grant: CreditGrant, amount: Decimal) -> Decimal:
-        """Have one more grant pay as much as it can of `amount`. Returns what it pays."""
+        """Let another grant pay as much of `amount` as it can. Returns the amount it pays."""
         self.grants.append(grant)
         newest = len(self.grants) - 1
         total = Decimal(0)
         while total < amount and (path := self._path(newest)):
-            # The grants on the path, each with the part it begins to pay; all but the first give up the part before.
+            # Each grant on the path begins to pay its part; all but the first stop paying the previous part.
             step = min(
                 amount - total,
                 self.unpaid[path[-1][1]],
@@ -109,7 +109,7 @@ class _Payment:
         while waiting:
             number, before = waiting.pop(0)
             for part in range(len(self.parts)):
-                if part in seen_parts or not may_pay(self.grants[number], self.parts[part]):
+                if part in seen_parts or not can_pay(self.grants[number], self.parts[part]):
                     continue
                 seen_parts.add(part)
                 came_from[number, part] = before
@@ -127,14 +127,14 @@ class _Payment:
         return []
 
 
-def give_back(
+def restore_credits(
     grants: Sequence[CreditGrant],
     applied_before: Sequence[CreditApplication],
     negative_sum: Decimal,
     period: str,
     period_end: datetime,
 ) -> list[CreditApplication]:
-    """What a negative invoice gives back: earlier applications, latest first, to grants that have not expired."""
+    """Restore credits for a negative invoice: earlier applications, latest first, of grants that have not expired."""
     grant_by_id = {grant.grant_id: grant for grant in grants}
     place = {grant.grant_id: number for number, grant in enumerate(in_order_of_use(grants))}
     still_applied: dict[tuple[str, str], Decimal] = defaultdict(Decimal)

@@ -11,7 +11,7 @@ DEFAULT_CURRENCY = "USD"
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 
 Currencies = Sequence[tuple[datetime, str]]
-"""Each with the instant from which on it is in force, in order."""
+"""Currencies with the instant from which they are in force, in order."""
 
 
 def currencies_of(records: Sequence[CustomerRecord], billed: Sequence[Line]) -> Currencies:
@@ -23,7 +23,7 @@ def currencies_of(records: Sequence[CustomerRecord], billed: Sequence[Line]) -> 
             dated[record.effective_at] = record.currency
         elif record.currency is not None and not dated:
             beginning = record.currency
-    # What a closed month was billed in is a fact.
+    # The currency of a closed month cannot change.
     facts = {
         datetime.fromisoformat(f"{line.period}-01T00:00:00+00:00"): line.currency
         for line in billed

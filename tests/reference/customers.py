@@ -1,4 +1,4 @@
-"""A customer over time: which plan it is on, and what holds for it. Billing rules, section 5."""
+"""A customer over time: its plan, prices and terms. Billing rules, section 5."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .price_book import Fee, PriceBook, Rate
 from .records import Event, SubscriptionRecord
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where nothing is said of when the books open."""
+"""The default opening of the books."""
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A piece of one month in which nothing about a customer's prices changes."""
+    """A part of one month in which a customer's prices do not change."""
 
     start: datetime
     end: datetime
@@ -27,7 +27,7 @@ class Stretch:
     """By meter."""
     fee: Fee | None
     is_trial: bool = False
-    """Nothing is owed for it."""
+    """Nothing is charged for it."""
     collects: bool = True
     """Whether its plan collects, or a contract is in force."""
 
@@ -64,15 +64,15 @@ class Customer:
             plan_from[max(record.effective_at, books_open_at)] = (record.plan_id, record.is_trial)
         self._plan_from = sorted(plan_from.items())
         self.first_seen_at = min([event.event_at for event in events] + list(plan_from), default=None)
-        """Its first event or its first record, whichever is earlier; None where a contract is all there is of it."""
+        """Its first event or record, whichever is earlier; None if it has only a contract."""
         beginnings = [] if self.first_seen_at is None else [self.first_seen_at]
         self.since = min(beginnings + contract_starts(price_book, customer_id, books_open_at, as_of))
-        """From when on it is a customer: a contract holds from its own start."""
+        """The start of the customer; a contract starts it, too."""
         self.until = next_month(month_of(as_of))
-        """Time on a plan counts to the end of the month that is still running."""
+        """Time on a plan counts to the end of the current month."""
 
     def plan_at(self, instant: datetime) -> str:
-        """The plan in force: before the first record, and with none, it is the price book's default plan."""
+        """The plan in force: before the first record, the price book's default plan."""
         return self._plan_and_trial_at(instant)[0]
 
     def _plan_and_trial_at(self, instant: datetime) -> tuple[str, bool]:
@@ -100,7 +100,7 @@ class Customer:
         return self.price_book.signup_credit(self.customer_id, plan_id, currency, self.first_seen_at)
 
     def stretches(self, until: datetime | None = None) -> list[Stretch]:
-        """All its time, cut where the month, the plan, a rate or a fee may change; to the end of as_of's month, or longer."""
+        """Its time, split where the month, the plan, a rate or a fee can change; to the end of as_of's month, or `until`."""
         until = until or self.until
         cuts = {effective_at for effective_at, _ in self._plan_from} | self.price_book.change_instants(self.customer_id)
         month = month_of(self.since)
@@ -128,7 +128,7 @@ class Customer:
 
 
 def contract_starts(price_book: PriceBook, customer_id: str, books_open_at: datetime, as_of: datetime) -> list[datetime]:
-    """From when on each of a customer's contracts that as_of sees holds; not before the books open."""
+    """The starts of a customer's contracts up to as_of, not before the books open."""
     starts = [
         max(contract.starts_at, books_open_at)
         for contract in price_book.contracts.get(customer_id, ())

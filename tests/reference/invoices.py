@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from .credits import apply_credits, give_back
+from .credits import apply_credits, restore_credits
 from .exact import next_month, period_name
 from .payable import Spreading, payable_parts
 from .records import CreditApplication, CreditGrant, Invoice, Ledger, Line, LineType
@@ -109,7 +109,7 @@ def draft_invoices(
         subtotal = sum((line.amount for line in of_period), Decimal(0))
         before = [*ledger.credit_applications, *applications]
         if subtotal < 0:
-            now = give_back(grants, before, subtotal, period, _period_end(period))
+            now = restore_credits(grants, before, subtotal, period, _period_end(period))
         else:
             parts = payable_parts(of_period, period, spreading)
             now = apply_credits(grants, before, parts, period, _period_start(period), _period_end(period))

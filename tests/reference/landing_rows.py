@@ -1,4 +1,4 @@
-"""Events and records as landing's input: JSON lines, in all spellings that mean the same. Billing rules, section 3."""
+"""Events and records as landing's input: JSON lines, in all equivalent spellings. Billing rules, section 3."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
 def event_row(event: Event, random: Random) -> str:
-    """One line of JSON: nested or flat resources, either spelling of the type, absent or null for what is not there."""
+    """One line of JSON: nested or flat resources, either spelling of the type, missing values absent or null."""
     fields = [_field("sandbox_id", event.sandbox_id), _field("user_id", event.user_id)]
     fields.append(_field("timestamp", _timestamp(event.event_at, random)))
     kind = event.event_type
@@ -98,7 +98,7 @@ def _field(name: str, text: str | None) -> str:
 
 
 def _number(value: Decimal | None, random: Random) -> str:
-    """Digits as they are, sometimes with zeros that change nothing."""
+    """The number, sometimes with trailing zeros."""
     if value is None:
         return "null"
     exponent = value.as_tuple().exponent

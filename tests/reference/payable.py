@@ -1,4 +1,4 @@
-"""What of an invoice credit may pay, by day: usage and the rest, after discounts and corrections. Billing rules, section 6."""
+"""The parts of an invoice that credits can pay, by day, after discounts and corrections. Billing rules, section 6."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .exact import from_minor_units, minor_units, next_month
 from .records import DailyUsage, Line, LineType
 
 EARLIER = date.min
-"""The day of what corrects closed months, and of what is carried forward: before any grant's expiry."""
+"""The day of corrections to closed months and of amounts carried forward: before any grant's expiry."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Of an invoice's total, what was used on one day, or is due from that day on."""
+    """A part of an invoice's total: the usage of one day, or an amount due from that day."""
 
     day: date
     is_usage: bool
@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spreading:
-    """How one customer's lines are spread over days."""
+    """How one customer's lines are distributed over days."""
 
     usage_days: Sequence[DailyUsage]
     fee_days: Mapping[tuple[str, str, str], date]
@@ -40,7 +40,7 @@ class Spreading:
 
 
 def payable_parts(lines: Sequence[Line], period: str, spreading: Spreading) -> list[Part]:
-    """The parts of one invoice that is not below zero."""
+    """The parts of one invoice that is not negative."""
     usage: dict[date, Decimal] = defaultdict(Decimal)
     other: dict[date, Decimal] = defaultdict(Decimal)
     own_usage: dict[date, Decimal] = defaultdict(Decimal)
@@ -72,8 +72,8 @@ def payable_parts(lines: Sequence[Line], period: str, spreading: Spreading) -> l
         usage[day] += amount
     usage_parts, usage_below_zero = _above_zero(usage)
     other_parts, other_below_zero = _above_zero(other)
-    _lessen(usage_parts, other_below_zero)
-    _lessen(other_parts, usage_below_zero)
+    _subtract(usage_parts, other_below_zero)
+    _subtract(other_parts, usage_below_zero)
     parts = [Part(day, True, amount) for day, amount in usage_parts] + [Part(day, False, amount) for day, amount in other_parts]
     return [part for part in parts if part.amount > 0]
 
@@ -88,7 +88,7 @@ def _is_of(used: DailyUsage, line: Line) -> bool:
 
 
 def _usage_part(discount: Line, lines: Sequence[Line], spreading: Spreading) -> Decimal:
-    """What of a discount line is for usage: its rate times its month's usage lines on this invoice, no more than the line."""
+    """The part of a discount line that is for usage: rate times the month's usage lines on this invoice, at most the line."""
     base = sum(
         (line.amount for line in lines if line.line_type is LineType.USAGE and line.service_period == discount.service_period),
         Decimal(0),
@@ -99,7 +99,7 @@ def _usage_part(discount: Line, lines: Sequence[Line], spreading: Spreading) -> 
 
 
 def _discounted(days: Mapping[date, Decimal], discount: Decimal, digits: int) -> dict[date, Decimal]:
-    """Usage by day less its discount, in proportion: what it is up to each day, cut to the minor unit."""
+    """Usage by day less its proportional discount; cumulative amounts are truncated to the minor unit."""
     total = sum(days.values(), Decimal(0))
     if not total:
         return {EARLIER: discount}
@@ -115,13 +115,13 @@ def _discounted(days: Mapping[date, Decimal], discount: Decimal, digits: int) ->
 
 
 def _above_zero(days: Mapping[date, Decimal]) -> tuple[list[tuple[date, Decimal]], Decimal]:
-    """An amount below zero lessens the latest amounts before it, then those after it. Returns the parts, and the remainder."""
+    """Subtract negative amounts from the latest amounts before them, then from later ones. Returns parts and remainder."""
     parts: list[tuple[date, Decimal]] = []
     below_zero = Decimal(0)
     for day in sorted(days):
         amount = days[day]
         if amount < 0:
-            below_zero += _lessen(parts, amount)
+            below_zero += _subtract(parts, amount)
         else:
             taken = min(amount, -below_zero)
             below_zero += taken
@@ -129,8 +129,8 @@ def _above_zero(days: Mapping[date, Decimal]) -> tuple[list[tuple[date, Decimal]
     return parts, below_zero
 
 
-def _lessen(parts: list[tuple[date, Decimal]], below_zero: Decimal) -> Decimal:
-    """Take an amount below zero off the latest parts. Returns what is left of it."""
+def _subtract(parts: list[tuple[date, Decimal]], below_zero: Decimal) -> Decimal:
+    """Subtract a negative amount from the latest parts. Returns the remainder."""
     for number in reversed(range(len(parts))):
         day, amount = parts[number]
         taken = min(amount, -below_zero)

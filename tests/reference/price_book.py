@@ -30,7 +30,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a plan says, or a contract says over it: None where it says nothing."""
+    """The terms of a plan, or of a contract that overrides it; None: not specified."""
 
     maximum_session: timedelta | None
     default_sandbox: dict[str, Decimal | None]
@@ -67,11 +67,11 @@ class Tier:
 
 @dataclass(frozen=True)
 class Rate:
-    """One version of what one meter costs."""
+    """One version of the price of a meter."""
 
     rate_id: str
     unit_amount: Fraction
-    """Of one unit, or of one package; 0 where tiers say."""
+    """Price of one unit or package; 0 if the rate has tiers."""
     allowance_level: Fraction
     """In units of the resource: free quantity = level x seconds."""
     charge_model: str = "per_unit"
@@ -108,7 +108,7 @@ class Versions(Generic[V]):
         return found
 
     def instants(self) -> set[datetime]:
-        """Every instant at which some version begins to hold."""
+        """The instants at which versions come into force."""
         return {valid_from for versions in self._of.values() for valid_from, _ in versions}
 
 
@@ -125,7 +125,7 @@ class PriceBook:
     default_plan: str
     """The plan of a customer before its first plan record."""
     version_instants: frozenset[datetime]
-    """Every instant at which something that belongs to a plan or a contract gets a new version."""
+    """The instants at which any price or term of a plan or contract changes."""
     contract_price_ids: frozenset[str]
     """The ids of the contracts, and of their rates and fees."""
 
@@ -188,7 +188,7 @@ class PriceBook:
         return None
 
     def maximum_session(self, customer_id: str, plan_id: str, instant: datetime) -> timedelta | None:
-        """How long a session that starts now may run; None without a maximum."""
+        """The maximum duration of a session that starts at an instant; None without a maximum."""
         contract = self.contract(customer_id, instant)
         if contract is not None and contract.terms.maximum_session is not None:
             return contract.terms.maximum_session
@@ -196,7 +196,7 @@ class PriceBook:
         return plan.maximum_session if plan is not None else None
 
     def default_resource(self, customer_id: str, plan_id: str, column: str, instant: datetime) -> Decimal:
-        """What a start gets that does not name this resource. LookupError where the price book does not say."""
+        """The resource of a start that does not name it. Raises LookupError if the price book has no default."""
         contract = self.contract(customer_id, instant)
         if contract is not None and (value := contract.terms.default_sandbox[column]) is not None:
             return value
@@ -224,7 +224,7 @@ class PriceBook:
         return self._contract_then_plan(self.signup_credits, customer_id, plan_id, instant, currency)
 
     def change_instants(self, customer_id: str) -> set[datetime]:
-        """Every instant at which this customer's prices may change without any record of its own."""
+        """The instants at which this customer's prices can change without a record of the customer."""
         changes = set(self.version_instants)
         for contract in self.contracts.get(customer_id, ()):
             changes.add(contract.starts_at)
@@ -244,7 +244,7 @@ class PriceBook:
 
 
 def _rows(folder: Path, table: str) -> list[dict[str, str]]:
-    # A spreadsheet program may leave a byte order mark, and leave out empty cells at a row's end.
+    # Spreadsheet programs can add a byte order mark and omit empty cells at the end of a row.
     with (folder / f"{table}.csv").open(newline="", encoding="utf-8-sig") as lines:
         return list(csv.DictReader(lines, restval=""))
 
@@ -262,7 +262,7 @@ def _versions(folder: Path, table: str, value: Callable[[dict[str, str]], V], *k
 
 def _terms(row: dict[str, str], columns: list[str]) -> Terms:
     maximum = row["max_session_seconds"]
-    # Of a resource that the default sandbox does not list, it has none.
+    # The default sandbox has none of a resource that it does not list.
     defaults = {column: row.get(f"default_{column}", "0") for column in columns}
     return Terms(
         maximum_session=timedelta(seconds=int(maximum)) if maximum else None,

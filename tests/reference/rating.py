@@ -1,4 +1,4 @@
-"""From quantities and time to due lines, each rounded once. Billing rules, sections 2 and 5."""
+"""Calculates due lines from quantities and time; each is rounded once. Billing rules, sections 2 and 5."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .usage import Group, GroupKey
 
 
 def billable(group: Group) -> Fraction:
-    """What is left of a quantity after the allowance: a level, free for all the time that it was given. A trial's use is free."""
+    """The quantity above the allowance, which is a level that is free while it is in force. Usage in a trial is free."""
     return max(Fraction(0), group.billed_quantity - group.rate.allowance_level * group.allowance_seconds)
 
 
 def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list[Line], list[DailyUsage]]:
-    """One line a rating group in which anything was used or is due, and the same by day."""
+    """One line for each rating group with usage or an amount, and the same by day."""
     lines: list[Line] = []
     daily: list[DailyUsage] = []
     for key, group in groups.items():
@@ -65,10 +65,10 @@ def usage_lines(customer: Customer, groups: dict[GroupKey, Group]) -> tuple[list
 
 
 def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
-    """One line a service month, plan and fee version: the fee x time on it outside of a trial / the month's length.
+    """One line for each service month, plan and fee version: fee x time outside a trial / length of the month.
 
     The times of several stays are added before the one rounding. A fee of zero makes no line. A fee in advance is due at
-    the close of the month before, for whoever is on the plan when its own month begins. `stretches` reach to the end of
+    the close of the month before, for customers on the plan when its own month begins. `stretches` reach to the end of
     the month after as_of's.
     """
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
@@ -110,7 +110,7 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
 
 
 def fee_days(stretches: list[Stretch]) -> dict[tuple[str, str, str], date]:
-    """The first day that a fee is due for, by service month, plan and fee version; a trial owes nothing."""
+    """The first day of each fee, by service month, plan and fee version; a trial has no fee."""
     days: dict[tuple[str, str, str], date] = {}
     for stretch in sorted(stretches, key=lambda stretch: stretch.is_trial):
         if stretch.fee is not None:

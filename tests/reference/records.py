@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it."""
+"""The input and output records of the engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LineType(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """One usage event. Billing rules, section 3. A resource that is None is absent, which is not wrong."""
+    """One usage event. Billing rules, section 3. A resource that is None is absent, which is valid."""
 
     event_id: str | None
     """None where the row had none: `accept` derives it."""
@@ -55,7 +55,7 @@ class Event:
     storage_gb: Decimal | None = None
     gpu_count: Decimal | None = None
     tokens: Decimal | None = None
-    """A quantity: what the event adds, on whatever event."""
+    """A quantity that the event adds; any event type can have it."""
     execution_id: str | None = None
     metadata: str | None = None
 
@@ -68,18 +68,18 @@ class SubscriptionRecord:
     plan_id: str
     effective_at: datetime
     is_trial: bool = False
-    """Time that owes nothing."""
+    """Whether the time is a trial, which is free."""
 
 
 @dataclass(frozen=True)
 class CustomerRecord:
-    """What a landed record says of a customer. It changes what it names, and leaves the rest. Billing rules, section 5."""
+    """A landed customer record. It changes only the fields that it names. Billing rules, section 5."""
 
     customer_id: str
     currency: str | None = None
-    """None: it names none."""
+    """None: not named."""
     effective_at: datetime | None = None
-    """From when on its currency is in force: the first instant of a month. None: from the beginning."""
+    """The instant from which the currency is in force, the start of a month. None: from the beginning."""
     monthly_spend_limit: Decimal | None = None
 
 
@@ -97,13 +97,13 @@ class Session:
 
     sandbox_id: str
     execution_id: str
-    """'' where the events name none."""
+    """'' if the events name no execution."""
     customer_id: str
     plan_id: str
     """The plan in force at its start."""
     started_at: datetime
     ended_at: datetime
-    """For an open session: as_of, up to which it is billed so far."""
+    """For an open session: as_of."""
     end_reason: EndReason
     is_start_missing: bool
     quantities: dict[str, Decimal]
@@ -140,11 +140,11 @@ class Invoice:
     period: str
     subtotal: Decimal
     credits_applied: Decimal
-    """Negative: given back."""
+    """Negative: restored credits."""
     total: Decimal
     currency: str = "USD"
     carried_forward: Decimal = Decimal(0)
-    """What of a negative subtotal no credit could take up: a line of the next invoice."""
+    """Negative remainder carried to the next invoice (<= 0)."""
     is_collected: bool = True
     """Whether any of its lines collects. Billing rules, section 7."""
 
@@ -181,7 +181,7 @@ class CreditGrant:
 
 @dataclass(frozen=True)
 class Void:
-    """Takes back a usage event or a credit grant, from its own instant on. Billing rules, sections 3 and 6."""
+    """Voids a usage event or a credit grant from its own instant on. Billing rules, sections 3 and 6."""
 
     voided_at: datetime
     event_id: str | None = None
@@ -196,21 +196,21 @@ class CreditApplication:
     period: str
     """The month whose invoice it is on."""
     amount: Decimal
-    """Negative: given back."""
+    """Negative: restored credits."""
     application_period: str = ""
     """The month in which the credit was used."""
 
 
 @dataclass
 class Ledger:
-    """What was closed: never edited."""
+    """The closed months; they never change."""
 
     periods: list[str] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     invoices: list[Invoice] = field(default_factory=list)
     credit_applications: list[CreditApplication] = field(default_factory=list)
     grants: list[CreditGrant] = field(default_factory=list)
-    """As they stood at the first close that saw them: a sign-up grant is given once, ever, whatever lands later."""
+    """Sign-up grants as of their first close: later records do not change them."""
 
     def close(self, result: Result, period: str) -> None:
         """Freeze a month's drafts."""
@@ -225,7 +225,7 @@ class Ledger:
 
 @dataclass
 class Result:
-    """Everything due as of an instant; every month's invoice as if the earlier months had been closed in order."""
+    """Everything due as of an instant; each month's invoice as if the earlier months had been closed in order."""
 
     sessions: list[Session] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)

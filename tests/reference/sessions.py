@@ -1,4 +1,4 @@
-"""From a sandbox's events to its sessions: the state table, cell by cell. Billing rules, section 4."""
+"""Derives a sandbox's sessions from its events by the state table. Billing rules, section 4."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Carried = tuple[datetime, dict[str, Fraction]]
 
 @dataclass
 class Run:
-    """A session while it is being followed, and after."""
+    """A session during and after the processing of its events."""
 
     started_at: datetime
     plan_id: str
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def inferred_end(self) -> datetime | None:
-        """Where it ends if nothing says so: at its plan's maximum, or at its last event if later; None without one."""
+        """Its end without a stop event: at its plan's maximum, or at its last event if later; None without a maximum."""
         if self.maximum is None:
             return None
         return max(self.started_at + self.maximum, self.last_event_at)
@@ -47,7 +47,7 @@ class Run:
         self.end_reason = reason
 
     def pieces(self) -> list[tuple[datetime, datetime, Resources]]:
-        """What ran, [start, end) by [start, end), with constant resources."""
+        """Its intervals [start, end) with constant resources."""
         assert self.ended_at is not None
         ends = [start for start, _ in self.steps[1:]] + [self.ended_at]
         return [(start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end]
@@ -68,11 +68,11 @@ class Run:
 
 @dataclass
 class Followed:
-    """What became of one timeline's events."""
+    """The result of processing one timeline's events."""
 
     runs: list[Run]
     carried: list[Carried]
-    """All quantities, whether or not anything ran: each is billed at its instant."""
+    """All quantities, also outside sessions; each is billed at its instant."""
     ignored: list[tuple[Event, IgnoredBecause]]
 
 
@@ -95,7 +95,7 @@ def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timed
             carried.append((instant, quantities))
     timeline.look_back_from(customer.as_of)
     for instant, quantities in carried:
-        # The session that began last is named beside them, if it had not ended before.
+        # They belong to the session that began last, unless it had ended before.
         begun = [run for run in timeline.runs if run.started_at <= instant]
         if begun and begun[-1].ended_at is not None and instant <= begun[-1].ended_at:
             begun[-1].carried.append((instant, quantities))
@@ -115,7 +115,7 @@ class _Timeline:
         self.ignored: list[tuple[Event, IgnoredBecause]] = []
 
     def take(self, instant: datetime, together: list[Event]) -> None:
-        """Everything that happens at one instant."""
+        """Process all events of one instant."""
         starts = [event for event in together if event.event_type is EventType.START]
         stops = [event for event in together if event.event_type is EventType.STOP]
         updates = [event for event in together if event.event_type is EventType.UPDATE]
@@ -124,12 +124,12 @@ class _Timeline:
         if starts or stops or updates:
             self._act(instant, starts, stops, updates)
         elif quantities_alone and self.running and not self._is_silent_at(instant):
-            # It says that the sandbox still runs, and nothing else.
+            # Only reports that the sandbox still runs.
             self.running.last_event_at = instant
 
     def _act(self, instant: datetime, starts: list[Event], stops: list[Event], updates: list[Event]) -> None:
         start, stop, update = _highest(starts), _highest(stops), _highest(updates)
-        self._end_if_silent(instant, is_started_anew=start is not None)
+        self._end_if_silent(instant, is_restarted=start is not None)
         ran_before = self.running is not None
         self._take_state(instant, start, stop, update)
         if stop and not start and not ran_before:
@@ -155,7 +155,7 @@ class _Timeline:
                 self._end(instant, EndReason.STOPPED)
                 self._open(instant, start, update)
             else:
-                # A session of no length: nothing is billed, and it does not run afterwards.
+                # A session of zero length: nothing is billed, and it does not run afterwards.
                 self._open(instant, start, update)
                 self._end(instant, EndReason.STOPPED)
                 self.is_after_a_stop = True
@@ -177,7 +177,7 @@ class _Timeline:
             # else update_after_stop: ignored.
 
     def look_back_from(self, as_of: datetime) -> None:
-        """End, at or before as_of, what nothing ended."""
+        """End the running session at or before as_of if its maximum or the heartbeat timeout has passed."""
         self._end_if_silent(as_of)
         if self.running is None:
             return
@@ -189,7 +189,7 @@ class _Timeline:
             assert inferred_end is not None
             self._end(min(inferred_end, as_of), EndReason.END_INFERRED)
 
-    def _end_if_silent(self, instant: datetime, is_started_anew: bool = False) -> None:
+    def _end_if_silent(self, instant: datetime, is_restarted: bool = False) -> None:
         """With a heartbeat timeout, a longer silence ended the session: at its last event plus the timeout, or at its
         inferred end if that was earlier. A later update may open another.
         """
@@ -199,12 +199,12 @@ class _Timeline:
         lost_at = run.last_event_at + timeout
         inferred_end = run.inferred_end
         if inferred_end is not None and inferred_end < lost_at:
-            self._end(inferred_end, EndReason.STOP_MISSING if is_started_anew else EndReason.END_INFERRED)
+            self._end(inferred_end, EndReason.STOP_MISSING if is_restarted else EndReason.END_INFERRED)
         else:
             self._end(lost_at, EndReason.HEARTBEAT_LOST)
 
     def _is_silent_at(self, instant: datetime) -> bool:
-        """Whether nothing was heard of what runs for longer than the heartbeat timeout."""
+        """Whether the running session had no event for longer than the heartbeat timeout."""
         if self.running is None or self.heartbeat_timeout is None:
             return False
         return instant - self.running.last_event_at > self.heartbeat_timeout
@@ -231,7 +231,7 @@ class _Timeline:
         self.is_after_a_stop = False
 
     def _change(self, instant: datetime, update: Event) -> None:
-        """Resources change from here; one that the update does not name stays what it was."""
+        """Change the resources from here on; those that the update does not name are unchanged."""
         assert self.running is not None
         _, before = self.running.steps[-1]
         after = dict(before)
@@ -250,7 +250,7 @@ class _Timeline:
 
 
 def _highest(of_a_kind: list[Event]) -> Event | None:
-    """Of several of a kind at one instant the highest event_id wins, as a whole."""
+    """Of several events of a kind at one instant, the one with the highest event_id is used as a whole."""
     return max(of_a_kind, key=lambda event: event.event_id or "", default=None)
 
 
@@ -260,7 +260,7 @@ def _named(event: Event | None, column: str) -> Fraction | None:
 
 
 def session_of(run: Run, sandbox_id: str, execution_id: str, customer: Customer) -> Session:
-    """A run as the record that is reported."""
+    """The session record of a run."""
     assert run.ended_at is not None and run.end_reason is not None
     quantities = run.quantities(customer.price_book.meters)
     return Session(

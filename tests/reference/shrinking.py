@@ -1,4 +1,4 @@
-"""Make a history that comes out wrong as small as it gets, a build a step.
+"""Reduces a failing history to a minimal one, with one build per step.
 
 A build is slow and takes many customers as easily as one, so each step tries everything that could be left out at once,
 each attempt as a customer of its own.
@@ -20,7 +20,7 @@ WrongCustomers = Callable[["Batch"], set[str]]
 
 
 def shrink(batch: Batch, customer_id: str, wrong_customers: WrongCustomers) -> Batch:
-    """The smallest wrong history that leaving out rows leads to, as a batch of one, under an id of its own."""
+    """The smallest failing history that removing rows leads to, as a batch of one customer with a new id."""
     smallest = only(batch, customer_id)
     while True:
         (history,) = smallest.histories
@@ -52,7 +52,7 @@ def _owner(row: dict[str, str]) -> str:
 
 
 def _smaller(history: History) -> Iterator[History]:
-    """The history without a stretch of its rows: halves first, then down to single ones."""
+    """The history without a range of its rows: halves first, then smaller ranges down to single rows."""
     for length in _lengths(len(history.events)):
         for at in range(0, len(history.events), length):
             yield replace(history, events=history.events[:at] + history.events[at + length :])
@@ -76,7 +76,7 @@ def _lengths(count: int) -> Iterator[int]:
 
 
 def _together(batch: Batch, attempts: list[History]) -> Batch:
-    """Attempts of one customer as a batch, each under a new name, and with the customer's contracts under that name."""
+    """Candidate histories as a batch, each with a new customer id and the customer's contracts."""
     rows: dict[str, list[dict[str, str]]] = {
         table: [row for row in of_table if not _owner(row)] for table, of_table in batch.price_book.extra_rows.items()
     }

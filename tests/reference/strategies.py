@@ -1,4 +1,4 @@
-"""Histories rich in trouble, to run through the warehouse and the reference engine alike.
+"""Random histories rich in edge cases, for the warehouse and the reference engine.
 
 Everything is drawn from a `random.Random`, so that thousands are drawn in a second: `random_batch(Random(7), 2000)`.
 Under hypothesis: `histories(60)` for batches, `small_histories()` for one customer at a time.
@@ -53,7 +53,7 @@ SPANS = (
     timedelta(days=3, hours=7, microseconds=123_457),
     timedelta(days=29),
 )
-"""From one event to the next: around hobby's and pro's longest sessions, and far over them."""
+"""Gaps between events: around the maximum sessions of hobby and pro, and far above."""
 
 VCPU_COUNTS = tuple(map(Decimal, ("0", "0.5", "1", "2", "4", "64", "0.123457", "0.000001", "3.333333")))
 MEMORY_GB = tuple(map(Decimal, ("0", "0.5", "1", "4", "16", "512", "0.25", "7.654321", "0.000001")))
@@ -65,7 +65,7 @@ STORAGE_GB = tuple(map(Decimal, ("0", "1", "5", "10", "20", "20.000001", "500", 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all histories of a batch share."""
+    """Parameters shared by all histories of a batch."""
 
     starts_at: datetime
     ends_at: datetime
@@ -73,7 +73,7 @@ class Scene:
     interesting: tuple[datetime, ...]
 
     def instant(self, random: Random) -> datetime:
-        """An instant of the window, mostly an interesting one."""
+        """An instant of the window, mostly an edge case."""
         if random.random() < 0.25:
             length = (self.ends_at - self.starts_at) // MICROSECOND
             return self.starts_at + random.randrange(length) * MICROSECOND
@@ -87,18 +87,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class History:
-    """What happened to one customer, in the order it arrived."""
+    """The rows of one customer, in order of arrival."""
 
     customer_id: str
     events: tuple[Event, ...]
-    """Rows: with duplicates, contradictions and rows of another user among them."""
+    """Rows, including duplicates, contradictions and rows of another user."""
     subscriptions: tuple[SubscriptionRecord, ...]
     as_of: datetime
     customer_records: tuple[CustomerRecord, ...] = ()
-    """In the order they landed: some name a currency, some nothing of it, some date a change of it."""
+    """In order of landing: some name a currency, some do not, some date its change."""
     grants: tuple[CreditGrant, ...] = ()
     voids: tuple[Void, ...] = ()
-    """Of events and of grants. Those of events land after the events: a voided id may not come again."""
+    """Voids of events and grants. Those of events land after the events."""
 
 
 @dataclass(frozen=True)

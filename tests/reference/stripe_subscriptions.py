@@ -1,4 +1,4 @@
-"""Billing rules, section 5, and docs/stripe.md: the plan that a subscription in Stripe gives at an instant.
+"""Billing rules, section 5, and docs/operate/stripe.md: the plan that a subscription in Stripe gives at an instant.
 
 Here the true life of a subscription is known, state by state. Stripe has an event for each, and forgets it after 30 days; what
 was before the first event that it still has must come from the state just before it, and from the dates that the object carries.

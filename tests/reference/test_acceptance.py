@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tests.reference import accept
-from tests.reference.words import start, stop
+from tests.reference.shorthand import start, stop
 
 
 def test_the_same_event_again_is_a_duplicate_whatever_its_zeros() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.reference import LineType, Result
 from tests.reference.compare import SESSION_COLUMNS, compare
-from tests.reference.words import due, on, start, stop
+from tests.reference.shorthand import due, on, start, stop
 
 Tables = dict[str, list[dict[str, Any]]]
 

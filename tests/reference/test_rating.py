@@ -12,8 +12,8 @@ import pytest
 from tests.reference.exact import minor_units, share_out
 from tests.reference.invoices import lines_to_issue
 from tests.reference.records import Line
+from tests.reference.shorthand import SEEDS, at, columns, days_of_meter, due, fees_of, invoice_of, lines_of, on, start, stop
 from tests.reference.variations import PriceBookVariation
-from tests.reference.words import SEEDS, at, columns, days_of_meter, due, fees_of, invoice_of, lines_of, on, start, stop
 
 
 @pytest.mark.parametrize(("vcpu", "memory", "cost"), [("2", "0.5", Decimal("0.1089")), ("4", "4", Decimal("0.2664"))])

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tests.reference import EndReason
-from tests.reference.words import at, due, hours, on, spans, start, stop, update
+from tests.reference.shorthand import at, due, hours, on, spans, start, stop, update
 
 PRO = on("pro", "2024-01-01")
 ENTERPRISE = on("enterprise", "2024-01-01")

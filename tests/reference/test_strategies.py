@@ -29,10 +29,10 @@ from tests.reference import (
     compute,
 )
 from tests.reference.landing_rows import CAMEL_CASE
+from tests.reference.shorthand import SEEDS
 from tests.reference.shrinking import shrink
 from tests.reference.strategies import Batch, histories, price_books, random_batch, small_histories, to_jsonl, to_jsonl_parts
 from tests.reference.variations import PriceBookVariation
-from tests.reference.words import SEEDS
 
 few = settings(
     max_examples=15,
@@ -225,7 +225,7 @@ def test_the_histories_are_rich_in_trouble() -> None:
 
 
 def test_a_history_that_comes_out_wrong_is_made_small() -> None:
-    """Here wrong is whoever has a session that ended at a contract's longest session."""
+    """In this test a history fails if a session ended at a contract's maximum."""
 
     def wrong_customers(batch: Batch) -> set[str]:
         contracts = {row["customer_id"] for row in batch.price_book.extra_rows["contracts"]}

@@ -1,4 +1,4 @@
-"""docs/utilisation.md in plain Python: written from the page alone, to check the warehouse against."""
+"""docs/internals/utilisation.md in plain Python: written from the page alone, to check the warehouse against."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Piece:
         return max(Fraction(0), seconds(min(self.ended_at, end) - max(self.started_at, start)))
 
     def cost(self, vcpu_count: Decimal, memory_gb: Decimal) -> Fraction:
-        """What it comes to at list rates, had it been of this size."""
+        """The amount at list rates if it had been of this size."""
         per_second = vcpu_count * (self.vcpu_rate or 0) + memory_gb * (self.memory_rate or 0)
         return Fraction(per_second) * seconds(self.ended_at - self.started_at)
 
@@ -64,11 +64,11 @@ def rounded(value: Fraction, digits: int) -> Decimal:
 
 def utilisation(samples: Iterable[Sample], pieces: Iterable[Piece], as_of: datetime) -> Mapping[tuple[str, date], Row]:
     """Rows by sandbox and day. `samples` in the order in which they landed."""
-    standing: dict[tuple[str, datetime], Sample] = {}
+    latest: dict[tuple[str, datetime], Sample] = {}
     for sample in samples:
-        standing[sample.sandbox_id, sample.sampled_at] = sample
+        latest[sample.sandbox_id, sample.sampled_at] = sample
     minutes: dict[tuple[str, datetime], list[Sample]] = defaultdict(list)
-    for sample in standing.values():
+    for sample in latest.values():
         minutes[sample.sandbox_id, sample.sampled_at.replace(second=0, microsecond=0)].append(sample)
     days: dict[tuple[str, date], list[Piece]] = defaultdict(list)
     for piece in pieces:

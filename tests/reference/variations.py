@@ -228,9 +228,9 @@ def correction(random: Random, seeds: Path, number: int) -> dict[str, list[Row]]
     rows: dict[str, list[Row]] = {"rates": [], "plan_fees": []}
     for table, id_column, price in (("rates", "rate_id", "unit_amount"), ("plan_fees", "fee_id", "monthly_fee_amount")):
         with (seeds / f"{table}.csv").open(newline="", encoding="utf-8") as lines:
-            standing = list(csv.DictReader(lines))
-        corrected = {row[f"replaces_{id_column}"] for row in standing}
-        candidates = [row for row in standing if row[id_column] not in corrected and row[price] and row["plan_id"]]
+            current_rows = list(csv.DictReader(lines))
+        corrected = {row[f"replaces_{id_column}"] for row in current_rows}
+        candidates = [row for row in current_rows if row[id_column] not in corrected and row[price] and row["plan_id"]]
         wrong = random.choice(candidates)
         amount = random.choice(UNIT_AMOUNTS[:6] if table == "rates" else MONTHLY_FEES)
         right = {id_column: f"{wrong[id_column]}-corrected-{number}", price: amount, f"replaces_{id_column}": wrong[id_column]}

@@ -229,7 +229,7 @@ def test_its_file_is_private_before_sqlite_opens_it(database: Path) -> None:
 
 def test_it_serves_only_on_loopback(address: str) -> None:
     port = int(address.rsplit(":", 1)[1])
-    # The kernel sends what goes to 127.0.0.2 to a listener on any address, so it stands for the machine's other addresses.
+    # A server that listened on all addresses would be reachable at 127.0.0.2.
     with pytest.raises((ConnectionError, TimeoutError)), socket.create_connection(("127.0.0.2", port), timeout=2):
         pass
 

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import pytest
 
-from benchmarks.apart import run_apart
+from benchmarks.subprocesses import run_process
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import checks
 from pipeline.landing.record_kinds import Kind
@@ -154,7 +154,7 @@ def land(home: Home, customers: list[Customer]) -> None:
 def home(tmp_path: Path, parsed_project: Path) -> Home:
     """A home with the month closed and approved."""
     home = copy_home(parsed_project, tmp_path / "home")
-    with patch.object(checks, "_id_faults", lambda *_: []):
+    with patch.object(checks, "_id_errors", lambda *_: []):
         land(home, [customer for customer in all_customers() if customer.outcome == "landed before ids had limits"])
     land(home, [customer for customer in all_customers() if customer.outcome != "landed before ids had limits"])
     for command in (
@@ -184,8 +184,8 @@ def emulator(folder: Path) -> Iterator[str]:
 def publish(home: Home) -> tuple[dict[str, Any], float, float]:
     """Output of the command, seconds, and peak memory in MB."""
     started = time.monotonic()
-    ran = run_apart([sys.executable, "-c", _PUBLISH, "--home", str(home.path), "publish", "2026-09", "--json"])
-    printed, _, peak = ran.said.strip().rpartition("\n")
+    ran = run_process([sys.executable, "-c", _PUBLISH, "--home", str(home.path), "publish", "2026-09", "--json"])
+    printed, _, peak = ran.output.strip().rpartition("\n")
     return json.loads(printed), time.monotonic() - started, int(peak) / 1024
 
 

@@ -1,4 +1,5 @@
--- Fails if what was billed and what the drafts would bill do not come to what is due: something would be billed twice, or never.
+-- Billing rules, section 1. Fails if billed lines, credit notes and draft lines do not sum to the due lines, line key by line key: something
+-- would be billed twice or never.
 with
 
 movements as (

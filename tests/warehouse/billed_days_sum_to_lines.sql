@@ -1,4 +1,4 @@
--- Fails if the days that a usage line was billed for do not sum to it: a statement would show two numbers for one thing.
+-- Fails if the days of an invoice's usage line do not sum to its quantity and amount: a statement would contradict its invoice.
 with
 
 day_sums as (

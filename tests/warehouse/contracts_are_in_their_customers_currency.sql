@@ -1,5 +1,5 @@
--- Fails if a contract that has begun is never in the currency that its customer is billed in: it would apply to nothing, in silence. What
--- landed records say of the currency is checked before a build; a customer without a record is billed in the default currency.
+-- Billing rules, section 5. Fails if a contract that has begun is at no time in its customer's currency: it would apply to nothing, without an
+-- error. A customer whose records name no currency is billed in the default currency.
 select
     contracts.customer_id,
     contracts.contract_id,

@@ -1,4 +1,5 @@
--- Fails if a grant pays for more than it has, or gives back more than it paid: money would be made up.
+-- Billing rules, section 6. Fails if the applications of a grant sum to more than its amount, or if a month's applications are negative: more
+-- credit would be given back than was used.
 with
 
 applied as (

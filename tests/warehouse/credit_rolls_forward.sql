@@ -1,7 +1,8 @@
--- Fails if a month's opening credit is not the month before's closing credit, or the row does not add up, or credit falls below zero.
+-- Billing rules, section 6. Fails if a grant's opening amount is not the closing amount of the month before, if opening + granted - applied -
+-- expired is not closing, or if an amount is negative.
 with
 
-in_order as (
+months_in_order as (
 
     select
         *,
@@ -18,7 +19,7 @@ select
     opening_amount,
     previous_closing_amount,
     closing_amount
-from in_order
+from months_in_order
 where
     opening_amount <> previous_closing_amount
     or opening_amount + granted_amount - applied_amount - expired_amount <> closing_amount

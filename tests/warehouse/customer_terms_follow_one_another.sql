@@ -1,7 +1,7 @@
--- Fails if a customer is on two plans at once, or on none between two: time on a plan would count twice, or not at all.
+-- Fails if a customer's terms overlap or have a gap: time on a plan would count twice or not at all.
 with
 
-in_order as (
+terms_in_order as (
 
     select
         customer_id,
@@ -17,7 +17,7 @@ select
     starts_at,
     ends_at,
     previous_ends_at
-from in_order
+from terms_in_order
 where
     starts_at >= ends_at
     or starts_at <> coalesce(previous_ends_at, starts_at)

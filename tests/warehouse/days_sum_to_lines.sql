@@ -1,4 +1,5 @@
--- Fails if the days of a usage line do not sum to its quantity and amount exactly: the breakdown would not explain the invoice.
+-- Billing rules, section 2. Fails if the days of a due usage line do not sum to its quantity and amount exactly. Of the customer-months that
+-- the build recomputes; all of them in a full refresh.
 with
 
 day_sums as (

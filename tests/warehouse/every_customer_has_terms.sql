@@ -1,5 +1,5 @@
--- Fails if a customer has time for which nothing is agreed: the price book does not have its plan then, so that its usage and fees could
--- not be priced. A record from a file is checked when it lands; the price book may have changed since, and Stripe's records do not land.
+-- Billing rules, section 5. Fails if the price book lacks a customer's plan at some time: usage and fees could not be priced. Landing checks a
+-- plan record against the price book, but the price book may have changed since, and records from Stripe do not land.
 with
 
 first_versions as (
@@ -12,14 +12,14 @@ first_versions as (
 
 ),
 
-without_a_plan as (
+periods_without_version as (
 
     select
         periods.customer_id,
         periods.plan_id,
         periods.starts_at,
         least(periods.ends_at, coalesce(first_versions.first_starts_at, periods.ends_at)) as ends_at,
-        'the price book has no such plan then; it is there from: '
+        'the price book does not have the plan at that time; its first version is from: '
         || coalesce(cast(first_versions.first_starts_at as string), 'never') as problem
     from {{ ref('customer_plan_periods') }} as periods
     left join first_versions on periods.plan_id = first_versions.plan_id
@@ -27,14 +27,14 @@ without_a_plan as (
 
 ),
 
-without_terms as (
+customers_without_terms as (
 
     select
         seen.customer_id,
         cast(null as string) as plan_id,
         seen.customer_since as starts_at,
         seen.customer_since as ends_at,
-        'the customer has no plan at its first event, record or contract' as problem
+        'the customer has no plan at its first event, plan record or contract' as problem
     from {{ ref('customer_first_seen') }} as seen
     left join {{ ref('customer_terms') }} as terms
         on
@@ -43,10 +43,10 @@ without_terms as (
             and seen.customer_since < terms.ends_at
     where
         terms.customer_id is null
-        and seen.customer_id not in (select customer_id from without_a_plan)
+        and seen.customer_id not in (select customer_id from periods_without_version)
 
 )
 
-select * from without_a_plan
+select * from periods_without_version
 union all
-select * from without_terms
+select * from customers_without_terms

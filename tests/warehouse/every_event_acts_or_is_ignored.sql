@@ -1,5 +1,5 @@
--- Fails if an event neither acted on a session, nor confirmed one, nor carried a quantity that is billed, nor is in ignored_events with
--- its reason: it would have vanished without a trace. Over all of history, on every build.
+-- Billing rules, section 4 (conservation). Fails if the numbers of events do not agree: each event changes or confirms a session, carries a
+-- billed quantity, or is in ignored_events. Over all of history, on every build.
 with
 
 compacted as (

@@ -1,5 +1,5 @@
--- Fails if accepted events are missing from the sessions' input, or are there twice: usage would vanish, or be billed twice.
--- Over all of history, on every build.
+-- Billing rules, section 4 (conservation). Fails if accepted events are missing from folded_events or are counted twice: usage would not be
+-- billed, or billed twice. Over all of history, on every build.
 with
 
 landed as (

@@ -1,5 +1,5 @@
--- Fails if what events carried and sandboxes held is not, meter by meter, what days and lines are billed for: usage would be lost, or
--- billed twice, between two models. Over all of history, on every build.
+-- Billing rules, section 4 (conservation). Fails if the quantity of a meter differs between events, priced segments, days and due lines: usage
+-- would be lost, or billed twice, between two models. Over all of history, on every build.
 {% set meters = ref('meters') %}
 with
 

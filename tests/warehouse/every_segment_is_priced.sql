@@ -1,4 +1,5 @@
--- Fails if a customer used a meter at a time for which the price book has no rate in its currency: it would not be billed.
+-- Billing rules, section 4. Fails if a customer used a meter at a time without a rate in its currency: the usage would not be billed. Of the
+-- timelines that the build recomputes; all of them in a full refresh.
 with
 
 used as (
@@ -36,7 +37,7 @@ used as (
 
 ),
 
--- A quantity that no session carries has no session_id.
+-- A quantity outside of sessions has no session_id.
 used_by_session as (
 
     select

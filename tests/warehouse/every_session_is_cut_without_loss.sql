@@ -1,5 +1,5 @@
--- Fails if events or held time are lost between the events of sandboxes, their states, the pieces of sessions and their segments.
--- Of the timelines that the build recomputes; all of them in a build from scratch.
+-- Billing rules, section 4 (conservation). Fails if events or held time are lost between compacted events, states, pieces of sessions and
+-- segments. Of the timelines that the build recomputes; all of them in a full refresh.
 with
 
 compacted as (

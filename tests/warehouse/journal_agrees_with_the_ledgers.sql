@@ -1,4 +1,4 @@
--- Fails if what the journal says customers owe, or what credit they have, is not what the receivables and the credit ledger say.
+-- Fails if a customer's receivables or credit in the journal differ from billing.receivables or billing.credit_ledger.
 with
 
 booked as (

@@ -1,4 +1,4 @@
--- Fails if the postings of an entry do not sum to zero: the books would not balance.
+-- Fails if the postings of a journal entry do not sum to zero in a currency.
 select
     entry_id,
     currency,

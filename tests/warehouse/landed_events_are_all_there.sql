@@ -1,4 +1,4 @@
--- Fails if a file's raw events are not as many as it accepted: some were removed or added since.
+-- Fails if raw/usage_events has more or fewer rows of a file than it accepted: rows were removed or added after landing.
 with
 
 found as (

@@ -1,4 +1,4 @@
--- Fails if a file received more or fewer rows than it accounts for: then a row was lost on the way, or made up.
+-- Fails if a file's received rows are not its accepted, duplicate and quarantined rows: landing lost a row or counted one twice.
 select
     file_id,
     file_name,

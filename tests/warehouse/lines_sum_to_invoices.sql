@@ -1,5 +1,5 @@
--- Fails if an invoice is not the sum of its lines, less its credit, less what it carries forward: the customer would be billed a
--- sum that nothing explains.
+-- Billing rules, sections 2 and 6. Fails if an invoice's subtotal is not the sum of its lines, its credit not the sum of its applications, or
+-- its total not subtotal - credit - carry-forward, or negative.
 with
 
 line_sums as (

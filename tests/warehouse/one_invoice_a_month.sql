@@ -1,4 +1,4 @@
--- Fails if a customer has two invoices of one month in one currency: it would be billed twice.
+-- Fails if a customer has two invoices for one month and currency: it would be billed twice.
 select
     customer_id,
     period,

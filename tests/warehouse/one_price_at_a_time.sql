@@ -1,7 +1,7 @@
--- Fails if two prices of one thing hold for a customer at once: usage would be billed twice.
+-- Fails if two prices of one fee or meter hold for a customer at the same time: usage would be billed twice.
 with
 
-in_order as (
+prices_in_order as (
 
     select
         customer_id,
@@ -27,5 +27,5 @@ select
     price_id,
     starts_at,
     previous_ends_at
-from in_order
+from prices_in_order
 where starts_at < previous_ends_at

@@ -1,5 +1,5 @@
--- Fails if a landing's rows in quarantine are not as many as it counted, if rows were judged again that it did not count as received,
--- or if a row left the quarantine that was not in it, or twice.
+-- Fails if raw/quarantine has more or fewer rows of a landing than the landing counted, if a retry did not count as received the rows that it
+-- judged again, or if a superseded row was not in quarantine or was superseded twice.
 with
 
 landed_files as (
@@ -14,7 +14,7 @@ landed_files as (
 
 ),
 
-kept as (
+quarantined as (
 
     select
         file_id,
@@ -33,17 +33,17 @@ retried as (
 
 ),
 
-kept_rows as (
+quarantined_counts as (
 
     select
         file_id,
         count(*) as row_count
-    from kept
+    from quarantined
     group by file_id
 
 ),
 
-retried_rows as (
+retried_counts as (
 
     select
         file_id,
@@ -58,8 +58,8 @@ select
     landed_files.file_name,
     'rows in quarantine' as what
 from landed_files
-left join kept_rows on landed_files.file_id = kept_rows.file_id
-where landed_files.quarantined_rows <> coalesce(kept_rows.row_count, 0)
+left join quarantined_counts on landed_files.file_id = quarantined_counts.file_id
+where landed_files.quarantined_rows <> coalesce(quarantined_counts.row_count, 0)
 
 union all
 
@@ -68,9 +68,9 @@ select
     landed_files.file_name,
     'rows judged again' as what
 from landed_files
-left join retried_rows on landed_files.file_id = retried_rows.file_id
+left join retried_counts on landed_files.file_id = retried_counts.file_id
 where
-    coalesce(retried_rows.row_count, 0)
+    coalesce(retried_counts.row_count, 0)
     <> case when landed_files.retried_file_id is null then 0 else landed_files.received_rows end
 
 union all
@@ -80,6 +80,6 @@ select
     cast(retried.file_row as varchar) as file_name,
     'rows superseded' as what
 from retried
-left join kept on retried.superseded_file_id = kept.file_id and retried.file_row = kept.file_row
+left join quarantined on retried.superseded_file_id = quarantined.file_id and retried.file_row = quarantined.file_row
 group by retried.superseded_file_id, retried.file_row
-having count(*) <> 1 or count(kept.file_id) <> 1
+having count(*) <> 1 or count(quarantined.file_id) <> 1

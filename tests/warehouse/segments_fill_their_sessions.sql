@@ -1,4 +1,5 @@
--- Fails if a session's segments are together longer or shorter than the session: something ran unbilled, or was billed twice.
+-- Fails if a session's segments are together longer or shorter than the session: time would be billed twice or not at all. Of the timelines
+-- that the build recomputes; all of them in a full refresh.
 with
 
 segment_sums as (

@@ -1,7 +1,8 @@
--- Fails if two sessions of one sandbox and execution overlap, or one ends before it starts: time would be billed twice.
+-- Fails if two sessions of one sandbox and execution overlap, or one ends before it starts: time would be billed twice. Of the timelines that
+-- the build recomputes; all of them in a full refresh.
 with
 
-in_order as (
+sessions_in_order as (
 
     select
         sessions.session_id,
@@ -26,7 +27,7 @@ select
     started_at,
     ended_at,
     previous_ended_at
-from in_order
+from sessions_in_order
 where
     ended_at < started_at
     or started_at < previous_ended_at

@@ -1,4 +1,5 @@
--- Fails if what invoices carried forward does not come back as lines of later ones, but for what waits for the customer's next.
+-- Billing rules, section 6. Fails if the amounts that invoices carry forward are not carry_forward lines of later invoices, except for the
+-- last invoice's, whose line is on the customer's next invoice.
 with
 
 carried as (
