@@ -64,7 +64,7 @@ def land(
     for problem in summary.problems:
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
     for file in refused:
-        stderr.print(f"[red]mostly rejected[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
+        stderr.print(f"[red]mostly refused[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
     if summary.problems or refused:
         raise typer.Exit(1)
 

@@ -80,7 +80,6 @@ def export_period(
     require_verified_ledger(home)
     try:
         with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
-            # The file and its schema have the same name, which DuckDB finds ambiguous; with `use`, tables need no schema.
             reports.execute("use billing")
             summary = read_period_summary(reports, period)
             if not summary.totals:

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb
 
+from pipeline.core.sql import rows_as_dictionaries
+
 _KEY_COLUMNS = ("customer_id", "service_period", "line_type", "currency", "plan_id", "meter_id", "rate_id")
 """The key by which a due line is compared with billed ones. Billing rules, section 6."""
 
@@ -15,8 +17,7 @@ def fetch_rows(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: obj
     """A query's rows as dictionaries. `parameters`: a value for each `?`, or one dictionary for `$name`s."""
     named = parameters[0] if len(parameters) == 1 and isinstance(parameters[0], dict) else None
     result = connection.execute(sql, list(parameters) if named is None else named)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    return rows_as_dictionaries(result)
 
 
 def line_condition(line: dict[str, Any], *, period: str = "service_period") -> tuple[str, list[object]]:

@@ -104,7 +104,7 @@ def add_events(connection: duckdb.DuckDBPyConnection, days: list[DayShare]) -> N
             and events.event_at >= explained.started_at and events.event_at <= explained.ended_at
         inner join staging.stg_landed_files as files on events.file_id = files.file_id
         where events.event_id not in (
-            select event_id from usage.event_voids where voided_at <= (select as_of from staging.stg_build_inputs)
+            select event_id from staging.event_voids where voided_at <= (select as_of from staging.stg_build_inputs)
         )
         order by events.event_at, events.event_id""",
         {"sessions": [key[0] for key in shares], "sandboxes": [key[1] for key in shares]},

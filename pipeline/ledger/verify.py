@@ -110,7 +110,7 @@ def require_verified_ledger(home: Home) -> None:
         try:
             raise_alert(home, OperationalAlert("check_failed", "The ledger", text))
         except Exception as no_alert:
-            failure.next_step += f". The alert could not be written: {to_billhouse_error(no_alert).message}"
+            failure.next_step += f". The alert could not be recorded: {to_billhouse_error(no_alert).message}"
         raise failure
 
 

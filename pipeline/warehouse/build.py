@@ -137,11 +137,12 @@ def build(
 def _selection(
     home: Home, project: Path, before: Mapping[str, str], now: Mapping[str, str]
 ) -> tuple[Sequence[str], Manifest | None]:
-    """Dbt's arguments that select what a change from these input digests to those can affect; none of them: everything.
+    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything.
 
-    With dbt's manifest, if it had to be parsed for that.
+    With dbt's manifest, where it had to be parsed for that.
     """
-    if (parts := parts_to_rebuild(before, now, project)) is not None and (manifest := parse_project(home, project)) is not None:
+    parts = parts_to_rebuild(before, now, project)
+    if parts is not None and (manifest := parse_project(home, project)) is not None:
         return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
     if are_definitions_unchanged(before, now):
         return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"], None

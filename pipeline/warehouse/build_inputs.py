@@ -1,7 +1,7 @@
-"""Digests of each input of a build, and the staging models that read each input, so that a build runs only what changed.
+"""Digests of each input of a build, and the models that read each input, so that a build runs only what changed.
 
-Between two builds as of the same instant, most often only the ledger has grown: somebody approved, published or closed. What
-depends on none of that would be built again as it is. dbt's manifest says which models read a part, and what depends on them.
+Between two builds as of the same instant, usually only the ledger has grown: an approval, a publication, a close. Models that do
+not depend on the ledger are then not run again. dbt's manifest says which models read an input, and what depends on them.
 """
 
 from __future__ import annotations

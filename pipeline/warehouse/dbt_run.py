@@ -22,18 +22,17 @@ from pipeline.core.progress import OnProgress
 from pipeline.warehouse.connection import open_warehouse
 from pipeline.warehouse.project import project_of
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
+_QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
+"""Without dbt's JSON artifacts: nothing reads them, and writing them takes a sixth of a small build."""
 _SHOWN_FAILURES = 20
 """Failed steps listed in the error message."""
 _SHOWN_ROWS = 3
 """Rows listed for each failed check."""
 _NODE_NAMES = {"model": "model", "seed": "price book file", "test": "check"}
 _UNCHANGED_REPORTS = "The reports are unchanged since the last successful build."
-
-_QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
-"""dbt's JSON artifacts are not read, and writing them takes a sixth of a small build."""
-
-if TYPE_CHECKING:
-    from dbt.contracts.graph.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def dbt_arguments(home: Home, project: Path | None = None, folder: str = ".dbt")
 
 
 def parse_project(home: Home, project: Path) -> Manifest | None:
-    """Dbt's manifest of the project; None if dbt cannot parse it, which the build then reports."""
+    """Dbt's manifest of the project; None where it cannot be parsed, which the build then reports."""
     from dbt.cli.main import dbtRunner
 
     with environment(dbt_environment(home)):
@@ -97,8 +96,8 @@ def run_dbt(
 ) -> list[BuildStep]:
     """Run one `dbt build` in this process, with more arguments, and return its steps.
 
-    `folder`: under the home, for dbt's own files. `unit_tests`: also run the models' unit tests. `manifest`: from
-    `parse_project`, if the caller has it. Raises BuildFailedError where a step failed, BillhouseError where dbt could not run.
+    `folder`: under the home, for dbt's own files. `unit_tests`: also run the models' unit tests. `manifest`: the project
+    as parsed before, if it was. Raises BuildFailedError where a step failed, BillhouseError where dbt could not run at all.
     """
     from dbt.cli.main import dbtRunner  # dbt takes seconds to import; only a build needs it
 

@@ -14,7 +14,7 @@ from pipeline.store.closes import closed_periods
 
 
 def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to billhouse.duckdb, where report tables need no schema in front: `from invoices`.
+    """A read-only connection to billhouse.duckdb whose default schema is `billing`.
 
     Raises BillhouseError where nothing was built yet.
     """

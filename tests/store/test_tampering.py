@@ -210,7 +210,7 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     assert is_detected(copy, head)
     verified = billhouse(copy.path, "verify", "--head", head)
     assert verified.code == 1 and f"does not contain the head {head}" in verified.stdout
-    assert "was closed upon the head" in verified.stdout, "a close froze a head, too"
+    assert "was closed after the head" in verified.stdout, "a close froze a head, too"
 
 
 def test_a_copy_in_the_scratch_folder_does_not_hide_a_forged_file(copy: Home) -> None:
@@ -253,5 +253,5 @@ def test_files_of_a_home_without_manifest_are_reported_until_they_are_adopted(co
     assert "is missing" in problem.reason
     assert "--adopt" in problem.next_step
     adopted = billhouse(copy.path, "verify", "--adopt")
-    assert adopted.code == 1 and "was closed upon the head" in adopted.stdout, "the close recorded its head"
+    assert adopted.code == 1 and "was closed after the head" in adopted.stdout, "the close recorded its head"
     assert list(integrity_problems(copy, read_store_state(copy))) == [] and adopt_files(copy) == 0
