@@ -1,6 +1,7 @@
 """The cost of safety: landing, close and publish of this checkout compared with another one, as ratios within one run.
 
-python -m benchmarks.safety_cost --against PATH [--rounds 5] [--rows 1000000] [--files 100] [--customers 2000] [--invoices 500]
+python -m benchmarks.safety_cost --against PATH [--repetitions 5] [--rows 1000000] [--files 100] [--customers 2000]
+    [--invoices 500]
 
 PATH is a checkout of the commit to compare with: mkdir PATH && git archive COMMIT | tar -x -C PATH. Both run with this Python and
 its packages, alternating, each step in its own process and home: land one large file, land many small ones, close a month,
@@ -124,7 +125,7 @@ def main() -> None:
     """Measure, and print a row per step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, required=True, metavar="PATH", help="the checkout to compare with")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--rows", type=int, default=1_000_000, help="in the one large file")
     parser.add_argument("--files", type=int, default=100, help="small ones, of 1,000 rows each")
     parser.add_argument("--customers", type=int, default=2000, help="in the month that is closed")
@@ -139,7 +140,7 @@ def main() -> None:
         if {"close", "publish"} & set(arguments.steps):
             for side in (base, ours):
                 prepare(side, given)
-        table(compare(base, ours, given, Path(folder) / "home", arguments.steps, arguments.rounds))
+        table(compare(base, ours, given, Path(folder) / "home", arguments.steps, arguments.repetitions))
 
 
 def make_input(folder: Path, arguments: argparse.Namespace) -> Input:
@@ -179,17 +180,17 @@ def prepare(side: Side, given: Input) -> None:
 
 
 def compare(
-    base: Side, ours: Side, given: Input, home: Path, steps: Sequence[str], rounds: int
+    base: Side, ours: Side, given: Input, home: Path, steps: Sequence[str], repetitions: int
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
     """The measurements of each step and side; the order of the sides alternates."""
     found: dict[str, dict[str, list[dict[str, float]]]] = {step: {"base": [], "this": []} for step in steps}
-    for number in range(rounds):
+    for number in range(repetitions):
         for step in steps:
             for side in (base, ours) if number % 2 == 0 else (ours, base):
                 measured = _measure(side, step, given, home)
                 found[step][side.name].append(measured)
                 shown = f"{measured['seconds']:.2f} s, {measured['cpu']:.2f} s of processors"
-                print(f"repetition {number + 1} of {rounds}: {step}, {side.name}: {shown}", file=sys.stderr, flush=True)
+                print(f"repetition {number + 1} of {repetitions}: {step}, {side.name}: {shown}", file=sys.stderr, flush=True)
     return found
 
 

@@ -18,7 +18,7 @@
 {%- endmacro %}
 
 {% macro default__sample_plan() -%}
-    {{ return({'reads_all': true, 'starts_anew': true, 'files': [], 'days': []}) }}
+    {{ return({'reads_all': true, 'is_full': true, 'files': [], 'days': []}) }}
 {%- endmacro %}
 
 {# days: days with samples in a file that no build has read; files: all files of those days. #}
@@ -26,15 +26,15 @@
     {%- set folder = source_folder('raw', 'sandbox_metrics') -%}
     {%- set files, days = [], [] -%}
     {%- if not execute -%}
-        {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
+        {{ return({'reads_all': false, 'is_full': true, 'files': files, 'days': days}) }}
     {%- endif -%}
     {%- set raw = "glob('" ~ folder ~ "/sample_date=*/*.parquet')" -%}
     {# Deployments without samples need no more than this query. #}
     {%- if run_query("select count(*) from " ~ raw).rows[0][0] == 0 -%}
-        {{ return({'reads_all': false, 'starts_anew': true, 'files': files, 'days': days}) }}
+        {{ return({'reads_all': false, 'is_full': true, 'files': files, 'days': days}) }}
     {%- endif -%}
-    {%- set starts_anew = not is_kept() or load_relation(folded_samples()) is none or run_query(
-        "select count(*) from " ~ folded_samples() ~ " where code_version <> (select code_version from " ~ ref('stg_build_inputs') ~ ")"
+    {%- set is_full = not has_rows_to_reuse() or load_relation(read_samples()) is none or run_query(
+        "select count(*) from " ~ read_samples() ~ " where code_version <> (select code_version from " ~ ref('stg_build_inputs') ~ ")"
     ).rows[0][0] > 0 -%}
     {%- set found = run_query(
         "with landed as ("
@@ -43,27 +43,27 @@
         ~ " from " ~ raw ~ " as files"
         ~ " where parse_filename(files.file, true) in (select file_id from " ~ ref('stg_landed_files') ~ ")"
         ~ ") select path, cast(sample_date as varchar) from landed where sample_date in (select sample_date from landed"
-        ~ ("" if starts_anew else " where file_id not in (select file_id from " ~ folded_samples() ~ ")")
+        ~ ("" if is_full else " where file_id not in (select file_id from " ~ read_samples() ~ ")")
         ~ ") order by path"
     ) -%}
     {%- for row in found.rows -%}
         {%- do files.append(row[0]) -%}
         {%- if row[1] not in days -%}{%- do days.append(row[1]) -%}{%- endif -%}
     {%- endfor -%}
-    {{ return({'reads_all': false, 'starts_anew': starts_anew, 'files': files, 'days': days}) }}
+    {{ return({'reads_all': false, 'is_full': is_full, 'files': files, 'days': days}) }}
 {%- endmacro %}
 
 {# Whether no minutes of the last build can be reused: there are none, or other models computed them. #}
-{% macro samples_start_anew() -%}
-    {{ return(sample_plan().starts_anew) }}
+{% macro samples_need_full_refresh() -%}
+    {{ return(sample_plan().is_full) }}
 {%- endmacro %}
 
-{% macro folded_samples() -%}
-    {{ return(state_table('folded_samples', 'sample_state')) }}
+{% macro read_samples() -%}
+    {{ return(state_table('read_samples', 'sample_state')) }}
 {%- endmacro %}
 
-{% macro refolded_days() -%}
-    {{ return(state_table('refolded_days', 'sample_state')) }}
+{% macro recomputed_days() -%}
+    {{ return(state_table('recomputed_days', 'sample_state')) }}
 {%- endmacro %}
 
 {% macro stale_utilisation() -%}
@@ -71,13 +71,13 @@
 {%- endmacro %}
 
 {# Pre-hook of sandbox_minutes: deletes the minutes of days to recompute. #}
-{% macro forget_sampled_days() -%}
+{% macro delete_sampled_days() -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
-        {%- if plan.starts_anew -%}
+        {%- if plan.is_full -%}
             create schema if not exists sample_state;
-            create or replace table {{ folded_samples() }} (file_id varchar, code_version varchar);
-            create or replace table {{ refolded_days() }} (sample_date date)
+            create or replace table {{ read_samples() }} (file_id varchar, code_version varchar);
+            create or replace table {{ recomputed_days() }} (sample_date date)
         {%- elif plan.days -%}
             delete from {{ this }} where sample_date in (date '{{ plan.days | join("', date '") }}')
         {%- endif -%}
@@ -85,41 +85,41 @@
 {%- endmacro %}
 
 {# Post-hook of sandbox_minutes, in its transaction: records the files read and the days whose utilisation is to be recomputed. #}
-{% macro remember_sampled_days() -%}
+{% macro record_sampled_days() -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set plan = sample_plan() -%}
         {%- if plan.days -%}
-            insert into {{ refolded_days() }} values (date '{{ plan.days | join("'), (date '") }}');
-            insert into {{ folded_samples() }}
+            insert into {{ recomputed_days() }} values (date '{{ plan.days | join("'), (date '") }}');
+            insert into {{ read_samples() }}
             select file_id, (select code_version from {{ ref('stg_build_inputs') }}) from {{ ref('stg_landed_files') }}
-            where kind = 'metrics' and file_id not in (select file_id from {{ folded_samples() }})
+            where kind = 'metrics' and file_id not in (select file_id from {{ read_samples() }})
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 {# Pre-hook of sandbox_utilisation: records the sandbox-days to recompute and deletes their rows. These are days with new samples, all days of
-   sandboxes of changed timelines, and days that were not over at the last build's as_of. #}
-{% macro forget_stale_utilisation() -%}
-    {%- set minutes, changed_timelines = ref('sandbox_minutes'), ref('changed_timelines') -%}
+   dirty executions, and days that were not over at the last build's as_of. #}
+{% macro delete_stale_utilisation() -%}
+    {%- set minutes, dirty_executions = ref('sandbox_minutes'), ref('dirty_executions') -%}
     {%- if execute and target.type == 'duckdb' -%}
-        {%- set starts_anew = utilisation_starts_anew() -%}
+        {%- set is_full = utilisation_needs_full_refresh() -%}
         create or replace table {{ stale_utilisation() }} as
         select distinct sandbox_id, sample_date from {{ minutes }}
-        {%- if not starts_anew %}
+        {%- if not is_full %}
         where
-            sample_date in (select sample_date from {{ refolded_days() }})
-            or sandbox_id in (select sandbox_id from {{ changed_timelines }})
+            sample_date in (select sample_date from {{ recomputed_days() }})
+            or sandbox_id in (select sandbox_id from {{ dirty_executions }})
             or sample_date >= cast({{ last_rated('as_of') }} as date);
         delete from {{ this }}
         using {{ stale_utilisation() }} as stale
         where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date
         {%- endif %};
-        delete from {{ refolded_days() }}
+        delete from {{ recomputed_days() }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro utilisation_starts_anew() -%}
-    {{ return(not is_kept() or rates_from_scratch()) }}
+{% macro utilisation_needs_full_refresh() -%}
+    {{ return(not has_rows_to_reuse() or is_full_rating()) }}
 {%- endmacro %}
 
 {# Whole millionths of a unit -> units, exact. #}

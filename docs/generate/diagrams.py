@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 MODELS = PROJECT / "models"
 REPORT_SCHEMA = "billing"
 _REF = re.compile(r"ref\(\s*'(\w+)'\s*\)")
-_KEY_TESTS = {"key", "key_on_changed_days", "unique"}
+_KEY_TESTS = {"key", "key_on_dirty_days", "unique"}
 """Data tests that say a column identifies its row."""
 _NOT_JOINED = {"event_id", "alert_id"}
 """Keys that identify a row of their own table and join no other: a quarantined event is no ignored event."""

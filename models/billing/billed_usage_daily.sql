@@ -1,13 +1,13 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    starts_anew='billed_days_start_anew',
-    pre_hook="{{ forget_changed_months('standing.period not in (select period from ' ~ ref('stg_closes') ~ ')') }}",
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    full_refresh_when='closes_have_changed',
+    pre_hook="{{ delete_dirty_customer_months('existing.period not in (select period from ' ~ ref('stg_closes') ~ ')') }}",
     post_hook=[
-        "{{ note_parts('select first_date from ' ~ ref('changed_months')) }}",
-        "{{ remember_closes() }}"
+        "{{ record_parts('select first_date from ' ~ ref('dirty_customer_months')) }}",
+        "{{ record_closes() }}"
     ]
 ) }}
--- depends_on: {{ ref('changed_months') }}
+-- depends_on: {{ ref('dirty_customer_months') }}
 -- depends_on: {{ ref('stg_closes') }}
 -- Days of closed months are read from the ledger and never change. Days of drafts are replaced for the dirty months, and all of
 -- them after another month was closed.
@@ -19,11 +19,11 @@
 select
     days.{{ columns | join(',\n    days.') }}
 from {{ ref('draft_usage_days') }} as days
-{% if takes_over() %}{{ of_changed_months('days') }}{% endif %}
+{% if reuses_rows() %}{{ only_dirty_customer_months('days') }}{% endif %}
 
 union all
 
 select
     {{ columns | join(',\n    ') }}
 from {{ ref('stg_billed_usage_days') }}
-{{ 'where 1 = 0' if takes_over() }}
+{{ 'where 1 = 0' if reuses_rows() }}

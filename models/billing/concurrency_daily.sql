@@ -1,7 +1,7 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_days() }}",
-    post_hook="{{ note_parts('select usage_date from ' ~ ref('changed_days')) }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_days() }}",
+    post_hook="{{ record_parts('select usage_date from ' ~ ref('dirty_customer_days')) }}"
 ) }}
 with
 
@@ -11,7 +11,7 @@ levels as (
         levels.*,
         max(levels.sandboxes) over (partition by levels.customer_id, levels.usage_date) as peak_sandboxes
     from {{ ref('concurrency_levels') }} as levels
-    {{ of_changed_days('levels') }}
+    {{ only_dirty_customer_days('levels') }}
 
 )
 

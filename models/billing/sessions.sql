@@ -1,9 +1,9 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines(may_touch_changed_days('standing.started_at', 'standing.started_at')) }}",
-    post_hook="{{ note_parts('select usage_date from ' ~ ref('changed_days')) }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions(may_touch_dirty_days('existing.started_at', 'existing.started_at')) }}",
+    post_hook="{{ record_parts('select usage_date from ' ~ ref('dirty_customer_days')) }}"
 ) }}
--- depends_on: {{ ref('changed_days') }}
+-- depends_on: {{ ref('dirty_customer_days') }}
 select
     sessions.session_id,
     sessions.sandbox_id,
@@ -28,11 +28,11 @@ select
         sessions.duration_microseconds > sessions.max_session_seconds * 1000000, false
     ) as is_over_session_limit
 from {{ ref('sandbox_sessions') }} as sessions
-{{ of_changed_timelines('sessions') }}
+{{ only_dirty_executions('sessions') }}
 inner join {{ ref('customer_currencies') }} as currencies
     on
         sessions.customer_id = currencies.customer_id
         and sessions.started_at >= currencies.starts_at
         and sessions.started_at < currencies.ends_at
 left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id
-where {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
+where {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}

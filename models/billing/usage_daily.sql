@@ -1,7 +1,7 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_months() }}",
-    post_hook='{{ note_parts("select first_date from " ~ ref("changed_months")) }}'
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_months() }}",
+    post_hook='{{ record_parts("select first_date from " ~ ref("dirty_customer_months")) }}'
 ) }}
 select
     days.customer_id,
@@ -15,5 +15,5 @@ select
     days.amount,
     days.currency
 from {{ ref('due_usage_by_day') }} as days
-{{ of_changed_months('days') }}
+{{ only_dirty_customer_months('days') }}
 inner join {{ ref('meters') }} as meters on days.meter_id = meters.meter_id

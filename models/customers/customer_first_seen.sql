@@ -16,7 +16,7 @@ first_events as (
     select
         customer_id,
         min(first_at) as first_event_at
-    from {{ ref('folded_events') }}
+    from {{ ref('compacted_events') }}
     group by customer_id
 
 ),

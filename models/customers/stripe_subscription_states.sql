@@ -46,7 +46,7 @@ used_observations as (
 
 ),
 
--- The state just before the first observation, unless that is the creation: an event has the previous values of what it changed.
+-- The state just before the first observation, unless that is the creation: an event has the previous values of the fields it changed.
 first_states as (
 
     select

@@ -13,7 +13,7 @@ credit_changes as (
             when {{ billing_period('granted_at') }} = period then cast(granted_at as date)
             else cast(period || '-01' as date)
         end as entry_date,
-        -- Purchased credit was paid for outside of what Billhouse bills; all other credit lessens income.
+        -- Purchased credit was paid for outside Billhouse; all other credit reduces income.
         case when source = 'purchased' then 'Assets:CreditPurchases' else 'Income:CreditsGranted' end as counter_account,
         granted_amount as given_amount
     from {{ ref('credit_months') }}

@@ -1,8 +1,8 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_days() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_days() }}"
 ) }}
--- depends_on: {{ ref('changed_days') }}
+-- depends_on: {{ ref('dirty_customer_days') }}
 -- Billing rules, section 8: how many sandboxes a customer ran at the same time. A level ends where the number or the limit changes, and at
 -- midnight UTC, so that each lies in one day and one month.
 with

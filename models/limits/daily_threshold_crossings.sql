@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_days() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_days() }}"
 ) }}
 -- Billing rules, section 8: the first instant of a day at which a customer reached 50, 80 or 100 percent of its limit of concurrent sandboxes
 -- or of session length. A limit of 0 counts as none. By day, so that a build recomputes only changed days.
@@ -18,7 +18,7 @@ observations as (
         levels.started_at as observed_at,
         false as grows_over_time
     from {{ ref('concurrency_levels') }} as levels
-    {{ of_changed_days('levels') }}
+    {{ only_dirty_customer_days('levels') }}
     where levels.max_concurrent_sandboxes > 0 and levels.sandboxes * 2 >= levels.max_concurrent_sandboxes
 
     union all
@@ -38,7 +38,7 @@ observations as (
         max_session_seconds > 0
         and started_at < ended_at
         and duration_microseconds * 2 >= max_session_seconds * 1000000
-        and {{ may_touch_changed_days('started_at', 'started_at') }}
+        and {{ may_touch_dirty_days('started_at', 'started_at') }}
 
 ),
 
@@ -61,7 +61,7 @@ thresholds_reached as (
             else observations.observed_at
         end as reached_at
     from observations
-    {{ of_changed_days('observations') }}
+    {{ only_dirty_customer_days('observations') }}
     inner join {{ alert_thresholds() }} as thresholds
         on {{ has_reached('observations.observed', 'observations.allowed', 'thresholds.threshold_percent') }}
 

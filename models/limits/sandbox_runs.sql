@@ -14,7 +14,7 @@ sessions_with_days as (
     from {{ ref('sandbox_sessions') }}
     where
         started_at < ended_at
-        and {{ may_touch_changed_days('started_at', 'ended_at') }}
+        and {{ may_touch_dirty_days('started_at', 'ended_at') }}
 
 ),
 
@@ -35,7 +35,7 @@ changed_session_days as (
 
     select session_days.*
     from session_days
-    {{ of_changed_days('session_days') }}
+    {{ only_dirty_customer_days('session_days') }}
 
 ),
 

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_months() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_months() }}"
 ) }}
 -- Billing rules, section 8: month-to-date spend by day: usage on its day, a fee on the first day that it is due for, both less the contract's
 -- discount. Before credit, and without commitments and corrections of other months.
@@ -16,7 +16,7 @@ usage_days as (
         cast(sum(days.amount) as decimal(18, 3)) as usage_amount,
         cast(0 as decimal(18, 3)) as fee_amount
     from {{ ref('due_usage_by_day') }} as days
-    {{ of_changed_months('days') }}
+    {{ only_dirty_customer_months('days') }}
     group by days.customer_id, days.currency, days.period, days.usage_date
 
 ),
@@ -54,7 +54,7 @@ fee_days as (
             and lines.service_period = first_fee_days.period
             and lines.plan_id = first_fee_days.plan_id
             and lines.rate_id = first_fee_days.rate_id
-    {{ of_changed_months('lines', 'service_period') }}
+    {{ only_dirty_customer_months('lines', 'service_period') }}
     where
         lines.line_type = 'fee'
         -- A fee in advance of a month that has not begun is not spend yet.

@@ -61,7 +61,7 @@ select
     max(case when ranked_times.recency = 1 then ranked_times.in_force_until end) as in_force_until,
     max(case when ranked_times.recency = 1 then ranked_times.discount_rate end) as discount_rate,
     max(case when ranked_times.recency = 1 then ranked_times.monthly_commitment_amount end) as monthly_commitment_amount,
-    -- Millionths of the currency x microseconds. due_contract_lines divides by the month's microseconds and rounds there, once.
+    -- Millionths of the currency x microseconds. due_contract_lines divides by the month's microseconds and applies rounding there, once.
     sum(
         cast(coalesce(ranked_times.monthly_commitment_amount, 0) * cast(1000000 as decimal(7, 0)) as decimal(38, 0))
         * ranked_times.duration_microseconds

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_months() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_months() }}"
 ) }}
 -- Billing rules, section 2: the amount of a usage line spread over its days in proportion to their quantities. The days sum to
 -- the line exactly: each gets whole minor units, and the rest goes to the largest remainders, one unit each (ties: the earlier
@@ -21,7 +21,7 @@ used_days as (
         days.quantity,
         days.quantity - days.trial_quantity as billed_quantity
     from {{ ref('usage_by_day') }} as days
-    {{ of_changed_months('days') }}
+    {{ only_dirty_customer_months('days') }}
 
 ),
 
@@ -39,7 +39,7 @@ first_days as (
         cast(0 as decimal(38, 12)) as quantity,
         cast(0 as decimal(38, 12)) as billed_quantity
     from {{ ref('rating_groups') }} as groups
-    {{ of_changed_months('groups') }}
+    {{ only_dirty_customer_months('groups') }}
     where groups.quantity = groups.trial_quantity and not groups.is_trial
 
 ),

@@ -1,8 +1,8 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines('standing.usage_date in (select usage_date from ' ~ ref('changed_days') ~ ')') }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions('existing.usage_date in (select usage_date from ' ~ ref('dirty_customer_days') ~ ')') }}"
 ) }}
--- depends_on: {{ ref('changed_days') }}
+-- depends_on: {{ ref('dirty_customer_days') }}
 -- Billing rules, section 4: a segment is split where the rate of a meter changes; each piece has one quantity per held meter
 -- (resource x seconds). The quantity of a summed meter is priced at the instant of its event.
 with
@@ -100,7 +100,7 @@ summed_quantities as (
         quantities.event_at as ended_at,
         cast({{ metered('rate_periods.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
     from {{ ref('recorded_quantities') }} as quantities
-    {{ of_changed_timelines('quantities') }}
+    {{ only_dirty_executions('quantities') }}
     inner join rate_periods
         on
             quantities.customer_id = rate_periods.customer_id

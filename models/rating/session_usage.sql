@@ -13,11 +13,11 @@ priced_pieces as (
         segments.quantity,
         case when segments.is_trial then 0 else {{ list_price('segments.quantity', 'rates') }} end as list_amount
     from {{ ref('priced_segments') }} as segments
-    {{ of_changed_timelines('segments') }}
+    {{ only_dirty_executions('segments') }}
     inner join {{ ref('rates') }} as rates on segments.rate_id = rates.rate_id
     where
         segments.session_id is not null
-        and {{ may_touch_changed_days('segments.started_at', 'segments.ended_at') }}
+        and {{ may_touch_dirty_days('segments.started_at', 'segments.ended_at') }}
 
 )
 

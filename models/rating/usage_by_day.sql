@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_days() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_customer_days() }}"
 ) }}
 -- The quantity of each meter that a customer used on each day, by plan and rate version.
 select
@@ -14,7 +14,7 @@ select
     cast(sum(segments.quantity) as decimal(38, 12)) as quantity,
     cast(sum(case when segments.is_trial then segments.quantity else 0 end) as decimal(38, 12)) as trial_quantity
 from {{ ref('priced_segments') }} as segments
-{{ of_changed_days('segments') }}
+{{ only_dirty_customer_days('segments') }}
 group by
     segments.customer_id,
     segments.period,

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    starts_anew='voids_start_anew'
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    full_refresh_when='voids_need_full_refresh'
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}
 -- depends_on: {{ ref('stg_build_inputs') }}
@@ -24,6 +24,6 @@ from {{ ref('stg_voids') }} as voids
 left join {{ events_to_search_for_voids() }} as events on voids.event_id = events.event_id
 where
     voids.event_id is not null
-    {%- if takes_over() %}
+    {%- if reuses_rows() %}
     and voids.event_id not in (select event_id from {{ this }})
     {%- endif %}

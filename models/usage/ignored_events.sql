@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions() }}"
 ) }}
 -- Billing rules, section 4: accepted events that have no effect on a session, each with its reason. A quantity on an ignored event is
 -- billed all the same (section 3), unless the event is voided.
@@ -96,7 +96,7 @@ voided_events as (
         voids.voided_at,
         voids.reason as void_reason
     from {{ ref('event_voids') }} as voids
-    {{ of_changed_timelines('voids') }}
+    {{ only_dirty_executions('voids') }}
     cross join {{ ref('stg_build_inputs') }} as build
     where
         voids.sandbox_id is not null

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
 -- Billing rules, section 3: the quantities (tokens) of events are billed at the events' instant, whether or not a session runs. The session
@@ -18,8 +18,8 @@ quantities as (
         {%- for quantity in quantity_columns() %}
         cast(sum(events.{{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('folded_events') }} as events
-    {{ of_changed_timelines('events') }}
+    from {{ ref('compacted_events') }} as events
+    {{ only_dirty_executions('events') }}
     where
         events.quantity_event_count > 0
         {%- for quantity in quantity_columns() %}

@@ -1,6 +1,6 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ forget_changed_timelines() }}"
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
 -- Billing rules, section 4: where each session of a sandbox (and execution) starts and ends, and why it ended.

@@ -1,4 +1,4 @@
--- Billing rules, section 4: the table of what a start, a stop and an update do, applied to the events of each timeline (sandbox and
+-- Billing rules, section 4: the table of the effects of a start, a stop and an update, applied to the events of each timeline (sandbox and
 -- execution) in order. A row of compacted heartbeats changes the state at its first instant and confirms it until its last. An update with
 -- quantities alone changes no state; it confirms a running session, unless a silence longer than the heartbeat timeout precedes it (section 3).
 {% set inputs = (
@@ -16,8 +16,8 @@ timeline_rows as {{ not_stored }}(
         events.has_start or events.has_stop or events.has_update as changes_state,
         build.as_of,
         build.heartbeat_timeout_seconds
-    from {{ ref('folded_events') }} as events
-    {{ of_changed_timelines('events') }}
+    from {{ ref('compacted_events') }} as events
+    {{ only_dirty_executions('events') }}
     cross join {{ ref('stg_build_inputs') }} as build
     where events.has_start or events.has_stop or events.has_update or events.has_quantity_update
 

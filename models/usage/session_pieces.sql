@@ -26,7 +26,7 @@ named_resources as (
             and states.session_number = sessions.session_number
     where
         states.is_running_after
-        and {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
+        and {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}
 
 ),
 

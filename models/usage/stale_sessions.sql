@@ -1,12 +1,12 @@
--- depends_on: {{ ref('changed_timelines') }}
+-- depends_on: {{ ref('dirty_executions') }}
 -- Sessions and recorded quantities of the last build, of the timelines that this build recomputes. A session may be gone or shorter now:
--- `changed_days` needs the days that it had before.
-{% if rates_from_scratch() %}
+-- `dirty_customer_days` needs the days that it had before.
+{% if is_full_rating() %}
 select
     customer_id,
     first_at as started_at,
     last_at as ended_at
-from {{ ref('folded_events') }}
+from {{ ref('compacted_events') }}
 where 1 = 0
 {% else %}
 select
@@ -14,7 +14,7 @@ select
     sessions.started_at,
     sessions.ended_at
 from {{ last_built('sandbox_sessions') }} as sessions
-{{ of_changed_timelines('sessions') }}
+{{ only_dirty_executions('sessions') }}
 
 union all
 
@@ -23,5 +23,5 @@ select
     quantities.event_at as started_at,
     quantities.event_at as ended_at
 from {{ last_built('recorded_quantities') }} as quantities
-{{ of_changed_timelines('quantities') }}
+{{ only_dirty_executions('quantities') }}
 {% endif %}

@@ -1,8 +1,8 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    starts_anew='samples_start_anew',
-    pre_hook='{{ forget_sampled_days() }}',
-    post_hook='{{ remember_sampled_days() }}'
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    full_refresh_when='samples_need_full_refresh',
+    pre_hook='{{ delete_sampled_days() }}',
+    post_hook='{{ record_sampled_days() }}'
 ) }}
 -- depends_on: {{ ref('stg_sandbox_metrics') }}
 -- depends_on: {{ ref('stg_build_inputs') }}

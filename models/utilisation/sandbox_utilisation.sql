@@ -1,9 +1,9 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
-    starts_anew='utilisation_starts_anew',
-    pre_hook='{{ forget_stale_utilisation() }}'
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    full_refresh_when='utilisation_needs_full_refresh',
+    pre_hook='{{ delete_stale_utilisation() }}'
 ) }}
--- depends_on: {{ ref('changed_timelines') }}
+-- depends_on: {{ ref('dirty_executions') }}
 -- docs/internals/utilisation.md: a sandbox's use on a day, compared with what was billed, and the list amount of the size that fits.
 with
 

@@ -15,7 +15,7 @@ _GENERIC_TESTS = {
     "not_null": "Never null.",
     "unique": "Unique.",
     "key": "Unique and never null.",
-    "key_on_changed_days": "Unique and never null, on the days that a build has changed.",
+    "key_on_dirty_days": "Unique and never null, on the days that a build has changed.",
     "accepted_values": "One of the known values.",
     "relationships": "Refers to an existing row.",
 }

@@ -118,7 +118,7 @@ def verify(
 ) -> None:
     """Verify raw/ and ledger/: every file against the manifest, every close's hash, every invoice's sums. Changes nothing.
 
-    Prints the manifest's head. Store it where nobody with write access to this home can change it, and pass it with --head next
+    Prints the manifest's head. Store it where users with write access to this home cannot change it, and pass it with --head next
     time: every later edit, deletion, forgery or rollback is then reported. Alerts, exports, invoices in Stripe and the health
     file contain the head, too. Exits with 1 if there is a problem.
     """

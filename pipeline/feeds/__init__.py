@@ -1,7 +1,7 @@
-"""Collecting: what others keep (an events API, a queue's export, a metrics API) comes into the inbox, at least once.
+"""Feeds: rows of an events API, a queue's export or a metrics API are written to the inbox, each at least once.
 
-Each source has a position of its own, kept after the rows that it stands for: a kill between the two brings those rows again, and
-landing knows them. docs/operate/collecting.md.
+Owns the connection to an API, its paging, and the position of each source. A position is written after its rows: after a kill
+between the two, those rows arrive twice, and landing drops the duplicates. It does not validate rows. docs/operate/collecting.md.
 """
 
 from pipeline.feeds.api import Access

@@ -108,7 +108,7 @@ class Api:
             found = values_at(rows_at, body)
             if not found or not all(isinstance(rows, list) for rows in found):
                 raise BillhouseError(
-                    f"{self._access.shown} answered without a list at '{rows_at}'.", "Look at what it answers, and at --url."
+                    f"{self._access.shown} answered without a list at '{rows_at}'.", "Check the answer, --rows-at and --url."
                 )
             links = {relation: link["url"] for relation, link in response.links.items() if relation and "url" in link}
             try:
@@ -129,7 +129,7 @@ class Api:
         return address
 
     def _get(self, address: str) -> httpx.Response:
-        """An answer that is no error, asked for until one comes. Raises BillhouseError."""
+        """GET with retries; returns a response without an error status. Raises BillhouseError."""
         self._take_turn()
         retrying = Retrying(
             retry=retry_if_exception(_may_pass)
@@ -147,7 +147,7 @@ class Api:
         if response.is_error:
             raise self._refusal(response.status_code)
         if response.has_redirect_location:
-            raise BillhouseError(f"{self._access.shown} says that it is elsewhere.", "Name the address it is at with --url.")
+            raise BillhouseError(f"{self._access.shown} redirects to another address.", "Name that address with --url.")
         return response
 
     def _attempt(self, address: str) -> httpx.Response:
@@ -162,17 +162,17 @@ class Api:
             return simplejson.loads(response.content.decode("utf-8"), use_decimal=True, parse_int=_whole_number)
         except ValueError:
             raise BillhouseError(
-                f"{self._access.shown} answered with something that is no JSON ({len(response.content):,} bytes).",
-                "See that --url is the API's address, and not a page for people.",
+                f"{self._access.shown} did not answer with JSON ({len(response.content):,} bytes).",
+                "Check that --url is the address of the API.",
             ) from None
         except RecursionError:
             raise BillhouseError(
                 f"{self._access.shown} answered with JSON that is nested too deep to read.",
-                "Nothing of this page was collected. Ask whoever runs the API.",
+                "Nothing of this page was collected. Ask the operator of the API.",
             ) from None
 
     def _check_next(self, request: PageRequest) -> None:
-        """Refuse a page whose next page cannot be asked for: neither may become a position."""
+        """Refuse a page whose next page cannot be requested, because neither may become a position."""
         try:
             urlsplit(request.address)
             address = httpx.URL(self._address(request))
@@ -184,8 +184,8 @@ class Api:
 
     def _unusable_next_page(self) -> BillhouseError:
         return BillhouseError(
-            f"{self._access.shown} names a next page that cannot be asked for.",
-            "Nothing of the page that names it was collected, and the next run asks for it again. Ask whoever runs the API.",
+            f"{self._access.shown} names a next page that cannot be requested.",
+            "Nothing of that page was collected; the next run requests it again. Ask the operator of the API.",
         )
 
     def _take_turn(self) -> None:
@@ -197,25 +197,26 @@ class Api:
             ours, theirs = urlsplit(self._access.url), urlsplit(address)
         except ValueError:
             raise BillhouseError(
-                "The position that was kept of this source is no address.",
-                "Remove its file in the home's folder collecting/ to collect everything again: landing knows what has landed.",
+                "The stored position of this source is not an address.",
+                "Delete its file in the home's folder collecting/ to collect everything again; landing drops duplicates.",
             ) from None
         if theirs.netloc and (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc):
             raise BillhouseError(
-                f"The next page is said to be at {theirs.hostname}, and not at {ours.hostname}.",
-                "Nothing was asked there: the key is for one address. Ask whoever runs the API.",
+                f"The next page is at another host: {theirs.hostname} instead of {ours.hostname}.",
+                "It was not requested: the key is for one address. Ask the operator of the API.",
             )
 
     def _failure(self, error: httpx.HTTPError) -> BillhouseError:
-        """What went wrong, without the library's own text, which may hold the address' parameters or the key."""
+        """The error without the library's text, which may contain the key or parameters of the address."""
         where = self._access.shown
         if isinstance(error, AnswerTooLargeError):
             return BillhouseError(
                 f"{where} answered with more than {ANSWER_BYTES >> 20} MB for one page.",
-                "Nothing of this page was collected. Ask for fewer rows a page, with a parameter of the API's in --url.",
+                "Nothing of this page was collected. Request fewer rows per page, with a parameter of the API in --url.",
             )
         return BillhouseError(
-            f"{where} cannot be reached ({type(error).__name__}).", "What was collected is kept; call this again."
+            f"{where} cannot be reached ({type(error).__name__}).",
+            "Run this command again: collected rows are not collected twice.",
         )
 
     def _refusal(self, status: int) -> BillhouseError:
@@ -225,34 +226,40 @@ class Api:
             held = f"the key in {variable}" if variable else "a request without a key"
             return BillhouseError(f"{where} refuses {held} ({status}).", "Name the variable that holds one with --api-key-env.")
         if status == 429:
-            return BillhouseError(f"{where} has had too many requests (429).", "Call this again later: it goes on where it was.")
-        return NotFoundError(where) if status == 404 else BillhouseError(f"{where} answered {status}.", "Call this again later.")
+            return BillhouseError(
+                f"{where} has had too many requests (429).", "Run this command again later: it continues where it stopped."
+            )
+        return (
+            NotFoundError(where)
+            if status == 404
+            else BillhouseError(f"{where} answered {status}.", "Run this command again later.")
+        )
 
 
 def as_line(row: Any) -> bytes:
-    """A row of an answer as a line of JSON, its numbers as they came. Raises BillhouseError where it is nested too deep."""
+    """A row of an answer as a line of JSON, with unchanged numbers. Raises BillhouseError if it is nested too deeply."""
     try:
         text: str = simplejson.dumps(row, use_decimal=True, allow_nan=True)
     except RecursionError:
         raise BillhouseError(
             "The API answered with a row that is nested too deep to write.",
-            "Nothing of its page was collected. Ask whoever runs the API.",
+            "Nothing of its page was collected. Ask the operator of the API.",
         ) from None
     return text.encode()
 
 
 def _whole_number(text: str) -> int | Decimal:
-    """Whole numbers as they came: Python makes no int of thousands of digits, and landing says what is wrong with them."""
+    """A whole number, unchanged. Python converts no text of thousands of digits to int; landing rejects such numbers."""
     return int(text) if len(text) <= _INT_DIGITS else Decimal(text)
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether a failure may pass: no answer, or half of one. An answer that is too large, or cannot be decoded, comes again."""
+    """Whether a retry can succeed: no answer or a partial one. A retry cannot help if it is too large or cannot be decoded."""
     return is_network_error(error) and not isinstance(error, httpx.DecodingError)
 
 
 def _pause_before_retry(state: RetryCallState) -> float:
-    """As long as `Retry-After` says, or else 1, 2, 4 ... seconds; at most the longest pause."""
+    """The seconds of `Retry-After`, otherwise 1, 2, 4 ...; at most LONGEST_PAUSE_SECONDS."""
     asked = 0.0
     if state.outcome is not None and not state.outcome.failed:
         asked = _pause_seconds(state.outcome.result().headers.get("Retry-After", ""))
@@ -260,7 +267,7 @@ def _pause_before_retry(state: RetryCallState) -> float:
 
 
 def _pause_seconds(written: str) -> float:
-    """What a header asks for, in seconds or as a date, at most the longest pause; 0 where it cannot be read."""
+    """The pause of a header, in seconds or as a date, at most LONGEST_PAUSE_SECONDS; 0 if it is invalid."""
     try:
         if written.strip().isdecimal():
             seconds = float(written)  # beyond what a float holds it is infinite
@@ -272,7 +279,7 @@ def _pause_seconds(written: str) -> float:
 
 
 def _is_position(value: object) -> bool:
-    """Whether a next page's address or cursor can be kept, and be sent again as it came."""
+    """Whether a next page's address or cursor can be stored and sent again unchanged."""
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return False
     text = str(value)
@@ -280,10 +287,10 @@ def _is_position(value: object) -> bool:
 
 
 class NotFoundError(BillhouseError):
-    """There is nothing at that address."""
+    """The API answered 404."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} is not there (404).", "Check --url.")
+        super().__init__(f"{where} was not found (404).", "Check --url.")
 
 
 def _check_address(access: Access) -> None:

@@ -32,8 +32,8 @@ def collect_events(
                 is_last = following == position or empty == _EMPTY_PAGES
                 if following in asked and not is_last:
                     raise BillhouseError(
-                        f"{access.shown} names a next page that this run has read already: its pages go in a circle.",
-                        "What came before is kept. Ask whoever runs the API.",
+                        f"{access.shown} names a next page that this run has already read: its pages form a cycle.",
+                        "The pages before it were collected. Ask the operator of the API.",
                     )
                 asked.add(following)
                 position = following

@@ -65,7 +65,7 @@ def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
         if page.next_request is not None:
             following = str(page.next_request.parameters["nextToken"])
             if following in asked or empty > _EMPTY_PAGES:
-                raise BillhouseError("The API's list of sandboxes has no end: its pages go in a circle.", "Ask whoever runs it.")
+                raise BillhouseError("The API's list of sandboxes has no end: its pages form a cycle.", "Ask its operator.")
             asked.add(following)
         for sandbox in page.rows:
             try:

@@ -57,7 +57,7 @@ def _parsed(field: Field, unit: TimestampUnit | None) -> str:
                 value = text
             case Type.RESOURCE | Type.QUANTITY | Type.AMOUNT:
                 exact, plain = f"try_cast({text} as decimal(38, 18))", f"try_cast({text} as decimal(18, {DECIMALS}))"
-                # The cast to `exact` rounds: -1e-30 to 0, and numbers that differ from another in the 19th decimal.
+                # The cast to `exact` is not exact: -1e-30 to 0, and numbers that differ from another in the 19th decimal.
                 exponent = f"try_cast(coalesce(nullif(regexp_extract({text}, '{_EXPONENT}', 1), ''), '0') as integer)"
                 decimals = f"strlen(regexp_extract({text}, '{_DECIMALS_WRITTEN}', 1)) - {exponent}"
                 is_whole = f"(not regexp_matches({text}, '{_NOT_ZERO}') or {decimals} <= 18)"

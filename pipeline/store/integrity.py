@@ -75,7 +75,7 @@ def integrity_problems(
         next_step = "Move it out of raw/ and ledger/; or, if you know where it comes from: billhouse verify --adopt"
         yield from (Problem(path, None, reason, next_step) for path in unknown)
     for path in sorted(manifest.journals - found.keys()):
-        reason = "is missing: a publishing run was writing it. Stripe has a record of what the run did."
+        reason = "is missing: a publishing run was writing it. Stripe has a record of the run's requests."
         yield Problem(path, None, reason, "Restore it from a backup; if it is lost: billhouse verify --adopt")
 
 

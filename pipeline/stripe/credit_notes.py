@@ -1,4 +1,4 @@
-"""Credit notes: credit the amount that an invoice in Stripe billed in excess of what is due.
+"""Credit notes: credit the amount that an invoice in Stripe billed in excess of the due amount.
 
 A credit note is first written to the ledger, where its negative lines count as billed, so that the next invoice does not make the
 same correction. Then it is sent to Stripe, exactly once. To forgive an amount that is due, use a goodwill credit grant: a credit

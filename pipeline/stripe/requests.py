@@ -119,7 +119,7 @@ def total_request(closed: ClosedInvoice) -> int:
 
 
 def content_hash(closed: ClosedInvoice) -> str:
-    """SHA-256 of what the customer sees; distinguishes invoices with the same id and different content."""
+    """SHA-256 of the content that the customer sees; distinguishes invoices with the same id and different content."""
     parts = [[part.part_id, closed.minor_units(part.amount), part.description, part.service_period] for part in _parts(closed)]
     invoice = closed.invoice
     content = [closed.invoice_id, closed.customer_id, invoice["period"], invoice["currency"], closed.total, parts]

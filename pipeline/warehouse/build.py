@@ -145,7 +145,7 @@ def _selection(
     if parts is not None and (manifest := parse_project(home, project)) is not None:
         return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:kept", "resource_type:test"], None
+        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"], None
     return [], None
 
 
@@ -193,7 +193,7 @@ def _has_lost_files(home: Home) -> bool:
     try:
         with duckdb.connect(str(home.warehouse), read_only=True) as connection:
             lost = connection.execute(
-                "select count(*) from (from build_state.folded_files union all by name from sample_state.folded_samples)"
+                "select count(*) from (from build_state.compacted_files union all by name from sample_state.read_samples)"
                 " where file_id not in (select unnest($1::varchar[]))",
                 [landed],
             ).fetchall()

@@ -71,7 +71,7 @@ def code_version(project: Path) -> str:
 
 
 def parts_to_rebuild(before: Mapping[str, str], now: Mapping[str, str], project: Path) -> frozenset[str] | None:
-    """The parts that changed, where a build of their readers and of what depends on them is enough; None: build everything."""
+    """The parts that changed, if it is enough to build their readers and what depends on those; None: build everything."""
     changed = {part for part in before.keys() | now.keys() if before.get(part) != now.get(part)}
     return frozenset(changed) if changed and changed <= parts_with_few_readers(project) else None
 

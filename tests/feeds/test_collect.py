@@ -91,8 +91,8 @@ def test_pages_come_into_the_inbox_and_the_next_run_goes_on_where_the_last_ended
     assert [path.name.rpartition("-")[2] for path in inbox(home)] == ["00000001.jsonl", "00000002.jsonl"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in [*inbox(home), *home.collecting.iterdir()])
 
-    told = land(home)
-    assert (told["accepted"], told["duplicates"], told["quarantined"]) == (5, 1, 0)
+    result = land(home)
+    assert (result["accepted"], result["duplicates"], result["quarantined"]) == (5, 1, 0)
     assert landed(home) == ["e1", "e2", "e3", "e4", "e5"]
 
 
@@ -170,7 +170,7 @@ def test_a_kill_between_the_rows_and_the_position_loses_nothing(home: Home, api:
     (abandoned / path.name).write_text('{"event_id": ')
     api.answers = by_cursor([[row(1), row(2)], [row(3), row(4)]])
     assert collect(home, api).json["rows"] == 4
-    assert inbox(home) == [path], "the same file anew"
+    assert inbox(home) == [path], "the same file, written again"
     assert list(home.scratch.iterdir()) == [], "and nothing half written"
     assert (land(home)["duplicates"], landed(home)) == (3, ["e1", "e2", "e3", "e4"])
 
@@ -238,9 +238,9 @@ def test_no_key_goes_where_others_could_read_it(home: Home, api: FakeApi, monkey
     with serving() as elsewhere:
         link = {"Link": f'<{elsewhere.url}/steal>; rel="next"'}
         api.answers = lambda _: Answer([row(1)], headers=link)
-        assert "is said to be at" in collect(home, api, "--paging", "link", "--rows-at", "$").json["error"]
+        assert "is at another host" in collect(home, api, "--paging", "link", "--rows-at", "$").json["error"]
         api.answers = lambda _: Answer("", 302, {"Location": f"{elsewhere.url}/steal"})
-        assert "elsewhere" in collect(home, api, "--name", "moved").json["error"]
+        assert "redirects to another address" in collect(home, api, "--name", "moved").json["error"]
         assert elsewhere.asked == []
 
     monkeypatch.delenv("EVENTS_API_KEY")
@@ -248,21 +248,21 @@ def test_no_key_goes_where_others_could_read_it(home: Home, api: FakeApi, monkey
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
-        ("<html>Welcome!</html>", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        ('{"data": [', "no JSON"),
+        ("<html>Welcome!</html>", "did not answer with JSON"),
+        (b"\xff\xfe", "did not answer with JSON"),
+        ('{"data": [', "did not answer with JSON"),
         ({"rows": []}, "without a list"),
         ({"data": {"e1": {}}}, "without a list"),
         ([], "without a list"),
     ],
 )
-def test_an_answer_that_is_none_is_no_empty_list(body: Any, told: str, home: Home, api: FakeApi) -> None:
+def test_an_invalid_answer_is_an_error_and_not_an_empty_list(body: Any, message: str, home: Home, api: FakeApi) -> None:
     api.answers = lambda _: Answer(body)
     failed = collect(home, api)
     assert failed.code == 1
-    assert told in failed.json["error"]
+    assert message in failed.json["error"]
     assert inbox(home) == []
 
 
@@ -367,7 +367,7 @@ def test_a_cursor_that_cannot_be_sent_again_does_not_become_the_position(cursor:
     api.answers = lambda asked: Answer({"data": [row(1)], "next_cursor": cursor})
     failed = collect(home, api)
     assert failed.code == 1
-    assert "names a next page that cannot be asked for" in failed.json["error"]
+    assert "names a next page that cannot be requested" in failed.json["error"]
     assert inbox(home) == []
     api.answers = by_cursor([[row(1)]])
     api.queries()
@@ -380,7 +380,7 @@ def test_pages_that_go_in_a_circle_end_the_run(home: Home, api: FakeApi) -> None
     api.answers = lambda asked: Answer({"data": [row(1)], "next_cursor": following[asked.query.get("cursor")]})
     failed = collect(home, api)
     assert (failed.code, len(api.asked)) == (1, 3)
-    assert "in a circle" in failed.json["error"]
+    assert "form a cycle" in failed.json["error"]
 
 
 def test_a_position_that_an_earlier_run_kept_and_that_is_no_address_is_told(home: Home, api: FakeApi) -> None:
@@ -390,7 +390,7 @@ def test_a_position_that_an_earlier_run_kept_and_that_is_no_address_is_told(home
     record.write_text(json.dumps(json.loads(record.read_text()) | {"position": "http://[::1"}))
     failed = collect(home, api, *LINKED)
     assert failed.code == 1
-    assert "is no address" in failed.json["error"]
+    assert "is not an address" in failed.json["error"]
     assert "collecting/" in f"{failed.json}"
 
 
@@ -417,8 +417,8 @@ def test_rows_nested_deep_and_numbers_of_thousands_of_digits_come_as_they_are_an
     ]
     api.answers = lambda _: Answer('{"data": [' + ",".join(rows) + "]}")
     assert collect(home, api).json["rows"] == 4
-    told = land(home)
-    assert (told["accepted"], told["by_reason"]) == (1, {"bad_id": 1, "bad_number": 1, "over_limit": 1})
+    result = land(home)
+    assert (result["accepted"], result["by_reason"]) == (1, {"bad_id": 1, "bad_number": 1, "over_limit": 1})
 
 
 @pytest.mark.parametrize("depth", [1000, 100_000])
@@ -470,9 +470,9 @@ def test_of_an_export_pipes_and_links_are_refused_one_by_one_and_the_others_are_
     os.mkfifo(folder / "a.jsonl")
     (folder / "b.jsonl").symlink_to(tmp_path / "secret.jsonl")
     (folder / "c.jsonl").write_text(event_line("c") + "\n")
-    told = export(home, folder)
-    assert (told.code, told.json["rows"]) == (1, 1)
-    pipe, link = told.json["refused"]
+    result = export(home, folder)
+    assert (result.code, result.json["rows"]) == (1, 1)
+    pipe, link = result.json["refused"]
     assert "a.jsonl is a pipe" in pipe
     assert "b.jsonl is a symbolic link" in link
     shown = billhouse(home.path, "collect", "--export", folder)
@@ -485,9 +485,9 @@ def test_a_line_of_an_export_that_is_too_long_comes_cut_off_and_lands_in_quarant
     path = tmp_path / "queue.jsonl"
     path.write_text(event_line("a") + "\n" + event_line("long", note="x" * (3 << 20)) + "\n" + event_line("b") + "\n")
     with patch("pipeline.feeds.export_files._BLOCK_BYTES", 1 << 16):
-        told = export(home, path, "--name", "queue").json
-    assert told["rows"] == 3
-    assert Path(told["files"][0]).stat().st_size < 2 << 20
+        result = export(home, path, "--name", "queue").json
+    assert result["rows"] == 3
+    assert Path(result["files"][0]).stat().st_size < 2 << 20
     assert export(home, path, "--name", "queue").json["rows"] == 0
     assert land(home)["by_reason"] == {"over_limit": 1}
     assert landed(home) == ["a", "b"]

@@ -1,4 +1,4 @@
-"""Polling an API for what sandboxes use: every sample arrives, and the latest word on an instant stands."""
+"""Polling an API for what sandboxes use: every sample arrives, and the latest value of an instant is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MINUTE = 60
 
 
 class Provider:
-    """Sandboxes and their samples, told as E2B's API tells them: two sandboxes a page, samples of [start, end]."""
+    """Sandboxes and their samples, as E2B's API returns them: two sandboxes per page, samples of [start, end]."""
 
     def __init__(self) -> None:
         self.started: dict[str, int] = {}
@@ -98,7 +98,7 @@ def poll(home: Home, fake: FakeApi, at: int) -> int:
 
 
 def known(home: Home) -> dict[tuple[str, int], Decimal]:
-    """What stands of each sandbox and instant after landing."""
+    """The current sample of each sandbox and instant after landing."""
     rows = sorted(rows_of(home, "sandbox_metrics"), key=lambda row: landed_order(home, row))
     return {(row["sandbox_id"], int(row["sampled_at"].timestamp())): row["cpu_used_pct"] for row in rows}
 
@@ -200,10 +200,10 @@ def test_a_list_that_is_none_of_sandboxes_is_told(home: Home, fake: FakeApi) -> 
 def test_the_command_says_what_to_call_next(home: Home, fake: FakeApi, provider: Provider) -> None:
     now = int(datetime.now(UTC).timestamp())
     provider.run("a", now - 2 * MINUTE, {now - MINUTE: 12.5})
-    told = billhouse(home.path, "poll-metrics", "--url", fake.url, "--api-key-env", "E2B_API_KEY")
-    assert told.code == 0
-    words = told.stdout.splitlines()[-1].split()
-    assert words[:5] == ["Now:", "billhouse", "land", "--kind", "metrics"]
+    polled = billhouse(home.path, "poll-metrics", "--url", fake.url, "--api-key-env", "E2B_API_KEY")
+    assert polled.code == 0
+    words = polled.stdout.splitlines()[-1].split()
+    assert words[:5] == ["Next:", "billhouse", "land", "--kind", "metrics"]
     assert json.loads(Path(words[5]).read_text())["cpuUsedPct"] == 12.5
     assert billhouse(home.path, *words[2:]).code == 0
     assert "Nothing new" not in billhouse(home.path, "poll-metrics", "--url", fake.url, "--api-key-env", "E2B_API_KEY").stdout

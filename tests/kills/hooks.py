@@ -25,7 +25,7 @@ def install(home: Path, orders: dict[str, Any]) -> None:
     """Patch the calls of this process.
 
     `orders`: {"log": PATH} writes a line of JSON for every call; {"kill": {"at": N, "when": "before" | "halfway" | "after"}} ends
-    the process at the N-th call (halfway: half of what it writes is written); {"hold": {"at": N, "until": PATH}} makes the N-th
+    the process at the N-th call (halfway: half of the bytes are written); {"hold": {"at": N, "until": PATH}} makes the N-th
     call wait until a file exists, and creates that path with `.held` appended once it waits; {"snapshots": true} adds to every
     line of the log what the call moves or syncs.
     """

@@ -117,7 +117,7 @@ def test_a_required_field_is_not_cleared(home: Home) -> None:
 
 def test_bad_customers_are_quarantined_with_their_reason(home: Home) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
-        ({"name": "nobody"}, "missing_field"),
+        ({"name": "without id"}, "missing_field"),
         ({"customer_id": "a", "currency": "usd"}, "unknown_currency"),
         ({"customer_id": "a", "monthly_spend_limit": -1}, "bad_number"),
         ({"customer_id": "a", "monthly_spend_limit": "1000000000.01"}, "bad_number"),

@@ -85,7 +85,7 @@ def test_a_row_that_is_still_invalid_stays_in_quarantine_and_is_no_duplicate(hom
 
 
 def test_a_row_whose_time_has_come_is_accepted_or_contradicts_what_landed_since(home: Home, tmp_path: Path) -> None:
-    """It is checked as if it landed now: another row with its id landed in between, and is kept."""
+    """It is checked as if it landed now: another row with its id landed in between, and is not replaced."""
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     lines = [event_line(name, timestamp="2026-03-01T00:00:00Z") for name in ("a", "b")]
     land_files(home, [write_lines(tmp_path / "a.jsonl", lines)], landed_at=early)

@@ -191,11 +191,11 @@ def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> li
 
 def _with(batch: Batch, subscriptions: list[SubscriptionRecord], customers: list[CustomerRecord], voids: list[Void]) -> Batch:
     """The batch with these subscription and customer records and voids alone."""
-    kept = {id(record) for record in subscriptions}
+    chosen = {id(record) for record in subscriptions}
     histories = [
         replace(
             history,
-            subscriptions=tuple(record for record in history.subscriptions if id(record) in kept),
+            subscriptions=tuple(record for record in history.subscriptions if id(record) in chosen),
             customer_records=tuple(record for record in customers if record.customer_id == history.customer_id),
             voids=tuple(void for void in history.voids if void in voids),
         )

@@ -149,7 +149,7 @@ def test_recorded_usage_carries_quantities_and_nothing_else(row: dict[str, Any],
 
 
 MODELS = {
-    "staging.folded_events": {"every_landed_event_is_counted"},
+    "staging.compacted_events": {"every_landed_event_is_counted"},
     "usage.sandbox_states": {"every_session_is_cut_without_loss"},
     "usage.sandbox_sessions": {"every_event_acts_or_is_ignored"},
     "usage.recorded_quantities": {"every_quantity_reaches_its_line"},

@@ -1,4 +1,4 @@
-"""What credit pays: until when, of what, and what becomes of a grant that is voided. Billing rules, section 6."""
+"""Credit: expiry, scope, order, and voided grants. Billing rules, section 6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A build takes over what the last one worked out, and comes to what a build from scratch comes to: to the byte."""
+"""An incremental build gives the same bytes as a build from scratch."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dic
 
 def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
     """The same truth, copied to a new home and built there once."""
-    for kept in ("raw", "ledger"):
-        shutil.copytree(home.path / kept, other.path / kept, dirs_exist_ok=True)
+    for folder in ("raw", "ledger"):
+        shutil.copytree(home.path / folder, other.path / folder, dirs_exist_ok=True)
     build(other, as_of)
     return other
 
 
 def days_read(home: Home) -> set[str]:
     """The days of which the last build read raw events."""
-    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "folded_events.sql"
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "compacted_events.sql"
     return {part[:10] for part in compiled.read_text().split("event_date=")[1:]}
 
 
@@ -98,7 +98,7 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
             voids = [void for void in batch.event_voids if void.event_id in landed_ids and void not in landed_voids]
             land_voids(voids, home, tmp_path / f"voids-{number}", PROJECT_ROOT)
             landed_voids += voids
-        # Also as of an instant before much of what landed, and before that of the last build.
+        # Also as of an instant before many landed events, and before the last build's.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
         if heartbeat is not None:
             edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
@@ -205,33 +205,38 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
         """When each day's file of sessions was written."""
         return {path.stem: path.stat().st_mtime_ns for path in (home.marts / "sessions").iterdir()}
 
-    def told(number: int, day: int, what: str, sandbox: str = "box") -> str:
+    def usage_event(number: int, day: int, what: str, sandbox: str = "box") -> str:
         return (
             f'{{"event_id": "e{number}", "sandbox_id": "{sandbox}", "user_id": "ada", '
             f'"timestamp": "2026-09-{day:02d}T10:00:00Z", "event_type": "{what}", "vcpu_count": 2, "memory_gb": 4}}'
         )
 
     as_of = datetime.fromisoformat("2026-09-20T00:00:00+00:00")
-    land("first.jsonl", told(1, 1, "sandbox_started"), told(2, 3, "resources_updated"), told(3, 5, "sandbox_stopped"))
+    land(
+        "first.jsonl",
+        usage_event(1, 1, "sandbox_started"),
+        usage_event(2, 3, "resources_updated"),
+        usage_event(3, 5, "sandbox_stopped"),
+    )
     build(home, as_of)
     assert days_read(home) == {"2026-09-01", "2026-09-03", "2026-09-05"}
 
     first = written()
-    land("second.jsonl", told(4, 6, "sandbox_started", "crate"))
+    land("second.jsonl", usage_event(4, 6, "sandbox_started", "crate"))
     build(home, as_of)
     assert days_read(home) == {"2026-09-06"}
 
     assert written().keys() == {"2026-09-01", "2026-09-06"}
     assert written()["2026-09-01"] == first["2026-09-01"]
 
-    land("late.jsonl", told(5, 3, "sandbox_stopped", "crate"))
+    land("late.jsonl", usage_event(5, 3, "sandbox_stopped", "crate"))
     build(home, as_of)
     assert days_read(home) == {"2026-09-03"}
 
     build(home, as_of)
     assert days_read(home) == set()
     with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
-        assert warehouse.execute("select count(*) from staging.folded_events").fetchone() == (5,)
+        assert warehouse.execute("select count(*) from staging.compacted_events").fetchone() == (5,)
 
     # A back-up is put back that knows nothing of the last two files.
     for number in (2, 3):

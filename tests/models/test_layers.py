@@ -86,9 +86,9 @@ def test_no_sql_names_a_relation_by_hand(manifest: Mapping[str, Any]) -> None:
     "sql",
     [
         "select 1 from usage.sandbox_sessions",
-        "delete from {{ this }} using rating.changed_months as changed",
+        "delete from {{ this }} using rating.dirty_customer_months as changed",
         'left join "staging"."stg_closes" on true',
-        "insert into build_state.rated_state select 1",
+        "insert into build_state.rated_inputs select 1",
         "create table if not exists build_state.known_closes (period varchar)",
     ],
 )
@@ -97,11 +97,11 @@ def test_a_relation_that_is_named_by_hand_is_found(sql: str) -> None:
 
 
 def test_hooks_are_in_the_graph(models: Mapping[str, Node]) -> None:
-    """What a hook reads is a dependency of its model: utilisation deletes the days of timelines in `changed_timelines`."""
+    """What a hook reads is a dependency of its model: utilisation deletes the days of timelines in `dirty_executions`."""
     (model,) = (node for node in models.values() if node["name"] == "sandbox_utilisation")
     hooks = "".join(hook["sql"] for hook in model["config"]["pre-hook"])
-    assert "forget_stale_utilisation" in hooks
-    assert {"model.billhouse.changed_timelines", "model.billhouse.sandbox_minutes"} <= set(model["depends_on"]["nodes"])
+    assert "delete_stale_utilisation" in hooks
+    assert {"model.billhouse.dirty_executions", "model.billhouse.sandbox_minutes"} <= set(model["depends_on"]["nodes"])
 
 
 def test_every_layer_is_listed_in_the_architecture_page() -> None:

@@ -1,4 +1,4 @@
-"""Limits and alerts: docs/reference/billing-rules.md, section 8. Each number below can be reckoned by hand."""
+"""Limits and alerts: docs/reference/billing-rules.md, section 8. Each number can be calculated by hand."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
     billhouse(home.path, "land", write_jsonl(folder / "usage.jsonl", usage))
     billhouse(home.path, "build", "--as-of", "2026-10-05T00:00:00Z")
     assert billhouse(home.path, "close", "2026-08").code == 0
-    # So that the invariants of what a build works out anew are held against everything.
+    # So that the invariants of recomputed rows look at all rows.
     assert billhouse(home.path, "build", "--as-of", "2026-10-05T00:00:00Z", "--from-scratch").code == 0
     return home
 
@@ -71,14 +71,14 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     undescribed = sorted(set(there) - described)
     assert undescribed == []
     with duckdb.connect(str(built.analysts_file), read_only=True) as reports:
-        told = reports.execute(
+        counted = reports.execute(
             "select count(*), count(*) filter (where coalesce(comment, '') = '') from duckdb_columns()"
             " where schema_name = 'billing'"
         ).fetchone()
         tables = reports.execute("select count(*) from duckdb_tables() where coalesce(comment, '') = ''").fetchone()
-    assert told is not None
-    assert told[0] > 100
-    assert told[1] == 0
+    assert counted is not None
+    assert counted[0] > 100
+    assert counted[1] == 0
     assert tables == (0,)
 
 

@@ -1,4 +1,4 @@
-"""A build after a decision repeats only what hangs on it, and comes to what a build from scratch does."""
+"""A build after a decision runs only what depends on it, and gives the same as a build from scratch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sandboxes used of what was billed: the page's worked example, and random days against the reference."""
+"""Used against billed resources: the example in the docs, and random days against the reference."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sample(minute: int, cpu: float, gigabytes: float, sandbox: str = "box", seco
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
-    """The page's example: an hour of 4 vCPUs and 8 GB, busy in three minutes; and a sandbox that nobody looked at."""
+    """The page's example: an hour of 4 vCPUs and 8 GB, busy in three minutes; and a sandbox without samples."""
     events = [
         event("start", START.isoformat(), vcpu_count=4, memory_gb=8),
         event("stop", (START + timedelta(hours=1)).isoformat()),
@@ -63,7 +63,7 @@ def test_the_worked_example_comes_to_what_the_page_says(home: Home) -> None:
 
 
 def test_late_and_corrected_samples_change_the_days_they_are_of(home: Home, tmp_path: Path) -> None:
-    """And a session that goes on changes its own days: what was worked out before is not taken for good."""
+    """A session that continues changes its earlier days, too: they are recomputed."""
     samples = [sample(minute, 100, 1.7) for minute in (9, 9, 10)]  # four busy minutes are more than 5 of 100
     samples += [sample(24 * 60 + minute, 50, 1, sandbox="unseen", second=second) for minute in range(3) for second in (5, 35)]
     more = [event("stop", (START + timedelta(days=1, minutes=1, seconds=30)).isoformat(), sandbox="unseen")]

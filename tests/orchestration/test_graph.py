@@ -40,7 +40,7 @@ def test_usage_is_partitioned_by_day_and_the_month_end_by_month(definitions: dg.
     partitioned = {key.path[-1]: graph.get(key).partitions_def for key in graph.get_all_asset_keys()}
     by_day = {name for name, partitions in partitioned.items() if isinstance(partitions, dg.DailyPartitionsDefinition)}
     by_month = {name for name, partitions in partitioned.items() if isinstance(partitions, dg.MonthlyPartitionsDefinition)}
-    assert {"usage_events", "folded_events", "usage_segments", "usage_by_day", "usage_daily", "concurrency_daily"} <= by_day
+    assert {"usage_events", "compacted_events", "usage_segments", "usage_by_day", "usage_daily", "concurrency_daily"} <= by_day
     assert by_month == {"closed_invoices", "published_invoices", "month_export"}
 
 

@@ -41,10 +41,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_dbt_project_whole(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    kept = {"models", "macros", "seeds", "tests/warehouse"}
+    packaged = {"models", "macros", "seeds", "tests/warehouse"}
     expected = {
         f"billhouse_project/{path.relative_to(PROJECT_ROOT)}"
-        for path in (PROJECT_ROOT / "dbt_project.yml", PROJECT_ROOT / "profiles.yml", *_files_in(kept))
+        for path in (PROJECT_ROOT / "dbt_project.yml", PROJECT_ROOT / "profiles.yml", *_files_in(packaged))
     }
     assert {name for name in names if name.startswith("billhouse_project/")} == expected
     assert {"pipeline/cli/app.py", "orchestration/definitions.py"} <= names

@@ -25,7 +25,7 @@ class Meter:
     event_column: str
     """The event's column that it reads."""
     is_summed: bool = False
-    """Whether its quantity is the sum of what events carry, and not a resource held over time."""
+    """Whether its quantity is the sum of the values of events, and not a resource held over time."""
 
 
 @dataclass(frozen=True)

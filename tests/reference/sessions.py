@@ -53,7 +53,7 @@ class Run:
         return [(start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end]
 
     def quantities(self, meters: tuple[Meter, ...]) -> dict[str, Fraction]:
-        """Resource x seconds, or the sum of what its events carried, by meter."""
+        """Resource x seconds, or the sum of the values of its events, by meter."""
         totals = {meter.meter_id: Fraction(0) for meter in meters}
         for start, end, resources in self.pieces():
             for meter in meters:

@@ -14,7 +14,7 @@ day_sums as (
         sum(days.quantity) as quantity,
         sum(days.amount) as amount
     from {{ ref('due_usage_by_day') }} as days
-    {{ of_changed_months('days') }}
+    {{ only_dirty_customer_months('days') }}
     group by days.customer_id, days.period, days.currency, days.plan_id, days.meter_id, days.rate_id
 
 )
@@ -29,7 +29,7 @@ select
     day_sums.quantity as days_quantity,
     day_sums.amount as days_amount
 from {{ ref('due_lines') }} as lines
-{{ of_changed_months('lines', 'service_period') }}
+{{ only_dirty_customer_months('lines', 'service_period') }}
 left join day_sums
     on
         lines.customer_id = day_sums.customer_id

@@ -7,7 +7,7 @@ compacted as (
     select
         coalesce(sum(event_count - quantity_event_count), 0) as event_count,
         coalesce(sum(quantity_event_count), 0) as quantity_event_count
-    from {{ ref('folded_events') }}
+    from {{ ref('compacted_events') }}
 
 ),
 

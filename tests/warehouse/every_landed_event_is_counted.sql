@@ -1,4 +1,4 @@
--- Billing rules, section 4 (conservation). Fails if accepted events are missing from folded_events or are counted twice: usage would not be
+-- Billing rules, section 4 (conservation). Fails if accepted events are missing from compacted_events or are counted twice: usage would not be
 -- billed, or billed twice. Over all of history, on every build.
 with
 
@@ -13,7 +13,7 @@ landed as (
 compacted as (
 
     select coalesce(sum(event_count), 0) as event_count
-    from {{ ref('folded_events') }}
+    from {{ ref('compacted_events') }}
 
 ),
 

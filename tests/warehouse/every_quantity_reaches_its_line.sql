@@ -9,7 +9,7 @@ carried as (
     select
         '{{ quantity }}' as event_column,
         cast(coalesce(sum({{ quantity }}), 0) as decimal(38, 12)) as quantity
-    from {{ ref('folded_events') }}
+    from {{ ref('compacted_events') }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 

@@ -30,7 +30,7 @@ used as (
         meters.meter_id,
         cast({{ metered('meters.event_column', quantity_columns()) }} as decimal(38, 12)) as quantity
     from {{ ref('recorded_quantities') }} as quantities
-    {{ of_changed_timelines('quantities') }}
+    {{ only_dirty_executions('quantities') }}
     cross join {{ ref('meters') }} as meters
     where meters.meter_kind = 'summed'
 
@@ -62,8 +62,8 @@ priced_by_session as (
         priced.meter_id,
         sum(priced.quantity) as quantity
     from {{ ref('priced_segments') }} as priced
-    {{ of_changed_timelines('priced') }}
-    where {{ may_touch_changed_days('priced.started_at', 'priced.ended_at') }}
+    {{ only_dirty_executions('priced') }}
+    where {{ may_touch_dirty_days('priced.started_at', 'priced.ended_at') }}
     group by coalesce(priced.session_id, ''), priced.sandbox_id, priced.execution_id, priced.meter_id
 
 )

@@ -5,8 +5,8 @@ with
 compacted as (
 
     select coalesce(sum(events.event_count - events.quantity_event_count), 0) as event_count
-    from {{ ref('folded_events') }} as events
-    {{ of_changed_timelines('events') }}
+    from {{ ref('compacted_events') }} as events
+    {{ only_dirty_executions('events') }}
 
 ),
 

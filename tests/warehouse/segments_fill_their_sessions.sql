@@ -17,8 +17,8 @@ select
     sessions.duration_microseconds,
     segment_sums.duration_microseconds as segments_microseconds
 from {{ ref('sandbox_sessions') }} as sessions
-{{ of_changed_timelines('sessions') }}
+{{ only_dirty_executions('sessions') }}
 left join segment_sums on sessions.session_id = segment_sums.session_id
 where
     sessions.duration_microseconds <> coalesce(segment_sums.duration_microseconds, 0)
-    and {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
+    and {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}

@@ -15,8 +15,8 @@ sessions_in_order as (
             order by sessions.started_at, sessions.ended_at
         ) as previous_ended_at
     from {{ ref('sandbox_sessions') }} as sessions
-    {{ of_changed_timelines('sessions') }}
-    where {{ may_touch_changed_days('sessions.started_at', 'sessions.ended_at') }}
+    {{ only_dirty_executions('sessions') }}
+    where {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}
 
 )
 

@@ -5,18 +5,18 @@
 -- The timelines (sandbox and execution) that this build recomputes. Compared with the last finished build: events landed or were voided,
 -- a session ran at its as_of, or the terms or currency of the customer changed. The sessions of all other timelines stay unchanged.
 -- Empty in a full refresh, which recomputes all timelines.
-{% if must_rate_from_scratch() %}
+{% if needs_full_rating() %}
 select
     sandbox_id,
     execution_id
-from {{ ref('folded_events') }}
+from {{ ref('compacted_events') }}
 where 1 = 0
 {% else %}
 with
 
 last_build as (
 
-    select * from {{ state_table('rated_state') }}
+    select * from {{ state_table('rated_inputs') }}
 
 ),
 
@@ -114,21 +114,21 @@ changed_customers as (
 select
     sandbox_id,
     execution_id
-from {{ ref('folded_events') }}
+from {{ ref('compacted_events') }}
 where build_number > (select build_number from last_build)
 union
 select
     sandbox_id,
     execution_id
-from {{ ref('folded_events') }}
+from {{ ref('compacted_events') }}
 where customer_id in (select customer_id from changed_customers)
 union
 select
     sandbox_id,
     execution_id
-from {{ state_table('open_timelines') }}
+from {{ state_table('open_executions') }}
 union
--- A day with all its events voided has no new row in folded_events.
+-- A day with all its events voided has no new row in compacted_events.
 select
     sandbox_id,
     execution_id

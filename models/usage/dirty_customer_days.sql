@@ -17,8 +17,8 @@ used_spans as (
         sessions.started_at,
         sessions.ended_at
     from {{ ref('sandbox_sessions') }} as sessions
-    {{ of_changed_timelines('sessions') }}
-    {{ 'where 1 = 0' if rates_from_scratch() }}
+    {{ only_dirty_executions('sessions') }}
+    {{ 'where 1 = 0' if is_full_rating() }}
 
     union all
 
@@ -26,10 +26,10 @@ used_spans as (
         events.customer_id,
         events.first_at as started_at,
         events.first_at as ended_at
-    from {{ ref('folded_events') }} as events
-    {{ of_changed_timelines('events') }}
+    from {{ ref('compacted_events') }} as events
+    {{ only_dirty_executions('events') }}
     where
-        {{ 'false and ' if rates_from_scratch() }}(
+        {{ 'false and ' if is_full_rating() }}(
             events.quantity_event_count > 0
             {%- for quantity in quantity_columns() %}
             or events.{{ quantity }} > 0

@@ -1,9 +1,9 @@
 {{ config(
-    materialized='kept' if target.type == 'duckdb' else 'table',
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
     unique_key=['event_date', 'sandbox_id', 'execution_id'],
-    starts_anew='folds_from_scratch',
-    pre_hook='{{ prepare_fold() }}',
-    post_hook='{{ remember_folds() }}'
+    full_refresh_when='must_compact_everything',
+    pre_hook='{{ prepare_compaction() }}',
+    post_hook='{{ record_compaction() }}'
 ) }}
 -- depends_on: {{ ref('stg_usage_events') }}
 -- depends_on: {{ ref('stg_landed_files') }}
@@ -11,7 +11,7 @@
 -- Billing rules, section 4: the events of each sandbox and day, with repeated heartbeats compacted: of consecutive updates with equal resources
 -- and no silence between them only the first and the last instant matter to a session. Incremental: a day of a sandbox is recomputed from its
 -- raw events when events of it landed or were voided.
-{% set plan = fold_plan() %}
+{% set plan = compaction_plan() %}
 {# Storing these CTEs is slower than reading them again, and costs memory. #}
 {% set not_stored = 'not materialized ' if target.type == 'duckdb' else '' %}
 {# Spark recomputes a CTE at each reference: there one more sort is cheaper than finding the days that need it. #}

@@ -1,8 +1,8 @@
-{# What `folded_events` has to read. It keeps what each sandbox was told on each day, and works a day of a sandbox out anew, from its raw
-   events, when something landed for it: so its rows are always those that a build from scratch would make. What it has read is
-   written down in the same transaction, in the schema `build_state`. #}
+{# Compaction: which raw events `compacted_events` has to read. It has one row for repeated events of a sandbox and day. When an event lands for
+   a day, the day of that sandbox is read again from the raw events, so that its rows are always those of a full refresh. The files that were
+   read are recorded in the same transaction, in state tables. #}
 
-{# A slice of time of so many seconds, counted from 1970: the same for instants that lie in the same slice. #}
+{# The number of the time slice of an instant; slices of that many seconds are counted from 1970. #}
 {% macro time_slice(instant, seconds) -%}
     {{ adapter.dispatch('time_slice')(instant, seconds) }}
 {%- endmacro %}
@@ -15,7 +15,7 @@
     timestampdiff(second, timestamp_ntz'1970-01-01 00:00:00', {{ instant }}) div ({{ seconds }})
 {%- endmacro %}
 
-{# Usage events as the staging layer names them, from whatever holds the raw ones. #}
+{# The columns of usage events in the staging layer, from any relation of raw events. #}
 {% macro usage_event_columns() -%}
     event_id,
     sandbox_id,
@@ -33,23 +33,23 @@
     file_row
 {%- endmacro %}
 
-{# Engines that do not build on the last build read everything. #}
-{% macro fold_plan() -%}
-    {{ return(adapter.dispatch('fold_plan')()) }}
+{# Engines without incremental builds read everything. #}
+{% macro compaction_plan() -%}
+    {{ return(adapter.dispatch('compaction_plan')()) }}
 {%- endmacro %}
 
-{% macro default__fold_plan() -%}
+{% macro default__compaction_plan() -%}
     {{ return({'reads_all': true, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': true}) }}
 {%- endmacro %}
 
-{# files: the raw files of each day that something new landed for, that has events which the last build was too early to see, or on which
-   an event was voided; new_files: of those, the ones that say which sandboxes to recompute; has_voids: whether any event is voided. #}
-{% macro duckdb__fold_plan() -%}
+{# files: the raw files of each day with newly landed events, with events after the last build's as_of, or with newly voided events;
+   new_files: those of them that determine which sandboxes are recomputed; has_voids: whether any event is voided. #}
+{% macro duckdb__compaction_plan() -%}
     {%- set folder = source_folder('raw', 'usage_events') -%}
     {%- if not execute -%}
         {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': false}) }}
     {%- endif -%}
-    {%- set starts_anew = folds_from_scratch() -%}
+    {%- set is_full = must_compact_everything() -%}
     {%- set has_voids = run_query(
         "select count(*) from " ~ ref('event_voids') ~ " as voids cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where voids.sandbox_id is not null and voids.voided_at <= build.as_of"
@@ -63,14 +63,14 @@
         ~ "select file_id, last_at from " ~ ref('stg_landed_files') ~ " where kind = 'usage'"
         ~ "), judged as ("
         ~ "select files.path, files.event_date, "
-        ~ ("true" if starts_anew else
-           "landed.file_id not in (select file_id from " ~ folded_files() ~ ")"
+        ~ ("true" if is_full else
+           "landed.file_id not in (select file_id from " ~ compacted_files() ~ ")"
            ~ " or coalesce(landed.last_at > state.as_of and files.event_date >= cast(state.as_of as date), false)")
         ~ " as is_new from files inner join landed on files.file_id = landed.file_id"
-        ~ ("" if starts_anew else " cross join " ~ fold_state() ~ " as state")
+        ~ ("" if is_full else " cross join " ~ compaction_state() ~ " as state")
         ~ ") select path, is_new from judged"
         ~ " where event_date in (select event_date from judged where is_new)"
-        ~ ("" if starts_anew else " or event_date in (select event_date from " ~ voids_to_apply() ~ " as voids)")
+        ~ ("" if is_full else " or event_date in (select event_date from " ~ voids_to_apply() ~ " as voids)")
         ~ " order by path"
     ) -%}
     {%- set files, new_files = [], [] -%}
@@ -78,13 +78,13 @@
         {%- do files.append(row[0]) -%}
         {%- if row[1] -%}{%- do new_files.append(row[0]) -%}{%- endif -%}
     {%- endfor -%}
-    {%- set build_number = 1 if starts_anew else run_query('select build_number + 1 from ' ~ fold_state()).rows[0][0] -%}
+    {%- set build_number = 1 if is_full else run_query('select build_number + 1 from ' ~ compaction_state()).rows[0][0] -%}
     {{ return({
         'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number, 'has_voids': has_voids
     }) }}
 {%- endmacro %}
 
-{# The landed events that are voided as of this build and were not as of the last: their days are to be recomputed. #}
+{# The landed events that were voided since the last build: their days are recomputed. #}
 {% macro voids_to_apply() -%}
     (
         select
@@ -103,12 +103,12 @@
     )
 {%- endmacro %}
 
-{# The voided events that the rows of folded_events leave out. #}
+{# The voided events that compacted_events excludes. #}
 {% macro applied_voids() -%}
     {{ return(state_table('applied_voids')) }}
 {%- endmacro %}
 
-{# What an event is to a session: its type, but for an update that carries quantities and names no resource. That one says that the
+{# The kind of an event for sessions: its type, except for an update with quantities and without a resource. Such an update means that the
    sandbox still runs, and opens no session. #}
 {% macro event_kind(events) -%}
     case
@@ -127,7 +127,7 @@
     end
 {%- endmacro %}
 
-{# Whether a start or an update names other resources than the one of its kind that decides at its instant (`deciding_<resource>`). #}
+{# Whether a start or an update has other resources than the deciding event of its kind at the same instant (`deciding_<resource>`). #}
 {% macro is_superseded() -%}
     event_kind in ('sandbox_started', 'resources_updated')
     and (
@@ -137,52 +137,51 @@
     )
 {%- endmacro %}
 
-{# What a row of folded_events counts. Each event is in exactly one of: starts, stops, updates, quantities alone. #}
+{# The counts in a row of compacted_events. Each event is exactly one of: start, stop, update, quantities only. #}
 {% macro event_counts() -%}
     {{ return(['event_count', 'stop_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}
 {%- endmacro %}
 
-{# Whether nothing can be taken from the last build: there is none, or it was made by other models, with another heartbeat timeout,
-   with another opening of the books, or as of a later instant. #}
-{% macro folds_from_scratch() -%}
+{# Whether no compacted events can be reused: there are none, or the models, the heartbeat timeout or the first billing month changed, or
+   the last build was as of a later instant. #}
+{% macro must_compact_everything() -%}
     {%- if
-        not is_kept()
-        or load_relation(folded_files()) is none
-        or load_relation(fold_state()) is none
+        not has_rows_to_reuse()
+        or load_relation(compacted_files()) is none
+        or load_relation(compaction_state()) is none
         or load_relation(applied_voids()) is none
     -%}
         {{ return(true) }}
     {%- endif -%}
-    {#- A state that older models wrote has no such column. -#}
-    {%- if 'books_open_at' not in adapter.get_columns_in_relation(fold_state()) | map(attribute='name') -%}{{ return(true) }}{%- endif -%}
-    {%- set standing = run_query(
-        "select count(*) from " ~ fold_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
+    {#- State of earlier versions lacks this column. -#}
+    {%- if 'books_open_at' not in adapter.get_columns_in_relation(compaction_state()) | map(attribute='name') -%}{{ return(true) }}{%- endif -%}
+    {%- set same_inputs = run_query(
+        "select count(*) from " ~ compaction_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where state.code_version = build.code_version and state.as_of <= build.as_of"
         ~ " and state.heartbeat_timeout_seconds is not distinct from build.heartbeat_timeout_seconds"
         ~ " and state.books_open_at = build.books_open_at"
     ) -%}
-    {{ return(standing.rows[0][0] != 1) }}
+    {{ return(same_inputs.rows[0][0] != 1) }}
 {%- endmacro %}
 
-{% macro folded_files() -%}
-    {{ return(state_table('folded_files')) }}
+{% macro compacted_files() -%}
+    {{ return(state_table('compacted_files')) }}
 {%- endmacro %}
 
-{% macro fold_state() -%}
-    {{ return(state_table('fold_state')) }}
+{% macro compaction_state() -%}
+    {{ return(state_table('compaction_state')) }}
 {%- endmacro %}
 
-{# Before the fold: where nothing can be reused, forget all of it; else the days with newly voided events go, since a day of which every
-   event is voided leaves no new row by whose key its old rows would be replaced. One hook: after its first statement the second of two
-   would no longer know which case it is. #}
-{% macro prepare_fold() -%}
+{# Before compaction: if nothing can be reused, clear the state; otherwise delete the days with newly voided events, since a day whose events
+   are all voided has no new row that would replace the old ones. One hook, because the second of two could not tell the cases apart. #}
+{% macro prepare_compaction() -%}
     {%- if execute and target.type == 'duckdb' -%}
-    {%- if folds_from_scratch() -%}
-        create or replace table {{ folded_files() }} (file_id varchar);
+    {%- if must_compact_everything() -%}
+        create or replace table {{ compacted_files() }} (file_id varchar);
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
-        delete from {{ state_table('rated_state') }};
-        delete from {{ state_table('rating_plan') }};
-        drop table if exists {{ fold_state() }};
+        delete from {{ state_table('rated_inputs') }};
+        delete from {{ state_table('rating_decision') }};
+        drop table if exists {{ compaction_state() }};
     {%- else -%}
         delete from {{ this }} as existing
         using {{ voids_to_apply() }} as voids
@@ -194,15 +193,15 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# After the fold, in its transaction: what it has read. #}
-{% macro remember_folds() -%}
+{# After compaction, in its transaction: record the files that were read. #}
+{% macro record_compaction() -%}
     {%- if execute and target.type == 'duckdb' -%}
-        insert into {{ folded_files() }}
+        insert into {{ compacted_files() }}
         select file_id from {{ ref('stg_landed_files') }}
-        where kind = 'usage' and file_id not in (select file_id from {{ folded_files() }});
+        where kind = 'usage' and file_id not in (select file_id from {{ compacted_files() }});
         insert into {{ applied_voids() }}
         select event_id, sandbox_id, execution_id from {{ voids_to_apply() }};
-        create or replace table {{ fold_state() }} as
+        create or replace table {{ compaction_state() }} as
         select as_of, books_open_at, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
         from {{ ref('stg_build_inputs') }}
     {%- endif -%}
@@ -217,16 +216,16 @@
     )
 {%- endmacro %}
 
-{# Whether no looked-up void can be reused: none was looked up, or other models did. #}
-{% macro voids_start_anew() -%}
-    {%- if not is_kept() or load_relation(fold_state()) is none -%}{{ return(true) }}{%- endif -%}
+{# Whether no event that was found for a void can be reused: there is none, or the models changed. #}
+{% macro voids_need_full_refresh() -%}
+    {%- if not has_rows_to_reuse() or load_relation(compaction_state()) is none -%}{{ return(true) }}{%- endif -%}
     {{ return(run_query(
-        "select count(*) from " ~ fold_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
+        "select count(*) from " ~ compaction_state() ~ " as state cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where state.code_version = build.code_version"
     ).rows[0][0] != 1) }}
 {%- endmacro %}
 
-{# The raw events among which `event_voids` looks for those that are voided: none where no void is new, since it is all of history. #}
+{# The raw events in which `event_voids` looks for voided ones: none if there is no new void, because it is all of history. #}
 {% macro events_to_search_for_voids() -%}
     {{ adapter.dispatch('events_to_search_for_voids')() }}
 {%- endmacro %}
@@ -238,7 +237,7 @@
 {% macro duckdb__events_to_search_for_voids() -%}
     {%- set new_voids = 0 if not execute else run_query(
         "select count(*) from " ~ ref('stg_voids') ~ " where event_id is not null"
-        ~ (" and event_id not in (select event_id from " ~ this ~ ")" if takes_over() else "")
+        ~ (" and event_id not in (select event_id from " ~ this ~ ")" if reuses_rows() else "")
     ).rows[0][0] -%}
     {%- if new_voids > 0 -%}
     {{ ref('stg_usage_events') }}

@@ -1,8 +1,8 @@
-{# What a build takes over of the sessions and prices that the last one worked out. The rows of a kept table are those that a build from
-   scratch would make: those of what changed go, and come anew. What changed is data: `changed_timelines` and `changed_days`.
+{# Incremental builds: which rows of the last build are reused. In an incremental_replace table the dirty rows are deleted and inserted
+   again; all others are those of a full refresh. The dirty keys are models: dirty_executions, dirty_customer_days, dirty_customer_months.
 
-   The table `rated_state` in the schema `build_state` says what the standing tables were worked out from. Its row goes when a build begins to change them, and comes back
-   when every step of it went well: a build that fails or is killed leaves nothing to take over but the folded events. #}
+   The state table `rated_inputs` has the inputs that the tables were computed from. Its row is deleted when a build begins to change them and
+   written again when every step has passed: after a build that failed or was killed, only the compacted events are reused. #}
 
 {# A table of the state that a build leaves for the next one. It is no model: hooks write it, in the transaction of the model that it
    belongs to. `schema`: `build_state`, or `sample_state` for utilisation. #}
@@ -26,16 +26,16 @@
         create schema if not exists build_state;
         create table if not exists {{ state_table('report_parts') }} (report varchar, part date, written_by varchar);
         create table if not exists {{ state_table('known_closes') }} (period varchar);
-        -- Of these two, one row: while a build changes the standing tables what it has decided, else what they were worked out from.
-        create table if not exists {{ state_table('rating_plan') }} (starts_anew boolean, as_of timestamp, current_period varchar);
-        create table if not exists {{ state_table('rated_state') }} (
-            as_of timestamp, current_period varchar, price_version varchar, build_number bigint, started_anew boolean
+        -- One of these two has a row: the decision while a build changes the tables, otherwise the inputs that they were computed from.
+        create table if not exists {{ state_table('rating_decision') }} (is_full boolean, as_of timestamp, current_period varchar);
+        create table if not exists {{ state_table('rated_inputs') }} (
+            as_of timestamp, current_period varchar, price_version varchar, build_number bigint, was_full boolean
         );
         {{ drop_former_relations() }}
     {%- endif -%}
 {%- endmacro %}
 
-{# Statements that drop what no model makes any more: the project that built this warehouse had models with other names or in other schemas. #}
+{# Statements that drop tables and views that no model creates: those of earlier versions, under other names or in other schemas. #}
 {% macro drop_former_relations() -%}
     {%- set schemas, relations = ['monitoring'], [] -%}
     {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') -%}
@@ -53,60 +53,60 @@
     drop schema if exists monitoring
 {%- endmacro %}
 
-{# Whether all of it has to be worked out anew, as `changed_timelines` has decided for this build; between builds, whether the last one
-   did, which is what the standing tables of changes hold. Engines that do not build on the last build always do. #}
-{% macro rates_from_scratch() -%}
+{# Whether this build recomputes everything, as decided with `dirty_executions`; between builds, whether the last one did. Engines without
+   incremental builds always do. #}
+{% macro is_full_rating() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
     {%- set decided = run_query(
-        "select coalesce((select starts_anew from " ~ state_table('rating_plan') ~ "),"
-        ~ " (select started_anew from " ~ state_table('rated_state') ~ "), true)"
+        "select coalesce((select is_full from " ~ state_table('rating_decision') ~ "),"
+        ~ " (select was_full from " ~ state_table('rated_inputs') ~ "), true)"
     ) -%}
     {{ return(decided.rows[0][0]) }}
 {%- endmacro %}
 
-{# What the kept tables depend on besides what landed: with another of these, nothing of the last build can be reused. #}
-{% macro rating_basis() -%}
+{# The inputs besides landed files: if one of them changes, nothing of the last build can be reused. #}
+{% macro rating_inputs() -%}
     price_version || '/' || code_version || '/' || cast(books_open_at as varchar) || '/'
     || coalesce(cast(heartbeat_timeout_seconds as varchar), 'none')
 {%- endmacro %}
 
-{# The decision: nothing can be reused where the last build did not finish or was as of a later instant, where the fold started from scratch
-   since, or where the price book, the models or a setting is another. #}
-{% macro must_rate_from_scratch() -%}
+{# Nothing can be reused if the last build did not finish or was as of a later instant, if all events were compacted again since, or if the
+   price book, the models or a setting changed. #}
+{% macro needs_full_rating() -%}
     {%- set build = ref('stg_build_inputs') -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
-    {%- set standing = run_query(
-        "select count(*) from " ~ state_table('rated_state') ~ " as state"
-        ~ " cross join (select as_of, " ~ rating_basis() ~ " as basis from " ~ build ~ ") as build"
+    {%- set same_inputs = run_query(
+        "select count(*) from " ~ state_table('rated_inputs') ~ " as state"
+        ~ " cross join (select as_of, " ~ rating_inputs() ~ " as basis from " ~ build ~ ") as build"
         ~ " where state.price_version = build.basis and state.as_of <= build.as_of"
-        ~ " and not exists (select 1 from " ~ state_table('rating_plan') ~ ")"
+        ~ " and not exists (select 1 from " ~ state_table('rating_decision') ~ ")"
     ) -%}
-    {{ return(standing.rows[0][0] != 1) }}
+    {{ return(same_inputs.rows[0][0] != 1) }}
 {%- endmacro %}
 
-{# With `changed_timelines`, in its transaction: from here on the standing tables are not what the last build left. #}
+{# With `dirty_executions`, in its transaction: from here on the tables differ from those of the last build. #}
 {% macro begin_rating() -%}
-    {%- set plan, state = state_table('rating_plan'), state_table('rated_state') -%}
+    {%- set plan, state = state_table('rating_decision'), state_table('rated_inputs') -%}
     {%- if execute and target.type == 'duckdb' -%}
-        {%- set starts_anew = must_rate_from_scratch() -%}
+        {%- set is_full = needs_full_rating() -%}
         delete from {{ plan }};
         insert into {{ plan }}
-        {% if starts_anew %}select true, null, null{% else %}select false, as_of, current_period from {{ state }}{% endif %};
+        {% if is_full %}select true, null, null{% else %}select false, as_of, current_period from {{ state }}{% endif %};
         delete from {{ state }}
     {%- endif -%}
 {%- endmacro %}
 
-{# What the last build was as of: `as_of` or `current_period`. #}
+{# Of the last build: `as_of` or `current_period`. #}
 {% macro last_rated(column) -%}
     (
-        select {{ column }} from {{ state_table('rating_plan') }}
+        select {{ column }} from {{ state_table('rating_decision') }}
         union all
-        select {{ column }} from {{ state_table('rated_state') }}
+        select {{ column }} from {{ state_table('rated_inputs') }}
     )
 {%- endmacro %}
 
-{# After a build: where it worked out every kept table, and every step went well, what the next one compares with. #}
-{% macro remember_rated(results) -%}
+{# After a build that computed every incremental_replace table and passed every step: what the next build compares with. #}
+{% macro record_rated_inputs(results) -%}
     {%- set build, sessions = ref('stg_build_inputs'), ref('sandbox_sessions') -%}
     {%- set known = {
         'known_terms': ref('customer_terms'),
@@ -114,19 +114,19 @@
         'known_lines': ref('due_lines'),
         'known_price_periods': ref('customer_price_periods'),
     } -%}
-    {%- set plan, state = state_table('rating_plan'), state_table('rated_state') -%}
+    {%- set plan, state = state_table('rating_decision'), state_table('rated_inputs') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set done = [] -%}
         {%- for result in results if result.status in ('success', 'pass', 'warn', 'no-op') -%}
             {%- do done.append(result.node.unique_id) -%}
         {%- endfor -%}
         {%- set missing = [] -%}
-        {%- for node in graph.nodes.values() if node.config.materialized == 'kept' -%}
-            {%- if node.unique_id not in done and node.config.get('starts_anew') not in ['folds_from_scratch', 'samples_start_anew'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
+        {%- for node in graph.nodes.values() if node.config.materialized == 'incremental_replace' -%}
+            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
-            {# Also what its limit ended at as_of itself: only a later build can tell that it fell silent at that instant. #}
-            create or replace table {{ state_table('open_timelines') }} as
+            {# Sessions that their limit ended at as_of itself are included: only a later build knows that no event followed. #}
+            create or replace table {{ state_table('open_executions') }} as
             select distinct sandbox_id, execution_id from {{ sessions }}
             where ended_at >= (select as_of from {{ build }});
             create or replace table {{ state_table('known_voids') }} as select event_id from {{ state_table('applied_voids') }};
@@ -138,50 +138,50 @@
             select
                 as_of,
                 current_period,
-                {{ rating_basis() }} as price_version,
-                (select build_number from {{ state_table('fold_state') }}) as build_number,
-                (select starts_anew from {{ plan }}) as started_anew
+                {{ rating_inputs() }} as price_version,
+                (select build_number from {{ state_table('compaction_state') }}) as build_number,
+                (select is_full from {{ plan }}) as was_full
             from {{ build }};
             delete from {{ plan }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
-{# Only rows of the timelines, or of the customers' days, that this build works out anew; all of them where it takes nothing over. #}
-{% macro of_changed_timelines(rows) -%}
-    {%- set changed = ref('changed_timelines') -%}
-    {%- if not rates_from_scratch() -%}
-    inner join {{ changed }} as changed_timelines
+{# Joins that narrow an input to its dirty rows; in a full refresh they are empty. #}
+{% macro only_dirty_executions(rows) -%}
+    {%- set changed = ref('dirty_executions') -%}
+    {%- if not is_full_rating() -%}
+    inner join {{ changed }} as dirty_executions
         on
-            {{ rows }}.sandbox_id = changed_timelines.sandbox_id
-            and {{ rows }}.execution_id = changed_timelines.execution_id
+            {{ rows }}.sandbox_id = dirty_executions.sandbox_id
+            and {{ rows }}.execution_id = dirty_executions.execution_id
     {%- endif -%}
 {%- endmacro %}
 
-{% macro of_changed_days(rows) -%}
-    {%- set changed = ref('changed_days') -%}
-    {%- if not rates_from_scratch() -%}
-    inner join {{ changed }} as changed_days
+{% macro only_dirty_customer_days(rows) -%}
+    {%- set changed = ref('dirty_customer_days') -%}
+    {%- if not is_full_rating() -%}
+    inner join {{ changed }} as dirty_customer_days
         on
-            {{ rows }}.customer_id = changed_days.customer_id
-            and {{ rows }}.usage_date = changed_days.usage_date
+            {{ rows }}.customer_id = dirty_customer_days.customer_id
+            and {{ rows }}.usage_date = dirty_customer_days.usage_date
     {%- endif -%}
 {%- endmacro %}
 
-{% macro of_changed_months(rows, period='period') -%}
-    {%- set changed = ref('changed_months') -%}
-    {%- if not rates_from_scratch() -%}
-    inner join {{ changed }} as changed_months
+{% macro only_dirty_customer_months(rows, period='period') -%}
+    {%- set changed = ref('dirty_customer_months') -%}
+    {%- if not is_full_rating() -%}
+    inner join {{ changed }} as dirty_customer_months
         on
-            {{ rows }}.customer_id = changed_months.customer_id
-            and {{ rows }}.{{ period }} = changed_months.period
+            {{ rows }}.customer_id = dirty_customer_months.customer_id
+            and {{ rows }}.{{ period }} = dirty_customer_months.period
     {%- endif -%}
 {%- endmacro %}
 
-{# A condition that holds for whatever touches a changed day, and that the engine can tell from a block's lowest and highest values. #}
-{% macro may_touch_changed_days(started_at, ended_at) -%}
-    {%- set changed = ref('changed_days') -%}
-    {%- if rates_from_scratch() -%}
+{# A condition that is true for every span that touches a dirty day. The engine can skip blocks by it, from their minimum and maximum. #}
+{% macro may_touch_dirty_days(started_at, ended_at) -%}
+    {%- set changed = ref('dirty_customer_days') -%}
+    {%- if is_full_rating() -%}
     true
     {%- else -%}
     {%- set days = run_query('select min(usage_date), max(usage_date) + 1 from ' ~ changed).rows[0] -%}
@@ -193,40 +193,40 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Before a kept table gets new rows: those of what changed go. #}
-{% macro forget_changed_timelines(where='true') -%}
-    {%- set changed_timelines = ref('changed_timelines') -%}
-    {%- if takes_over() -%}
-        delete from {{ this }} as standing
-        using {{ changed_timelines }} as changed
+{# Delete the dirty rows of an incremental_replace table, before the new ones are inserted. #}
+{% macro delete_dirty_executions(where='true') -%}
+    {%- set dirty_executions = ref('dirty_executions') -%}
+    {%- if reuses_rows() -%}
+        delete from {{ this }} as existing
+        using {{ dirty_executions }} as changed
         where
-            standing.sandbox_id = changed.sandbox_id
-            and coalesce(standing.execution_id, '') = changed.execution_id
+            existing.sandbox_id = changed.sandbox_id
+            and coalesce(existing.execution_id, '') = changed.execution_id
             and {{ where }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro forget_changed_days() -%}
-    {%- set changed_days = ref('changed_days') -%}
-    {%- if takes_over() -%}
-        delete from {{ this }} as standing
-        using {{ changed_days }} as changed
-        where standing.customer_id = changed.customer_id and standing.usage_date = changed.usage_date
+{% macro delete_dirty_customer_days() -%}
+    {%- set dirty_customer_days = ref('dirty_customer_days') -%}
+    {%- if reuses_rows() -%}
+        delete from {{ this }} as existing
+        using {{ dirty_customer_days }} as changed
+        where existing.customer_id = changed.customer_id and existing.usage_date = changed.usage_date
     {%- endif -%}
 {%- endmacro %}
 
-{% macro forget_changed_months(where='true') -%}
-    {%- set changed_months = ref('changed_months') -%}
-    {%- if takes_over() -%}
-        delete from {{ this }} as standing
-        using {{ changed_months }} as changed
-        where standing.customer_id = changed.customer_id and standing.period = changed.period and {{ where }}
+{% macro delete_dirty_customer_months(where='true') -%}
+    {%- set dirty_customer_months = ref('dirty_customer_months') -%}
+    {%- if reuses_rows() -%}
+        delete from {{ this }} as existing
+        using {{ dirty_customer_months }} as changed
+        where existing.customer_id = changed.customer_id and existing.period = changed.period and {{ where }}
     {%- endif -%}
 {%- endmacro %}
 
-{# Whether `billed_usage_daily` cannot take over its rows: nothing can be, or other months are closed than it last knew. #}
-{% macro billed_days_start_anew() -%}
-    {%- if rates_from_scratch() -%}{{ return(true) }}{%- endif -%}
+{# Whether `billed_usage_daily` needs a full refresh: everything does, or other months are closed than in the last build. #}
+{% macro closes_have_changed() -%}
+    {%- if is_full_rating() -%}{{ return(true) }}{%- endif -%}
     {%- set differing = run_query(
         "select count(*) from " ~ ref('stg_closes') ~ " as closes"
         ~ " full join " ~ state_table('known_closes') ~ " as known on closes.period = known.period"
@@ -235,21 +235,21 @@
     {{ return(differing.rows[0][0] > 0) }}
 {%- endmacro %}
 
-{% macro remember_closes() -%}
+{% macro record_closes() -%}
     {%- set closes = ref('stg_closes') -%}
     {%- if execute and target.type == 'duckdb' -%}
         create or replace table {{ state_table('known_closes') }} as select period from {{ closes }}
     {%- endif -%}
 {%- endmacro %}
 
-{# After a kept report got new rows: which parts of it (days or months, by config.meta.parts) this build has written. The analysts' copy
-   takes over the others. `changed` selects a day of each part that may have changed. #}
-{% macro note_parts(changed) -%}
+{# After an incremental report got new rows: record which parts (days or months, by config.meta.parts) this build has written. The analysts'
+   file reuses the others. `changed` selects a day of each part that may have changed. #}
+{% macro record_parts(changed) -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set parts = config.get('meta').parts -%}
         {%- set part = "cast(date_trunc('" ~ parts.unit ~ "', " ~ parts.by ~ ") as date)" -%}
         {%- set is_changed = 'true' -%}
-        {%- set is_whole = not takes_over() -%}
+        {%- set is_whole = not reuses_rows() -%}
         {%- if not is_whole -%}
             {%- set is_changed -%}
                 in (select cast(date_trunc('{{ parts.unit }}', changed_on) as date) from ({{ changed }}) as days (changed_on))

@@ -5,7 +5,7 @@
 -- recomputed.
 with
 
-{% if not rates_from_scratch() %}
+{% if not is_full_rating() %}
 current_lines as (
 
     select * from {{ ref('due_lines') }}
@@ -68,8 +68,8 @@ dirty_months as (
     select
         customer_id,
         {{ billing_period('cast(usage_date as timestamp)') }} as period
-    from {{ ref('changed_days') }}
-    {% if not rates_from_scratch() %}
+    from {{ ref('dirty_customer_days') }}
+    {% if not is_full_rating() %}
     union all
     select
         customer_id,
