@@ -298,7 +298,7 @@ def test_the_first_billing_month_is_2026_01_unless_set_and_must_be_a_month(monke
     monkeypatch.delenv("BILLHOUSE_FIRST_BILLING_MONTH")
     assert Settings.load().books_open_at == parse_instant("2026-01-01T00:00:00Z")
     monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", "2026-13")
-    with pytest.raises(BillhouseError, match="BILLHOUSE_FIRST_BILLING_MONTH is wrong"):
+    with pytest.raises(BillhouseError, match="Invalid setting BILLHOUSE_FIRST_BILLING_MONTH"):
         Settings.load()
 
 

@@ -160,5 +160,5 @@ def test_the_bill_of_materials_names_no_host() -> None:
 
 
 def test_a_lock_file_that_is_not_understood_is_no_bill_of_materials() -> None:
-    with pytest.raises(ValueError, match="not a line of a lock file: stripe>=16"):
+    with pytest.raises(ValueError, match="Unknown line in the lock file: stripe>=16"):
         sbom("stripe>=16\n", (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
