@@ -160,6 +160,8 @@ def print_credit_note(result: CreditNoteResult) -> None:
     for earlier in result.published:
         if earlier != result.credit_note_id:
             out.print(f"{earlier}, issued earlier, is now in Stripe.")
+    if not result.credit_note_id and result.issued_before:
+        out.print(f"Nothing more to credit on {result.invoice_id}. Issued earlier: {', '.join(result.issued_before)}.")
 
 
 def print_sync(result: SyncResult) -> None:

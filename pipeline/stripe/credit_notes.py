@@ -56,6 +56,8 @@ class CreditNoteResult:
     lines: list[Row] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     """Ids of the credit notes that this run sent to Stripe, including those that an earlier run issued but did not send."""
+    issued_before: list[str] = field(default_factory=list)
+    """Ids of the invoice's credit notes of earlier runs, if there is nothing more to credit."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -68,6 +70,7 @@ class CreditNoteResult:
             "currency": self.currency,
             "lines": [{name: line[name] for name in shown} for line in self.lines],
             "published": self.published,
+            "issued_before": self.issued_before,
         }
 
 
@@ -84,8 +87,8 @@ def issue_credit_note(
     """Issue a credit note for the corrections to the invoice's month that the drafts contain, and send it to Stripe.
 
     `settlement`: where the money of a paid invoice goes: to the customer's balance in Stripe, as a refund, or outside of Stripe.
-    Credit notes that an earlier run issued but could not send are sent first. Raises BillhouseError if there is nothing to
-    credit, if Stripe does not have the invoice, or if the credit would exceed the amount charged.
+    Credit notes that an earlier run issued but could not send are sent first. A repeated call changes nothing and returns the
+    earlier credit notes. Raises BillhouseError if the invoice never had anything to credit, if Stripe does not have the invoice, or if the credit would exceed the amount charged.
     """
     require_verified_ledger(home)
     closed = _closed_invoice(home, invoice_id)
@@ -100,7 +103,9 @@ def issue_credit_note(
                 lines = _corrections(home, closed)
                 result.amount = -sum((line["amount"] for line in lines), Decimal(0))
                 if result.amount <= 0:
-                    if result.published:
+                    result.issued_before = _issued_for(home, invoice_id, is_live=connection.is_live)
+                    result.amount = Decimal(0)
+                    if result.published or result.issued_before:
                         return result
                     raise BillhouseError(
                         f"Nothing to credit: {invoice_id} billed no more than is due.",
@@ -121,6 +126,11 @@ def issue_credit_note(
                 result.credit_note_id = write_credit_note(home, result.lines)
             result.published += _publish_pending(home, steps)
     return result
+
+
+def _issued_for(home: Home, invoice_id: str, *, is_live: bool) -> list[str]:
+    notes = read_credit_notes(home).items()
+    return [id for id, lines in notes if (lines[0]["invoice_id"], lines[0]["livemode"]) == (invoice_id, is_live)]
 
 
 def _closed_invoice(home: Home, invoice_id: str) -> Row:

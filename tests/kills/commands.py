@@ -146,11 +146,7 @@ class Command:
     words: Words
     environment: dict[str, str] = field(default_factory=dict)
     codes: tuple[int, ...] = (0,)
-    """Exit codes of an undisturbed run."""
-    codes_again: tuple[int, ...] = (0,)
-    """Further exit codes of a run after a killed one."""
-    said_again: str = ""
-    """Text of the output if it exits with one of those."""
+    """Exit codes of an undisturbed run, and of a run after a killed one (which may also be 0)."""
     has_own_prices: bool = False
     """Whether the price book is the home's and not the project's."""
     seconds: float = 2
@@ -187,8 +183,6 @@ COMMANDS = {
             "credit-note",
             "corrected",
             ("credit-note", "INVOICE OF cyd", "--memo", "Sorry"),
-            codes_again=(1,),
-            said_again="there is nothing to credit",
             seconds=20,
         ),
         Command("export", "exported", ("export", "2026-09"), seconds=3),
