@@ -88,7 +88,8 @@ def issue_credit_note(
 
     `settlement`: where the money of a paid invoice goes: to the customer's balance in Stripe, as a refund, or outside of Stripe.
     Credit notes that an earlier run issued but could not send are sent first. A repeated call changes nothing and returns the
-    earlier credit notes. Raises BillhouseError if the invoice never had anything to credit, if Stripe does not have the invoice, or if the credit would exceed the amount charged.
+    earlier credit notes. Raises BillhouseError if the invoice never had anything to credit, if Stripe does not have the
+    invoice, or if the credit would exceed the amount charged.
     """
     require_verified_ledger(home)
     closed = _closed_invoice(home, invoice_id)
