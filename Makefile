@@ -144,7 +144,7 @@ sbom: $(READY) ## Generate deploy/sbom.cdx.json, the packages of the image, from
 	@.venv/bin/python -m deploy.sbom
 
 check-runtime: $(READY) ## Run the demo in a new environment with requirements.lock alone, as in the image (downloads 300 MB)
-	@.venv/bin/python -m tests.runtime
+	@.venv/bin/python -m tests.project.runtime
 
 clean: ## Remove the environment and all caches; the home folder stays
 	@rm -rf .venv target logs site .pytest_cache .mypy_cache .ruff_cache

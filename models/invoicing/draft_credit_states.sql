@@ -6,13 +6,12 @@
 -- starts from the state that the one before left, so this is a recursion over drafts (number 1, 2, ...), for all customers at
 -- once.
 --
--- A row is a grant and the month in which it was used, with the credit that is used and not given back after the draft of that
--- number; number 0 is the state after the closed invoices. The row without a grant has the carry-forward to the next draft (zero
--- or less).
+-- A row: after draft `open_number`, this much of a grant stays used in `application_period`. Number 0 is the state after the closed
+-- invoices. The row without a grant has the amount carried forward to the next draft (zero or less).
 --
 -- Within a draft the grants are not applied one by one: the first n grants together pay as much as they can, and grant n pays the
 -- difference to the first n - 1. How much n grants can pay is a maximum flow from grants to days, which equals the minimum cut:
--- choose a last day for usage and the same or an earlier one for the other lines; the cut is what is payable up to those days,
+-- choose a last day for usage and the same or an earlier one for the other lines (a grant of scope `all` pays usage, too); the cut is what is payable up to those days,
 -- plus the balances of the grants that may pay for anything later.
 {% call(previous_round) iterate(ref('draft_credit_opening')) %}
 with

@@ -1,5 +1,5 @@
--- Pieces of sessions, cut at midnight UTC, so that each lies in one day and one billing period. `priced_segments` cuts them where plan or rate
--- changes: those are the segments of the billing rules, section 4.
+-- Billing rules, section 4: segments. Pieces of sessions with constant resources, cut at midnight UTC, so that each lies in one day and one
+-- billing period. `priced_segments` cuts them where plan or rate changes.
 with
 
 pieces_with_days as (

@@ -1,7 +1,7 @@
 """The command line `billhouse`: a module for each group of commands, with the functions that print their results.
 
 Owns arguments, help texts, progress bars and exit codes. Does not own what a command does: each calls a function of the packages
-below.
+below, except the demo (demo_run).
 """
 
 

@@ -1,5 +1,5 @@
-"""What every package uses and that knows nothing of billing.
+"""What every package uses. It knows no price, plan or invoice.
 
 Owns errors and their messages, billing periods, money formatting, settings, the paths of a home, locks, atomic files, output to
-a terminal, and limits on files and network responses. It imports no other package.
+a terminal, the HTTP client, and limits on files and network responses. It imports no other package.
 """

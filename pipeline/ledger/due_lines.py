@@ -10,7 +10,7 @@ import duckdb
 from pipeline.core.sql import rows_as_dictionaries
 
 _KEY_COLUMNS = ("customer_id", "service_period", "line_type", "currency", "plan_id", "meter_id", "rate_id")
-"""The key by which a due line is compared with billed ones. Billing rules, section 6."""
+"""The key by which a due line is compared with billed ones. Billing rules, section 1."""
 
 
 def fetch_rows(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: object) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from pipeline.warehouse.reports import open_reports
 def write_health(home: Home) -> Path:
     """Write the metrics of the current state; return the file, which is replaced atomically.
 
-    Safe at any time, also during a write: it reads only raw/, ledger/ and the analysts' file.
+    Safe at any time, also during a write: it reads only raw/, ledger/, the build record and the analysts' file.
     """
     registry = CollectorRegistry()
     with duckdb.connect() as connection:
@@ -82,7 +82,7 @@ def _landing_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyCon
 
 
 def _alert_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    unsent = Gauge("billhouse_unsent_alerts", "Alerts not yet delivered, by alert and channel.", registry=registry)
+    unsent = Gauge("billhouse_unsent_alerts", "Alerts not yet delivered; an alert counts once per channel.", registry=registry)
     unsent.set(count_unsent(home, connection))
 
 
