@@ -17,6 +17,7 @@ _KINDS = {
     "close_month": ("close_failed", "close {partition}"),
     "publish_month": ("publish_failed", "publish {partition}"),
     "mirror_stripe": ("sync_failed", "sync-stripe"),
+    "rebuild": ("check_failed", "The build from scratch"),
 }
 """By job: kind and subject of the alert for a failed run. The command line uses the same, so that one failure is one alert."""
 

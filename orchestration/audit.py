@@ -6,6 +6,7 @@ from orchestration.lib.automation import schedule
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import convert_errors
+from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert, raise_alert_on_error
 from pipeline.warehouse.audit import rebuild_and_compare
 
@@ -17,13 +18,13 @@ from pipeline.warehouse.audit import rebuild_and_compare
 def compare_with_scratch(context: dg.OpExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> None:
     """Fails where a report differs. The reports are then already those of the build from scratch."""
     opened = home.home
-    with raise_alert_on_error(opened, "check_failed", "The build from scratch"):
+    with raise_alert_on_error(opened, "check_failed", "The build from scratch"), updated_health(opened):
         differing = rebuild_and_compare(opened)
     context.add_output_metadata({"differing": markdown_table(["report", "rows"], differing.items())})
     if differing:
         found = ", ".join(f"{report} ({rows:,} rows)" for report, rows in differing.items())
         text = f"Incremental builds made other reports than a build from scratch, which has replaced them: {found}."
-        raise_alert(opened, OperationalAlert("check_failed", "The reports", text))
+        raise_alert(opened, OperationalAlert("check_failed", "The build from scratch", text))
         raise dg.Failure(text, allow_retries=False)
 
 

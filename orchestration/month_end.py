@@ -17,7 +17,7 @@ from pipeline.core.settings import Settings
 from pipeline.exports import export_period
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
-from pipeline.monitoring.health import write_health
+from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.operations import publish_and_build
 
@@ -42,8 +42,8 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
     `--accept-adjustments`. Several months are closed in order. A month that is already closed does not change.
     """
     for month in selected_months(context):
-        closed = close_period(home.home, month)
-        write_health(home.home)
+        with updated_health(home.home):
+            closed = close_period(home.home, month)
         totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
         metadata = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
         context.add_asset_metadata(metadata, partition_key=str(month))
@@ -87,9 +87,8 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     """
     problems = []
     for month in selected_months(context):
-        with fail_without_retry():
+        with fail_without_retry(), updated_health(home.home):
             published = publish_and_build(home.home, month, allow_live=Settings.load().stripe_live)
-        write_health(home.home)
         problems += published.problems
         if published.counts["not_approved"]:
             context.log.warning(f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {month}")

@@ -10,7 +10,7 @@ from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_r
 from orchestration.month_end import published_invoices
 from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
-from pipeline.monitoring.health import write_health
+from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.mirror import newest_unmirrored_event
 from pipeline.stripe.operations import sync_and_build
@@ -28,9 +28,8 @@ from pipeline.warehouse.reports import reconciliation
 @convert_errors
 def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """Customers, subscriptions, invoices, payments, credit notes and events in Stripe, as of the last sync."""
-    with fail_without_retry():
+    with fail_without_retry(), updated_health(home.home):
         synced = sync_and_build(home.home, allow_live=Settings.load().stripe_live)
-    write_health(home.home)
     return dg.MaterializeResult(metadata={"where": synced.where, "is_full": synced.is_full, **synced.counts})
 
 

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from orchestration.ui.parent_watch import OPTION, start_child, stop_children
 from pipeline.core.errors import BillhouseError
-from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, Home
+from pipeline.core.failures import to_billhouse_error
+from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, SEEDS, SEEDS_VARIABLE, Home
 from pipeline.core.terminal import Console
 
 LOOPBACK = "127.0.0.1"
@@ -55,6 +56,8 @@ def serve(home: Home, port: int = 3000) -> None:
     instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
+    if SEEDS_VARIABLE in os.environ:  # a relative path would have another meaning in PROJECT_ROOT
+        variables[SEEDS_VARIABLE] = str(SEEDS)
     code = ["-m", "orchestration.definitions"]
     web = ["orchestration.ui.webserver", OPTION, "-h", LOOPBACK, "-p", str(port), "--dagster-log-level", "warning", *code]
     daemon = ["orchestration.ui.daemon", OPTION, "run", "--log-level", "warning", *code]
@@ -103,8 +106,9 @@ def main() -> None:
     home, port = sys.argv[1:]
     try:
         serve(Home.open(home), int(port))
-    except BillhouseError as error:
-        Console(stderr=True).print(f"[red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except Exception as error:
+        failure = to_billhouse_error(error)
+        Console(stderr=True).print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -238,6 +238,7 @@ def _post(url: str, body: str, headers: dict[str, str]) -> None:
         httpx.HTTPError,
         httpx.InvalidURL,
         ValueError,
+        OSError,  # an unusable SSL_CERT_FILE
     ) as error:  # its message may contain the URL, a secret
         raise UnreachedError(type(error).__name__) from None
     status = response.status_code

@@ -37,12 +37,11 @@ def close(
     """
     month = BillingPeriod.parse(period)
     from pipeline.ledger.close import close_period
-    from pipeline.monitoring.health import write_health
+    from pipeline.monitoring.health import updated_health
 
     home = Home.open(context.obj)
-    with progress("Closing") as follow:
+    with updated_health(home), progress("Closing") as follow:
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
-    write_health(home)
     show(as_json, result.as_dict(), lambda: print_close(result))
 
 
@@ -70,15 +69,14 @@ def approve(
         raise WrongUsageError("Give invoices or --all, not both.")
     if revoke and not (everything or invoice_ids):
         raise WrongUsageError("--revoke needs invoices or --all.")
-    from pipeline.monitoring.health import write_health
+    from pipeline.monitoring.health import updated_health
     from pipeline.stripe.operations import approve_and_build
 
     home = Home.open(context.obj)
-    with progress("Approving") as follow:
+    with updated_health(home), progress("Approving") as follow:
         result = approve_and_build(
             home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
         )
-    write_health(home)
     show(as_json, result.as_dict(), lambda: print_approvals(result))
 
 

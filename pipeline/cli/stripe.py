@@ -33,13 +33,12 @@ def publish(
     billhouse reconcile.
     """
     month = BillingPeriod.parse(period)
-    from pipeline.monitoring.health import write_health
+    from pipeline.monitoring.health import updated_health
     from pipeline.stripe.operations import publish_and_build
 
     home = Home.open(context.obj)
-    with progress("Publishing") as follow:
+    with updated_health(home), progress("Publishing") as follow:
         result = publish_and_build(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
-    write_health(home)
     show(as_json, result.as_dict(), lambda: print_publication(result))
     if result.problems:
         raise typer.Exit(1)
@@ -66,11 +65,11 @@ def credit_note(
     """
     if settle not in ("balance", "refund", "outside"):
         raise WrongUsageError(f"Invalid --settle value '{settle}'.", "Use balance, refund or outside.")
-    from pipeline.monitoring.health import write_health
+    from pipeline.monitoring.health import updated_health
     from pipeline.stripe.operations import credit_and_build
 
     home = Home.open(context.obj)
-    with progress("Crediting") as follow:
+    with updated_health(home), progress("Crediting") as follow:
         result = credit_and_build(
             home,
             invoice_id,
@@ -80,7 +79,6 @@ def credit_note(
             allow_live=live,
             on_progress=follow,
         )
-    write_health(home)
     show(as_json, result.as_dict(), lambda: print_credit_note(result))
 
 
@@ -94,13 +92,12 @@ def sync_stripe(
 
     Only reads from Stripe. Safe to interrupt and to repeat. Next: billhouse reconcile.
     """
-    from pipeline.monitoring.health import write_health
+    from pipeline.monitoring.health import updated_health
     from pipeline.stripe.operations import sync_and_build
 
     home = Home.open(context.obj)
-    with progress("Mirroring") as follow:
+    with updated_health(home), progress("Mirroring") as follow:
         result = sync_and_build(home, full=full, allow_live=live, on_progress=follow)
-    write_health(home)
     show(as_json, result.as_dict(), lambda: print_sync(result))
 
 

@@ -21,4 +21,6 @@ def ui(
     """
     home = Home.open(context.obj)
     # Replaces this process, so that signals to the command reach the UI. pipeline does not import orchestration.
-    os.execv(sys.executable, [sys.executable, "-m", "orchestration.ui.serve", str(home.path), str(port)])  # noqa: S606 - no shell is needed
+    # -P: nothing is imported from the current folder.
+    arguments = [sys.executable, "-P", "-m", "orchestration.ui.serve", str(home.path), str(port)]
+    os.execv(sys.executable, arguments)  # noqa: S606 - no shell is needed

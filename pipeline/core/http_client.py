@@ -44,7 +44,7 @@ class AnswerTooLargeError(httpx.DecodingError):
 def bounded_client(
     address: str, *, timeout: float, seconds: float, most_bytes: int, proxy: str | None = None, ca_file: str | None = None
 ) -> httpx.Client:
-    """A client for one server. It takes nothing from the environment but SSL_CERT_FILE, and follows no redirect.
+    """A client for one server. It takes nothing from the environment but SSL_CERT_FILE and SSL_CERT_DIR, and follows no redirect.
 
     `ca_file` is a file of certificate authorities to trust instead of certifi's or SSL_CERT_FILE.
 
@@ -113,7 +113,9 @@ class _BoundedTransport(httpx.BaseTransport):
         except httpx.DecodingError as error:
             error.request = request
             raise
-        headers = [(name, value) for name, value in answer.headers if name.lower() not in _RESPONSE_FRAMING]
+        # No redirect is followed, and httpx fails at a location that it cannot parse.
+        ignored = {*_RESPONSE_FRAMING, b"location"}
+        headers = [(name, value) for name, value in answer.headers if name.lower() not in ignored]
         return httpx.Response(answer.status, headers=headers, content=content, request=request)
 
     def _content(self, answer: httpcore.Response) -> bytes:

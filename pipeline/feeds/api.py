@@ -146,7 +146,7 @@ class Api:
             raise self._unusable_next_page() from None
         if response.is_error:
             raise self._refusal(response.status_code)
-        if response.has_redirect_location:
+        if response.is_redirect:
             raise BillhouseError(f"{self._access.shown} redirects to another address.", "Name that address with --url.")
         return response
 

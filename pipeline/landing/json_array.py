@@ -13,7 +13,7 @@ from pipeline.landing.input_files import InputFile
 _BLOCK_BYTES = 1 << 20
 _MAX_ELEMENT_BYTES = 8 << 20
 """Of an element, more are not held in memory to look for its end."""
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|["{}\[\],]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["{}\[\],]', re.DOTALL)
 """A string, a quote that is not closed so far, or a bracket or comma outside of strings."""
 
 
@@ -62,8 +62,10 @@ def _elements_as_lines(file: InputFile, stream: IO[bytes]) -> Iterator[bytes]:
         elements += len(lines)
         if lines:
             yield b"".join(line + b"\n" for line in lines)
-        if is_over and rest.strip(_BLANKS):
-            raise _broken(file, "something follows the array")
+        if is_over:
+            if rest.strip(_BLANKS):
+                raise _broken(file, "something follows the array")
+            rest = b""
         if not is_over and len(rest) > _MAX_ELEMENT_BYTES:
             raise _broken(file, f"element {elements + 1} does not end within {_MAX_ELEMENT_BYTES:,} bytes")
         if not chunk:

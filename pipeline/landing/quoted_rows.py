@@ -32,8 +32,8 @@ def join_quoted(
     """The rows of these lines, each with the place of its first line, and the place from which on lines wait for the next block.
 
     A row ends with the line that closes its quotes. It counts as one only if it is a row of the header's shape of at most
-    MAX_ROW_BYTES: a quote that is never closed, or by mistake, must not take the rows after it along. Its line is then a row by
-    itself, and rejected.
+    MAX_ROW_BYTES, and no line inside is such a row by itself: two stray quotes must not hide the rows between them. Otherwise the
+    line with the quote is a row by itself, and rejected.
     """
     rows: list[tuple[int, bytes]] = []
     place = 0
@@ -43,7 +43,11 @@ def join_quoted(
             closing, is_waiting = _closing_line(lines, has_odd_quotes, place)
             if is_waiting and not is_end:
                 return rows, place
-            if closing is not None and shape.is_row(b"\n".join(lines[place : closing + 1])):
+            if (
+                closing is not None
+                and shape.is_row(b"\n".join(lines[place : closing + 1]))
+                and not any(map(shape.is_row, lines[place + 1 : closing]))
+            ):
                 last = closing
         rows.append((place, b"\n".join(lines[place : last + 1])))
         place = last + 1

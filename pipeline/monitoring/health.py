@@ -6,6 +6,8 @@ age of the last build is `time() - billhouse_last_build_timestamp_seconds`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -19,6 +21,18 @@ from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
+
+
+@contextmanager
+def updated_health(home: Home) -> Iterator[None]:
+    """Write the metrics after a block, also if it failed: it may have built or closed before. Raises what the block raises."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):
+            write_health(home)
+        raise
+    write_health(home)
 
 
 def write_health(home: Home) -> Path:

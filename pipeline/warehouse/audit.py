@@ -7,6 +7,7 @@ change detection would hide itself. A build from scratch trusts no earlier resul
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 
 import duckdb
@@ -36,7 +37,10 @@ def rebuild_and_compare(home: Home, *, on_progress: OnProgress | None = None) ->
             build(home, record.as_of, on_progress=on_progress)
         with scratch_folder(home, "audit") as folder:
             before = folder / "before.duckdb"
-            os.link(home.analysts_file, before)  # the next build replaces that file by rename
+            try:
+                os.link(home.analysts_file, before)  # the next build replaces that file by rename
+            except OSError:  # a file system without hard links
+                shutil.copyfile(home.analysts_file, before)
             build(home, record.as_of, from_scratch=True, on_progress=on_progress)
             with duckdb.connect() as connection:
                 connection.execute(f"attach {quoted(before)} as before (read_only)")

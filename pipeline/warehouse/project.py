@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from uuid import uuid4
@@ -17,11 +18,12 @@ LINKED = ("dbt_project.yml", "profiles.yml", "models", "macros", "tests")
 def project_of(home: Home) -> Path:
     """The dbt project that builds a home: PROJECT_ROOT, unless BILLHOUSE_SEEDS names another price book than the one in it.
 
-    dbt reads seeds from inside its project alone; so <home>/.dbt/project links to the models and to the files of the price book.
+    dbt reads seeds only from inside its project: <home>/.dbt/project-<hash of the folder> links to the models and the price book.
     """
     if SEEDS == PROJECT_ROOT / "seeds":
         return PROJECT_ROOT
-    project = home.path / ".dbt" / "project"
+    # Two processes may use different price books at the same time.
+    project = home.path / ".dbt" / f"project-{hashlib.sha256(os.fsencode(SEEDS)).hexdigest()[:12]}"
     links = {
         **{name: PROJECT_ROOT / name for name in LINKED},
         **{f"seeds/{name}": PROJECT_ROOT / "seeds" / name for name in ("_seeds.yml", STRIPE_CURRENCIES)},
@@ -29,8 +31,8 @@ def project_of(home: Home) -> Path:
     }
     (project / "seeds").mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (project / "seeds").iterdir():
-        if f"seeds/{path.name}" not in links:
-            path.unlink()
+        if f"seeds/{path.name}" not in links and not path.name.startswith("."):
+            path.unlink(missing_ok=True)
     for name, target in links.items():
         _link(project / name, target)
     return project

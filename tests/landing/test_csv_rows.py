@@ -83,3 +83,9 @@ def test_a_quarantined_row_of_several_lines_lands_once_it_is_valid(home: Home, t
     plans.write_text(plans.read_text() + "new,1970-01-01T00:00:00Z,New,none,,,2,0.5,1,\n")
     assert land_files(home, [path], Kind.SUBSCRIPTIONS, seeds=seeds).accepted == 1
     assert [(row["customer_id"], row["file_row"]) for row in rows_of(home, "subscriptions")] == [("ada", 2)]
+
+
+def test_two_stray_quotes_hide_no_row_between_them(home: Home, tmp_path: Path) -> None:
+    text = HEADER + 'ada,"\nbob,Bob\neve,Eve\nzed,"\n'
+    assert land(home, tmp_path / "a.csv", text) == {"bob": ("Bob", 3), "eve": ("Eve", 4)}
+    assert [line for line, _ in quarantined(home)] == [2, 5]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.home import Home
-from pipeline.landing import LandingSummary, land_files
+from pipeline.landing import LandingSummary, json_array, land_files
 from pipeline.landing.record_kinds import Kind
 from tests.landing.raw import event_line, rows_of
 
@@ -73,3 +73,20 @@ def test_an_array_that_is_not_whole_is_refused(text: str, why: str, home: Home, 
     summary = land(home, tmp_path / "a.json", text)
     assert [why in str(problem) for problem in summary.problems] == [True], summary.problems
     assert summary.accepted == 0
+
+
+def test_blanks_after_the_array_are_not_collected_in_memory(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small compressed file can hold gigabytes of them."""
+    longest = 0
+    split = json_array._split
+
+    def watched(text: bytes, is_over: bool) -> tuple[list[bytes], bytes, bool]:
+        nonlocal longest
+        longest = max(longest, len(text))
+        return split(text, is_over)
+
+    monkeypatch.setattr(json_array, "_split", watched)
+    monkeypatch.setattr(json_array, "_BLOCK_BYTES", 1000)
+    assert land(home, tmp_path / "a.json", f"[{ROWS[0]}]" + " " * 100_000).problems == []
+    assert longest < 5000
+    assert len(rows_of(home, "usage_events")) == 1

@@ -93,7 +93,7 @@ def test_an_installed_wheel_lands_builds_and_closes_elsewhere_with_a_price_book_
     run("build", "--as-of", "2026-10-05T00:00:00Z")
     run("close", "2026-09")
     assert "175.00 USD" in run("invoices", "2026-09")
-    project = elsewhere / "home" / ".dbt" / "project"
+    (project,) = (elsewhere / "home" / ".dbt").glob("project-*")
     assert {(project / name).resolve() for name in LINKED} == {target / "billhouse_project" / name for name in LINKED}
     assert (elsewhere / "home" / "ledger" / "closes" / "2026-09" / "price_book" / "plan_fees.csv").read_text() == (
         seeds / "plan_fees.csv"
