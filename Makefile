@@ -102,12 +102,13 @@ bench-billion: $(READY) ## Time a build of a billion heartbeats over 300 days (1
 bench-safety: $(READY) ## Compare the speed of landing, close and publish with another checkout: make bench-safety AGAINST=PATH
 	@.venv/bin/python -m benchmarks.safety_cost --against $(AGAINST)
 
-check: $(READY) $(DOCS_READY) ## Check style, types, the site and every link
+check: $(READY) $(DOCS_READY) ## Check style, types, the order of packages and model layers, the site and every link
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/sqlfluff lint --processes 2 $(SQL)
+	@.venv/bin/python -m pytest -q tests/models/test_layers.py
 	@.venv/bin/python -m docs.generate --check
 	@.venv/bin/python -m docs.generate.links
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
