@@ -18,9 +18,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.progress import OnProgress
 from pipeline.store.append import NewFiles, append_files, finish_interrupted
 from pipeline.store.stripe_mirror import OBJECTS, SYNCS, ensure_mirror
@@ -74,7 +74,7 @@ def sync_stripe(
     """
     ensure_mirror(home)
     with (
-        FileLock(home.raw / "stripe" / ".lock", timeout=_LOCK_TIMEOUT_SECONDS, mode=0o600),
+        hold_lock(home.raw / "stripe" / ".lock", activity="syncing with Stripe", timeout_seconds=_LOCK_TIMEOUT_SECONDS),
         nullcontext(client) if client else connect(home, allow_live=allow_live) as connection,
         translate_stripe_errors(),
         append_files(home, "sync-stripe") as files,
