@@ -97,7 +97,7 @@ def _build(context: dg.AssetExecutionContext, config: BuildConfig, home: Home) -
 
 
 def _launched_at(context: dg.AssetExecutionContext) -> datetime:
-    record = context.instance.get_run_record_by_id(context.run_id)
+    record = context.instance.get_run_record_by_id(context.run.run_id)
     return record.create_timestamp.astimezone(UTC) if record is not None else datetime.now(UTC)
 
 
