@@ -21,7 +21,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile bench-publish check format ui docs site reference dictionary bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -127,11 +127,8 @@ docs: $(READY) ## Write dbt's documentation of the models, as of the last build
 site: $(DOCS_READY) ## Build the documentation as a site in site/; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
-reference: $(READY) ## Generate the command-line and configuration reference and the diagrams from the code
+reference: $(READY) ## Generate the references, the data dictionary and the diagrams from the code and the yml
 	@.venv/bin/python -m docs.generate
-
-dictionary: $(READY) ## Generate docs/reference/data-dictionary.md from the yml of the report tables
-	@.venv/bin/python -m pipeline.warehouse.data_dictionary
 
 lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site
 	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock

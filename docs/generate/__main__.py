@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docs.generate.command_line import command_line_page
 from docs.generate.configuration import configuration_page
+from docs.generate.data_dictionary import data_dictionary
 from docs.generate.diagrams import layers_page, report_tables_page
 from docs.generate.home_folder import architecture_page
 
@@ -16,6 +17,7 @@ DOCS = Path(__file__).resolve().parents[1]
 PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "reference" / "command-line.md": command_line_page,
     DOCS / "reference" / "configuration.md": configuration_page,
+    DOCS / "reference" / "data-dictionary.md": data_dictionary,
     DOCS / "reference" / "report-tables.md": report_tables_page,
     DOCS / "internals" / "model-layers.md": layers_page,
     DOCS / "internals" / "architecture.md": architecture_page,

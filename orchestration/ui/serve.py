@@ -11,13 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from rich.markup import escape
-
 from orchestration.ui.parent_watch import OPTION, start_child, stop_children
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, SEEDS, SEEDS_VARIABLE, Home
-from pipeline.core.terminal import Console
+from pipeline.core.terminal import protected_output, show_failure
 
 LOOPBACK = "127.0.0.1"
 
@@ -104,12 +102,12 @@ def _require_free(port: int) -> None:
 def main() -> None:
     """Serve the home (first argument) on the port (second argument); exit with 1 on failure."""
     home, port = sys.argv[1:]
-    try:
-        serve(Home.open(home), int(port))
-    except Exception as error:
-        failure = to_billhouse_error(error)
-        Console(stderr=True).print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    with protected_output():
+        try:
+            serve(Home.open(home), int(port))
+        except Exception as error:
+            show_failure(to_billhouse_error(error), error)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from typing import Annotated, Any, cast
 import typer
 
 from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, stripe, ui, warehouse
-from pipeline.cli.support import close_broken_pipe, show_failure, show_usage_error, stderr
+from pipeline.cli.support import close_broken_pipe, show_usage_error, stderr
 from pipeline.core.errors import BillhouseError, PriceBookError, WrongUsageError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import DEFAULT_HOME, HOME_VARIABLE
 from pipeline.core.plain_text import plain_json
-from pipeline.core.terminal import protected_output
+from pipeline.core.terminal import protected_output, show_failure
 
 app = typer.Typer(
     name="billhouse",

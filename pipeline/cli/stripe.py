@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pipeline.cli.support import SHOWN_ROWS, Json, Live, Period, out, progress, show, table
+from pipeline.cli.support import SHOWN_ROWS, Json, Live, OptionalPeriod, Period, out, progress, show, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
@@ -103,10 +103,7 @@ def sync_stripe(
 
 def reconcile(
     context: typer.Context,
-    period: Annotated[
-        str | None,
-        typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False),
-    ] = None,
+    period: OptionalPeriod = None,
     as_json: Json = False,
 ) -> None:
     """Compare the ledger's invoices with Stripe's as of the last sync, and list differences; exits with 1 if there are any.

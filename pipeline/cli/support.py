@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, cast
@@ -14,13 +13,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipeline.core.errors import BillhouseError
-from pipeline.core.failures import is_traceback_requested
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import Console, plain
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Period = Annotated[str, typer.Argument(metavar="PERIOD", help="A month as YYYY-MM, in UTC.", show_default=False)]
+OptionalPeriod = Annotated[
+    str | None, typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False)
+]
 Live = Annotated[bool, typer.Option("--live", help="Allow a live key, which means real customers and real invoices.")]
 SHOWN_ROWS = 20
 """Rows of a long list that the terminal shows; --json and files have all."""
@@ -68,13 +68,6 @@ def progress(what: str) -> Iterator[Any]:
             bar.update(task, description=f"{what}: {plain(step[:48])}", completed=done, total=total)
 
         yield follow
-
-
-def show_failure(failure: BillhouseError, error: BaseException) -> None:
-    """Print the failure on stderr, after the traceback of `error` where BILLHOUSE_TRACEBACK is set."""
-    if is_traceback_requested():
-        print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
-    stderr.print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)
 
 
 def show_usage_error(error: Exception) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.support import Json, out, progress, show, table
+from pipeline.cli.support import Json, OptionalPeriod, out, progress, show, table
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod, parse_instant
@@ -48,10 +48,7 @@ def build(
 
 def invoices(
     context: typer.Context,
-    period: Annotated[
-        str | None,
-        typer.Argument(metavar="[PERIOD]", help="A month as YYYY-MM. Default: all months.", show_default=False),
-    ] = None,
+    period: OptionalPeriod = None,
     as_json: Json = False,
 ) -> None:
     """List invoices as of the last build, drafts included. Changes nothing."""

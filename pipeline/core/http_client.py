@@ -33,8 +33,9 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
         *("ProxyError", "UnsupportedProtocol", "LocalProtocolError", "RemoteProtocolError"),
     )
 }
-_RESPONSE_FRAMING = (b"content-encoding", b"content-length", b"transfer-encoding")
-"""Headers that no longer describe a body once it is read and decompressed."""
+_DROPPED_HEADERS = (b"content-encoding", b"content-length", b"transfer-encoding", b"location")
+"""Headers that no longer describe a body once it is read and decompressed, and the address of a redirect: none is followed, and
+httpx fails if it cannot parse one."""
 
 
 class AnswerTooLargeError(httpx.DecodingError):
@@ -113,9 +114,7 @@ class _BoundedTransport(httpx.BaseTransport):
         except httpx.DecodingError as error:
             error.request = request
             raise
-        # No redirect is followed, and httpx fails at a location that it cannot parse.
-        ignored = {*_RESPONSE_FRAMING, b"location"}
-        headers = [(name, value) for name, value in answer.headers if name.lower() not in ignored]
+        headers = [(name, value) for name, value in answer.headers if name.lower() not in _DROPPED_HEADERS]
         return httpx.Response(answer.status, headers=headers, content=content, request=request)
 
     def _content(self, answer: httpcore.Response) -> bytes:

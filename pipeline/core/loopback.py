@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
 
 
 def is_loopback(host: str | None) -> bool:
@@ -13,11 +12,3 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name.lower() == "localhost"
-
-
-def is_local_address(address: str) -> bool:
-    """Whether a URL leads to this machine itself; False for what is no URL."""
-    try:
-        return is_loopback(urlsplit(address).hostname)
-    except ValueError:
-        return False

@@ -20,6 +20,8 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
+from pipeline.core.errors import BillhouseError
+from pipeline.core.failures import is_traceback_requested
 from pipeline.core.plain_text import plain_line, plain_text, visible
 
 
@@ -102,3 +104,10 @@ def protect_logging() -> None:
     """Escape all that is logged from now on in this process. Errors of log handlers are ignored."""
     logging.setLogRecordFactory(_PlainRecord)
     logging.raiseExceptions = False
+
+
+def show_failure(failure: BillhouseError, error: BaseException) -> None:
+    """Print the failure on stderr, after the traceback of `error` where BILLHOUSE_TRACEBACK is set."""
+    if is_traceback_requested():
+        print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    Console(stderr=True).print(f"[red]error[/] {escape(str(failure))}", highlight=False, soft_wrap=True)

@@ -78,15 +78,6 @@ def closed_invoices(home: Home, period: BillingPeriod, batch: int = 200) -> Iter
         ]
 
 
-def find_closed_invoice(home: Home, period: BillingPeriod, invoice_id: str) -> ClosedInvoice:
-    """One invoice with its lines and credits. Raises BillhouseError where the month has no closed invoice of that id."""
-    for invoices in closed_invoices(home, period):
-        for closed in invoices:
-            if closed.invoice_id == invoice_id:
-                return closed
-    raise BillhouseError(f"There is no closed invoice {invoice_id} in {period}.", f"List them: billhouse invoices {period}")
-
-
 def _by_invoice(table: pa.Table) -> dict[str, list[Row]]:
     grouped: dict[str, list[Row]] = {}
     for row in table.to_pylist():

@@ -1,17 +1,12 @@
-"""Generates docs/reference/data-dictionary.md: every report table and column, from the yml contract that builds enforce.
-
-`make dictionary` regenerates it; a test fails where it is out of date.
-"""
+"""The data dictionary: every report table and column, from the yml contract that builds enforce."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.core.files import replace_atomically
 from pipeline.core.home import PROJECT_ROOT
 from pipeline.warehouse.report_tables import ReportTable, report_tables
 
-TARGET = PROJECT_ROOT / "docs" / "reference" / "data-dictionary.md"
 _CHAPTERS = {
     "Invoices and what they are made of": ("invoices", "invoice_lines", "billed_usage_daily", "credit_note_lines"),
     "Credits": ("credit_grants", "credit_applications", "credit_ledger"),
@@ -28,7 +23,7 @@ _HEAD = """# Data dictionary
 
 Every table of `billhouse.duckdb` (schema `billing`) and of `marts/`: a Parquet file a table, or a
 folder with a file a day or month. Names and types are a contract
-that each build enforces. Made from `models/billing/_billing.yml` by `make dictionary`.
+that each build enforces. Made from `models/billing/_billing.yml` by `make reference`.
 
 - Amounts are decimals in the currency that the row's `currency` names: never add two currencies. Quantities are decimals in the
   row's `unit`. None is ever a float.
@@ -57,14 +52,3 @@ def _table(table: ReportTable) -> str:
         meaning = column.description.replace("|", "\\|")
         lines.append(f"| `{column.name}` | {column.data_type} | {meaning} |")
     return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Write the page."""
-    with replace_atomically(TARGET) as path:
-        path.write_text(data_dictionary(), encoding="utf-8")
-        path.chmod(0o644)
-
-
-if __name__ == "__main__":
-    main()
