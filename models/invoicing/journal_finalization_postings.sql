@@ -63,30 +63,4 @@ changes as (
 
 )
 
-select
-    entry_kind,
-    invoice_id as reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    account,
-    '' as meter_id,
-    amount,
-    currency,
-    false as is_draft
-from changes
-
-union all
-
-select
-    entry_kind,
-    invoice_id as reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    'Assets:Receivable' as account,
-    '' as meter_id,
-    -amount as amount,
-    currency,
-    false as is_draft
-from changes
+{{ postings_against_receivable('changes') }}

@@ -55,30 +55,4 @@ payments as (
 
 )
 
-select
-    'payment' as entry_kind,
-    reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    account,
-    '' as meter_id,
-    amount,
-    currency,
-    false as is_draft
-from payments
-
-union all
-
-select
-    'payment' as entry_kind,
-    reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    'Assets:Receivable' as account,
-    '' as meter_id,
-    -amount as amount,
-    currency,
-    false as is_draft
-from payments
+{{ postings_against_receivable('payments', entry_kind="'payment'", reference='reference') }}

@@ -50,30 +50,4 @@ write_offs as (
 
 )
 
-select
-    entry_kind,
-    invoice_id as reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    account,
-    '' as meter_id,
-    amount,
-    currency,
-    false as is_draft
-from write_offs
-
-union all
-
-select
-    entry_kind,
-    invoice_id as reference,
-    entry_date,
-    customer_id,
-    invoice_id,
-    'Assets:Receivable' as account,
-    '' as meter_id,
-    -amount as amount,
-    currency,
-    false as is_draft
-from write_offs
+{{ postings_against_receivable('write_offs') }}
