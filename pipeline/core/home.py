@@ -22,7 +22,7 @@ spark/                  the same as build/ and the warehouse, for builds on Spar
 .dbt/                   dbt's parsed project and its logs
 .dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`
 .tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
-.lock, .manifest.lock, .alerts.lock, .raising.lock
+.lock, .manifest.lock, .alerts.lock, .raising.lock, .health.lock
                         lock files
 """
 

@@ -16,6 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.sql import parquet_files
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
@@ -38,8 +39,20 @@ def updated_health(home: Home) -> Iterator[None]:
 def write_health(home: Home) -> Path:
     """Write the metrics of the current state; return the file, which is replaced atomically.
 
-    Safe at any time, also during a write: it reads only raw/, ledger/, the build record and the analysts' file.
+    Safe at any time, also during a write: it reads only raw/, ledger/, the build record and the analysts' file. One command at a
+    time reads the state and writes it, so the file never goes back to an earlier state. Raises BillhouseError if another
+    command has been writing it for a minute.
     """
+    home.health.parent.mkdir(mode=0o700, exist_ok=True)
+    with (
+        hold_lock(home.path / ".health.lock", activity="writing the metrics", timeout_seconds=60),
+        replace_atomically(home.health, scratch=home.scratch) as path,
+    ):
+        path.write_bytes(generate_latest(_current_metrics(home)))
+    return home.health
+
+
+def _current_metrics(home: Home) -> CollectorRegistry:
     registry = CollectorRegistry()
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
@@ -62,10 +75,7 @@ def write_health(home: Home) -> Path:
                 except duckdb.CatalogException:
                     # Reports of an earlier version can lack tables until the next build; alerts must not wait for it.
                     current.set(0)
-    home.health.parent.mkdir(mode=0o700, exist_ok=True)
-    with replace_atomically(home.health, scratch=home.scratch) as path:
-        path.write_bytes(generate_latest(registry))
-    return home.health
+    return registry
 
 
 def _landing_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:

@@ -113,9 +113,9 @@ def test_every_schedule_and_sensor_is_off_by_default_except_the_alert_on_failure
 
 
 def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(definitions: dg.Definitions) -> None:
-    from orchestration import alerts, landing, month_end, stripe, warehouse
+    from orchestration import alerts, landing, month_end, rebuild, stripe, warehouse
 
-    domains = (alerts, landing, month_end, stripe, warehouse)
+    domains = (alerts, landing, month_end, rebuild, stripe, warehouse)
     defined: list[Any] = [value for domain in domains for value in vars(domain).values()]
 
     def names(kind: type[Any]) -> set[str]:
