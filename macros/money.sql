@@ -78,14 +78,18 @@
     )
 {%- endmacro %}
 
-{# List amount of a quantity: quantity x unit price, unrounded; 0 of a meter with an allowance, tiers or packages, which has no price for one
-   session or sandbox. `rate`: the alias of a row of `rates`. #}
-{% macro list_price(quantity, rate) -%}
+{# The price of one unit for list amounts; 0 of a meter with an allowance, tiers or packages, which has no price for one session or sandbox.
+   `rate`: the alias of a row of `rates`. #}
+{% macro list_unit_price(rate) -%}
     case
-        when {{ rate }}.allowance_level = 0 and {{ rate }}.charge_model = 'per_unit'
-            then {{ exact_product(quantity, rate ~ '.unit_amount') }}
-        else cast(0 as decimal(38, 24))
+        when {{ rate }}.allowance_level = 0 and {{ rate }}.charge_model = 'per_unit' then {{ rate }}.unit_amount
+        else cast(0 as decimal(38, 12))
     end
+{%- endmacro %}
+
+{# List amount of a quantity: quantity x unit price, unrounded. #}
+{% macro list_price(quantity, rate) -%}
+    {{ exact_product(quantity, list_unit_price(rate)) }}
 {%- endmacro %}
 
 {# A decimal without trailing zeros: 0.000014, not 0.000014000000. #}

@@ -22,3 +22,15 @@
         {%- endfor %}
     end
 {%- endmacro %}
+
+{# The quantity of a meter in a row of `usage_totals`, in the meter's unit: resource x seconds, or the sum of a quantity. #}
+{% macro metered_quantity(meters, totals) -%}
+    case {{ meters }}.event_column
+        {%- for resource in resource_columns() %}
+        when '{{ resource }}' then {{ to_unit_seconds(totals ~ '.' ~ resource ~ '_microseconds') }}
+        {%- endfor %}
+        {%- for quantity in quantity_columns() %}
+        when '{{ quantity }}' then cast({{ totals }}.{{ quantity }} as decimal(38, 12))
+        {%- endfor %}
+    end
+{%- endmacro %}

@@ -7,7 +7,7 @@
 with
 
 -- Events before the first session are ignored: their session_number is 0.
-sessions as (
+sessions_of_states as (
 
     select
         sandbox_id,
@@ -45,8 +45,60 @@ sessions_with_next as (
         *,
         lead(started_at) over timeline as next_started_at,
         coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
-    from sessions
+    from sessions_of_states
     window timeline as (partition by sandbox_id, execution_id order by session_number)
+
+),
+
+sessions as (
+
+    select
+        sandbox_id,
+        execution_id,
+        session_number,
+        customer_id,
+        started_at,
+        is_start_missing,
+        is_zero_length,
+        stopped_at,
+        last_event_at,
+        falls_silent,
+        is_followed_by_a_start,
+        next_started_at,
+        is_stopped_by_next,
+        event_count,
+        has_defaulted_resources,
+        {%- for resource in resource_columns() %}
+        cast(null as decimal(18, 6)) as constant_{{ resource }},
+        {%- endfor %}
+        false as is_plain
+    from sessions_with_next
+
+    union all
+
+    select
+        sandbox_id,
+        execution_id,
+        1 as session_number,
+        customer_id,
+        first_at as started_at,
+        false as is_start_missing,
+        false as is_zero_length,
+        stopped_at,
+        heard_until as last_event_at,
+        false as falls_silent,
+        false as is_followed_by_a_start,
+        cast(null as timestamp) as next_started_at,
+        false as is_stopped_by_next,
+        event_count,
+        {% for resource in default_resource_columns() %}{{ resource }} is null{{ ' or ' if not loop.last }}{% endfor %}
+            as has_defaulted_resources,
+        {%- for resource in resource_columns() %}
+        {{ resource }} as constant_{{ resource }},
+        {%- endfor %}
+        true as is_plain
+    from {{ ref('timelines') }}
+    where is_plain
 
 ),
 
@@ -67,7 +119,7 @@ sessions_with_terms as (
             else {{ plus_seconds('sessions.started_at', 'terms.max_session_seconds') }}
         end as limit_at,
         {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
-    from sessions_with_next as sessions
+    from sessions
     -- A left join, so that no session is lost: the test every_customer_has_terms fails the build if terms are missing.
     left join {{ ref('customer_terms') }} as terms
         on
@@ -133,8 +185,12 @@ select
     has_defaulted_resources,
     max_session_seconds,
     {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds,
+    is_plain,
+    -- What the session holds where no event in sandbox_states names a resource: a plain session all the time.
     {%- for resource in resource_columns() %}
-    {{ 'default_' ~ resource if resource in default_resource_columns() else 'cast(0 as decimal(18, 6)) as default_' ~ resource }}
-    {{- ',' if not loop.last }}
+    coalesce(
+        constant_{{ resource }},
+        {{ 'default_' ~ resource if resource in default_resource_columns() else 'cast(0 as decimal(18, 6))' }}
+    ) as default_{{ resource }}{{ ',' if not loop.last }}
     {%- endfor %}
 from ended_sessions

@@ -1,5 +1,5 @@
 -- Billing rules, section 4: the table of the effects of a start, a stop and an update, applied to the events of each timeline (sandbox and
--- execution) in order. A row of compacted heartbeats changes the state at its first instant and confirms it until its last. An update with
+-- execution) in order, where their order decides something (see `timelines`). A row of compacted heartbeats changes the state at its first instant and confirms it until its last. An update with
 -- quantities alone changes no state; it confirms a running session, unless a silence longer than the heartbeat timeout precedes it (section 3).
 {% set inputs = (
     ['sandbox_id', 'execution_id', 'customer_id', 'first_at', 'last_at', 'has_start', 'has_stop', 'has_update']
@@ -17,7 +17,11 @@ timeline_rows as {{ not_stored }}(
         build.as_of,
         build.heartbeat_timeout_seconds
     from {{ ref('compacted_events') }} as events
-    {{ only_dirty_executions('events') }}
+    inner join {{ ref('timelines') }} as timelines
+        on
+            events.sandbox_id = timelines.sandbox_id
+            and events.execution_id = timelines.execution_id
+            and not timelines.is_plain
     cross join {{ ref('stg_build_inputs') }} as build
     where events.has_start or events.has_stop or events.has_update or events.has_quantity_update
 

@@ -1,4 +1,5 @@
--- Billing rules, section 4: the resources that a session held, and when. Events that change no resource make no piece.
+-- Billing rules, section 4: the resources that a session held, and when. Events that change no resource make no piece; a plain session is one
+-- piece.
 with
 
 -- Billing rules, section 4: the event that opens a session takes the resources that it does not name from the plan's default sandbox; a later
@@ -77,6 +78,34 @@ pieces as (
         {%- endfor %}
     from resource_changes
 
+),
+
+plain_sessions as (
+
+    select
+        sessions.session_id,
+        sessions.sandbox_id,
+        sessions.execution_id,
+        sessions.customer_id,
+        sessions.started_at,
+        sessions.ended_at,
+        {%- for resource in resource_columns() %}
+        sessions.default_{{ resource }} as {{ resource }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('sandbox_sessions') }} as sessions
+    {{ only_dirty_executions('sessions') }}
+    where
+        sessions.is_plain
+        and {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}
+
+),
+
+all_pieces as (
+
+    select * from pieces
+    union all
+    select * from plain_sessions
+
 )
 
 select
@@ -89,5 +118,5 @@ select
     {%- for resource in resource_columns() %}
     {{ resource }}{{ ',' if not loop.last }}
     {%- endfor %}
-from pieces
+from all_pieces
 where started_at < ended_at

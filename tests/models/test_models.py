@@ -85,7 +85,7 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
 @pytest.mark.parametrize(
     ("broken", "invariant"),
     [
-        ("update usage.usage_segments set duration_microseconds = duration_microseconds - 1", "segments_fill_their_sessions"),
+        ("update rating.session_usage set duration_microseconds = duration_microseconds - 1", "segments_fill_their_sessions"),
         ("delete from rating.priced_segments where meter_id = 'tokens'", "every_segment_is_priced"),
         ("update rating.priced_segments set quantity = quantity / 2 where meter_id = 'vcpu'", "every_segment_is_priced"),
         (

@@ -27,13 +27,22 @@ recorded as (
 
 ),
 
-priced as (
+segments as (
 
+    {% for resource in resource_columns() %}
     select
-        meter_id,
-        sum(quantity) as quantity
-    from {{ ref('priced_segments') }}
-    group by meter_id
+        '{{ resource }}' as event_column,
+        {{ to_unit_seconds('coalesce(sum(' ~ unit_microseconds(resource, 'duration_microseconds') ~ '), 0)') }} as quantity
+    from {{ ref('usage_segments') }}
+    union all
+    {% endfor %}
+    {% for quantity in quantity_columns() %}
+    select
+        '{{ quantity }}' as event_column,
+        cast(coalesce(sum({{ quantity }}), 0) as decimal(38, 12)) as quantity
+    from {{ ref('usage_segments') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
@@ -65,13 +74,13 @@ meters as (
         meters.meter_kind,
         carried.quantity as carried_quantity,
         recorded.quantity as recorded_quantity,
-        coalesce(priced.quantity, 0) as priced_quantity,
+        coalesce(segments.quantity, 0) as segments_quantity,
         coalesce(by_day.quantity, 0) as days_quantity,
         coalesce(on_lines.quantity, 0) as lines_quantity
     from {{ meters }} as meters
     left join carried on meters.event_column = carried.event_column
     left join recorded on meters.event_column = recorded.event_column
-    left join priced on meters.meter_id = priced.meter_id
+    left join segments on meters.event_column = segments.event_column
     left join by_day on meters.meter_id = by_day.meter_id
     left join on_lines on meters.meter_id = on_lines.meter_id
 
@@ -81,11 +90,11 @@ select
     meter_id,
     carried_quantity,
     recorded_quantity,
-    priced_quantity,
+    segments_quantity,
     days_quantity,
     lines_quantity
 from meters
 where
-    priced_quantity <> days_quantity
+    segments_quantity <> days_quantity
     or days_quantity <> lines_quantity
-    or (meter_kind = 'summed' and (carried_quantity <> recorded_quantity or recorded_quantity <> priced_quantity))
+    or (meter_kind = 'summed' and (carried_quantity <> recorded_quantity or recorded_quantity <> segments_quantity))

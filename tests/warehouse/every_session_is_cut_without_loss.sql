@@ -1,5 +1,5 @@
--- Billing rules, section 4 (conservation). Fails if events or held time are lost between compacted events, states, pieces of sessions and
--- segments. Of the timelines that the build recomputes; all of them in a full refresh.
+-- Billing rules, section 4 (conservation). Fails if events, held time or held resources are lost between compacted events, states, pieces of
+-- sessions and segments. Of the timelines that the build recomputes; all of them in a full refresh.
 with
 
 compacted as (
@@ -17,29 +17,58 @@ states as (
 
 ),
 
+plain_timelines as (
+
+    select coalesce(sum(event_count), 0) as event_count
+    from {{ ref('timelines') }}
+    where is_plain
+
+),
+
 pieces as (
 
-    select coalesce(sum({{ microseconds_between('started_at', 'ended_at') }}), 0) as duration_microseconds
+    select
+        {%- for resource in resource_columns() %}
+        coalesce(sum({{ unit_microseconds(resource, microseconds_between('started_at', 'ended_at')) }}), 0)
+            as {{ resource }}_microseconds,
+        {%- endfor %}
+        coalesce(sum({{ microseconds_between('started_at', 'ended_at') }}), 0) as duration_microseconds
     from {{ ref('session_pieces') }}
 
 ),
 
 segments as (
 
-    select coalesce(sum(duration_microseconds), 0) as duration_microseconds
-    from {{ ref('usage_segments') }}
+    select
+        {%- for resource in resource_columns() %}
+        coalesce(sum({{ unit_microseconds('segments.' ~ resource, 'segments.duration_microseconds') }}), 0)
+            as {{ resource }}_microseconds,
+        {%- endfor %}
+        coalesce(sum(segments.duration_microseconds), 0) as duration_microseconds
+    from {{ ref('usage_segments') }} as segments
+    {{ only_dirty_executions('segments') }}
+    where {{ may_touch_dirty_days('segments.started_at', 'segments.ended_at') }}
 
 )
 
 select
     compacted.event_count as events_of_sandboxes,
     states.event_count as events_of_states,
+    plain_timelines.event_count as events_of_plain_timelines,
     pieces.duration_microseconds as microseconds_of_pieces,
     segments.duration_microseconds as microseconds_of_segments
+    {%- for resource in resource_columns() %},
+    pieces.{{ resource }}_microseconds as {{ resource }}_microseconds_of_pieces,
+    segments.{{ resource }}_microseconds as {{ resource }}_microseconds_of_segments
+    {%- endfor %}
 from compacted
 cross join states
+cross join plain_timelines
 cross join pieces
 cross join segments
 where
-    compacted.event_count <> states.event_count
+    compacted.event_count <> states.event_count + plain_timelines.event_count
     or pieces.duration_microseconds <> segments.duration_microseconds
+    {%- for resource in resource_columns() %}
+    or pieces.{{ resource }}_microseconds <> segments.{{ resource }}_microseconds
+    {%- endfor %}

@@ -1,0 +1,49 @@
+-- Billing rules, section 4: the timelines (sandbox and execution) that this build recomputes. A timeline is plain where the order of its events
+-- decides nothing: one start before all others, updates that name nothing new, at most one stop after all others, and no heartbeat timeout that
+-- could end its session earlier. Its session runs from the start to the stop with constant resources. The events of all other timelines go
+-- through `sandbox_states`.
+with
+
+events as (
+
+    select
+        events.*,
+        build.heartbeat_timeout_seconds
+    from {{ ref('compacted_events') }} as events
+    {{ only_dirty_executions('events') }}
+    cross join {{ ref('stg_build_inputs') }} as build
+    where events.has_start or events.has_stop or events.has_update or events.has_quantity_update
+
+)
+
+select
+    sandbox_id,
+    execution_id,
+    min(customer_id) as customer_id,
+    min(first_at) as first_at,
+    max(case when not has_stop then last_at end) as heard_until,
+    min(case when has_stop then first_at end) as stopped_at,
+    cast(sum(event_count - quantity_event_count) as bigint) as event_count,
+    {%- for resource in resource_columns() %}
+    min({{ resource }}) as {{ resource }},
+    {%- endfor %}
+    max(heartbeat_timeout_seconds) is null
+    -- One kind of event at every instant; no update with quantities alone, which could extend a session.
+    and sum(
+        case when has_start then 1 else 0 end
+        + case when has_stop then 1 else 0 end
+        + case when has_update then 1 else 0 end
+    ) = count(*)
+    and sum(superseded_count) = 0
+    and sum(case when has_start then 1 else 0 end) = 1
+    and min(case when has_start then first_at end) = min(first_at)
+    and sum(case when has_stop then 1 else 0 end) <= 1
+    and coalesce(min(case when has_stop then first_at end) = max(last_at), true)
+    {%- for resource in resource_columns() %}
+    and (
+        max({{ resource }}) is null
+        or coalesce(min({{ resource }}) = max({{ resource }}) and max(case when has_start then {{ resource }} end) is not null, false)
+    )
+    {%- endfor %} as is_plain
+from events
+group by sandbox_id, execution_id
