@@ -186,8 +186,7 @@
         delete from {{ this }} as existing
         using {{ voids_to_apply() }} as voids
         where
-            existing.sandbox_id = voids.sandbox_id
-            and existing.execution_id = voids.execution_id
+            existing.timeline_key = {{ timeline_key('voids.sandbox_id', 'voids.execution_id') }}
             and existing.event_date = voids.event_date
     {%- endif -%}
     {%- endif -%}

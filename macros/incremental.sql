@@ -127,7 +127,7 @@
         {%- if done | length == results | length and not missing -%}
             {# Sessions that their limit ended at as_of itself are included: only a later build knows that no event followed. #}
             create or replace table {{ state_table('open_executions') }} as
-            select distinct sandbox_id, execution_id from {{ sessions }}
+            select distinct timeline_key, sandbox_id, execution_id from {{ sessions }}
             where ended_at >= (select as_of from {{ build }});
             create or replace table {{ state_table('known_voids') }} as select event_id from {{ state_table('applied_voids') }};
             {%- for name, model in known.items() %}
@@ -152,9 +152,7 @@
     {%- set changed = ref('dirty_executions') -%}
     {%- if not is_full_rating() -%}
     inner join {{ changed }} as dirty_executions
-        on
-            {{ rows }}.sandbox_id = dirty_executions.sandbox_id
-            and {{ rows }}.execution_id = dirty_executions.execution_id
+        on {{ rows }}.timeline_key = dirty_executions.timeline_key
     {%- endif -%}
 {%- endmacro %}
 
@@ -194,14 +192,18 @@
 {%- endmacro %}
 
 {# Delete the dirty rows of an incremental_replace table, before the new ones are inserted. #}
-{% macro delete_dirty_executions(where='true') -%}
+{% macro delete_dirty_executions(where='true', has_keys=true) -%}
     {%- set dirty_executions = ref('dirty_executions') -%}
     {%- if reuses_rows() -%}
         delete from {{ this }} as existing
         using {{ dirty_executions }} as changed
         where
+            {% if has_keys -%}
+            existing.timeline_key = changed.timeline_key
+            {%- else -%}
             existing.sandbox_id = changed.sandbox_id
             and coalesce(existing.execution_id, '') = changed.execution_id
+            {%- endif %}
             and {{ where }}
     {%- endif -%}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {{ config(
     materialized='incremental_replace' if target.type == 'duckdb' else 'table',
-    pre_hook="{{ delete_dirty_executions(may_touch_dirty_days('existing.started_at', 'existing.started_at')) }}",
+    pre_hook="{{ delete_dirty_executions(may_touch_dirty_days('existing.started_at', 'existing.started_at'), has_keys=false) }}",
     post_hook="{{ record_parts('select usage_date from ' ~ ref('dirty_customer_days')) }}"
 ) }}
 -- depends_on: {{ ref('dirty_customer_days') }}
@@ -21,7 +21,7 @@ select
     coalesce(usage.storage_gb_seconds, cast(0 as decimal(38, 12))) as storage_gb_seconds,
     coalesce(usage.gpu_seconds, cast(0 as decimal(38, 12))) as gpu_seconds,
     coalesce(usage.tokens, cast(0 as decimal(38, 12))) as tokens,
-    case when usage.session_id is null then cast(0 as decimal(38, 12)) else usage.list_amount end as list_amount,
+    case when usage.session_key is null then cast(0 as decimal(38, 12)) else usage.list_amount end as list_amount,
     currencies.currency,
     sessions.max_session_seconds,
     coalesce(
@@ -34,5 +34,5 @@ inner join {{ ref('customer_currencies') }} as currencies
         sessions.customer_id = currencies.customer_id
         and sessions.started_at >= currencies.starts_at
         and sessions.started_at < currencies.ends_at
-left join {{ ref('session_usage') }} as usage on sessions.session_id = usage.session_id
+left join {{ ref('session_usage') }} as usage on sessions.session_key = usage.session_key
 where {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}

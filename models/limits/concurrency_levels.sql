@@ -33,30 +33,20 @@ changes as (
 
 ),
 
-changes_by_instant as (
-
-    select
-        customer_id,
-        usage_date,
-        changed_at,
-        sum(change) as change
-    from changes
-    group by customer_id, usage_date, changed_at
-
-),
-
+-- The changes of one instant act together: all but the last make a level without length.
 levels as (
 
     select
         customer_id,
         usage_date,
         changed_at as started_at,
-        lead(changed_at) over (partition by customer_id, usage_date order by changed_at) as ended_at,
+        lead(changed_at) over timeline as ended_at,
         sum(change) over (
             partition by customer_id, usage_date order by changed_at
-            rows between unbounded preceding and current row
+            range between unbounded preceding and current row
         ) as sandboxes
-    from changes_by_instant
+    from changes
+    window timeline as (partition by customer_id, usage_date order by changed_at)
 
 )
 
@@ -75,4 +65,4 @@ left join {{ ref('customer_terms') }} as terms
         levels.customer_id = terms.customer_id
         and levels.started_at >= terms.starts_at
         and levels.started_at < terms.ends_at
-where levels.sandboxes > 0
+where levels.sandboxes > 0 and levels.started_at < levels.ended_at

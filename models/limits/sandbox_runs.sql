@@ -96,7 +96,6 @@ numbered_parts as (
 
 select
     customer_id,
-    sandbox_id,
     usage_date,
     started_at,
     ended_at
@@ -105,7 +104,6 @@ where part_count = 1
 union all
 select
     customer_id,
-    sandbox_id,
     usage_date,
     min(started_at) as started_at,
     max(ended_at) as ended_at

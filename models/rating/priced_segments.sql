@@ -1,10 +1,24 @@
 {{ config(materialized='view') }}
 -- The quantity and the rate of each meter in each segment, for those who explain a line or compare use with what was billed. A view: a build
 -- sums segments before it multiplies them by meters.
+with
+
+quantities_without_session as (
+
+    select
+        timeline_key,
+        event_at,
+        sandbox_id,
+        execution_id
+    from {{ ref('recorded_quantities') }}
+    where session_key is null
+
+)
+
 select
-    segments.session_id,
-    segments.sandbox_id,
-    segments.execution_id,
+    sessions.session_id,
+    coalesce(sessions.sandbox_id, quantities.sandbox_id) as sandbox_id,
+    coalesce(sessions.execution_id, quantities.execution_id) as execution_id,
     segments.customer_id,
     segments.period,
     segments.usage_date,
@@ -29,6 +43,12 @@ inner join {{ ref('customer_price_periods') }} as prices
         and segments.period = prices.period
         and segments.slice_starts_at >= prices.starts_at
         and segments.slice_starts_at < prices.ends_at
+left join {{ ref('sandbox_sessions') }} as sessions on segments.session_key = sessions.session_key
+left join quantities_without_session as quantities
+    on
+        segments.session_key is null
+        and segments.timeline_key = quantities.timeline_key
+        and segments.started_at = quantities.event_at
 inner join {{ ref('meters') }} as meters on prices.meter_id = meters.meter_id
 where
     prices.price_kind = 'rate'

@@ -1,9 +1,7 @@
 -- Quantities and list amount of each session that this build recomputes. A meter with an allowance, tiers or packages is not in
 -- the list amount: its price depends on the whole month.
 select
-    segments.session_id,
-    segments.sandbox_id,
-    segments.execution_id,
+    segments.session_key,
     cast(sum(segments.duration_microseconds) as bigint) as duration_microseconds,
     case when min(segments.currency) = max(segments.currency) then min(segments.currency) end as currency,
     {%- for resource, quantity in [
@@ -21,6 +19,6 @@ select
 from {{ ref('usage_segments') }} as segments
 {{ only_dirty_executions('segments') }}
 where
-    segments.session_id is not null
+    segments.session_key is not null
     and {{ may_touch_dirty_days('segments.started_at', 'segments.ended_at') }}
-group by segments.session_id, segments.sandbox_id, segments.execution_id
+group by segments.session_key

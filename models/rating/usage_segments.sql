@@ -20,9 +20,8 @@ pieces_by_day as (
 day_segments as (
 
     select
-        session_id,
-        sandbox_id,
-        execution_id,
+        session_key,
+        timeline_key,
         customer_id,
         cast(day_starts_at as date) as usage_date,
         {{ billing_period('day_starts_at') }} as period,
@@ -39,9 +38,8 @@ day_segments as (
     union all
 
     select
-        quantities.session_id,
-        quantities.sandbox_id,
-        quantities.execution_id,
+        quantities.session_key,
+        quantities.timeline_key,
         quantities.customer_id,
         quantities.usage_date,
         quantities.period,
@@ -66,9 +64,8 @@ day_segments as (
 segments as (
 
     select
-        segments.session_id,
-        segments.sandbox_id,
-        segments.execution_id,
+        segments.session_key,
+        segments.timeline_key,
         segments.customer_id,
         segments.period,
         segments.usage_date,
@@ -104,9 +101,8 @@ measured_segments as (
 )
 
 select
-    session_id,
-    sandbox_id,
-    execution_id,
+    session_key,
+    timeline_key,
     customer_id,
     period,
     usage_date,

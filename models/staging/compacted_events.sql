@@ -1,6 +1,6 @@
 {{ config(
     materialized='incremental_replace' if target.type == 'duckdb' else 'table',
-    unique_key=['event_date', 'sandbox_id', 'execution_id'],
+    unique_key=['event_date', 'timeline_key'],
     full_refresh_when='must_compact_everything',
     pre_hook='{{ prepare_compaction() }}',
     post_hook='{{ record_compaction() }}'
@@ -16,7 +16,8 @@
 {% set not_stored = 'not materialized ' if target.type == 'duckdb' else '' %}
 {# Spark recomputes a CTE at each reference: there one more sort is cheaper than finding the days that need it. #}
 {% set compacts_some_days = target.type == 'duckdb' %}
-{% set dedup_columns = ['sandbox_id', 'execution_id', 'event_kind'] + resource_columns() %}
+{% set dedup_columns = ['timeline_key', 'event_kind'] + resource_columns() %}
+{% set texts = ['sandbox_id', 'execution_id', 'customer_id'] %}
 {% set reads_some_days_in_part = plan.files | length > plan.new_files | length %}
 with
 
@@ -24,8 +25,7 @@ with
 resent_days as (
 
     select
-        sandbox_id,
-        coalesce(execution_id, '') as execution_id,
+        {{ timeline_key('sandbox_id', "coalesce(execution_id, '')") }} as timeline_key,
         cast({{ to_utc('event_at') }} as date) as event_date
     from {{ usage_events_in(plan.new_files) }}
 
@@ -33,8 +33,7 @@ resent_days as (
 
     -- Days with an event that was voided since the last build.
     select
-        sandbox_id,
-        execution_id,
+        {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,
         event_date
     from {{ voids_to_apply() }} as voids
 
@@ -57,10 +56,11 @@ all_events as {{ not_stored }}(
 events as {{ not_stored }}(
 
     select
+        {{ timeline_key('all_events.sandbox_id', 'all_events.execution_id') }} as timeline_key,
         all_events.event_id,
-        all_events.sandbox_id,
-        all_events.execution_id,
-        all_events.customer_id,
+        {%- for column in texts %}
+        all_events.{{ column }},
+        {%- endfor %}
         all_events.event_at,
         all_events.event_type,
         {{ event_kind('all_events') }} as event_kind,
@@ -73,8 +73,7 @@ events as {{ not_stored }}(
     {% if reads_some_days_in_part %}
     inner join resent_days
         on
-            all_events.sandbox_id = resent_days.sandbox_id
-            and coalesce(all_events.execution_id, '') = resent_days.execution_id
+            {{ timeline_key('all_events.sandbox_id', 'all_events.execution_id') }} = resent_days.timeline_key
             and cast(all_events.event_at as date) = resent_days.event_date
     {% endif %}
     {% if plan.has_voids %}
@@ -104,9 +103,10 @@ sandbox_events as {{ not_stored }}(
 recorded_usage as (
 
     select
-        sandbox_id,
-        execution_id,
-        min(customer_id) as customer_id,
+        timeline_key,
+        {%- for column in texts %}
+        min({{ column }}) as {{ column }},
+        {%- endfor %}
         event_at as first_at,
         event_at as last_at,
         false as has_start,
@@ -126,7 +126,7 @@ recorded_usage as (
         {%- endfor %}
     from events
     where event_type = 'usage_recorded'
-    group by sandbox_id, execution_id, event_at
+    group by timeline_key, event_at
 
 ),
 
@@ -136,7 +136,9 @@ slice_groups as (
     select
         {{ dedup_columns | join(',\n        ') }},
         slice,
-        min(customer_id) as customer_id,
+        {%- for column in texts %}
+        min({{ column }}) as {{ column }},
+        {%- endfor %}
         min(event_at) as first_at,
         max(event_at) as last_at,
         count(*) as event_count,
@@ -152,11 +154,10 @@ slice_groups as (
 slices_with_several_groups as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         slice
     from slice_groups
-    group by sandbox_id, execution_id, slice
+    group by timeline_key, slice
     having count(*) > 1
 
 ),
@@ -164,19 +165,17 @@ slices_with_several_groups as (
 groups_in_order as (
 
     select
-        slice_groups.sandbox_id,
-        slice_groups.execution_id,
+        slice_groups.timeline_key,
         slice_groups.slice,
         slice_groups.first_at,
         max(slice_groups.last_at) over earlier as previous_last_at
     from slice_groups
     inner join slices_with_several_groups as several
         on
-            slice_groups.sandbox_id = several.sandbox_id
-            and slice_groups.execution_id = several.execution_id
+            slice_groups.timeline_key = several.timeline_key
             and slice_groups.slice = several.slice
     window earlier as (
-        partition by slice_groups.sandbox_id, slice_groups.execution_id, slice_groups.slice
+        partition by slice_groups.timeline_key, slice_groups.slice
         order by slice_groups.first_at, slice_groups.last_at
         rows between unbounded preceding and 1 preceding
     )
@@ -187,8 +186,7 @@ groups_in_order as (
 overlapping_slices as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         slice
     from groups_in_order
     where previous_last_at >= first_at
@@ -196,8 +194,7 @@ overlapping_slices as (
     union
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         slice
     from slice_groups
     where
@@ -214,9 +211,10 @@ overlapping_slices as (
 grouped_rows as (
 
     select
-        slice_groups.sandbox_id,
-        slice_groups.execution_id,
-        slice_groups.customer_id,
+        slice_groups.timeline_key,
+        {%- for column in texts %}
+        slice_groups.{{ column }},
+        {%- endfor %}
         slice_groups.first_at,
         slice_groups.last_at,
         slice_groups.event_kind = 'sandbox_started' as has_start,
@@ -237,8 +235,7 @@ grouped_rows as (
     from slice_groups
     left join overlapping_slices
         on
-            slice_groups.sandbox_id = overlapping_slices.sandbox_id
-            and slice_groups.execution_id = overlapping_slices.execution_id
+            slice_groups.timeline_key = overlapping_slices.timeline_key
             and slice_groups.slice = overlapping_slices.slice
     where overlapping_slices.slice is null
 
@@ -255,12 +252,11 @@ ungrouped_events as (
     from sandbox_events
     inner join overlapping_slices
         on
-            sandbox_events.sandbox_id = overlapping_slices.sandbox_id
-            and sandbox_events.execution_id = overlapping_slices.execution_id
+            sandbox_events.timeline_key = overlapping_slices.timeline_key
             and sandbox_events.slice = overlapping_slices.slice
     window of_a_kind as (
         partition by
-            sandbox_events.sandbox_id, sandbox_events.execution_id, sandbox_events.event_at, sandbox_events.event_kind
+            sandbox_events.timeline_key, sandbox_events.event_at, sandbox_events.event_kind
         order by sandbox_events.event_id desc
     )
 
@@ -270,9 +266,10 @@ ungrouped_events as (
 instant_rows as (
 
     select
-        sandbox_id,
-        execution_id,
-        min(customer_id) as customer_id,
+        timeline_key,
+        {%- for column in texts %}
+        min({{ column }}) as {{ column }},
+        {%- endfor %}
         event_at as first_at,
         event_at as last_at,
         max(case when event_kind = 'sandbox_started' then 1 else 0 end) = 1 as has_start,
@@ -302,7 +299,7 @@ instant_rows as (
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
     from ungrouped_events
-    group by sandbox_id, execution_id, event_at
+    group by timeline_key, event_at
 
 ),
 
@@ -332,12 +329,11 @@ dated_rows as (
 days_to_compact as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         event_date
     from dated_rows
     where is_heartbeat
-    group by sandbox_id, execution_id, event_date
+    group by timeline_key, event_date
     having count(*) > 1
 
 ),
@@ -356,12 +352,11 @@ rows_with_previous as (
     {% if compacts_some_days %}
     inner join days_to_compact
         on
-            dated_rows.sandbox_id = days_to_compact.sandbox_id
-            and dated_rows.execution_id = days_to_compact.execution_id
+            dated_rows.timeline_key = days_to_compact.timeline_key
             and dated_rows.event_date = days_to_compact.event_date
     {% endif %}
     window in_time as (
-        partition by dated_rows.sandbox_id, dated_rows.execution_id, dated_rows.event_date order by dated_rows.first_at
+        partition by dated_rows.timeline_key, dated_rows.event_date order by dated_rows.first_at
     )
 
 ),
@@ -385,7 +380,7 @@ numbered_rows as (
                 else 1
             end
         ) over (
-            partition by sandbox_id, execution_id, event_date order by first_at
+            partition by timeline_key, event_date order by first_at
             rows between unbounded preceding and current row
         ) as compacted_row_number
     from rows_with_previous
@@ -396,9 +391,10 @@ compacted_rows as (
 
     select
         event_date,
-        sandbox_id,
-        execution_id,
-        min(customer_id) as customer_id,
+        timeline_key,
+        {%- for column in texts %}
+        min({{ column }}) as {{ column }},
+        {%- endfor %}
         min(first_at) as first_at,
         max(last_at) as last_at,
         max(case when has_start then 1 else 0 end) = 1 as has_start,
@@ -415,16 +411,17 @@ compacted_rows as (
         cast(sum({{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
     from numbered_rows
-    group by event_date, sandbox_id, execution_id, compacted_row_number
+    group by event_date, timeline_key, compacted_row_number
 
     {% if compacts_some_days %}
     union all
 
     select
         dated_rows.event_date,
-        dated_rows.sandbox_id,
-        dated_rows.execution_id,
-        dated_rows.customer_id,
+        dated_rows.timeline_key,
+        {%- for column in texts %}
+        dated_rows.{{ column }},
+        {%- endfor %}
         dated_rows.first_at,
         dated_rows.last_at,
         dated_rows.has_start,
@@ -440,8 +437,7 @@ compacted_rows as (
     from dated_rows
     left join days_to_compact
         on
-            dated_rows.sandbox_id = days_to_compact.sandbox_id
-            and dated_rows.execution_id = days_to_compact.execution_id
+            dated_rows.timeline_key = days_to_compact.timeline_key
             and dated_rows.event_date = days_to_compact.event_date
     where days_to_compact.event_date is null
     {% endif %}
@@ -450,9 +446,10 @@ compacted_rows as (
 
     select
         cast(first_at as date) as event_date,
-        sandbox_id,
-        execution_id,
-        customer_id,
+        timeline_key,
+        {%- for column in texts %}
+        {{ column }},
+        {%- endfor %}
         first_at,
         last_at,
         has_start,
@@ -471,6 +468,7 @@ compacted_rows as (
 
 select
     event_date,
+    timeline_key,
     sandbox_id,
     execution_id,
     cast({{ plan.build_number | default(1) }} as bigint) as build_number,

@@ -10,6 +10,7 @@ select
     voids.voided_at,
     voids.reason,
     events.customer_id,
+    {{ timeline_key('events.sandbox_id', 'events.execution_id') }} as timeline_key,
     events.sandbox_id,
     events.execution_id,
     events.event_at,

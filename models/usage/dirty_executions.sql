@@ -7,6 +7,7 @@
 -- Empty in a full refresh, which recomputes all timelines.
 {% if needs_full_rating() %}
 select
+    timeline_key,
     sandbox_id,
     execution_id
 from {{ ref('compacted_events') }}
@@ -112,24 +113,28 @@ changed_customers as (
 )
 
 select
+    timeline_key,
     sandbox_id,
     execution_id
 from {{ ref('compacted_events') }}
 where build_number > (select build_number from last_build)
 union
 select
+    timeline_key,
     sandbox_id,
     execution_id
 from {{ ref('compacted_events') }}
 where customer_id in (select customer_id from changed_customers)
 union
 select
+    timeline_key,
     sandbox_id,
     execution_id
 from {{ state_table('open_executions') }}
 union
 -- A day with all its events voided has no new row in compacted_events.
 select
+    {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,
     sandbox_id,
     execution_id
 from {{ state_table('applied_voids') }}

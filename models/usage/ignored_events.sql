@@ -9,8 +9,7 @@ with
 instants_with_ignored_events as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         event_at,
         last_at,
         has_start,
@@ -24,6 +23,7 @@ instants_with_ignored_events as (
 events_at_those_instants as (
 
     select
+        states.timeline_key,
         raw_events.event_id,
         raw_events.sandbox_id,
         raw_events.execution_id,
@@ -42,8 +42,7 @@ events_at_those_instants as (
     from {{ events_of_ignored_days() }} as raw_events
     inner join instants_with_ignored_events as states
         on
-            raw_events.sandbox_id = states.sandbox_id
-            and raw_events.execution_id = states.execution_id
+            {{ timeline_key('raw_events.sandbox_id', 'raw_events.execution_id') }} = states.timeline_key
             and raw_events.event_at >= states.event_at
             and raw_events.event_at <= states.last_at
     left join {{ ref('event_voids') }} as voids
@@ -62,7 +61,7 @@ events_with_deciding_resources as (
         first_value({{ resource }}) over of_a_kind as deciding_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from events_at_those_instants
-    window of_a_kind as (partition by sandbox_id, execution_id, event_at, event_kind order by event_id desc)
+    window of_a_kind as (partition by timeline_key, event_at, event_kind order by event_id desc)
 
 ),
 
@@ -82,6 +81,7 @@ events_with_reason as (
 voided_events as (
 
     select
+        voids.timeline_key,
         voids.event_id,
         voids.sandbox_id,
         voids.execution_id,
@@ -107,6 +107,7 @@ voided_events as (
 )
 
 select
+    timeline_key,
     event_id,
     sandbox_id,
     execution_id,
@@ -128,6 +129,7 @@ where reason is not null
 union all
 
 select
+    timeline_key,
     event_id,
     sandbox_id,
     execution_id,

@@ -10,9 +10,10 @@ with
 quantities as (
 
     select
-        events.sandbox_id,
-        events.execution_id,
+        events.timeline_key,
         events.first_at as event_at,
+        min(events.sandbox_id) as sandbox_id,
+        min(events.execution_id) as execution_id,
         min(events.customer_id) as customer_id,
         cast(sum(events.quantity_event_count) as integer) as quantity_event_count,
         {%- for quantity in quantity_columns() %}
@@ -25,15 +26,13 @@ quantities as (
         {%- for quantity in quantity_columns() %}
         or events.{{ quantity }} > 0
         {%- endfor %}
-    group by events.sandbox_id, events.execution_id, events.first_at
+    group by events.timeline_key, events.first_at
 
 ),
 
 timelines as (
 
-    select distinct
-        sandbox_id,
-        execution_id
+    select distinct timeline_key
     from quantities
 
 ),
@@ -42,26 +41,25 @@ timelines as (
 starts_and_quantities as (
 
     select
-        sessions.sandbox_id,
-        sessions.execution_id,
+        sessions.timeline_key,
         sessions.started_at as event_at,
         0 as rank_at_instant,
         sessions.session_id,
+        sessions.session_key,
         sessions.ended_at as session_ended_at
     from {{ ref('sandbox_sessions') }} as sessions
     inner join timelines
         on
-            sessions.sandbox_id = timelines.sandbox_id
-            and sessions.execution_id = timelines.execution_id
+            sessions.timeline_key = timelines.timeline_key
 
     union all
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         event_at,
         1 as rank_at_instant,
         cast(null as string) as session_id,
+        {{ no_key() }} as session_key,
         cast(null as timestamp) as session_ended_at
     from quantities
 
@@ -70,15 +68,15 @@ starts_and_quantities as (
 latest_sessions as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         event_at,
         rank_at_instant,
         {{ last_known('session_id') }} over so_far as session_id,
+        {{ last_known('session_key') }} over so_far as session_key,
         {{ last_known('session_ended_at') }} over so_far as session_ended_at
     from starts_and_quantities
     window so_far as (
-        partition by sandbox_id, execution_id order by event_at, rank_at_instant
+        partition by timeline_key order by event_at, rank_at_instant
         rows between unbounded preceding and current row
     )
 
@@ -86,6 +84,8 @@ latest_sessions as (
 
 select
     case when quantities.event_at <= latest_sessions.session_ended_at then latest_sessions.session_id end as session_id,
+    case when quantities.event_at <= latest_sessions.session_ended_at then latest_sessions.session_key end as session_key,
+    quantities.timeline_key,
     quantities.sandbox_id,
     quantities.execution_id,
     quantities.customer_id,
@@ -99,7 +99,6 @@ select
 from quantities
 inner join latest_sessions
     on
-        quantities.sandbox_id = latest_sessions.sandbox_id
-        and quantities.execution_id = latest_sessions.execution_id
+        quantities.timeline_key = latest_sessions.timeline_key
         and quantities.event_at = latest_sessions.event_at
 where latest_sessions.rank_at_instant = 1

@@ -10,8 +10,7 @@ with
 sessions_of_states as (
 
     select
-        sandbox_id,
-        execution_id,
+        timeline_key,
         session_number,
         min(customer_id) as customer_id,
         min(event_at) as started_at,
@@ -35,7 +34,7 @@ sessions_of_states as (
         ) = 1 as has_defaulted_resources
     from {{ ref('sandbox_states') }}
     where session_number > 0
-    group by sandbox_id, execution_id, session_number
+    group by timeline_key, session_number
 
 ),
 
@@ -46,37 +45,40 @@ sessions_with_next as (
         lead(started_at) over timeline as next_started_at,
         coalesce(lead(starts_with_a_stop) over timeline, false) as is_stopped_by_next
     from sessions_of_states
-    window timeline as (partition by sandbox_id, execution_id order by session_number)
+    window timeline as (partition by timeline_key order by session_number)
 
 ),
 
 sessions as (
 
     select
-        sandbox_id,
-        execution_id,
-        session_number,
-        customer_id,
-        started_at,
-        is_start_missing,
-        is_zero_length,
-        stopped_at,
-        last_event_at,
-        falls_silent,
-        is_followed_by_a_start,
-        next_started_at,
-        is_stopped_by_next,
-        event_count,
-        has_defaulted_resources,
+        states.timeline_key,
+        timelines.sandbox_id,
+        timelines.execution_id,
+        states.session_number,
+        states.customer_id,
+        states.started_at,
+        states.is_start_missing,
+        states.is_zero_length,
+        states.stopped_at,
+        states.last_event_at,
+        states.falls_silent,
+        states.is_followed_by_a_start,
+        states.next_started_at,
+        states.is_stopped_by_next,
+        states.event_count,
+        states.has_defaulted_resources,
         {%- for resource in resource_columns() %}
         cast(null as decimal(18, 6)) as constant_{{ resource }},
         {%- endfor %}
         false as is_plain
-    from sessions_with_next
+    from sessions_with_next as states
+    inner join {{ ref('timelines') }} as timelines on states.timeline_key = timelines.timeline_key
 
     union all
 
     select
+        timeline_key,
         sandbox_id,
         execution_id,
         1 as session_number,
@@ -166,10 +168,9 @@ ended_sessions as (
 )
 
 select
-    md5(
-        sandbox_id || chr(31) || execution_id || chr(31)
-        || cast({{ microseconds_between("cast('1970-01-01 00:00:00' as timestamp)", 'started_at') }} as string)
-    ) as session_id,
+    md5({{ session_text() }}) as session_id,
+    {{ hashed_key(session_text()) }} as session_key,
+    timeline_key,
     sandbox_id,
     execution_id,
     session_number,

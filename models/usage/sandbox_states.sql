@@ -2,7 +2,7 @@
 -- execution) in order, where their order decides something (see `timelines`). A row of compacted heartbeats changes the state at its first instant and confirms it until its last. An update with
 -- quantities alone changes no state; it confirms a running session, unless a silence longer than the heartbeat timeout precedes it (section 3).
 {% set inputs = (
-    ['sandbox_id', 'execution_id', 'customer_id', 'first_at', 'last_at', 'has_start', 'has_stop', 'has_update']
+    ['timeline_key', 'customer_id', 'first_at', 'last_at', 'has_start', 'has_stop', 'has_update']
     + event_counts() + resource_columns() + ['as_of', 'heartbeat_timeout_seconds']
 ) %}
 {# Read twice, but not stored: few timelines need the second read, and storing all rows costs memory. #}
@@ -19,8 +19,7 @@ timeline_rows as {{ not_stored }}(
     from {{ ref('compacted_events') }} as events
     inner join {{ ref('timelines') }} as timelines
         on
-            events.sandbox_id = timelines.sandbox_id
-            and events.execution_id = timelines.execution_id
+            events.timeline_key = timelines.timeline_key
             and not timelines.is_plain
     cross join {{ ref('stg_build_inputs') }} as build
     where events.has_start or events.has_stop or events.has_update or events.has_quantity_update
@@ -30,9 +29,7 @@ timeline_rows as {{ not_stored }}(
 -- Only timelines with updates that carry quantities alone: most have none.
 timelines_to_extend as (
 
-    select distinct
-        sandbox_id,
-        execution_id
+    select distinct timeline_key
     from timeline_rows
     where not changes_state
 
@@ -49,10 +46,9 @@ rows_to_extend as (
     from timeline_rows
     inner join timelines_to_extend
         on
-            timeline_rows.sandbox_id = timelines_to_extend.sandbox_id
-            and timeline_rows.execution_id = timelines_to_extend.execution_id
+            timeline_rows.timeline_key = timelines_to_extend.timeline_key
     window timeline as (
-        partition by timeline_rows.sandbox_id, timeline_rows.execution_id order by timeline_rows.first_at
+        partition by timeline_rows.timeline_key order by timeline_rows.first_at
     )
 
 ),
@@ -63,7 +59,7 @@ numbered_rows as (
     select
         *,
         sum(case when changes_state or follows_a_gap then 1 else 0 end) over (
-            partition by sandbox_id, execution_id order by first_at
+            partition by timeline_key order by first_at
             rows between unbounded preceding and current row
         ) as confirmation_number
     from rows_to_extend
@@ -74,7 +70,7 @@ extended_rows as (
 
     select
         *,
-        max(last_at) over (partition by sandbox_id, execution_id, confirmation_number) as heard_until
+        max(last_at) over (partition by timeline_key, confirmation_number) as heard_until
     from numbered_rows
 
 ),
@@ -89,9 +85,8 @@ state_changes as (
     from timeline_rows
     left join timelines_to_extend
         on
-            timeline_rows.sandbox_id = timelines_to_extend.sandbox_id
-            and timeline_rows.execution_id = timelines_to_extend.execution_id
-    where timelines_to_extend.sandbox_id is null
+            timeline_rows.timeline_key = timelines_to_extend.timeline_key
+    where timelines_to_extend.timeline_key is null
 
     union all
 
@@ -114,7 +109,7 @@ state_changes_in_order as (
         lead(first_at) over timeline as next_first_at,
         coalesce(lead(has_start) over timeline, false) as precedes_a_start
     from state_changes
-    window timeline as (partition by sandbox_id, execution_id order by first_at)
+    window timeline as (partition by timeline_key order by first_at)
 
 ),
 
@@ -155,11 +150,11 @@ states as (
     select
         *,
         {{ last_known('decides_running') }} over (
-            partition by sandbox_id, execution_id order by event_at
+            partition by timeline_key order by event_at
             rows between unbounded preceding and current row
         ) as is_running_after,
         {{ last_known('decides_running') }} over (
-            partition by sandbox_id, execution_id order by event_at
+            partition by timeline_key order by event_at
             rows between unbounded preceding and 1 preceding
         ) as ran_before
     from decisions
@@ -187,8 +182,7 @@ states_with_openings as (
 )
 
 select
-    sandbox_id,
-    execution_id,
+    timeline_key,
     customer_id,
     event_at,
     last_at,
@@ -213,7 +207,7 @@ select
     opens_a_session,
     has_stop and is_running_before as stops_a_session,
     sum(case when opens_a_session then 1 else 0 end) over (
-        partition by sandbox_id, execution_id order by event_at
+        partition by timeline_key order by event_at
         rows between unbounded preceding and current row
     ) as session_number
 from states_with_openings

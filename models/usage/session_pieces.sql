@@ -7,9 +7,8 @@ with
 named_resources as (
 
     select
-        sessions.session_id,
-        sessions.sandbox_id,
-        sessions.execution_id,
+        sessions.session_key,
+        sessions.timeline_key,
         sessions.customer_id,
         sessions.ended_at as session_ended_at,
         states.event_at,
@@ -22,8 +21,7 @@ named_resources as (
     from {{ ref('sandbox_states') }} as states
     inner join {{ ref('sandbox_sessions') }} as sessions
         on
-            states.sandbox_id = sessions.sandbox_id
-            and states.execution_id = sessions.execution_id
+            states.timeline_key = sessions.timeline_key
             and states.session_number = sessions.session_number
     where
         states.is_running_after
@@ -34,18 +32,17 @@ named_resources as (
 resources_in_force as (
 
     select
-        session_id,
-        sandbox_id,
-        execution_id,
+        session_key,
+        timeline_key,
         customer_id,
         session_ended_at,
         event_at,
         {%- for resource in resource_columns() %}
         {{ last_known('named_' ~ resource) }} over (
-            partition by session_id order by event_at rows between unbounded preceding and current row
+            partition by session_key order by event_at rows between unbounded preceding and current row
         ) as {{ resource }},
         {{ last_known('named_' ~ resource) }} over (
-            partition by session_id order by event_at rows between unbounded preceding and 1 preceding
+            partition by session_key order by event_at rows between unbounded preceding and 1 preceding
         ) as previous_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from named_resources
@@ -67,12 +64,11 @@ resource_changes as (
 pieces as (
 
     select
-        session_id,
-        sandbox_id,
-        execution_id,
+        session_key,
+        timeline_key,
         customer_id,
         event_at as started_at,
-        coalesce(lead(event_at) over (partition by session_id order by event_at), session_ended_at) as ended_at,
+        coalesce(lead(event_at) over (partition by session_key order by event_at), session_ended_at) as ended_at,
         {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -83,9 +79,8 @@ pieces as (
 plain_sessions as (
 
     select
-        sessions.session_id,
-        sessions.sandbox_id,
-        sessions.execution_id,
+        sessions.session_key,
+        sessions.timeline_key,
         sessions.customer_id,
         sessions.started_at,
         sessions.ended_at,
@@ -109,9 +104,8 @@ all_pieces as (
 )
 
 select
-    session_id,
-    sandbox_id,
-    execution_id,
+    session_key,
+    timeline_key,
     customer_id,
     started_at,
     ended_at,

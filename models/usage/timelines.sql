@@ -17,8 +17,9 @@ events as (
 )
 
 select
-    sandbox_id,
-    execution_id,
+    timeline_key,
+    min(sandbox_id) as sandbox_id,
+    min(execution_id) as execution_id,
     min(customer_id) as customer_id,
     min(first_at) as first_at,
     max(case when not has_stop then last_at end) as heard_until,
@@ -46,4 +47,4 @@ select
     )
     {%- endfor %} as is_plain
 from events
-group by sandbox_id, execution_id
+group by timeline_key

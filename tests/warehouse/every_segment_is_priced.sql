@@ -26,8 +26,8 @@ unpriced_totals as (
 
 select
     totals.customer_id,
-    segments.sandbox_id,
-    segments.session_id,
+    sessions.sandbox_id,
+    sessions.session_id,
     segments.started_at,
     segments.ended_at,
     totals.meter_id,
@@ -40,6 +40,7 @@ inner join {{ ref('usage_segments') }} as segments
         and totals.usage_date = segments.usage_date
         and coalesce(totals.slice_starts_at, {{ beginning_of_time() }})
         = coalesce(segments.slice_starts_at, {{ beginning_of_time() }})
+left join {{ ref('sandbox_sessions') }} as sessions on segments.session_key = sessions.session_key
 left join {{ ref('customer_accounts') }} as accounts on totals.customer_id = accounts.customer_id
 where
     totals.quantity > 0

@@ -11,7 +11,7 @@ sessions_in_order as (
         sessions.started_at,
         sessions.ended_at,
         lag(sessions.ended_at) over (
-            partition by sessions.sandbox_id, sessions.execution_id
+            partition by sessions.timeline_key
             order by sessions.started_at, sessions.ended_at
         ) as previous_ended_at
     from {{ ref('sandbox_sessions') }} as sessions
