@@ -108,28 +108,33 @@
     {{ return(state_table('applied_voids')) }}
 {%- endmacro %}
 
-{# The kind of an event for sessions: its type, except for an update with quantities and without a resource. Such an update means that the
-   sandbox still runs, and opens no session. #}
+{# The kind of an event for sessions: start, stop, update or quantities. An update with quantities and without a resource is of the last kind:
+   it means that the sandbox still runs, and opens no session. Short texts, since compaction groups by them. #}
 {% macro event_kind(events) -%}
-    case
-        when
-            {{ events }}.event_type = 'resources_updated'
-            {%- for resource in resource_columns() %}
-            and {{ events }}.{{ resource }} is null
-            {%- endfor %}
-            and (
-                {%- for quantity in quantity_columns() %}
-                {{ 'or ' if not loop.first }}{{ events }}.{{ quantity }} is not null
-                {%- endfor %}
-            )
-            then 'quantities_updated'
+    case {{ events }}.event_type
+        when 'sandbox_started' then 'start'
+        when 'sandbox_stopped' then 'stop'
+        when 'resources_updated' then
+            case
+                when
+                    (
+                        {%- for quantity in quantity_columns() %}
+                        {{ 'or ' if not loop.first }}{{ events }}.{{ quantity }} is not null
+                        {%- endfor %}
+                    )
+                    {%- for resource in resource_columns() %}
+                    and {{ events }}.{{ resource }} is null
+                    {%- endfor %}
+                    then 'quantities'
+                else 'update'
+            end
         else {{ events }}.event_type
     end
 {%- endmacro %}
 
 {# Whether a start or an update has other resources than the deciding event of its kind at the same instant (`deciding_<resource>`). #}
 {% macro is_superseded() -%}
-    event_kind in ('sandbox_started', 'resources_updated')
+    event_kind in ('start', 'update')
     and (
         {%- for resource in resource_columns() %}
         {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}

@@ -105,7 +105,7 @@ recorded_usage as (
     select
         timeline_key,
         {%- for column in texts %}
-        min({{ column }}) as {{ column }},
+        any_value({{ column }}) as {{ column }},
         {%- endfor %}
         event_at as first_at,
         event_at as last_at,
@@ -137,7 +137,7 @@ slice_groups as (
         {{ dedup_columns | join(',\n        ') }},
         slice,
         {%- for column in texts %}
-        min({{ column }}) as {{ column }},
+        any_value({{ column }}) as {{ column }},
         {%- endfor %}
         min(event_at) as first_at,
         max(event_at) as last_at,
@@ -200,7 +200,7 @@ overlapping_slices as (
     where
         event_count > 1
         and (
-            event_kind <> 'resources_updated'
+            event_kind <> 'update'
             {%- for quantity in quantity_columns() %}
             or {{ quantity }} > 0
             {%- endfor %}
@@ -217,17 +217,17 @@ grouped_rows as (
         {%- endfor %}
         slice_groups.first_at,
         slice_groups.last_at,
-        slice_groups.event_kind = 'sandbox_started' as has_start,
-        slice_groups.event_kind = 'sandbox_stopped' as has_stop,
-        slice_groups.event_kind = 'resources_updated' as has_update,
-        slice_groups.event_kind = 'quantities_updated' as has_quantity_update,
+        slice_groups.event_kind = 'start' as has_start,
+        slice_groups.event_kind = 'stop' as has_stop,
+        slice_groups.event_kind = 'update' as has_update,
+        slice_groups.event_kind = 'quantities' as has_quantity_update,
         slice_groups.event_count,
-        case when slice_groups.event_kind = 'sandbox_stopped' then slice_groups.event_count else 0 end as stop_count,
-        case when slice_groups.event_kind = 'resources_updated' then slice_groups.event_count else 0 end as update_count,
-        case when slice_groups.event_kind = 'quantities_updated' then slice_groups.event_count else 0 end as quantity_event_count,
+        case when slice_groups.event_kind = 'stop' then slice_groups.event_count else 0 end as stop_count,
+        case when slice_groups.event_kind = 'update' then slice_groups.event_count else 0 end as update_count,
+        case when slice_groups.event_kind = 'quantities' then slice_groups.event_count else 0 end as quantity_event_count,
         0 as superseded_count,
         {%- for resource in resource_columns() %}
-        case when slice_groups.event_kind <> 'sandbox_stopped' then slice_groups.{{ resource }} end as {{ resource }},
+        case when slice_groups.event_kind <> 'stop' then slice_groups.{{ resource }} end as {{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
         slice_groups.{{ quantity }}{{ ',' if not loop.last }}
@@ -268,18 +268,18 @@ instant_rows as (
     select
         timeline_key,
         {%- for column in texts %}
-        min({{ column }}) as {{ column }},
+        any_value({{ column }}) as {{ column }},
         {%- endfor %}
         event_at as first_at,
         event_at as last_at,
-        max(case when event_kind = 'sandbox_started' then 1 else 0 end) = 1 as has_start,
-        max(case when event_kind = 'sandbox_stopped' then 1 else 0 end) = 1 as has_stop,
-        max(case when event_kind = 'resources_updated' then 1 else 0 end) = 1 as has_update,
-        max(case when event_kind = 'quantities_updated' then 1 else 0 end) = 1 as has_quantity_update,
+        max(case when event_kind = 'start' then 1 else 0 end) = 1 as has_start,
+        max(case when event_kind = 'stop' then 1 else 0 end) = 1 as has_stop,
+        max(case when event_kind = 'update' then 1 else 0 end) = 1 as has_update,
+        max(case when event_kind = 'quantities' then 1 else 0 end) = 1 as has_quantity_update,
         count(*) as event_count,
-        sum(case when event_kind = 'sandbox_stopped' then 1 else 0 end) as stop_count,
-        sum(case when event_kind = 'resources_updated' then 1 else 0 end) as update_count,
-        sum(case when event_kind = 'quantities_updated' then 1 else 0 end) as quantity_event_count,
+        sum(case when event_kind = 'stop' then 1 else 0 end) as stop_count,
+        sum(case when event_kind = 'update' then 1 else 0 end) as update_count,
+        sum(case when event_kind = 'quantities' then 1 else 0 end) as quantity_event_count,
         -- An event that names other resources than the deciding event of its kind has no effect.
         sum(
             case
@@ -290,8 +290,8 @@ instant_rows as (
         -- Resources are the update's, else the start's; null where neither names one. A stop names none.
         {%- for resource in resource_columns() %}
         coalesce(
-            max(case when rank_of_kind = 1 and event_kind = 'resources_updated' then {{ resource }} end),
-            max(case when rank_of_kind = 1 and event_kind = 'sandbox_started' then {{ resource }} end)
+            max(case when rank_of_kind = 1 and event_kind = 'update' then {{ resource }} end),
+            max(case when rank_of_kind = 1 and event_kind = 'start' then {{ resource }} end)
         ) as {{ resource }},
         {%- endfor %}
         -- Billing rules, section 3: the quantities of all events of an instant count.
@@ -393,7 +393,7 @@ compacted_rows as (
         event_date,
         timeline_key,
         {%- for column in texts %}
-        min({{ column }}) as {{ column }},
+        any_value({{ column }}) as {{ column }},
         {%- endfor %}
         min(first_at) as first_at,
         max(last_at) as last_at,

@@ -70,8 +70,8 @@ events_with_reason as (
     select
         *,
         case
-            when event_kind = 'sandbox_stopped' and not has_start and not is_running_before then 'stop_without_start'
-            when event_kind = 'resources_updated' and not has_start and not is_running_after then 'update_after_stop'
+            when event_kind = 'stop' and not has_start and not is_running_before then 'stop_without_start'
+            when event_kind = 'update' and not has_start and not is_running_after then 'update_after_stop'
             when {{ is_superseded() }} then 'superseded'
         end as reason
     from events_with_deciding_resources

@@ -18,9 +18,9 @@ events as (
 
 select
     timeline_key,
-    min(sandbox_id) as sandbox_id,
-    min(execution_id) as execution_id,
-    min(customer_id) as customer_id,
+    any_value(sandbox_id) as sandbox_id,
+    any_value(execution_id) as execution_id,
+    any_value(customer_id) as customer_id,
     min(first_at) as first_at,
     max(case when not has_stop then last_at end) as heard_until,
     min(case when has_stop then first_at end) as stopped_at,
