@@ -116,12 +116,13 @@ select
     {%- for column in resource_columns() + quantity_columns() %}
     {{ column }},
     {%- endfor %}
-    {% for resource in resource_columns() -%}
-    {{ exact_product(
+    cast(0 as decimal(38, 24))
+    {%- for resource in resource_columns() %}
+    + {{ exact_product(
         to_unit_seconds(unit_microseconds(resource, 'duration_microseconds')), resource ~ '_unit_price'
-    ) }} +
-    {% endfor -%}
-    {%- for quantity in quantity_columns() -%}
-    {{ exact_product(quantity, quantity ~ '_unit_price') }}{{ ' + ' if not loop.last }}
+    ) }}
+    {%- endfor %}
+    {%- for quantity in quantity_columns() %}
+    + {{ exact_product(quantity, quantity ~ '_unit_price') }}
     {%- endfor %} as list_amount
 from measured_segments

@@ -155,8 +155,10 @@ MODELS = {
     "usage.recorded_quantities": {"every_quantity_reaches_its_line"},
     "usage.ignored_events": {"every_event_acts_or_is_ignored"},
     "usage.session_pieces": {"every_session_is_cut_without_loss"},
-    "usage.usage_segments": {"every_session_is_cut_without_loss", "segments_fill_their_sessions"},
-    "rating.priced_segments": {"every_quantity_reaches_its_line", "every_segment_is_priced"},
+    "usage.timelines": {"every_session_is_cut_without_loss"},
+    "rating.usage_segments": {"every_session_is_cut_without_loss", "every_quantity_reaches_its_line"},
+    "rating.session_usage": {"segments_fill_their_sessions"},
+    "rating.usage_totals": {"every_quantity_reaches_its_line"},
     "rating.usage_by_day": {"every_quantity_reaches_its_line"},
     "rating.due_lines": {"every_quantity_reaches_its_line"},
 }

@@ -163,7 +163,7 @@ build(Home(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2]), on_progress=
 def test_a_build_that_is_killed_takes_nothing_from_the_next(home: Home, make_home: Callable[[str], Home], tmp_path: Path) -> None:
     batch = random_batch(Random(5), 40, vary_prices=False)
     parts = to_jsonl_parts(batch, tmp_path, 3)
-    for part, step in zip(parts, ("sandbox_sessions", "priced_segments", "invoice_lines"), strict=True):
+    for part, step in zip(parts, ("sandbox_sessions", "usage_segments", "invoice_lines"), strict=True):
         land_files(home, [part])
         command = [sys.executable, "-c", KILLED, str(home.path), batch.as_of.isoformat(), step]
         assert subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode == -signal.SIGKILL

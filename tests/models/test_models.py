@@ -86,10 +86,11 @@ def test_every_model_and_column_is_described_and_the_descriptions_reach_duckdb(b
     ("broken", "invariant"),
     [
         ("update rating.session_usage set duration_microseconds = duration_microseconds - 1", "segments_fill_their_sessions"),
-        ("delete from rating.priced_segments where meter_id = 'tokens'", "every_segment_is_priced"),
-        ("update rating.priced_segments set quantity = quantity / 2 where meter_id = 'vcpu'", "every_segment_is_priced"),
+        ("delete from rating.usage_segments where tokens > 0", "every_quantity_reaches_its_line"),
+        ("update rating.usage_segments set vcpu_count = vcpu_count / 2", "every_session_is_cut_without_loss"),
+        ("update rating.usage_totals set slice_starts_at = '2020-01-01' where tokens > 0", "every_segment_is_priced"),
         (
-            "update usage.sandbox_sessions set execution_id = '', sandbox_id = 's', ended_at = '2027-01-01'",
+            "update usage.sandbox_sessions set timeline_key = 1, ended_at = '2027-01-01'",
             "sessions_of_a_sandbox_follow_one_another",
         ),
         ("insert into customers.customer_terms from customers.customer_terms", "customer_terms_follow_one_another"),

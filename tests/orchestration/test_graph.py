@@ -266,7 +266,7 @@ def test_a_run_that_selects_one_table_builds_the_whole_warehouse(
     definitions: dg.Definitions, built_home: Home, instance: dg.DagsterInstance
 ) -> None:
     before = built_home.analysts_file.stat().st_mtime_ns
-    key = dg.AssetKey(["usage", "usage_segments"])
+    key = dg.AssetKey(["rating", "usage_segments"])
     run = build(definitions, built_home, instance, as_of=None, selection=[key])
     assert {event.asset_key for event in run.asset_materializations_for_node("build_warehouse")} == {key}
     assert built_home.analysts_file.stat().st_mtime_ns > before

@@ -46,6 +46,17 @@ segments as (
 
 ),
 
+totals as (
+
+    select
+        meters.meter_id,
+        sum({{ metered_quantity('meters', 'totals') }}) as quantity
+    from {{ ref('usage_totals') }} as totals
+    cross join {{ meters }} as meters
+    group by meters.meter_id
+
+),
+
 by_day as (
 
     select
@@ -75,12 +86,14 @@ meters as (
         carried.quantity as carried_quantity,
         recorded.quantity as recorded_quantity,
         coalesce(segments.quantity, 0) as segments_quantity,
+        coalesce(totals.quantity, 0) as totals_quantity,
         coalesce(by_day.quantity, 0) as days_quantity,
         coalesce(on_lines.quantity, 0) as lines_quantity
     from {{ meters }} as meters
     left join carried on meters.event_column = carried.event_column
     left join recorded on meters.event_column = recorded.event_column
     left join segments on meters.event_column = segments.event_column
+    left join totals on meters.meter_id = totals.meter_id
     left join by_day on meters.meter_id = by_day.meter_id
     left join on_lines on meters.meter_id = on_lines.meter_id
 
@@ -91,10 +104,12 @@ select
     carried_quantity,
     recorded_quantity,
     segments_quantity,
+    totals_quantity,
     days_quantity,
     lines_quantity
 from meters
 where
-    segments_quantity <> days_quantity
+    segments_quantity <> totals_quantity
+    or totals_quantity <> days_quantity
     or days_quantity <> lines_quantity
     or (meter_kind = 'summed' and (carried_quantity <> recorded_quantity or recorded_quantity <> segments_quantity))
