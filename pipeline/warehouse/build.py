@@ -39,7 +39,8 @@ from pipeline.warehouse.build_inputs import (
 )
 from pipeline.warehouse.build_record import BuildRecord, last_build, write_build_record
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import BuildStep, parse_project, run_dbt
+from pipeline.warehouse.dbt_run import BuildStep, run_dbt
+from pipeline.warehouse.parsed_project import parsed_project
 from pipeline.warehouse.project import project_of
 from pipeline.warehouse.snapshot import publish_snapshot
 
@@ -114,7 +115,8 @@ def build(
         prepare_build(home, as_of, project)
         record = BuildRecord(as_of, input_digests(home, as_of, project))
         before = {} if previous is None or from_scratch else previous.inputs
-        selection, manifest = _selection(home, project, before, record.inputs)
+        manifest = parsed_project(home, project)
+        selection = _selection(manifest, project, before, record.inputs)
         full_refresh = ["--full-refresh"] if from_scratch else []
         steps = run_dbt(home, project, on_progress, *selection, *full_refresh, manifest=manifest)
         tables = publish_snapshot(home, project)
@@ -134,19 +136,14 @@ def build(
     return BuildResult(as_of, steps, seconds, tables, ignored_events, defaulted[0][0], unmatched_voids)
 
 
-def _selection(
-    home: Home, project: Path, before: Mapping[str, str], now: Mapping[str, str]
-) -> tuple[Sequence[str], Manifest | None]:
-    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything.
-
-    With dbt's manifest, where it had to be parsed for that.
-    """
+def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything."""
     parts = parts_to_rebuild(before, now, project)
-    if parts is not None and (manifest := parse_project(home, project)) is not None:
-        return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
+    if parts is not None:
+        return ["--select", *(f"{model}+" for model in readers(manifest, parts))]
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"], None
-    return [], None
+        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"]
+    return []
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path | None = None, *, folder: str = "build") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import duckdb
 
@@ -25,7 +25,7 @@ from pipeline.warehouse.project import project_of
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
-_QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
+QUIET = ("--quiet", "--log-level", "none", "--log-level-file", "info", "--no-send-anonymous-usage-stats", "--no-write-json")
 """Without dbt's JSON artifacts: nothing reads them, and writing them takes a sixth of a small build."""
 _SHOWN_FAILURES = 20
 """Failed steps listed in the error message."""
@@ -77,14 +77,6 @@ def dbt_arguments(home: Home, project: Path | None = None, folder: str = ".dbt")
     ]
 
 
-def parse_project(home: Home, project: Path) -> Manifest | None:
-    """Dbt's manifest of the project; None where it cannot be parsed, which the build then reports."""
-    from dbt.cli.main import dbtRunner
-
-    with environment(dbt_environment(home)):
-        return cast("Manifest | None", dbtRunner().invoke(["parse", *dbt_arguments(home, project), *_QUIET]).result)
-
-
 def run_dbt(
     home: Home,
     project: Path,
@@ -105,19 +97,17 @@ def run_dbt(
         if on_progress is not None and event.info.name == "LogStartLine":
             on_progress(event.data.description.rsplit(".", 1)[-1], event.data.index, event.data.total)
 
-    log = home.path / folder / "logs" / "dbt.log"
+    log = dbt_log(home, folder)
     # An exposure is a step that does nothing.
     without = ["--exclude-resource-type", "exposure", *([] if unit_tests else ["--exclude-resource-type", "unit_test"])]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
     with environment(dbt_environment(home)):
         try:
-            outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *_QUIET])
+            outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *QUIET])
         finally:
             close_dbt_connections()
     if outcome.exception is not None:
-        if (failure := to_known_error(outcome.exception)) is not None:
-            raise failure from outcome.exception
-        raise BillhouseError(f"The models could not be built: {outcome.exception}", f"The log is in {log}.")
+        raise_dbt_error(outcome.exception, log)
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     steps = [
         BuildStep(result.node.unique_id, str(result.status), result.execution_time, result.failures, _message(result))
@@ -125,6 +115,18 @@ def run_dbt(
     ]
     _raise_for_failures(home, results, steps, log)
     return steps
+
+
+def raise_dbt_error(error: BaseException, log: Path) -> NoReturn:
+    """Raise BillhouseError for an exception with which dbt ended before it ran all steps. `log`: dbt's log."""
+    if (failure := to_known_error(error)) is not None:
+        raise failure from error
+    raise BillhouseError(f"The models could not be built: {error}", f"The log is in {log}.")
+
+
+def dbt_log(home: Home, folder: str = ".dbt") -> Path:
+    """The log that dbt writes in a home. `folder`: under the home, for dbt's own files."""
+    return home.path / folder / "logs" / "dbt.log"
 
 
 def _raise_for_failures(home: Home, results: Sequence[Any], steps: Sequence[BuildStep], log: Path) -> None:
