@@ -122,7 +122,8 @@ def build(
         # One check, `columns_follow_their_rules`, runs the generic tests in one query.
         exclude = ["--exclude", "test_type:generic"]
         steps = run_dbt(home, project, on_progress, *selection, *exclude, *full_refresh, manifest=manifest)
-        tables = publish_snapshot(home, project)
+        built = {manifest.nodes[step.unique_id].alias for step in steps if step.unique_id in manifest.nodes}
+        tables = publish_snapshot(home, project, built=built)
         write_build_record(home, replace(record, step_count=len(steps)))
         with open_warehouse(home) as warehouse:
             ignored_events = dict(
