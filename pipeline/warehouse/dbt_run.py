@@ -5,6 +5,7 @@ What is built, and from what, is decided in pipeline.warehouse.build.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def run_dbt(
     # An exposure is a step that does nothing.
     without = ["--exclude-resource-type", "exposure", *([] if unit_tests else ["--exclude-resource-type", "unit_test"])]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
-    with environment(dbt_environment(home)), without_debug_events():
+    with environment(dbt_environment(home)), without_debug_events(), _without_collecting_old_objects():
         try:
             outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *QUIET])
         finally:
@@ -75,6 +76,16 @@ def run_dbt(
         raise_dbt_error(outcome.exception, log)
     results: list[Any] = list(outcome.result)  # type: ignore[arg-type]
     return build_steps(home, results, manifest.nodes, log)
+
+
+@contextmanager
+def _without_collecting_old_objects() -> Iterator[None]:
+    """The garbage collector skips what is there already, a million objects of dbt's modules and of the manifest, inside a block."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def raise_dbt_error(error: BaseException, log: Path) -> NoReturn:
