@@ -45,8 +45,8 @@ union all
     {%- endfor -%}
     {%- endif -%}
 select
-    cast(null as varchar) as check_id,
-    cast(null as varchar) as failing_query,
+    cast(null as string) as check_id,
+    cast(null as string) as failing_query,
     0 as failing_rows
 where false
 {%- endmacro %}

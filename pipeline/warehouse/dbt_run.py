@@ -80,7 +80,7 @@ def run_dbt(
 
 @contextmanager
 def _without_collecting_old_objects() -> Iterator[None]:
-    """The garbage collector skips what is there already, a million objects of dbt's modules and of the manifest, inside a block."""
+    """Inside a block, the garbage collector skips the million objects of dbt's modules and of the manifest."""
     gc.freeze()
     try:
         yield
