@@ -156,7 +156,7 @@ MODELS = {
     "usage.ignored_events": {"every_event_acts_or_is_ignored"},
     "usage.session_pieces": {"every_session_is_cut_without_loss"},
     "usage.timelines": {"every_session_is_cut_without_loss"},
-    "rating.usage_segments": {"every_session_is_cut_without_loss", "every_quantity_reaches_its_line"},
+    "rating.usage_segments": {"every_quantity_reaches_its_line"},
     "rating.session_usage": {"segments_fill_their_sessions"},
     "rating.usage_totals": {"every_quantity_reaches_its_line"},
     "rating.usage_by_day": {"every_quantity_reaches_its_line"},

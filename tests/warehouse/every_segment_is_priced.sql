@@ -34,14 +34,13 @@ select
     accounts.currency,
     totals.quantity as quantity_of_day
 from unpriced_totals as totals
-inner join {{ ref('usage_segments') }} as segments
+left join {{ ref('usage_segments') }} as segments
     on
         totals.customer_id = segments.customer_id
         and totals.usage_date = segments.usage_date
         and coalesce(totals.slice_starts_at, {{ beginning_of_time() }})
         = coalesce(segments.slice_starts_at, {{ beginning_of_time() }})
+        and {{ metered('totals.event_column', resource_columns() + quantity_columns()) }} > 0
 left join {{ ref('sandbox_sessions') }} as sessions on segments.session_key = sessions.session_key
 left join {{ ref('customer_accounts') }} as accounts on totals.customer_id = accounts.customer_id
-where
-    totals.quantity > 0
-    and {{ metered('totals.event_column', resource_columns() + quantity_columns()) }} > 0
+where totals.quantity > 0

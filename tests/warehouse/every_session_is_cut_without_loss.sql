@@ -17,11 +17,12 @@ states as (
 
 ),
 
-plain_timelines as (
+timelines as (
 
-    select coalesce(sum(event_count), 0) as event_count
+    select
+        coalesce(sum(event_count), 0) as event_count,
+        coalesce(sum(case when is_plain then event_count else 0 end), 0) as plain_event_count
     from {{ ref('timelines') }}
-    where is_plain
 
 ),
 
@@ -54,7 +55,8 @@ segments as (
 select
     compacted.event_count as events_of_sandboxes,
     states.event_count as events_of_states,
-    plain_timelines.event_count as events_of_plain_timelines,
+    timelines.event_count as events_of_timelines,
+    timelines.plain_event_count as events_of_plain_timelines,
     pieces.duration_microseconds as microseconds_of_pieces,
     segments.duration_microseconds as microseconds_of_segments
     {%- for resource in resource_columns() %},
@@ -63,11 +65,12 @@ select
     {%- endfor %}
 from compacted
 cross join states
-cross join plain_timelines
+cross join timelines
 cross join pieces
 cross join segments
 where
-    compacted.event_count <> states.event_count + plain_timelines.event_count
+    compacted.event_count <> timelines.event_count
+    or timelines.event_count <> states.event_count + timelines.plain_event_count
     or pieces.duration_microseconds <> segments.duration_microseconds
     {%- for resource in resource_columns() %}
     or pieces.{{ resource }}_microseconds <> segments.{{ resource }}_microseconds
