@@ -18,7 +18,6 @@ from typing import Any
 from unittest.mock import patch
 
 import duckdb
-from dbt.cli.main import dbtRunner
 
 from pipeline.cli.app import main
 from pipeline.core.home import PROJECT_ROOT, Home
@@ -142,6 +141,8 @@ def prepare(
 
 def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     """Run a dbt command; returns (name, status) of each node except hooks."""
+    from dbt.cli.main import dbtRunner
+
     before = dict(os.environ)
     os.environ.update(dbt_environment(home))
     try:
