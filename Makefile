@@ -20,7 +20,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 	--no-emit-find-links --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test parity parity-servers soak soak-publish soak-runs soak-kills \
+.PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
 	soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
@@ -58,6 +58,9 @@ demo: $(READY) ## Run the whole job on generated usage: land, build, close, publ
 
 test: $(READY) ## Run the whole test suite
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
+
+test-fast: $(READY) ## Run the tests that need no dbt build
+	@.venv/bin/python -m pytest -n 2 --dist worksteal --fast -q $(TEST_OPTIONS)
 
 parity: $(SPARK_READY) ## Build the demo, the grid data and 200 random histories on DuckDB and on Spark; compare every report to the last digit
 	@.venv/bin/python -m tests.parity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from filelock import FileLock
@@ -37,8 +38,32 @@ os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = FIRST_BILLING_MONTH
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run slow files first, so that no worker starts one at the end while the others are idle."""
+_SLOW_FIXTURES = frozenset({"parsed", "parsed_project"})
+"""Fixtures that run dbt: a test that uses one, also through another fixture, is not in `make test-fast`."""
+_SLOW_FOLDERS = frozenset({"kills", "orchestration", "parity"})
+"""Folders that `make test-fast` does not even import: Dagster and Spark take seconds to load."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="run only the tests that need no dbt build, as `make test-fast` does")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In a fast run, do not import the folders of which every test is slow."""
+    return True if config.getoption("--fast") and collection_path.name in _SLOW_FOLDERS else None
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a test runs dbt, or is marked as slow for another reason."""
+    return not _SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())) or item.get_closest_marker("slow") is not None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run slow files first, so that no worker starts one at the end while the others are idle; in a fast run none of them."""
+    if config.getoption("--fast"):
+        chosen = [item for item in items if not is_slow(item)]
+        config.hook.pytest_deselected(items=[item for item in items if is_slow(item)])
+        items[:] = chosen
     items.sort(key=lambda item: _SLOW_FILES.index(item.path.name) if item.path.name in _SLOW_FILES else len(_SLOW_FILES))
 
 
@@ -53,6 +78,22 @@ def isolated_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BILLHOUSE_FIRST_BILLING_MONTH", FIRST_BILLING_MONTH)
+
+
+def refuse_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a build fail the test."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        pytest.fail("This test runs dbt, which `make test-fast` leaves out: mark it with @pytest.mark.slow.")
+
+    monkeypatch.setattr("pipeline.warehouse.build.run_dbt", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_builds_in_a_fast_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that builds belongs among the slow ones."""
+    if request.config.getoption("--fast"):
+        refuse_builds(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,10 @@ from typing import Any
 from unittest.mock import patch
 
 import duckdb
-from dbt.cli.main import dbtRunner
 
 from pipeline.cli.app import main
 from pipeline.core.home import Home
-from pipeline.core.sql import rows_as_dictionaries
+from pipeline.core.sql import quoted, rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
 from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment
@@ -116,6 +115,8 @@ def prepare(
 
 def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     """Run a dbt command; returns (name, status) of each node except hooks."""
+    from dbt.cli.main import dbtRunner
+
     before = dict(os.environ)
     os.environ.update(dbt_environment(home))
     try:
@@ -129,9 +130,23 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     return [(result.node.name, str(result.status)) for result in results if result.node.resource_type != "operation"]
 
 
-def run_checks(home: Home, *names: str) -> dict[str, str]:
-    """Run checks of the models by name; returns pass or fail of each."""
-    return dict(dbt(home, "test", "--select", " ".join(names)))
+def failed_checks(home: Home, checks: Iterable[str], broken: str | None = None) -> set[str]:
+    """The checks that find a wrong row in the warehouse, after a statement that is rolled back.
+
+    Each is the SQL that the last build compiled and ran: a build fails with any row of it. The last build has to be one from
+    scratch, in which the checks look at whole tables. The statement has to change a row.
+    """
+    compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "tests" / "warehouse"
+    with duckdb.connect(str(home.warehouse)) as warehouse:
+        warehouse.execute(f"set TimeZone = 'UTC'; set file_search_path = {quoted(home.path)}")
+        warehouse.begin()
+        try:
+            if broken is not None:
+                assert warehouse.execute(broken).fetchall() not in ([], [(0,)]), "the statement has changed nothing"
+            found = {name: warehouse.execute((compiled / f"{name}.sql").read_text()).fetchone() for name in checks}
+        finally:
+            warehouse.rollback()
+    return {name for name, row in found.items() if row is not None}
 
 
 def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:

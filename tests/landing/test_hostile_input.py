@@ -92,11 +92,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_with_an_unusual_name_lands_and_no_other_file_instead(
-    name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_with_unusual_names_land_and_no_other_files_instead(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside it lie files that its name matches, were it read as a pattern."""
+    """Beside them lie files that their names match, were they read as patterns; and they match one another."""
     monkeypatch.chdir(tmp_path)
     for decoy in ("a1", "a", "b", "ab", "x", "decoy"):
         path = tmp_path / f"{decoy}{suffix}"
@@ -104,22 +103,24 @@ def test_a_file_with_an_unusual_name_lands_and_no_other_file_instead(
             _parquet(path, event_id=pa.array(["decoy"]), vcpu_count=pa.array([-1]))
         else:
             write_lines(path, [event_line("decoy")])
-    path = tmp_path / f"{name}{suffix}"
-    if suffix == ".parquet":
-        bad = pa.array(["good", "bad"])
-        event = json.loads(event_line(None))
-        pq.write_table(
-            pa.table({**{key: pa.array([event[key]] * 2) for key in event}, "event_id": bad, "vcpu_count": pa.array([1, -1])}),
-            path,
-        )
-    else:
-        write_lines(path, [event_line("good", vcpu_count=1), event_line("bad", vcpu_count=-1)])
-    outcome = billhouse(tmp_path / "home", "land", "--json", "--", path.name)
-    assert (outcome.code, outcome.json["accepted"], outcome.json["quarantined"]) == (0, 1, 1), outcome.stderr
+    paths = [tmp_path / f"{name}{suffix}" for name in NAMES]
+    for place, path in enumerate(paths):
+        if suffix == ".parquet":
+            event = json.loads(event_line(None))
+            columns = {key: pa.array([event[key]] * 2) for key in event}
+            ids = pa.array([f"good-{place}", f"bad-{place}"])
+            pq.write_table(pa.table({**columns, "event_id": ids, "vcpu_count": pa.array([1, -1])}), path)
+        else:
+            write_lines(path, [event_line(f"good-{place}", vcpu_count=1), event_line(f"bad-{place}", vcpu_count=-1)])
+    outcome = billhouse(tmp_path / "home", "land", "--json", "--", *(path.name for path in paths))
+    landed = (outcome.code, outcome.json["accepted"], outcome.json["duplicates"], outcome.json["quarantined"])
+    assert landed == (0, len(NAMES), 0, len(NAMES)), outcome.stderr
     home = Home(tmp_path / "home")
-    assert [row["event_id"] for row in events(home)] == ["good"]
-    (bad_row,) = quarantined(home)
-    assert (bad_row["file_name"], bad_row["file_row"], json.loads(bad_row["raw_row"])["event_id"]) == (path.name, 2, "bad")
+    assert sorted(row["event_id"] for row in events(home)) == sorted(f"good-{place}" for place in range(len(NAMES)))
+    found = {row["event_id"]: (row["file_name"], row["file_row"], json.loads(row["raw_row"])) for row in quarantined(home)}
+    assert {event_id: (name, row, raw["event_id"]) for event_id, (name, row, raw) in found.items()} == {
+        f"bad-{place}": (path.name, 2, f"bad-{place}") for place, path in enumerate(paths)
+    }
 
 
 def test_folders_named_like_columns_do_not_become_columns(home: Home, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -46,10 +48,22 @@ def home(tmp_path: Path) -> Home:
     return Home.open(tmp_path / "home")
 
 
-def _file(path: Path, **columns: pa.Array) -> Path:
-    event = json.loads(event_line("good"))
-    pq.write_table(pa.table({**{name: pa.array([value]) for name, value in event.items()}, **columns}), path / "rows.parquet")
-    return path / "rows.parquet"
+def _file(folder: Path, of: str = "good", **columns: pa.Array) -> Path:
+    """A file of the event `of`."""
+    event = json.loads(event_line(of))
+    path = folder / ("rows.parquet" if of == "good" else f"{of}.parquet")
+    pq.write_table(pa.table({**{name: pa.array([value]) for name, value in event.items()}, **columns}), path)
+    return path
+
+
+def _landed_from(home: Home, folder: Path, columns: Mapping[str, Mapping[str, pa.Array]]) -> dict[str, dict[str, Any]]:
+    """Land a file of one event for each of these event ids, with these columns besides, in one call; the events by id."""
+    summary = land_files(home, [_file(folder, event_id, **more) for event_id, more in columns.items()])
+    assert summary.problems == []
+    assert {file.file_name: file.by_reason for file in summary.files if file.accepted != 1} == {}, quarantined(home)
+    found = {row["event_id"]: row for row in events(home)}
+    assert found.keys() == columns.keys()
+    return found
 
 
 def _array(value: Any, type: pa.DataType) -> pa.Array:
@@ -58,49 +72,46 @@ def _array(value: Any, type: pa.DataType) -> pa.Array:
     return pa.array([value], type)
 
 
-@pytest.mark.parametrize("type", TEXT_TYPES, ids=str)
-def test_text_of_every_type_is_text(type: pa.DataType, home: Home, tmp_path: Path) -> None:
+def test_text_of_every_type_is_text(home: Home, tmp_path: Path) -> None:
     """Where it is an id, an instant, a number or JSON."""
-    is_binary = "binary" in str(type)
-    size = type.byte_width if pa.types.is_fixed_size_binary(type) else None
 
-    def written(text: str) -> pa.Array:
-        if size is not None:
+    def written(type: pa.DataType, text: str) -> pa.Array:
+        if pa.types.is_fixed_size_binary(type):
             return _array(text.encode(), pa.binary(len(text.encode())))
-        return _array(text.encode() if is_binary else text, type)
+        return _array(text.encode() if "binary" in str(type) else text, type)
 
-    path = _file(
-        tmp_path,
-        user_id=written("Zoë"),
-        timestamp=written("2026-01-01T10:00:00Z"),
-        event_type=written("sandbox_started"),
-        vcpu_count=written("2.50"),
-        metadata=written('{"a":1}'),
-    )
-    landed = land(home, path)
-    assert landed.accepted == 1, quarantined(home)
-    (row,) = events(home)
-    assert (row["user_id"], row["event_at"]) == ("Zoë", TEN.replace(tzinfo=UTC))
-    assert (row["vcpu_count"], row["metadata"]) == (Decimal("2.5"), '{"a":1}')
+    columns = {
+        "user_id": "Zoë",
+        "timestamp": "2026-01-01T10:00:00Z",
+        "event_type": "sandbox_started",
+        "vcpu_count": "2.50",
+        "metadata": '{"a":1}',
+    }
+    files = {str(type): {name: written(type, text) for name, text in columns.items()} for type in TEXT_TYPES}
+    assert len(files) == len(TEXT_TYPES)
+    for type, row in _landed_from(home, tmp_path, files).items():
+        assert (row["user_id"], row["event_at"]) == ("Zoë", TEN.replace(tzinfo=UTC)), type
+        assert (row["vcpu_count"], row["metadata"]) == (Decimal("2.5"), '{"a":1}'), type
 
 
-@pytest.mark.parametrize("type", INTEGER_TYPES, ids=str)
-def test_whole_numbers_are_ids(type: pa.DataType, home: Home, tmp_path: Path) -> None:
-    assert land(home, _file(tmp_path, user_id=_array(127, type))).accepted == 1
-    assert events(home)[0]["user_id"] == "127"
+def test_whole_numbers_are_ids(home: Home, tmp_path: Path) -> None:
+    landed = _landed_from(home, tmp_path, {str(type): {"user_id": _array(127, type)} for type in INTEGER_TYPES})
+    assert {type: row["user_id"] for type, row in landed.items()} == {str(type): "127" for type in INTEGER_TYPES}
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
-@pytest.mark.parametrize("type", NUMBER_TYPES, ids=str)
-def test_numbers_of_every_type_are_numbers(type: pa.DataType, is_nested: bool, home: Home, tmp_path: Path) -> None:
+def test_numbers_of_every_type_are_numbers(is_nested: bool, home: Home, tmp_path: Path) -> None:
     """2.5 if the type has decimals; 0.1 as a 16 or 32-bit float lands as 0.1, its shortest decimal."""
-    is_whole = pa.types.is_integer(type) or pa.types.is_dictionary(type)
-    value = Decimal(2) if is_whole else Decimal("0.1") if pa.types.is_floating(type) else Decimal("2.5")
-    python = np.float16(0.1) if pa.types.is_float16(type) else float(value) if pa.types.is_floating(type) else value
-    array = _array(int(value) if is_whole else python, type)
-    column = {"resources": pa.StructArray.from_arrays([array], names=["memory_gb"])} if is_nested else {"memory_gb": array}
-    assert land(home, _file(tmp_path, **column)).accepted == 1, quarantined(home)
-    assert events(home)[0]["memory_gb"] == value
+    files, expected = {}, {}
+    for type in NUMBER_TYPES:
+        is_whole = pa.types.is_integer(type) or pa.types.is_dictionary(type)
+        value = Decimal(2) if is_whole else Decimal("0.1") if pa.types.is_floating(type) else Decimal("2.5")
+        python = np.float16(0.1) if pa.types.is_float16(type) else float(value) if pa.types.is_floating(type) else value
+        array = _array(int(value) if is_whole else python, type)
+        column = {"resources": pa.StructArray.from_arrays([array], names=["memory_gb"])} if is_nested else {"memory_gb": array}
+        files[str(type)], expected[str(type)] = column, value
+    landed = _landed_from(home, tmp_path, files)
+    assert {type: row["memory_gb"] for type, row in landed.items()} == expected
 
 
 def test_a_decimal_of_256_bits_is_not_rounded_to_a_float(home: Home, tmp_path: Path) -> None:
@@ -108,12 +119,14 @@ def test_a_decimal_of_256_bits_is_not_rounded_to_a_float(home: Home, tmp_path: P
     assert land(home, _file(tmp_path, memory_gb=value)).by_reason == {"bad_number": 1}
 
 
-@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_instants_of_every_unit_and_zone_are_instants(unit: str, zone: str | None, home: Home, tmp_path: Path) -> None:
-    instant = pa.array([TEN]).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone))
-    assert land(home, _file(tmp_path, timestamp=instant if zone else instant.cast(pa.timestamp(unit)))).accepted == 1
-    assert events(home)[0]["event_at"] == TEN.replace(tzinfo=UTC)
+def test_instants_of_every_unit_and_zone_are_instants(home: Home, tmp_path: Path) -> None:
+    files = {}
+    for unit, zone in itertools.product(("s", "ms", "us", "ns"), (None, "UTC", "Asia/Kolkata")):
+        instant = pa.array([TEN]).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone))
+        name = f"{unit} {zone}".replace("/", " ")
+        files[name] = {"timestamp": instant if zone else instant.cast(pa.timestamp(unit))}
+    landed = _landed_from(home, tmp_path, files)
+    assert {name: row["event_at"] for name, row in landed.items()} == dict.fromkeys(files, TEN.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize("type", [pa.date32(), pa.date64()], ids=str)
@@ -132,13 +145,11 @@ def test_a_type_that_no_id_can_have_rejects_the_file_with_column_and_type(
     assert problem.reason == f"has a column user_id of type {written}, which is not text or whole numbers."
 
 
-@pytest.mark.parametrize(("type", "value"), NO_TEXT, ids=lambda value: str(value) if isinstance(value, pa.DataType) else "")
-def test_such_a_column_without_any_value_is_as_one_that_is_absent(
-    type: pa.DataType, value: Any, home: Home, tmp_path: Path
-) -> None:
+def test_such_a_column_without_any_value_is_as_one_that_is_absent(home: Home, tmp_path: Path) -> None:
     """A data frame writes a column of ids that are all missing as floats, too."""
-    assert land(home, _file(tmp_path, execution_id=pa.array([None], type))).accepted == 1
-    assert events(home)[0]["execution_id"] is None
+    files = {f"no-text-{number}": {"execution_id": pa.array([None], type)} for number, (type, _) in enumerate(NO_TEXT)}
+    landed = _landed_from(home, tmp_path, files)
+    assert {name: row["execution_id"] for name, row in landed.items()} == dict.fromkeys(files)
 
 
 @pytest.mark.parametrize("column", ["timestamp", "vcpu_count"])

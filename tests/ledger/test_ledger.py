@@ -56,6 +56,20 @@ def home(two_months: Path, tmp_path: Path) -> Home:
     return copy_home(two_months, tmp_path / "home")
 
 
+@pytest.fixture(scope="module")
+def closed_months(two_months: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That home with September closed, too."""
+    home = copy_home(two_months, tmp_path_factory.mktemp("closed") / "home")
+    assert billhouse(home.path, "close", "2026-09").code == 0
+    return home.path
+
+
+@pytest.fixture
+def closed(closed_months: Path, tmp_path: Path) -> Home:
+    """A copy of the home with both months closed."""
+    return copy_home(closed_months, tmp_path / "closed")
+
+
 @pytest.fixture
 def run(home: Home) -> Callable[..., Outcome]:
     return lambda *words: billhouse(home.path, *words)
@@ -84,11 +98,10 @@ def test_a_close_with_a_large_adjustment_stops_and_names_the_customer(
     assert (line["period"], line["service_period"], line["amount"]) == ("2026-09", "2026-08", Decimal("5.04"))
 
 
-def test_verify_finds_no_problem_in_an_unchanged_ledger(home: Home, run: Callable[..., Outcome]) -> None:
-    run("close", "2026-09")
-    verified = run("verify", "--json")
+def test_verify_finds_no_problem_in_an_unchanged_ledger(closed: Home) -> None:
+    verified = billhouse(closed.path, "verify", "--json")
     assert verified.code == 0
-    head = manifest_head(home)
+    head = manifest_head(closed)
     assert verified.json == {"periods": ["2026-08", "2026-09"], "invoices": 40, "head": head, "is_sound": True, "problems": []}
 
 
@@ -143,16 +156,14 @@ def test_a_changed_ledger_is_not_published_exported_credited_or_closed_upon(
     assert "check_failed" in {alert["kind"] for alert in alert_states(home)}
 
 
-def test_verify_reports_a_removed_month_by_the_broken_chain(home: Home, run: Callable[..., Outcome]) -> None:
-    run("close", "2026-09")
-    shutil.rmtree(close_folder(home, AUGUST))
-    assert "does not continue the hash chain" in run("verify").stdout
+def test_verify_reports_a_removed_month_by_the_broken_chain(closed: Home) -> None:
+    shutil.rmtree(close_folder(closed, AUGUST))
+    assert "does not continue the hash chain" in billhouse(closed.path, "verify").stdout
 
 
-def test_verify_reports_that_the_newest_close_was_removed(home: Home, run: Callable[..., Outcome]) -> None:
-    run("close", "2026-09")
-    shutil.rmtree(close_folder(home, SEPTEMBER))
-    verified = run("verify")
+def test_verify_reports_that_the_newest_close_was_removed(closed: Home) -> None:
+    shutil.rmtree(close_folder(closed, SEPTEMBER))
+    verified = billhouse(closed.path, "verify")
     assert verified.code == 1
     assert "ledger/closes/2026-09/invoices.parquet: is missing" in verified.stdout
 

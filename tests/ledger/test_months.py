@@ -16,7 +16,7 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
-from tests.support import Outcome, copy_home, event, prepare, query, write_jsonl
+from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
 
 Run = Callable[..., Outcome]
 SEPTEMBER = BillingPeriod(2026, 9)
@@ -42,6 +42,21 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Pat
 def home(built: Path, tmp_path: Path) -> Home:
     """A copy of that home, landed and built."""
     return copy_home(built, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def september_closed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That home after the close of September."""
+    home = copy_home(built, tmp_path_factory.mktemp("closed") / "home")
+    closed = billhouse(home.path, "close", "2026-09", "--json")
+    assert (closed.code, closed.json["already_closed"]) == (0, False)
+    return home.path
+
+
+@pytest.fixture
+def closed(september_closed: Path, tmp_path: Path) -> Home:
+    """A copy of the home after the close of September."""
+    return copy_home(september_closed, tmp_path / "closed")
 
 
 def lines(home: Home, period: str) -> dict[tuple[str, str, str | None], Decimal]:
@@ -108,28 +123,26 @@ def test_every_column_that_analysts_read_is_described(home: Home) -> None:
     assert (undescribed, tables) == ([], [])
 
 
-def test_a_closed_month_never_changes_and_late_usage_is_on_the_next_invoice(home: Home, run: Run, tmp_path: Path) -> None:
-    assert run("close", "2026-09").code == 0
-    frozen = lines(home, "2026-09")
+def test_a_closed_month_never_changes_and_late_usage_is_on_the_next_invoice(closed: Home, tmp_path: Path) -> None:
+    frozen = lines(closed, "2026-09")
     late = [
         event("start", "2026-09-21T10:00:00Z", user="hal", sandbox="late", vcpu_count=100, memory_gb=0, storage_gb=0),
         event("stop", "2026-09-21T11:00:00Z", user="hal", sandbox="late"),
     ]
-    assert run("land", write_jsonl(tmp_path / "late.jsonl", late)).code == 0
-    assert run("build", "--as-of", "2026-11-05T00:00:00Z").code == 0
-    assert lines(home, "2026-09") == frozen
-    (correction,) = query(home, "from invoice_lines where is_adjustment and amount <> 0")
+    assert billhouse(closed.path, "land", write_jsonl(tmp_path / "late.jsonl", late)).code == 0
+    assert billhouse(closed.path, "build", "--as-of", "2026-11-05T00:00:00Z").code == 0
+    assert lines(closed, "2026-09") == frozen
+    (correction,) = query(closed, "from invoice_lines where is_adjustment and amount <> 0")
     # Due now for September: 2 + 100 vCPU for an hour = 367,200 x 0.000014 = 5.1408, of which 0.10 was billed.
     assert (correction["period"], correction["service_period"]) == ("2026-10", "2026-09")
     assert (correction["quantity"], correction["amount"]) == (Decimal(360_000), Decimal("5.04"))
 
 
-def test_a_close_that_is_repeated_changes_nothing(home: Home, run: Run) -> None:
-    assert run("close", "2026-09", "--json").json["already_closed"] is False
-    before = {path: path.read_bytes() for path in home.closes.rglob("*.parquet")}
-    again = run("close", "2026-09", "--json")
+def test_a_close_that_is_repeated_changes_nothing(closed: Home) -> None:
+    before = {path: path.read_bytes() for path in closed.closes.rglob("*.parquet")}
+    again = billhouse(closed.path, "close", "2026-09", "--json")
     assert (again.code, again.json["already_closed"]) == (0, True)
-    assert {path: path.read_bytes() for path in home.closes.rglob("*.parquet")} == before
+    assert {path: path.read_bytes() for path in closed.closes.rglob("*.parquet")} == before
 
 
 def test_a_close_before_the_grace_is_over_refuses_without_force(home: Home) -> None:
@@ -140,9 +153,8 @@ def test_a_close_before_the_grace_is_over_refuses_without_force(home: Home) -> N
     assert close_period(home, SEPTEMBER, now=soon, force=True).invoices == 2
 
 
-def test_a_close_of_a_month_that_is_not_over_refuses_without_force(home: Home, run: Run) -> None:
-    assert run("close", "2026-09").code == 0
-    refused = run("close", "2026-10")
+def test_a_close_of_a_month_that_is_not_over_refuses_without_force(closed: Home) -> None:
+    refused = billhouse(closed.path, "close", "2026-10")
     assert refused.code == 1
     assert "was not over" in refused.stderr
     assert "--force" in refused.stderr

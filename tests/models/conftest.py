@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from dbt.cli.main import dbtRunner
-from dbt.contracts.graph.manifest import Manifest
 
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 
 @pytest.fixture(scope="session")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """As a build has it in memory."""
+    from dbt.cli.main import dbtRunner  # dbt takes seconds to import
+    from dbt.contracts.graph.manifest import Manifest
+
     folder = tmp_path_factory.mktemp("parse")
     places = ["--project-dir", PROJECT_ROOT, "--profiles-dir", PROJECT_ROOT, "--target-path", folder, "--log-path", folder]
     with pytest.MonkeyPatch.context() as patch:

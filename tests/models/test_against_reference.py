@@ -111,9 +111,9 @@ def project_of(batch: Batch, folder: Path) -> Path:
     return project
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
-def test_sixty_histories_are_billed_as_the_reference_engine_bills_them(seed: int, home: Home, tmp_path: Path) -> None:
-    assert differences(random_batch(Random(seed), BATCH), home, tmp_path) == []
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_histories_are_billed_as_the_reference_engine_bills_them(seed: int, home: Home, tmp_path: Path) -> None:
+    assert differences(random_batch(Random(seed), 3 * BATCH), home, tmp_path) == []
 
 
 def test_and_so_they_are_where_a_silence_ends_a_session(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

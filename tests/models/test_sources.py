@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from dbt.contracts.graph.manifest import Manifest
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.home import PROJECT_ROOT
 from pipeline.exports.table_definitions import EXPORT_TABLES
 from pipeline.store.all_collections import COLLECTIONS
 from pipeline.store.closes import SCHEMAS as CLOSES
 from pipeline.warehouse.build_inputs import parts_with_few_readers, readers
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 
 def _source_of(folder: str) -> tuple[str, str]:

@@ -30,6 +30,7 @@ RETRIED = "tests/landing/test_retry_quarantined.py"
 RUN_ELSEWHERE = {
     "make demo": "tests/demo/test_demo.py",
     "make test": ".ci/run",
+    "make test-fast": "tests/project/test_fast_run.py",
     "make check": ".ci/run",
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/models/test_against_reference.py",

@@ -15,6 +15,8 @@ from pipeline.core.home import PROJECT_ROOT
 from pipeline.warehouse.project import LINKED
 from tests.landing.raw import event_line
 
+pytestmark = pytest.mark.slow
+
 DRIVER = """
 import pathlib, sys
 sys.path = [path for path in sys.path if not pathlib.Path(path, "dbt_project.yml").exists()]  # an editable install's checkout

@@ -30,6 +30,8 @@ from pipeline.stripe.existing import metadata_of
 from pipeline.stripe.requests import metadata_text
 from tests.support import billhouse, copy_home, event, query, write_jsonl
 
+pytestmark = pytest.mark.slow
+
 Outcome = Literal["billed", "quarantined", "landed before ids had limits"]
 IDS: list[tuple[Outcome, Callable[[int], str]]] = [
     *[
