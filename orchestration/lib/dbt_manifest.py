@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 from pipeline.core.files import replace_atomically
@@ -22,10 +23,18 @@ def ready_manifest() -> Path:
     with hold_lock(lock, activity="parsing the dbt project", timeout_seconds=_LOCK_TIMEOUT_SECONDS):
         newest = _newest_source()
         if not manifest.exists() or manifest.stat().st_mtime < newest:
-            parsed = parsed_project(home, PROJECT_ROOT)
-            with replace_atomically(manifest, scratch=home.scratch) as path:
-                parsed.write(str(path))  # type: ignore[no-untyped-call]
+            _write_manifest(home, manifest)
     return manifest
+
+
+def _write_manifest(home: Home, manifest: Path) -> None:
+    from dbt.flags import set_from_args
+
+    parsed = parsed_project(home, PROJECT_ROOT)
+    # `write` records this setting, which has no value in a process that has not run dbt.
+    set_from_args(Namespace(SEND_ANONYMOUS_USAGE_STATS=False), {})
+    with replace_atomically(manifest, scratch=home.scratch) as path:
+        parsed.write(str(path))  # type: ignore[no-untyped-call]
 
 
 def _newest_source() -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 from orchestration.lib.due import invoices_to_publish
 from pipeline.core.errors import BillhouseError
-from pipeline.core.home import Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest
 from pipeline.landing.record_kinds import Kind
@@ -286,3 +289,12 @@ def test_a_file_with_too_few_accepted_rows_fails_the_run_after_all_files_have_la
     assert (landed.metadata["accepted_rows"].value, landed.metadata["quarantined_rows"].value) == (1, 2)
     assert [path.name for path in (home.inbox / Kind.USAGE).iterdir()] == []
     assert build(definitions, home, instance, selection=selection).success
+
+
+def test_a_process_that_has_not_run_dbt_writes_the_manifest_of_a_stored_parse(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from orchestration.lib.dbt_manifest import ready_manifest; print(ready_manifest())"]
+    for home in ("first", "second"):  # the second finds the parse of the first
+        environment = os.environ | {"BILLHOUSE_HOME": str(tmp_path / home), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        ran = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert "model.billhouse.invoices" in json.loads(Path(ran.stdout.strip()).read_text())["nodes"]
