@@ -14,7 +14,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
 from pipeline.core.failures import to_billhouse_error
@@ -23,6 +22,8 @@ from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.csv_query import csv_header_line
 from pipeline.landing.input_files import InputFile, examine, while_unchanged
+from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
+from pipeline.landing.landing_index import LandingIndex, update_if_possible
 from pipeline.landing.parquet_query import with_exact_types
 from pipeline.landing.quarantine import quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
@@ -33,7 +34,7 @@ from pipeline.landing.row_checks import MEMORY_LIMIT, accepted_range, check_rows
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.append import append_files, finish_interrupted
-from pipeline.store.raw import ensure_raw_collections, file_id_of, landed_files
+from pipeline.store.raw import ensure_raw_collections
 
 
 def land_files(
@@ -55,17 +56,18 @@ def land_files(
     spec = specification(kind, seeds)
     summary = LandingSummary()
     with home.writing():
-        _prepare(home)
+        index = _prepare(home)
         for done, path in enumerate(paths):
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
                 with _writing_to(home, f"{path} did not land"), _reading(path):
                     options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(_land(home, path, spec, options))
+                    summary.files.append(_land(home, index, path, spec, options))
                     summary.landed_paths.append(path)
             except InputFileError as error:
                 summary.problems.append(error.problem)
+        update_if_possible(index)
     return summary
 
 
@@ -86,7 +88,7 @@ def retry_quarantined(
     """
     summary = LandingSummary()
     with home.writing():
-        _prepare(home)
+        index = _prepare(home)
         found = [
             file
             for file in quarantined_files(home)
@@ -103,16 +105,18 @@ def retry_quarantined(
             try:
                 with _writing_to(home, f"The quarantined rows of {file.file_name} were not checked"), _reading(file.file_name):
                     options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(retry_rows(home, file, specification(file.kind, seeds), options))
+                    summary.files.append(retry_rows(home, index, file, specification(file.kind, seeds), options))
             except InputFileError as error:
                 summary.problems.append(error.problem)
+        update_if_possible(index)
     return summary
 
 
-def _prepare(home: Home) -> None:
+def _prepare(home: Home) -> LandingIndex:
     with _writing_to(home, "Nothing landed"):
         ensure_raw_collections(home)
         finish_interrupted(home)
+        return LandingIndex(home)
 
 
 @contextmanager
@@ -144,18 +148,19 @@ def _reading(file: Path | str) -> Iterator[None]:
         ) from error
 
 
-def _land(home: Home, path: Path, spec: Specification, options: LandingOptions) -> LandedFile:
+def _land(home: Home, index: LandingIndex, path: Path, spec: Specification, options: LandingOptions) -> LandedFile:
     file = examine(path, spec.kind)
-    before = {file_id_of(row): row for row in landed_files(home)}
-    if file.file_id in before:
-        received = pq.read_table(before[file.file_id], columns=["received_rows"])["received_rows"][0].as_py()
-        return _land_again(home, file, received, spec, options)
+    index.update()
+    earlier = landed_before(index, file.file_id)
+    if earlier is not None:
+        return _land_again(home, index, file, earlier, spec, options)
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
+        before = LandedRows(connection, home, index, spec)
         file = with_exact_types(file, folder)
         unread = UnreadColumns(spec)
-        profile = check_rows(connection, home, file, spec, options, unread)
+        profile = check_rows(connection, home, file, spec, options, unread, before)
         with while_unchanged(file):
-            reject_rows(connection, home, spec)
+            reject_rows(connection, spec, before)
             counts, example = count_rejected(connection)
             duplicates = counts.pop("duplicate", 0)
             ((accepted, first_at, last_at),) = accepted_range(connection, spec)
@@ -180,17 +185,20 @@ def _land(home: Home, path: Path, spec: Specification, options: LandingOptions) 
             starts_without=profile.starts_without,
             example=example,
         )
-        write_landed_file(files, file, spec, landed, options, len(before) + 1, (first_at, last_at))
+        write_landed_file(files, file, spec, landed, options, index.landed_rows + 1, (first_at, last_at))
     return landed
 
 
-def _land_again(home: Home, file: InputFile, received: int, spec: Specification, options: LandingOptions) -> LandedFile:
+def _land_again(
+    home: Home, index: LandingIndex, file: InputFile, earlier: LandedBefore, spec: Specification, options: LandingOptions
+) -> LandedFile:
     """Land a file that has landed before: its rows are duplicates; those in quarantine are checked again."""
-    quarantined = next(iter(quarantined_files(home, file.file_id)), None)
+    received = earlier.received
+    quarantined = next(iter(quarantined_files(home, file.file_id)), None) if earlier.quarantined else None
     if quarantined is None:
         return LandedFile(file.path.name, file.file_id, received, 0, received, 0, {}, is_already_landed=True)
     if quarantined.header is None and quarantined.format.startswith("csv"):
         quarantined = replace(quarantined, header=csv_header_line(file))
-    again = retry_rows(home, quarantined, spec, options)
+    again = retry_rows(home, index, quarantined, spec, options)
     duplicates = received - again.accepted - again.quarantined
     return replace(again, file_name=file.path.name, received=received, duplicates=duplicates, is_already_landed=True)

@@ -20,6 +20,7 @@ from pipeline.landing.file_rows import open_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.instants import MACROS
 from pipeline.landing.json_bounds import create_functions
+from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
@@ -38,6 +39,7 @@ def check_rows(
     spec: Specification,
     options: LandingOptions,
     unread: UnreadColumns,
+    landed: LandedRows,
 ) -> ColumnProfile:
     """Create `checked`, the file's rows with typed columns; `invalid`, those with an error; and `valid`, the others.
 
@@ -53,7 +55,7 @@ def check_rows(
         # Usually no row is invalid, and the rows need not be checked a second time.
         chosen = "reason is not null" if profile.invalid else "false"
         connection.execute(f"create temp table invalid as select file_row, reason, detail from checked where {chosen}")
-        if spec.kind is Kind.CUSTOMERS and (rejected := find_currency_changes(connection, home, options.landed_at)):
+        if spec.kind is Kind.CUSTOMERS and (rejected := find_currency_changes(connection, home, landed, options.landed_at)):
             connection.executemany("insert into invalid values (?, ?, ?)", rejected)
     _create_view_without(connection, "valid", "invalid")
     return profile
@@ -84,9 +86,9 @@ def _with_derived_ids(spec: Specification, checked: str) -> str:
         from ({checked})"""
 
 
-def reject_rows(connection: duckdb.DuckDBPyConnection, home: Home, spec: Specification) -> None:
+def reject_rows(connection: duckdb.DuckDBPyConnection, spec: Specification, landed: LandedRows) -> None:
     """Create table `rejected` (file_row, verdict, detail): invalid rows and duplicates; and view `accepted`: the others."""
-    find_duplicates(connection, home, spec)
+    find_duplicates(connection, landed, spec)
     connection.execute("""
         create temp table rejected as
         select file_row, reason as verdict, detail from invalid
