@@ -5,9 +5,19 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
+from pipeline.landing.file_groups import FILE_BITS, ROW_MASK
 from pipeline.landing.landed_rows import VOIDED_BY, LandedRows
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
+
+_NUMBER = f">> {FILE_BITS}"
+_FIRST_ROW = f"""
+    case
+        when firsts.file_row {_NUMBER} <> candidates.file_row {_NUMBER}
+            then 'file ' || left(getvariable('file_ids')[(firsts.file_row {_NUMBER}) + 1], 12) || ', '
+        else ''
+    end || 'row ' || (firsts.file_row & {ROW_MASK})"""
+"""SQL: where the first row with a key is, which may be in an earlier file of the group."""
 
 
 def find_duplicates(connection: duckdb.DuckDBPyConnection, landed: LandedRows, specification: Specification) -> None:
@@ -180,7 +190,7 @@ def _compare_with_first(connection: duckdb.DuckDBPyConnection, specification: Sp
                 when wrong_owner_events.file_row is not null then wrong_owner_events.detail
                 when firsts.file_row is distinct from candidates.file_row then
                     '{key} ''' || left(candidates.{key}, 200) || ''' has landed before with other content ('
-                    || coalesce('file ' || left(before.file_id, 12) || ', row ' || before.file_row, 'row ' || firsts.file_row)
+                    || coalesce('file ' || left(before.file_id, 12) || ', row ' || before.file_row, {_FIRST_ROW})
                     || '): the first counts. {_next_step(specification)}'
             end as detail
         from candidates

@@ -21,6 +21,8 @@ from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.csv_query import csv_header_line
+from pipeline.landing.file_groups import is_full, may_be_grouped
+from pipeline.landing.group_landing import land_group
 from pipeline.landing.input_files import InputFile, examine, while_unchanged
 from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
 from pipeline.landing.landing_index import LandingIndex, update_if_possible
@@ -57,16 +59,35 @@ def land_files(
     summary = LandingSummary()
     with home.writing():
         index = _prepare(home)
+        group: list[InputFile] = []
+
+        def land_pending() -> None:
+            if group:
+                _land_together(home, index, group, spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+                group.clear()
+                with _writing_to(home, "The landing stopped"):
+                    index.update()  # a file of the group may follow once more
+
         for done, path in enumerate(paths):
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
                 with _writing_to(home, f"{path} did not land"), _reading(path):
-                    options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(_land(home, index, path, spec, options))
-                    summary.landed_paths.append(path)
+                    file = examine(path, spec.kind)
+                    index.update()
             except InputFileError as error:
+                land_pending()
                 summary.problems.append(error.problem)
+                continue
+            is_grouped = may_be_grouped(file, spec.kind)
+            if not is_grouped or is_full(group) or any(file.file_id == other.file_id for other in group):
+                land_pending()
+            if is_grouped and landed_before(index, file.file_id) is None:
+                group.append(file)
+            else:
+                land_pending()
+                _land_together(home, index, [file], spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+        land_pending()
         update_if_possible(index)
     return summary
 
@@ -148,8 +169,32 @@ def _reading(file: Path | str) -> Iterator[None]:
         ) from error
 
 
-def _land(home: Home, index: LandingIndex, path: Path, spec: Specification, options: LandingOptions) -> LandedFile:
-    file = examine(path, spec.kind)
+def _land_together(
+    home: Home,
+    index: LandingIndex,
+    files: Sequence[InputFile],
+    spec: Specification,
+    options: LandingOptions,
+    summary: LandingSummary,
+) -> None:
+    """Land files in this order, and add the results to the summary. If a file cannot be read, the others land without it."""
+    try:
+        with _writing_to(home, f"{files[0].path} did not land"), _reading(files[0].path):
+            landed = (
+                land_group(home, index, files, spec, options) if len(files) > 1 else [_land(home, index, files[0], spec, options)]
+            )
+            summary.files.extend(landed)
+            summary.landed_paths.extend(file.path for file in files)
+    except InputFileError as error:
+        if len(files) == 1:
+            summary.problems.append(error.problem)
+            return
+        middle = len(files) // 2
+        for half in (files[:middle], files[middle:]):
+            _land_together(home, index, half, spec, options, summary)
+
+
+def _land(home: Home, index: LandingIndex, file: InputFile, spec: Specification, options: LandingOptions) -> LandedFile:
     index.update()
     earlier = landed_before(index, file.file_id)
     if earlier is not None:
@@ -171,7 +216,7 @@ def _land(home: Home, index: LandingIndex, path: Path, spec: Specification, opti
         received = profile.received
         assert received == accepted + duplicates + counts.total(), "every row is accepted, a duplicate or quarantined"
         landed = LandedFile(
-            path.name,
+            file.path.name,
             file.file_id,
             received,
             accepted,

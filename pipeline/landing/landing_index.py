@@ -21,7 +21,7 @@ from pipeline.landing.index_state import IndexState, all_raw_files, read_state, 
 from pipeline.landing.index_updates import SANDBOXES, NewEntries, entries_of
 from pipeline.landing.landing_totals import LandingTotals
 from pipeline.store.key_index_part import DamagedIndexError, Entries, Hashes, Part, PartInfo, write_part
-from pipeline.store.manifest_tail import ManifestPosition, lines_after
+from pipeline.store.manifest_tail import ManifestPosition, lines_after, manifest_bytes
 
 _MERGED_PARTS = 8
 """Parts of about the same size that are merged into one."""
@@ -43,6 +43,8 @@ class LandingIndex:
 
     def update(self) -> None:
         """Add the raw files that were written since the last update. Call it before each landing."""
+        if self._state.position.offset and manifest_bytes(self._home) == self._state.position.offset:
+            return
         found = read_state(self._home)
         if found is None:
             self._rebuild()

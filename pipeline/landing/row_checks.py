@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ from pipeline.landing.checks import LandingOptions, checked_query
 from pipeline.landing.column_profile import ColumnProfile, profile_columns
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import find_duplicates, is_filled
-from pipeline.landing.file_rows import open_rows
+from pipeline.landing.file_groups import GroupUnread
+from pipeline.landing.file_rows import open_group_rows, open_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.instants import MACROS
 from pipeline.landing.json_bounds import create_functions
@@ -59,6 +60,25 @@ def check_rows(
             connection.executemany("insert into invalid values (?, ?, ?)", rejected)
     _create_view_without(connection, "valid", "invalid")
     return profile
+
+
+def check_group(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[InputFile],
+    spec: Specification,
+    options: LandingOptions,
+    unread: GroupUnread,
+) -> None:
+    """Create the tables of `check_rows` with the rows of several files, numbered through."""
+    with open_group_rows(connection, files, spec, unread) as rows:
+        connection.execute(f"create temp table checked as {_with_derived_ids(spec, checked_query(spec, rows, options))}")
+    connection.execute("create temp table invalid as select file_row, reason, detail from checked where reason is not null")
+    _create_view_without(connection, "valid", "invalid")
+
+
+def set_file_ids(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str]) -> None:
+    """Set the ids of the files that are checked, by their numbers, for the details of rejected rows."""
+    connection.execute("set variable file_ids = $ids", {"ids": list(file_ids)})
 
 
 def _create_view_without(connection: duckdb.DuckDBPyConnection, name: str, excluded: str) -> None:

@@ -50,6 +50,14 @@ def lines_after(home: Home, position: ManifestPosition) -> tuple[list[dict[str, 
     return entries, position
 
 
+def manifest_bytes(home: Home) -> int:
+    """The length of the manifest; 0 if there is none."""
+    try:
+        return home.manifest.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _head(line: bytes) -> str:
     line = line.removesuffix(b"\n")
     return hashlib.sha256(line).hexdigest() if line else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,43 +17,8 @@ from pipeline.landing.landing_totals import LandingTotals
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
 from pipeline.store.integrity import adopt_files
-from tests.landing.raw import Row, event_line, landed_files, quarantined, rows_of, write_lines
-
-
-def _state(home: Home) -> dict[str, list[Row]]:
-    collections = {name: sorted(rows_of(home, name), key=str) for name in KEYS if name != "landed_files"}
-    files = [{name: value for name, value in row.items() if name != "landed_at"} for row in landed_files(home)]
-    return collections | {"quarantine": quarantined(home), "landed_files": files}
-
-
-def _random_files(folder: Path, seed: int) -> list[tuple[Path, Kind]]:
-    """Files with repeated and conflicting ids, sandboxes with several users, voided ids, and corrected records."""
-    draw = random.Random(seed)
-    folder.mkdir()
-    files: list[tuple[Path, Kind]] = []
-    for number in range(6):
-        kind = draw.choice([Kind.USAGE, Kind.USAGE, Kind.USAGE, Kind.VOIDS, Kind.CUSTOMERS, Kind.METRICS])
-        lines = []
-        for _ in range(draw.randrange(1, 12)):
-            day = draw.randrange(1, 3)
-            match kind:
-                case Kind.USAGE:
-                    event_id = f"evt-{draw.randrange(30)}"
-                    sandbox, user = f"box-{draw.randrange(6)}", draw.choice(["ada", "ada", "ada", "bob"])
-                    at = f"2026-01-0{day}T1{draw.randrange(2)}:00:00Z"
-                    lines.append(event_line(event_id, sandbox_id=sandbox, user_id=user, timestamp=at))
-                case Kind.VOIDS:
-                    void = draw.randrange(30)
-                    lines.append(f'{{"event_id": "evt-{void}", "voided_at": "2026-01-05T00:00:00Z", "reason": "test"}}')
-                case Kind.CUSTOMERS:
-                    currency = draw.choice(['"USD"', '"EUR"', "null"])
-                    lines.append(f'{{"customer_id": "c{draw.randrange(4)}", "name": "n{day}", "currency": {currency}}}')
-                case _:
-                    at = f"2026-01-0{day}T10:0{draw.randrange(5)}:00Z"
-                    sample = f'"cpu_used_pct": {draw.randrange(3)}, "mem_bytes": 1'
-                    lines.append(f'{{"sandbox_id": "box-{draw.randrange(3)}", "timestamp": "{at}", {sample}}}')
-        files.append((write_lines(folder / f"{number}.jsonl", lines), kind))
-    return files
+from tests.landing.random_files import random_files, state_of
+from tests.landing.raw import event_line, landed_files, write_lines
 
 
 def test_the_keys_of_the_index_are_those_of_the_records() -> None:
@@ -66,12 +30,12 @@ def test_the_keys_of_the_index_are_those_of_the_records() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_an_index_that_follows_landings_gives_the_results_of_one_that_is_built_from_all_files(tmp_path: Path, seed: int) -> None:
     followed, built = Home.open(tmp_path / "followed"), Home.open(tmp_path / "built")
-    for path, kind in _random_files(tmp_path / "files", seed):
+    for path, kind in random_files(tmp_path / "files", seed):
         for home in (followed, built):
             shutil.rmtree(built.landing_index, ignore_errors=True)
             assert land_files(home, [path], kind).problems == []
     assert vars(retry_quarantined(followed)) == vars(retry_quarantined(built))
-    assert _state(followed) == _state(built)
+    assert state_of(followed) == state_of(built)
     with duckdb.connect() as connection:
         everything = LandingTotals.of(connection, list((followed.raw / "landed_files").glob("0*.parquet")))
     assert landing_totals(followed) == everything
