@@ -26,8 +26,8 @@ from pipeline.core.periods import parse_instant
 from pipeline.monitoring.health import write_health
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_record import is_current, last_build
+from pipeline.warehouse.build_steps import BuildFailedError, BuildStep
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import BuildFailedError, BuildStep
 
 _SECONDS_BETWEEN_PROGRESS_LOGS = 5.0
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from pipeline.core.home import Home
-from tests.support import Outcome, adopt_parse, billhouse, copy_home
+from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.warehouse.parsed_project import parsed_project as parse
+from tests.support import Outcome, billhouse, copy_home
 
 _SLOW_FILES = (
     "test_documented_commands.py",
@@ -57,22 +57,19 @@ def isolated_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home that has only dbt's parse of the project, made once for all workers; copies of it need not parse."""
+    """An empty home. The project is parsed before, once for all workers, so that no home has to parse it."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed-project"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
-            first = Home.open(tmp_path_factory.mktemp("parsing"))
-            assert billhouse(first.path, "build", "--as-of", "2026-01-01").code == 0
-            parsed = Path(".dbt") / "target"
-            shutil.copytree(first.path / parsed, shared / parsed, ignore=shutil.ignore_patterns("run", "compiled"))
-            adopt_parse(shared, first.path)
+            parse(Home.open(tmp_path_factory.mktemp("parsing")), PROJECT_ROOT)
+            shared.mkdir()
     return shared
 
 
 @pytest.fixture
 def make_home(tmp_path: Path, parsed_project: Path) -> Callable[[str], Home]:
-    """Creates named homes that need not parse the project."""
+    """Creates named homes."""
 
     def make(name: str) -> Home:
         return copy_home(parsed_project, tmp_path / name)

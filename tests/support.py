@@ -9,11 +9,9 @@ import os
 import shutil
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pprint import pformat
 from typing import Any
 from unittest.mock import patch
 
@@ -21,11 +19,13 @@ import duckdb
 from dbt.cli.main import dbtRunner
 
 from pipeline.cli.app import main
-from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.home import Home
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
-from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment, environment
+from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment
+from pipeline.warehouse.parsed_project import parsed_project
+from pipeline.warehouse.project import project_of
 
 
 @dataclass(frozen=True)
@@ -95,41 +95,15 @@ def free_port() -> int:
 
 
 def copy_home(source: Path, target: Path) -> Home:
-    """Copy a home, or a folder with only dbt's parse, so that dbt need not parse the project again."""
+    """Copy a home."""
     shutil.copytree(source, target)
-    adopt_parse(target, source)
     return Home.open(target)
-
-
-def adopt_parse(home: Path, source: Path) -> None:
-    """Make dbt use the parse of one home in another.
-
-    The parse contains a digest of the connection, which depends on the home; dbt parses again, for seconds, if it differs.
-    """
-    parsed = home / ".dbt" / "target" / "partial_parse.msgpack"
-    contents, digest = parsed.read_bytes(), digest_of_connection(source)
-    assert contents.count(digest) == 1, "dbt would parse the project again"
-    parsed.write_bytes(contents.replace(digest, digest_of_connection(home)))
-
-
-def digest_of_connection(home: Path) -> bytes:
-    """The digest of the connection in dbt's parse of a home."""
-    from dbt.artifacts.resources.base import FileHash  # dbt takes seconds to import
-    from dbt.config.runtime import load_profile
-    from dbt.flags import set_from_args
-    from dbt_common.context import set_invocation_context
-
-    with environment(dbt_environment(Home(home))):
-        set_invocation_context(os.environ)
-        set_from_args(Namespace(project_dir=str(PROJECT_ROOT), profiles_dir=str(PROJECT_ROOT)), None)
-        credentials = load_profile(str(PROJECT_ROOT), {}).credentials
-    return str(FileHash.from_contents(pformat(sorted(credentials.connection_info()))).checksum).encode()
 
 
 def prepare(
     home: Path, parsed_project: Path, records: Mapping[Kind, Iterable[Mapping[str, Any] | str]], *commands: Iterable[object]
 ) -> Path:
-    """A home without need to parse, with these records landed (one file per kind) and these commands run."""
+    """A home with these records landed (one file per kind) and these commands run."""
     copy_home(parsed_project, home)
     for kind, rows in records.items():
         landed = billhouse(home, "land", "--kind", kind, write_jsonl(home.parent / f"{kind}.jsonl", rows))
@@ -145,7 +119,7 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     before = dict(os.environ)
     os.environ.update(dbt_environment(home))
     try:
-        outcome = dbtRunner().invoke([*words, *dbt_arguments(home), "--quiet"])
+        outcome = dbtRunner(parsed_project(home, project_of(home))).invoke([*words, *dbt_arguments(home), "--quiet"])
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -11,7 +11,7 @@ from orchestration.lib.partitions import usage_days
 
 _DAY_COLUMNS = ("usage_date", "event_date")
 """A table with one of these columns is partitioned by day."""
-_GENERIC_TESTS = {
+GENERIC_TESTS = {
     "not_null": "Never null.",
     "unique": "Unique.",
     "key": "Unique and never null.",
@@ -72,4 +72,4 @@ class Translator(DagsterDbtTranslator):
 def _description_of_test(test: Mapping[str, Any]) -> str:
     name = (test.get("test_metadata") or test)["name"]
     column = test.get("column_name")
-    return f"{column}: {_GENERIC_TESTS.get(name, name)}" if column else str(name)
+    return f"{column}: {GENERIC_TESTS.get(name, name)}" if column else str(name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from pipeline.ledger.verify import LedgerChangedError
-from pipeline.warehouse.dbt_run import BuildFailedError
+from pipeline.warehouse.build_steps import BuildFailedError
 
 EXTERNAL_CALL_RETRY_POLICY = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """Retry after about 10, 20 and 40 seconds. Single requests to Stripe and to alert receivers are retried before that."""

@@ -14,7 +14,7 @@ from orchestration.lib.dbt_translator import day_column, layer_of
 from orchestration.lib.partitions import report_days
 from orchestration.lib.report_metadata import highlights
 from pipeline.core.home import Home
-from pipeline.warehouse.dbt_run import BuildStep
+from pipeline.warehouse.build_steps import BuildStep
 
 
 def unique_id_of(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:

@@ -20,7 +20,7 @@ build/                  inputs of the last build, and its result (last.json)
 stripe-emulator.sqlite  the state of the local Stripe emulator
 demo.json               marks a home that `billhouse demo` created
 spark/                  the same as build/ and the warehouse, for builds on Spark
-.dbt/                   dbt's parsed project and its logs
+.dbt/                   dbt's logs and the SQL that it ran
 .dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`
 .tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
 .lock, .manifest.lock, .alerts.lock, .raising.lock, .health.lock

@@ -38,8 +38,10 @@ from pipeline.warehouse.build_inputs import (
     readers,
 )
 from pipeline.warehouse.build_record import BuildRecord, last_build, write_build_record
+from pipeline.warehouse.build_steps import BuildStep
 from pipeline.warehouse.connection import open_warehouse
-from pipeline.warehouse.dbt_run import BuildStep, parse_project, run_dbt
+from pipeline.warehouse.dbt_run import run_dbt
+from pipeline.warehouse.parsed_project import parsed_project
 from pipeline.warehouse.project import project_of
 from pipeline.warehouse.snapshot import publish_snapshot
 
@@ -114,10 +116,14 @@ def build(
         prepare_build(home, as_of, project)
         record = BuildRecord(as_of, input_digests(home, as_of, project))
         before = {} if previous is None or from_scratch else previous.inputs
-        selection, manifest = _selection(home, project, before, record.inputs)
+        manifest = parsed_project(home, project)
+        selection = _selection(manifest, project, before, record.inputs)
         full_refresh = ["--full-refresh"] if from_scratch else []
-        steps = run_dbt(home, project, on_progress, *selection, *full_refresh, manifest=manifest)
-        tables = publish_snapshot(home, project)
+        # One check, `columns_follow_their_rules`, runs the generic tests in one query.
+        exclude = ["--exclude", "test_type:generic"]
+        steps = run_dbt(home, project, on_progress, *selection, *exclude, *full_refresh, manifest=manifest)
+        built = {manifest.nodes[step.unique_id].alias for step in steps if step.unique_id in manifest.nodes}
+        tables = publish_snapshot(home, project, built=built)
         write_build_record(home, replace(record, step_count=len(steps)))
         with open_warehouse(home) as warehouse:
             ignored_events = dict(
@@ -134,19 +140,14 @@ def build(
     return BuildResult(as_of, steps, seconds, tables, ignored_events, defaulted[0][0], unmatched_voids)
 
 
-def _selection(
-    home: Home, project: Path, before: Mapping[str, str], now: Mapping[str, str]
-) -> tuple[Sequence[str], Manifest | None]:
-    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything.
-
-    With dbt's manifest, where it had to be parsed for that.
-    """
+def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    """The arguments by which dbt selects what a change from these input digests to those can affect; none: everything."""
     parts = parts_to_rebuild(before, now, project)
-    if parts is not None and (manifest := parse_project(home, project)) is not None:
-        return ["--select", *(f"{model}+" for model in readers(manifest, parts))], manifest
+    if parts is not None:
+        return ["--select", *(f"{model}+" for model in readers(manifest, parts))]
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"], None
-    return [], None
+        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"]
+    return []
 
 
 def prepare_build(home: Home, as_of: datetime, project: Path | None = None, *, folder: str = "build") -> None:

@@ -9,6 +9,8 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
 from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment, environment
+from pipeline.warehouse.parsed_project import parsed_project
+from pipeline.warehouse.project import project_of
 
 
 def write_model_docs(home: Home) -> Path:
@@ -19,8 +21,9 @@ def write_model_docs(home: Home) -> Path:
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
     quiet = ["--quiet", "--log-level", "none", "--no-send-anonymous-usage-stats"]
     with home.writing(), environment(dbt_environment(home)):
+        manifest = parsed_project(home, project_of(home))
         try:
-            outcome = dbtRunner().invoke(["docs", "generate", "--static", *dbt_arguments(home), *quiet])
+            outcome = dbtRunner(manifest).invoke(["docs", "generate", "--static", *dbt_arguments(home), *quiet])
         finally:
             close_dbt_connections()
         if outcome.exception is not None or not outcome.success:

@@ -2,7 +2,8 @@
 
 Both are replaced by rename: a reader that has the old files open keeps reading them. A report that grows with time is written in
 parts, by day or by month (pipeline.warehouse.report_tables). `build_state.report_parts` in the warehouse says which build last
-wrote each part; billhouse.duckdb has a copy of that table, and a part is written again only where the two differ.
+wrote each part; billhouse.duckdb has a copy of that table, and a part is written again only where the two differ. A report whose
+model did not run in this build is not written at all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -26,8 +28,11 @@ _FORMER_FILE = "billing.duckdb"
 """The name of the analysts' file in homes of earlier versions."""
 
 
-def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]:
-    """Replace billhouse.duckdb (with column comments) and marts/ with the warehouse's report tables; returns the rows of each."""
+def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collection[str] | None = None) -> dict[str, int]:
+    """Replace billhouse.duckdb (with column comments) and marts/ with the warehouse's report tables; returns the rows of each.
+
+    `built`: the reports that this build has written; the others are those of the last build. Default: all.
+    """
     tables = report_tables(project)
     reports = [tables[name] for name in sorted(tables)]
     with scratch_folder(home, "snapshot") as folder:
@@ -42,13 +47,12 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT) -> dict[str, int]
             connection.execute("create schema if not exists billing")
             connection.execute("create schema if not exists written")
             connection.execute("create table if not exists written.parts (report varchar, part date, written_by varchar)")
+            existing = _tables(connection)
             rows = {}
             for report in reports:
-                if report.part is None:
-                    _copy_table(connection, report)
-                    _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
-                else:
-                    _copy_parts(home, connection, report)
+                if built is None or report.name in built or report.name not in existing or not _has_files(home, report):
+                    with _transaction(connection):
+                        _copy_report(home, connection, report)
                 rows[report.name] = _count(connection, report)
             connection.execute(
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
@@ -74,6 +78,36 @@ def _is_partitioned(home: Home) -> bool:
     except duckdb.Error:
         return False
     return True
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """One write to disk for a table and its comments instead of one for each. An error leaves the scratch file to be removed."""
+    connection.execute("begin")
+    yield
+    connection.execute("commit")
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The reports in the copy of the last snapshot."""
+    found = connection.execute(
+        "select table_name from duckdb_tables() where schema_name = 'billing' and database_name = current_database()"
+    )
+    return frozenset(name for (name,) in found.fetchall())
+
+
+def _has_files(home: Home, report: ReportTable) -> bool:
+    """Whether the report's Parquet file is there. Files of parts are checked one by one."""
+    file = home.marts / f"{report.name}.parquet"
+    return report.part is None and file.exists() and file.stat().st_size > 0
+
+
+def _copy_report(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
+    if report.part is None:
+        _copy_table(connection, report)
+        _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+    else:
+        _copy_parts(home, connection, report)
 
 
 def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:

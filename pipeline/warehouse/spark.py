@@ -35,7 +35,9 @@ from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.warehouse.build import prepare_build
+from pipeline.warehouse.build_steps import COLUMN_RULES
 from pipeline.warehouse.dbt_run import run_dbt
+from pipeline.warehouse.parsed_project import parsed_project
 from pipeline.warehouse.project import project_of
 
 FOLDER = "spark"
@@ -124,8 +126,11 @@ def build_on_spark(
         _write_columns(home)
         only = [] if checks else ["--resource-type", "model", "--resource-type", "seed"]
         with _exact_decimals(), _without_irrelevant_warnings(), _session(home, _SMALL_SETTINGS if is_small else {}) as reports:
-            target = ["--target", "spark", *only]
-            steps = run_dbt(home, project, on_progress, *target, folder=f"{FOLDER}/dbt", unit_tests=unit_tests)
+            folder = f"{FOLDER}/dbt"
+            manifest = parsed_project(home, project, target="spark", folder=folder)
+            # Here each generic test is a step: its message names it.
+            arguments = ["--target", "spark", "--exclude", COLUMN_RULES, *only]
+            steps = run_dbt(home, project, on_progress, *arguments, manifest=manifest, folder=folder, unit_tests=unit_tests)
     return SparkBuild(as_of, len(steps), (datetime.now(UTC) - started_at).total_seconds(), reports)
 
 

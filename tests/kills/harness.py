@@ -21,7 +21,6 @@ from tests.http_servers import http_server
 from tests.kills.commands import FIRST_MONTH, STARTS, Command, Start, placed, write_files
 from tests.kills.durability import violations
 from tests.kills.state import State, differences, leftovers, masked, state_of
-from tests.support import adopt_parse
 
 KILLED = -9
 _SETTINGS = {"BILLHOUSE_FIRST_BILLING_MONTH": FIRST_MONTH, "BILLHOUSE_ADJUSTMENT_LIMIT_SHARE": "10"}
@@ -143,7 +142,6 @@ class World:
         write_files(self.files)
         (folder / "starts").mkdir()
         shutil.copytree(parsed_project, self.home)
-        adopt_parse(self.home, parsed_project)
         self._keep("empty")
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
-from pipeline.warehouse.dbt_run import BuildFailedError
+from pipeline.warehouse.build_steps import BuildFailedError
 from tests.models.test_against_reference import land_records, land_voids
 from tests.reference import Void
 from tests.reference.strategies import Batch, random_batch, to_jsonl_parts

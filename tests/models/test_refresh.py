@@ -49,11 +49,16 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
         ("close", "2026-08"),
         ("sync-stripe",),
     )
-    steps = {}
+    steps, written = {}, {}
     for words in decisions:
+        files = {path: path.stat().st_ino for path in built.marts.rglob("*.parquet")}
         outcome = billhouse(built.path, *words)
         assert outcome.code == 0, outcome.stderr
         steps[words[0]] = steps_of_the_last_build(built)
+        written[words[0]] = {path.stem for path in built.marts.rglob("*.parquet") if path.stat().st_ino != files.get(path)}
+    assert written["approve"] == {"invoices"}, "other reports are not written again"
+    assert {"invoices", "stripe_reconciliation"} < written["publish"]
+    assert "customers" not in written["publish"]
     statuses = {(row["period"], row["status"]) for row in query(built, "from invoices where customer_id = 'paula'")}
     assert statuses == {("2026-07", "open"), ("2026-08", "closed"), ("2026-09", "draft")}
     refreshed = marts(built)

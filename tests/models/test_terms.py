@@ -22,7 +22,7 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.close import close_period
 from pipeline.ledger.price_check import check_prices
 from pipeline.warehouse.build import build
-from pipeline.warehouse.dbt_run import BuildFailedError
+from pipeline.warehouse.build_steps import BuildFailedError
 from tests.support import Outcome, event, prepare, query, write_jsonl
 
 Run = Callable[..., Outcome]

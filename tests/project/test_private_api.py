@@ -106,6 +106,24 @@ def test_dbt_duckdbs_connection_can_be_closed() -> None:
     assert callable(Environment.close), f"dbt-duckdb's Environment has no close(). {LOOK_UP}"
 
 
+def test_a_build_drops_dbts_debug_events_and_nothing_else() -> None:
+    from dbt_common.events.base_types import EventLevel
+    from dbt_common.events.event_manager_client import get_event_manager
+    from dbt_common.events.functions import fire_event
+    from dbt_common.events.types import Note
+
+    from pipeline.warehouse.dbt_events import without_debug_events
+
+    before = get_event_manager()
+    found: list[Any] = []
+    with without_debug_events():
+        get_event_manager().add_callback(found.append)
+        fire_event(Note(msg="for debugging"), level=EventLevel.DEBUG)
+        fire_event(Note(msg="for people"), level=EventLevel.INFO)
+    assert get_event_manager() is before, LOOK_UP
+    assert [event.info.msg for event in found] == ["for people"], LOOK_UP
+
+
 def test_dbts_progress_events_have_index_total_and_description() -> None:
     from dbt.events.types import LogStartLine
 

@@ -77,7 +77,7 @@ union all
 
 select
     retried.superseded_file_id as file_id,
-    cast(retried.file_row as varchar) as file_name,
+    cast(retried.file_row as string) as file_name,
     'rows superseded' as what
 from retried
 left join quarantined on retried.superseded_file_id = quarantined.file_id and retried.file_row = quarantined.file_row
