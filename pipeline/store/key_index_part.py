@@ -84,6 +84,7 @@ def write_part(path: Path, entries: Entries, least: str, greatest: str) -> PartI
     places = np.pad(entries.places[order], (0, padding))
     fences, sums = np.ascontiguousarray(hashes[::_BLOCK]), _sums(hashes, owners, places)
     names = np.array([b"%08x %s" % (zlib.crc32(name), name) for name in entries.names])
+    path.touch(0o600)  # it holds hashes of ids: readable by its owner alone
     with path.open("wb") as file:
         for array in (fences, sums, hashes, owners, places, names):
             if array is not None:
