@@ -98,6 +98,7 @@ bench-hostile: $(READY) ## Land a million hostile rows and 1,000 hostile files: 
 
 bench-landing: $(READY) ## Land 1 and 10 million rows of each format: rows per second, peak memory
 	@.venv/bin/python -m benchmarks.landing
+	@.venv/bin/python -m benchmarks.small_files
 
 bench-billion: $(READY) ## Time a build of a billion heartbeats over 300 days (15 minutes, 20 GB of disk)
 	@.venv/bin/python -m benchmarks.usage --rows 1000000000 --days 300 --peers

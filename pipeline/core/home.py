@@ -13,6 +13,7 @@ marts/                  the report tables as Parquet (tables that grow with time
                         customer_balances.json for gateways
 exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
 collecting/             the position of each source that is collected, one JSON file per source
+landing-index/          finds known ids, sandboxes and files for landing; a cache of raw/: delete it, land, and it is restored
 health/                 billhouse.prom, metrics for Prometheus
 docs/                   the generated documentation of the models
 build/                  inputs of the last build, and its result (last.json)
@@ -150,6 +151,11 @@ class Home:
     def collecting(self) -> Path:
         """The position of each collected source, one JSON file each."""
         return self.path / "collecting"
+
+    @property
+    def landing_index(self) -> Path:
+        """The index of landed keys; derived from raw/."""
+        return self.path / "landing-index"
 
     @property
     def health(self) -> Path:

@@ -16,6 +16,7 @@ import duckdb
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import parquet_files
+from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.specification import CLEARED_FIELDS
 from pipeline.pricebook.price_book import DEFAULT_CURRENCY
 from pipeline.store.closes import closed_periods
@@ -56,7 +57,9 @@ class _Customer:
         return {self.in_force_at(instant), *(currency for starts_at, currency in self.changes().items() if starts_at > instant)}
 
 
-def find_currency_changes(connection: duckdb.DuckDBPyConnection, home: Home, landed_at: datetime) -> list[tuple[int, str, str]]:
+def find_currency_changes(
+    connection: duckdb.DuckDBPyConnection, home: Home, landed: LandedRows, landed_at: datetime
+) -> list[tuple[int, str, str]]:
     """The rows of table `checked` that are rejected: (file_row, reason, detail)."""
     rows = connection.execute(
         f"select file_row, customer_id, {_NAMED}, effective_at from checked"
@@ -65,7 +68,7 @@ def find_currency_changes(connection: duckdb.DuckDBPyConnection, home: Home, lan
     if not rows:
         return []
     closed = closed_periods(home)
-    customers = _known_customers(connection, home, closed)
+    customers = _known_customers(connection, home, landed, closed)
     rejected: list[tuple[int, str, str]] = []
     for file_row, customer_id, named, effective_at in rows:
         customer = customers[customer_id]
@@ -110,19 +113,22 @@ def _example(closed: list[BillingPeriod]) -> str:
 
 
 def _known_customers(
-    connection: duckdb.DuckDBPyConnection, home: Home, closed: list[BillingPeriod]
+    connection: duckdb.DuckDBPyConnection, home: Home, landed: LandedRows, closed: list[BillingPeriod]
 ) -> defaultdict[str, _Customer]:
     """The customers of table `checked`, with the currencies of their landed records and closed invoices."""
     customers: defaultdict[str, _Customer] = defaultdict(_Customer)
-    landed = connection.execute(
-        f"select customer_id, {_NAMED}, effective_at"
-        f" from {parquet_files(home.raw / 'customers', '**', '*.parquet')} as records"
-        f" inner join {parquet_files(home.raw / 'landed_files', '*.parquet')} as files on records.file_id = files.file_id"
-        " where named is not null and customer_id in (select customer_id from checked) order by landed_sequence, file_row"
-    )
-    while rows := landed.fetchmany(10_000):
-        for customer_id, named, effective_at in rows:
-            customers[customer_id].add(named, effective_at)
+    records = landed.with_keys_of("checked")
+    if records is not None:
+        of_customers = "named is not null and customer_id in (select customer_id from checked)"
+        chosen = f"(select *, {_NAMED} from {records} where {of_customers})"
+        rows = connection.execute(
+            f"select customer_id, named, effective_at from {chosen} as records"
+            f" inner join {landed.files_of(chosen)} as files on records.file_id = files.file_id"
+            " order by landed_sequence, file_row"
+        )
+        while batch := rows.fetchmany(10_000):
+            for customer_id, named, effective_at in batch:
+                customers[customer_id].add(named, effective_at)
     for period in closed:
         lines = parquet_files(home.closes / str(period) / "invoice_lines.parquet")
         billed = connection.execute(

@@ -6,7 +6,7 @@ text, except Parquet columns that already have the field's type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from duckdb.func import PythonUDFType
 from pipeline.core.sql import quoted
 from pipeline.landing.csv_query import csv_header, csv_rows, csv_shape
 from pipeline.landing.exact_numbers import MAY_LOSE_DIGITS, ExactNumbers
+from pipeline.landing.file_groups import SHAPE_PREFIX, GroupReader, GroupUnread
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.jsonl_query import jsonl_rows
 from pipeline.landing.lines import LINES, LineReader
@@ -49,6 +50,17 @@ def open_rows(
 
 
 @contextmanager
+def open_group_rows(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[InputFile], specification: Specification, unread: GroupUnread
+) -> Iterator[RowsQuery]:
+    """The query for the rows of several files of JSON lines, numbered through. It runs once, inside the block."""
+    exact = ExactNumbers(specification)
+    reader = GroupReader(files, exact)
+    with _functions(connection, unread, exact), _read_lines(connection, reader):
+        yield jsonl_rows(specification, has_flat_keys=False, shape_prefix=SHAPE_PREFIX)
+
+
+@contextmanager
 def open_raw_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Iterator[str]:
     """A query for (file_row, raw_row), the rows as they were received, for the quarantine. It runs once, inside the block."""
     if file.format == "parquet":
@@ -60,7 +72,7 @@ def open_raw_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Ite
 
 
 @contextmanager
-def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns, exact: ExactNumbers) -> Iterator[None]:
+def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns | GroupUnread, exact: ExactNumbers) -> Iterator[None]:
     """Register the functions that the query for JSON lines calls."""
     functions: dict[str, Any] = {"note_keys": unread.note_keys, "numbers_in_quotes": exact.column_in_quotes}
     for name, function in functions.items():
@@ -88,7 +100,12 @@ def _lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactN
         connection.execute(f"create or replace temp view lines as select * {replaced} from ({file.lines})")
         yield
         return
-    reader = LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)
+    with _read_lines(connection, LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)):
+        yield
+
+
+@contextmanager
+def _read_lines(connection: duckdb.DuckDBPyConnection, reader: LineReader | GroupReader) -> Iterator[None]:
     connection.register("lines", pa.RecordBatchReader.from_batches(LINES, reader.batches()))
     try:
         yield

@@ -32,10 +32,11 @@ def _cleared_by_null(specification: Specification) -> str:
     return f"case when json_valid(row) then nullif(concat_ws(',', {', '.join(names)}), '') end"
 
 
-def jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> RowsQuery:
+def jsonl_rows(specification: Specification, *, has_flat_keys: bool, shape_prefix: str = "") -> RowsQuery:
     """The query for the rows of JSON lines. Each document is parsed once for all keys, and each group inside it once.
 
-    `has_flat_keys`: a key of the document itself may be named like a path, as in `resources.vcpu_count`.
+    `has_flat_keys`: a key of the document itself may be named like a path, as in `resources.vcpu_count`. `shape_prefix`: SQL
+    for what is put before the keys of a row that are passed to `note_keys`.
     """
     groups = sorted(specification.groups)
     paths = {path for field in specification.fields for path in (field.name, *field.paths)}
@@ -97,7 +98,7 @@ def jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> RowsQuer
                 when row is null then {quoted(NOT_UTF_8)}
                 when found is null then {quoted(f"The line is not one JSON object. Write one on each line. {IN_A_NEW_FILE}")}
                 {wrong}
-                when {_noted_keys(groups)}
+                when {_noted_keys(groups, shape_prefix)}
                     then {quoted(f"A key occurs twice in one object. Write each key once. {IN_A_NEW_FILE}")}
             end as unreadable,
             {", ".join(columns)}
@@ -106,9 +107,9 @@ def jsonl_rows(specification: Specification, *, has_flat_keys: bool) -> RowsQuer
     return RowsQuery(query, carried=("json_row",), id_type_errors=id_type_errors)
 
 
-def _noted_keys(groups: Sequence[str]) -> str:
+def _noted_keys(groups: Sequence[str], shape_prefix: str) -> str:
     """SQL that passes a row's keys to UnreadColumns (those of a group after its name); true if a key occurs twice."""
-    shape = _keys_of("row")
+    shape = shape_prefix + _keys_of("row")
     for group in groups:
         document = f"found.{quoted_name(group)}"
         inside = f"{quoted(GROUP_SEPARATOR + group + KEY_SEPARATOR)} || {_keys_of(document)}"

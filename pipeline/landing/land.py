@@ -14,7 +14,6 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.errors import BillhouseError, InputFileError, Problem
 from pipeline.core.failures import to_billhouse_error
@@ -22,7 +21,11 @@ from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.csv_query import csv_header_line
+from pipeline.landing.file_groups import is_full, may_be_grouped
+from pipeline.landing.group_landing import land_group
 from pipeline.landing.input_files import InputFile, examine, while_unchanged
+from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
+from pipeline.landing.landing_index import LandingIndex, update_if_possible
 from pipeline.landing.parquet_query import with_exact_types
 from pipeline.landing.quarantine import quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
@@ -33,7 +36,7 @@ from pipeline.landing.row_checks import MEMORY_LIMIT, accepted_range, check_rows
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.append import append_files, finish_interrupted
-from pipeline.store.raw import ensure_raw_collections, file_id_of, landed_files
+from pipeline.store.raw import ensure_raw_collections
 
 
 def land_files(
@@ -55,17 +58,37 @@ def land_files(
     spec = specification(kind, seeds)
     summary = LandingSummary()
     with home.writing():
-        _prepare(home)
+        index = _prepare(home)
+        group: list[InputFile] = []
+
+        def land_pending() -> None:
+            if group:
+                _land_together(home, index, group, spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+                group.clear()
+                with _writing_to(home, "The landing stopped"):
+                    index.update()  # a file of the group may follow once more
+
         for done, path in enumerate(paths):
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
                 with _writing_to(home, f"{path} did not land"), _reading(path):
-                    options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(_land(home, path, spec, options))
-                    summary.landed_paths.append(path)
+                    file = examine(path, spec.kind)
+                    index.update()
             except InputFileError as error:
+                land_pending()
                 summary.problems.append(error.problem)
+                continue
+            is_grouped = may_be_grouped(file, spec.kind)
+            if not is_grouped or is_full(group) or any(file.file_id == other.file_id for other in group):
+                land_pending()
+            if is_grouped and landed_before(index, file.file_id) is None:
+                group.append(file)
+            else:
+                land_pending()
+                _land_together(home, index, [file], spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+        land_pending()
+        update_if_possible(index)
     return summary
 
 
@@ -86,7 +109,7 @@ def retry_quarantined(
     """
     summary = LandingSummary()
     with home.writing():
-        _prepare(home)
+        index = _prepare(home)
         found = [
             file
             for file in quarantined_files(home)
@@ -103,16 +126,18 @@ def retry_quarantined(
             try:
                 with _writing_to(home, f"The quarantined rows of {file.file_name} were not checked"), _reading(file.file_name):
                     options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(retry_rows(home, file, specification(file.kind, seeds), options))
+                    summary.files.append(retry_rows(home, index, file, specification(file.kind, seeds), options))
             except InputFileError as error:
                 summary.problems.append(error.problem)
+        update_if_possible(index)
     return summary
 
 
-def _prepare(home: Home) -> None:
+def _prepare(home: Home) -> LandingIndex:
     with _writing_to(home, "Nothing landed"):
         ensure_raw_collections(home)
         finish_interrupted(home)
+        return LandingIndex(home)
 
 
 @contextmanager
@@ -144,18 +169,43 @@ def _reading(file: Path | str) -> Iterator[None]:
         ) from error
 
 
-def _land(home: Home, path: Path, spec: Specification, options: LandingOptions) -> LandedFile:
-    file = examine(path, spec.kind)
-    before = {file_id_of(row): row for row in landed_files(home)}
-    if file.file_id in before:
-        received = pq.read_table(before[file.file_id], columns=["received_rows"])["received_rows"][0].as_py()
-        return _land_again(home, file, received, spec, options)
+def _land_together(
+    home: Home,
+    index: LandingIndex,
+    files: Sequence[InputFile],
+    spec: Specification,
+    options: LandingOptions,
+    summary: LandingSummary,
+) -> None:
+    """Land files in this order, and add the results to the summary. If a file cannot be read, the others land without it."""
+    try:
+        with _writing_to(home, f"{files[0].path} did not land"), _reading(files[0].path):
+            landed = (
+                land_group(home, index, files, spec, options) if len(files) > 1 else [_land(home, index, files[0], spec, options)]
+            )
+            summary.files.extend(landed)
+            summary.landed_paths.extend(file.path for file in files)
+    except InputFileError as error:
+        if len(files) == 1:
+            summary.problems.append(error.problem)
+            return
+        middle = len(files) // 2
+        for half in (files[:middle], files[middle:]):
+            _land_together(home, index, half, spec, options, summary)
+
+
+def _land(home: Home, index: LandingIndex, file: InputFile, spec: Specification, options: LandingOptions) -> LandedFile:
+    index.update()
+    earlier = landed_before(index, file.file_id)
+    if earlier is not None:
+        return _land_again(home, index, file, earlier, spec, options)
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
+        before = LandedRows(connection, home, index, spec)
         file = with_exact_types(file, folder)
         unread = UnreadColumns(spec)
-        profile = check_rows(connection, home, file, spec, options, unread)
+        profile = check_rows(connection, home, file, spec, options, unread, before)
         with while_unchanged(file):
-            reject_rows(connection, home, spec)
+            reject_rows(connection, spec, before)
             counts, example = count_rejected(connection)
             duplicates = counts.pop("duplicate", 0)
             ((accepted, first_at, last_at),) = accepted_range(connection, spec)
@@ -166,7 +216,7 @@ def _land(home: Home, path: Path, spec: Specification, options: LandingOptions) 
         received = profile.received
         assert received == accepted + duplicates + counts.total(), "every row is accepted, a duplicate or quarantined"
         landed = LandedFile(
-            path.name,
+            file.path.name,
             file.file_id,
             received,
             accepted,
@@ -180,17 +230,20 @@ def _land(home: Home, path: Path, spec: Specification, options: LandingOptions) 
             starts_without=profile.starts_without,
             example=example,
         )
-        write_landed_file(files, file, spec, landed, options, len(before) + 1, (first_at, last_at))
+        write_landed_file(files, file, spec, landed, options, index.landed_rows + 1, (first_at, last_at))
     return landed
 
 
-def _land_again(home: Home, file: InputFile, received: int, spec: Specification, options: LandingOptions) -> LandedFile:
+def _land_again(
+    home: Home, index: LandingIndex, file: InputFile, earlier: LandedBefore, spec: Specification, options: LandingOptions
+) -> LandedFile:
     """Land a file that has landed before: its rows are duplicates; those in quarantine are checked again."""
-    quarantined = next(iter(quarantined_files(home, file.file_id)), None)
+    received = earlier.received
+    quarantined = next(iter(quarantined_files(home, file.file_id)), None) if earlier.quarantined else None
     if quarantined is None:
         return LandedFile(file.path.name, file.file_id, received, 0, received, 0, {}, is_already_landed=True)
     if quarantined.header is None and quarantined.format.startswith("csv"):
         quarantined = replace(quarantined, header=csv_header_line(file))
-    again = retry_rows(home, quarantined, spec, options)
+    again = retry_rows(home, index, quarantined, spec, options)
     duplicates = received - again.accepted - again.quarantined
     return replace(again, file_name=file.path.name, received=received, duplicates=duplicates, is_already_landed=True)

@@ -14,6 +14,7 @@ from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.column_profile import ColumnProfile
 from pipeline.landing.csv_query import csv_header_line
+from pipeline.landing.file_groups import FILE_BITS
 from pipeline.landing.file_rows import open_raw_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.record_kinds import Kind
@@ -71,8 +72,10 @@ def _columns(file: InputFile, profile: ColumnProfile, carried: Sequence[str]) ->
     return ", ".join([*columns, "file_row"])
 
 
-def write_quarantine(connection: duckdb.DuckDBPyConnection, files: NewFiles, file: InputFile, spec: Specification) -> None:
-    """Write the rows of table `rejected`, except duplicates, to the quarantine."""
+def write_quarantine(
+    connection: duckdb.DuckDBPyConnection, files: NewFiles, file: InputFile, spec: Specification, number: int = 0
+) -> None:
+    """Write the rows of a file in table `rejected`, except duplicates, to the quarantine. `number`: of the file in its group."""
     event_id = "checked.event_id" if spec.kind in (Kind.USAGE, Kind.VOIDS) else "null"
     written = files.file(files.home.raw / "quarantine" / f"{file.file_id}.parquet")
     header = quoted(csv_header_line(file)) if file.format.startswith("csv") else "null"
@@ -80,12 +83,12 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, files: NewFiles, fil
         copy_rows(
             connection,
             f"""
-            select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name, rejected.file_row,
+            select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name, raw.file_row,
                 {quoted(spec.kind)} as kind, rejected.verdict as reason, rejected.detail, raw.raw_row,
                 cast({event_id} as varchar) as event_id, cast({header} as varchar) as header
             from rejected
             inner join checked on rejected.file_row = checked.file_row
-            inner join ({raw}) as raw on rejected.file_row = raw.file_row
+            inner join ({raw}) as raw on rejected.file_row = raw.file_row + {number << FILE_BITS}
             where rejected.verdict <> 'duplicate'
             order by rejected.file_row""",
             written,

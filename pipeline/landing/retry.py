@@ -11,6 +11,8 @@ from pipeline.core.home import Home
 from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.input_files import InputFile
+from pipeline.landing.landed_rows import LandedRows
+from pipeline.landing.landing_index import LandingIndex
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows
 from pipeline.landing.raw_files import copy_rows, write_accepted, write_landed_file, write_quarantine
 from pipeline.landing.result import LandedFile
@@ -18,24 +20,27 @@ from pipeline.landing.row_checks import accepted_range, check_rows, count_reject
 from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.append import NewFiles, append_files
-from pipeline.store.raw import landed_files
 
 _CHANGED_ROWS = """
     select file_row, superseded_file_id from quarantined_rows
     where file_row not in (select file_row from unchanged)"""
 
 
-def retry_rows(home: Home, quarantined: QuarantinedFile, spec: Specification, options: LandingOptions) -> LandedFile:
+def retry_rows(
+    home: Home, index: LandingIndex, quarantined: QuarantinedFile, spec: Specification, options: LandingOptions
+) -> LandedFile:
     """Check a file's quarantined rows as if they landed now, and write the rows whose result changed as a separate landing.
 
     These supersede the rows in quarantine, by `retried_rows`; rows with the same reason stay. The id of the landing is a hash of
     the rows that it supersedes, so that a row leaves the quarantine once.
     """
     file = quarantined.as_input_file()
+    index.update()
     with scratch_database(home) as (connection, _), append_files(home, "land --again") as files:
         not_retryable = load_quarantined_rows(connection, home, quarantined)
-        profile = check_rows(connection, home, file, spec, options, UnreadColumns(spec))
-        reject_rows(connection, home, spec)
+        before = LandedRows(connection, home, index, spec)
+        profile = check_rows(connection, home, file, spec, options, UnreadColumns(spec), before)
+        reject_rows(connection, spec, before)
         connection.execute("""
             create temp table unchanged as
             select rejected.file_row, rejected.verdict, rejected.detail
@@ -81,7 +86,7 @@ def retry_rows(home: Home, quarantined: QuarantinedFile, spec: Specification, op
             write_quarantine(connection, files, file, spec)
         _write_retried_rows(connection, files, file)
         recorded = replace(landed, received=changed, quarantined=changed_counts.total())
-        sequence = len(landed_files(home)) + 1
+        sequence = index.landed_rows + 1
         times = first_at, last_at
         write_landed_file(files, file, spec, recorded, options, sequence, times, retried_file_id=quarantined.file_id)
     return replace(landed, landed_as=file.file_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +16,12 @@ from pipeline.landing.checks import LandingOptions, checked_query
 from pipeline.landing.column_profile import ColumnProfile, profile_columns
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import find_duplicates, is_filled
-from pipeline.landing.file_rows import open_rows
+from pipeline.landing.file_groups import GroupUnread
+from pipeline.landing.file_rows import open_group_rows, open_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.instants import MACROS
 from pipeline.landing.json_bounds import create_functions
+from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
@@ -38,6 +40,7 @@ def check_rows(
     spec: Specification,
     options: LandingOptions,
     unread: UnreadColumns,
+    landed: LandedRows,
 ) -> ColumnProfile:
     """Create `checked`, the file's rows with typed columns; `invalid`, those with an error; and `valid`, the others.
 
@@ -53,10 +56,29 @@ def check_rows(
         # Usually no row is invalid, and the rows need not be checked a second time.
         chosen = "reason is not null" if profile.invalid else "false"
         connection.execute(f"create temp table invalid as select file_row, reason, detail from checked where {chosen}")
-        if spec.kind is Kind.CUSTOMERS and (rejected := find_currency_changes(connection, home, options.landed_at)):
+        if spec.kind is Kind.CUSTOMERS and (rejected := find_currency_changes(connection, home, landed, options.landed_at)):
             connection.executemany("insert into invalid values (?, ?, ?)", rejected)
     _create_view_without(connection, "valid", "invalid")
     return profile
+
+
+def check_group(
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[InputFile],
+    spec: Specification,
+    options: LandingOptions,
+    unread: GroupUnread,
+) -> None:
+    """Create the tables of `check_rows` with the rows of several files, numbered through."""
+    with open_group_rows(connection, files, spec, unread) as rows:
+        connection.execute(f"create temp table checked as {_with_derived_ids(spec, checked_query(spec, rows, options))}")
+    connection.execute("create temp table invalid as select file_row, reason, detail from checked where reason is not null")
+    _create_view_without(connection, "valid", "invalid")
+
+
+def set_file_ids(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str]) -> None:
+    """Set the ids of the files that are checked, by their numbers, for the details of rejected rows."""
+    connection.execute("set variable file_ids = $ids", {"ids": list(file_ids)})
 
 
 def _create_view_without(connection: duckdb.DuckDBPyConnection, name: str, excluded: str) -> None:
@@ -84,9 +106,9 @@ def _with_derived_ids(spec: Specification, checked: str) -> str:
         from ({checked})"""
 
 
-def reject_rows(connection: duckdb.DuckDBPyConnection, home: Home, spec: Specification) -> None:
+def reject_rows(connection: duckdb.DuckDBPyConnection, spec: Specification, landed: LandedRows) -> None:
     """Create table `rejected` (file_row, verdict, detail): invalid rows and duplicates; and view `accepted`: the others."""
-    find_duplicates(connection, home, spec)
+    find_duplicates(connection, landed, spec)
     connection.execute("""
         create temp table rejected as
         select file_row, reason as verdict, detail from invalid

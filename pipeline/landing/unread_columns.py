@@ -46,10 +46,11 @@ class UnreadColumns:
         """
         whole = shapes.combine_chunks() if isinstance(shapes, pa.ChunkedArray) else shapes
         encoded = whole.dictionary_encode()
-        flags = [shape is not None and self._process_shape(shape) for shape in encoded.dictionary.to_pylist()]
+        flags = [shape is not None and self.process_shape(shape) for shape in encoded.dictionary.to_pylist()]
         return pc.take(pa.array(flags, pa.bool_()), encoded.indices)
 
-    def _process_shape(self, shape: str) -> bool:
+    def process_shape(self, shape: str) -> bool:
+        """Add the keys of one shape, and return whether a key occurs twice."""
         known = self._has_repeated_key.get(shape)
         if known is not None:
             return known

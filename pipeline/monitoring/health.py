@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,7 @@ from prometheus_client.exposition import generate_latest
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
-from pipeline.core.sql import parquet_files
+from pipeline.landing.index_state import landing_totals
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
 from pipeline.warehouse.build_record import last_build
@@ -56,7 +57,7 @@ def _current_metrics(home: Home) -> CollectorRegistry:
     registry = CollectorRegistry()
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        _landing_metrics(registry, connection, home)
+        _landing_metrics(registry, home)
         _alert_metrics(registry, connection, home)
         head = Gauge("billhouse_manifest_info", "The head of the manifest, as the label.", ["head"], registry=registry)
         head.labels(manifest_head(home)).set(1)
@@ -78,31 +79,20 @@ def _current_metrics(home: Home) -> CollectorRegistry:
     return registry
 
 
-def _landing_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+def _landing_metrics(registry: CollectorRegistry, home: Home) -> None:
     rows = Gauge("billhouse_landed_rows", "Landed usage rows, by outcome.", ["outcome"], registry=registry)
     files = Gauge("billhouse_landed_files", "Landed files of all kinds.", registry=registry)
     share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that are in quarantine.", registry=registry)
     latest = Gauge("billhouse_last_landing_timestamp_seconds", "When the last file landed.", registry=registry)
-    folder = home.raw / "landed_files"
-    if not any(folder.glob("*.parquet")):
+    totals = landing_totals(home)
+    if totals is None:
         return
-    accepted, duplicates, quarantined, received, count, last = connection.execute(
-        f"""
-        select
-            coalesce(sum(accepted_rows) filter (kind = 'usage'), 0), coalesce(sum(duplicate_rows) filter (kind = 'usage'), 0),
-            -- A retried row was received once, and has left the quarantine.
-            coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0)
-                - coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is not null), 0),
-            coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is null), 0),
-            count(*) filter (retried_file_id is null), max(landed_at)
-        from {parquet_files(folder, "*.parquet")}"""
-    ).fetchall()[0]
-    for outcome, number in (("accepted", accepted), ("duplicate", duplicates), ("quarantined", quarantined)):
+    for outcome, number in (("accepted", totals.accepted), ("duplicate", totals.duplicates), ("quarantined", totals.quarantined)):
         rows.labels(outcome).set(number)
-    files.set(count)
-    share.set(quarantined / received if received else 0)
-    if last is not None:
-        latest.set(last.timestamp())
+    files.set(totals.files)
+    share.set(totals.quarantined / totals.received if totals.received else 0)
+    if totals.last_landed_at:
+        latest.set(datetime.fromisoformat(totals.last_landed_at).timestamp())
 
 
 def _alert_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection, home: Home) -> None:

@@ -13,13 +13,17 @@ import sqlite3
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import duckdb
 import pyarrow.parquet as pq
 
+from pipeline.core.home import Home
 from pipeline.core.sql import quoted
+from pipeline.landing.index_state import landing_totals
+from pipeline.landing.landing_totals import LandingTotals
 
 VOLATILE_COLUMNS = frozenset(
     [
@@ -82,9 +86,16 @@ def state_of(home: Path) -> State:
             state[folder, row] += 1
     if (home / "billhouse.duckdb").exists():
         state.update(_remembered(home / "billhouse.duckdb", _tables))
+    if (home / "landing-index").exists():
+        state["landing-index", str(_landing_totals(home))] += 1
     if (home / "stripe-emulator.sqlite").exists():
         state.update(_stripe_objects(home / "stripe-emulator.sqlite"))
     return state
+
+
+def _landing_totals(home: Path) -> LandingTotals | None:
+    totals = landing_totals(Home(home))
+    return replace(totals, last_landed_at="") if totals is not None else None
 
 
 def differences(found: State, expected: State) -> list[str]:
@@ -127,6 +138,8 @@ def _is_lock(path: Path) -> bool:
 
 
 def _is_ignored(path: Path, name: str) -> bool:
+    if name == "landing-index" or name.startswith("landing-index/"):  # derived: its totals are compared
+        return True
     if name.startswith(".dbt") or _is_lock(path) or name in _DATABASES or (not path.is_dir() and _is_unfinished(path, name)):
         return True
     if name == "ledger/manifest.jsonl":  # `verify` compares it with the files

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.landing import land_files
 from pipeline.store.collections import EMPTY_FILE
-from tests.support import billhouse, query
+from tests.landing.raw import rows_of
+from tests.support import billhouse, query, write_jsonl
 
 EARLIER_HOMES = sorted((PROJECT_ROOT / "tests" / "data").glob("home-of-*"))
 AUGUST = {  # as the version that closed it printed it: status, currency, subtotal, credits, total
@@ -58,6 +60,23 @@ def invoices(home: Home, period: str) -> dict[str, tuple[str, ...]]:
     rows = query(home, "from invoices where period = ?", period)
     amounts = ("subtotal_amount", "credits_applied_amount", "total_amount")
     return {row["invoice_id"]: (row["status"], row["currency"], *(f"{row[name]:.2f}" for name in amounts)) for row in rows}
+
+
+def test_landing_in_a_home_of_an_earlier_version_finds_its_events(earlier: Home, tmp_path: Path) -> None:
+    before = rows_of(earlier)
+    fields = ("event_id", "sandbox_id", "user_id", "event_type", "vcpu_count", "memory_gb", "storage_gb", "execution_id")
+    sent = [
+        {name: str(row[name]) for name in fields if row.get(name) is not None} | {"timestamp": row["event_at"].isoformat()}
+        for row in before
+        if row.get("metadata") is None
+    ]
+    assert sent
+    changed = sent[0] | {"event_type": "sandbox_stopped" if sent[0]["event_type"] == "sandbox_started" else "sandbox_started"}
+    new = sent[0] | {"event_id": "evt-new", "user_id": "someone-else"}
+    (landed,) = land_files(earlier, [write_jsonl(tmp_path / "again.jsonl", [*sent, changed, new])]).files
+    assert (landed.accepted, landed.duplicates) == (0, len(sent))
+    assert landed.by_reason == {"conflicting_duplicate": 1, "user_mismatch": 1}
+    assert rows_of(earlier) == before
 
 
 def digests(home: Home) -> dict[Path, str]:
