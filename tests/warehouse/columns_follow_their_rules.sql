@@ -5,7 +5,7 @@
     'alerts', 'billing_credit_grants', 'billing_ignored_events', 'billing_limit_breaches', 'billing_plans', 'billing_rates',
     'billing_usage_alerts', 'credit_grants', 'customer_accounts', 'customer_balances', 'customer_currencies', 'customer_records', 'customers',
     'draft_invoice_lines', 'draft_invoices', 'due_lines', 'fees', 'invoice_lines', 'invoices', 'issued_credit_notes', 'journal',
-    'landed_files', 'price_versions', 'receivables', 'sandbox_sessions', 'session_usage', 'sessions', 'stg_landed_files',
+    'landed_files', 'price_versions', 'receivables', 'sandbox_sessions', 'sessions', 'stg_landed_files',
     'stg_stripe_subscriptions', 'stripe_reconciliation', 'stripe_subscriptions',
 ] -%}
     {%- do ref(model) -%}
