@@ -60,7 +60,10 @@ def _usage_files(folder: Path, seed: int) -> list[Path]:
 def _land(home: Home, calls: Sequence[Sequence[Path]]) -> dict[str, Any]:
     summaries = [land_files(home, files) for files in calls]
     return {
-        "files": [vars(file) for summary in summaries for file in summary.files],
+        # Names of unread columns that are in different rows have no order.
+        "files": [
+            vars(file) | {"unread_columns": sorted(file.unread_columns)} for summary in summaries for file in summary.files
+        ],
         "paths": [path for summary in summaries for path in summary.landed_paths],
         "problems": [vars(problem) for summary in summaries for problem in summary.problems],
     }
