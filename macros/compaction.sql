@@ -29,13 +29,15 @@
     storage_gb,
     gpu_count,
     tokens,
-    -- When the session started, as a stop or a pause reports it.
+    {%- set reported = 'coalesce(' ~ to_utc('started_at') ~ ', '
+        ~ plus_microseconds(to_utc('event_at'), '-cast(cast(duration_seconds as decimal(38, 6)) * 1000000 as bigint)') ~ ')' %}
+    -- When the session started, as a stop or a pause reports it: before the event, and at most 400 days (billing rules, section 4).
     case
-        when event_type in ('sandbox_stopped', 'sandbox_paused')
-            then coalesce(
-                {{ to_utc('started_at') }},
-                {{ plus_microseconds(to_utc('event_at'), '-cast(cast(duration_seconds as decimal(38, 6)) * 1000000 as bigint)') }}
-            )
+        when
+            event_type in ('sandbox_stopped', 'sandbox_paused')
+            and {{ reported }} < {{ to_utc('event_at') }}
+            and {{ reported }} >= {{ to_utc('event_at') }} - interval 400 day
+            then {{ reported }}
     end as reported_start_at,
     file_id,
     file_row
