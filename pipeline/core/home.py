@@ -3,7 +3,8 @@
 inbox/                  files that wait to be landed, one folder per kind: usage/, subscriptions/, customers/, credit_grants/,
                         voids/, metrics/; files that the Dagster sensor has landed are moved to inbox/.landed/
 raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
-                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects
+                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects;
+                        small files of a day of usage_events/ are merged into one with the same rows, merged-*.parquet
 ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
                         credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
                         file in raw/ and ledger/
