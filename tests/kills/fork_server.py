@@ -32,7 +32,7 @@ def main() -> None:
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _import_everything()
+    import_everything()
     answers.write(json.dumps({"ready": os.getpid()}) + "\n")
     answers.flush()
     for line in sys.stdin:
@@ -40,7 +40,7 @@ def main() -> None:
         answers.flush()
 
 
-def _import_everything() -> None:
+def import_everything() -> None:
     import pipeline
 
     names = [found.name for found in pkgutil.walk_packages(pipeline.__path__, "pipeline.") if not found.name.endswith("__main__")]
