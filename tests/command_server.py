@@ -60,10 +60,10 @@ def command_server(project: Path, program: Path) -> Iterator[None]:
 
 def main(address: str) -> None:
     """Serve until the process is terminated."""
-    from tests.kills.fork_server import import_everything
+    from tests.kills.fork_server import build_once, import_everything
 
     import_everything()
-    _build_once()
+    build_once()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no call leaves a zombie
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
@@ -75,16 +75,6 @@ def main(address: str) -> None:
                 listening.close()
                 _serve(call)
             call.close()
-
-
-def _build_once() -> None:
-    from tests.support import billhouse, event, write_jsonl
-
-    with tempfile.TemporaryDirectory() as folder:
-        started = write_jsonl(Path(folder) / "events.jsonl", [event("start", "2026-09-01T10:00:00Z")])
-        for words in (("land", started), ("build",)):
-            outcome = billhouse(Path(folder) / "home", *words)
-            assert outcome.code == 0, outcome.stderr
 
 
 def _serve(call: socket.socket) -> None:
