@@ -31,7 +31,7 @@ MEMORY_LIMIT = "1200MB"
 """Memory of DuckDB for one landing."""
 _FEW_DAYS = 2
 """Each day is written by a separate query. For up to so many days, reading the file again is faster than storing its rows."""
-_FEW_BYTES = 1 << 20
+_FEW_BYTES = 1 << 17
 """The rows of a file of up to so many bytes are stored: planning a query that reads the file takes longer than all its rows."""
 
 

@@ -229,7 +229,7 @@ def test_a_parquet_file_lands_the_same_whether_it_is_read_again_or_materialized(
 ) -> None:
     path = _parquet(tmp_path / "rows", [dict(zip(COLUMNS, row, strict=True)) for row in ROWS])
     left: dict[tuple[int, int], Any] = {}
-    for few_days, few_bytes in ((0, 0), (10, 0), (0, 1 << 20)):
+    for few_days, few_bytes in ((0, 0), (10, 0), (0, 1 << 17)):
         monkeypatch.setattr("pipeline.landing.row_checks._FEW_BYTES", few_bytes)
         monkeypatch.setattr("pipeline.landing.row_checks._FEW_DAYS", few_days)
         home = Home.open(tmp_path / f"home-{len(left)}")
