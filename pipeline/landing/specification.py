@@ -133,6 +133,9 @@ class Specification:
 EVENT_TYPES = {
     "sandbox_started": "SandboxStarted",
     "resources_updated": "ResourcesUpdated",
+    "sandbox_heartbeat": "SandboxHeartbeat",
+    "sandbox_paused": "SandboxPaused",
+    "sandbox_resumed": "SandboxResumed",
     "sandbox_stopped": "SandboxStopped",
     "usage_recorded": "UsageRecorded",
 }
@@ -151,8 +154,13 @@ _USAGE_RULES = (
         f"{_USAGE_RECORDED} and ({' or '.join(f'{name} is not null' for name in RESOURCES)})",
         "usage_recorded has a resource, which only events of a session can have. Send a resources_updated event for it.",
     ),
+    RowRule(
+        "bad_timestamp",
+        "event_type in ('sandbox_stopped', 'sandbox_paused') and started_at > event_at",
+        "started_at is later than timestamp. A session starts before the event that stops or pauses it.",
+    ),
 )
-"""Billing rules, section 3: usage_recorded has only quantities."""
+"""Billing rules, section 3: usage_recorded has only quantities; a session starts before it is stopped or paused."""
 
 
 def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, is_added_later: bool = False) -> Field:
@@ -188,6 +196,8 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("metadata", Type.JSON),
                 _resource("gpu_count", is_added_later=True),
                 _resource("tokens", Type.QUANTITY, is_added_later=True),
+                Field("started_at", Type.INSTANT, is_added_later=True),
+                Field("duration_seconds", Type.QUANTITY, is_added_later=True),
             )
             return Specification(
                 kind, "usage_events", fields, ("event_id",), False, "event_at", "event_date", row_rules=_USAGE_RULES

@@ -27,6 +27,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             "metadata": pa.string(),
             "gpu_count": _RESOURCE,
             "tokens": _RESOURCE,
+            "started_at": INSTANT,
+            "duration_seconds": _RESOURCE,
             **_ORIGIN,
         }
     ),
