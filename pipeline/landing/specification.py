@@ -81,7 +81,7 @@ class Field:
     """A field that a later version added: it is part of a derived id only if it is present, so that older ids do not change."""
 
     event_types: tuple[str, ...] = ()
-    """The stored event types of the rows on which it is read; on others its value is null, whatever it is."""
+    """The stored event types of the rows on which it is read; on others it is null, and never an error."""
 
     @property
     def stored_as(self) -> str:

@@ -82,6 +82,8 @@ def _expected() -> list[dict[str, Any]]:
                 **values,
                 **{name: None if values[name] is None else Decimal(values[name]) for name in RESOURCES},
                 "event_at": instant.astimezone(UTC),
+                "started_at": None,
+                "duration_seconds": None,
             }
         )
     return landed
