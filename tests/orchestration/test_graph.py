@@ -153,8 +153,8 @@ def test_only_the_version_of_a_file_that_landed_is_archived(tmp_path: Path, monk
         write_jsonl(path, [event("start", "2026-08-20T10:00:00Z", sandbox=f"s{number}")])
     assert inbox_digest(home)
 
-    def land(*args: Any) -> LandingSummary:
-        summary = land_files(*args)
+    def land(*args: Any, **options: Any) -> LandingSummary:
+        summary = land_files(*args, **options)
         write_jsonl(folder / ".new", [event("stop", "2026-08-20T11:00:00Z")]).rename(folder / "REPLACED.JSONL")
         return summary
 

@@ -18,7 +18,7 @@ DOCS = PROJECT_ROOT / "docs"
 OPERATE = DOCS / "operate"
 QUICKSTART = DOCS / "start" / "quickstart.md"
 README = PROJECT_ROOT / "README.md"
-HOW_TO = ("add-a-meter", "change-a-price", "correct-a-mistake", "sign-a-contract")
+HOW_TO = ("bring-your-own-events", "add-a-meter", "change-a-price", "correct-a-mistake", "sign-a-contract")
 GUIDES = [*(DOCS / "use" / f"{guide}.md" for guide in HOW_TO), OPERATE / "stripe.md", QUICKSTART, OPERATE / "alerts.md"]
 """Pages whose commands are run here, from the first to the last."""
 PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -71,7 +71,7 @@ def workshop(tmp_path: Path, parsed_project: Path) -> Path:
     """A copy of the project in which a guide may edit the price book, with `billhouse` on its path and homes ready to build."""
     folder = tmp_path / "project"
     folder.mkdir()
-    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "tests", "orchestration"):
+    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "sources", "tests", "orchestration"):
         (folder / name).symlink_to(PROJECT_ROOT / name)
     shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # compiled as it is
     shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
