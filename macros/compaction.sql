@@ -29,6 +29,14 @@
     storage_gb,
     gpu_count,
     tokens,
+    -- When the session started, as a stop or a pause reports it.
+    case
+        when event_type in ('sandbox_stopped', 'sandbox_paused')
+            then coalesce(
+                {{ to_utc('started_at') }},
+                {{ plus_microseconds(to_utc('event_at'), '-cast(cast(duration_seconds as decimal(38, 6)) * 1000000 as bigint)') }}
+            )
+    end as reported_start_at,
     file_id,
     file_row
 {%- endmacro %}
@@ -108,12 +116,15 @@
     {{ return(state_table('applied_voids')) }}
 {%- endmacro %}
 
-{# The kind of an event for sessions: start, stop, update or quantities. An update with quantities and without a resource is of the last kind:
-   it means that the sandbox still runs, and opens no session. Short texts, since compaction groups by them. #}
+{# The kind of an event for sessions. An update with quantities and without a resource is of the kind `quantities`: it means that the sandbox
+   still runs, and opens no session. Short texts, since compaction groups by them. #}
 {% macro event_kind(events) -%}
     case {{ events }}.event_type
         when 'sandbox_started' then 'start'
         when 'sandbox_stopped' then 'stop'
+        when 'sandbox_heartbeat' then 'heartbeat'
+        when 'sandbox_paused' then 'pause'
+        when 'sandbox_resumed' then 'resume'
         when 'resources_updated' then
             case
                 when
@@ -132,9 +143,31 @@
     end
 {%- endmacro %}
 
-{# Whether a start or an update has other resources than the deciding event of its kind at the same instant (`deciding_<resource>`). #}
+{# The kinds of events that have an effect on sessions, each with the column of compacted_events that says whether a row has one. #}
+{% macro event_flags() -%}
+    {{ return({
+        'start': 'has_start', 'stop': 'has_stop', 'update': 'has_update', 'heartbeat': 'has_heartbeat', 'pause': 'has_pause',
+        'resume': 'has_resume', 'quantities': 'has_quantity_update'
+    }) }}
+{%- endmacro %}
+
+{# Whether a row of compacted_events changes the state of its timeline, or could. #}
+{% macro changes_state(events) -%}
+    (
+        {%- for kind, flag in event_flags().items() if kind != 'quantities' %}
+        {{ 'or ' if not loop.first }}{{ events }}.{{ flag }}
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+{# The kinds whose resources are in force from an instant on, the first that names one first. Billing rules, section 4. #}
+{% macro naming_kinds() -%}
+    {{ return(['update', 'heartbeat', 'resume', 'start']) }}
+{%- endmacro %}
+
+{# Whether an event has other resources than the deciding event of its kind at the same instant (`deciding_<resource>`). #}
 {% macro is_superseded() -%}
-    event_kind in ('start', 'update')
+    event_kind in ('{{ naming_kinds() | join("', '") }}')
     and (
         {%- for resource in resource_columns() %}
         {{ 'or ' if not loop.first }}{{ resource }} is distinct from deciding_{{ resource }}
@@ -142,9 +175,9 @@
     )
 {%- endmacro %}
 
-{# The counts in a row of compacted_events. Each event is exactly one of: start, stop, update, quantities only. #}
+{# The counts in a row of compacted_events. Heartbeats are counted as updates. #}
 {% macro event_counts() -%}
-    {{ return(['event_count', 'stop_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}
+    {{ return(['event_count', 'stop_count', 'pause_count', 'update_count', 'quantity_event_count', 'superseded_count']) }}
 {%- endmacro %}
 
 {# Whether no compacted events can be reused: there are none, or the models, the heartbeat timeout or the first billing month changed, or
@@ -214,9 +247,10 @@
 {# Events of some raw files, named by path. #}
 {% macro usage_events_in(files) -%}
     {%- set folder = source_folder('raw', 'usage_events') -%}
-    read_parquet(
-        {%- if files %}{{ listed_files(files) }}{% else %}'{{ folder }}/_schema.parquet'{% endif -%}
-        , hive_partitioning = false, union_by_name = true
+    {#- With the file that has all columns and no row: a file that landed before a column was added does not have it. -#}
+    {%- set paths = [folder ~ '/_schema.parquet'] -%}
+    {%- for file in files -%}{%- do paths.append(file) -%}{%- endfor -%}
+    read_parquet({{ listed_files(paths) }}, hive_partitioning = false, union_by_name = true
     )
 {%- endmacro %}
 

@@ -56,6 +56,19 @@
     timestampadd(second, cast({{ seconds }} as bigint), {{ instant }})
 {%- endmacro %}
 
+{# An instant plus a whole number of microseconds; null where either is null. #}
+{% macro plus_microseconds(instant, microseconds) -%}
+    {{ adapter.dispatch('plus_microseconds')(instant, microseconds) }}
+{%- endmacro %}
+
+{% macro duckdb__plus_microseconds(instant, microseconds) -%}
+    ({{ instant }} + to_microseconds({{ microseconds }}))
+{%- endmacro %}
+
+{% macro spark__plus_microseconds(instant, microseconds) -%}
+    timestampadd(microsecond, cast({{ microseconds }} as bigint), {{ instant }})
+{%- endmacro %}
+
 {# Makes a row for each day (or month) that [started_at, ended_at) touches: the day's first instant. Requires started_at < ended_at. #}
 {% macro starts_of_each(unit, started_at, ended_at) -%}
     {{ adapter.dispatch('starts_of_each')(unit, started_at, ended_at) }}

@@ -14,6 +14,18 @@
     {{ return(['vcpu_count', 'memory_gb', 'storage_gb']) }}
 {%- endmacro %}
 
+{# The columns with what a stop or a pause names: the resources of the session that it ends or pauses. #}
+{% macro closing_resource_columns() -%}
+    {%- set columns = [] -%}
+    {%- for resource in resource_columns() -%}{%- do columns.append('closing_' ~ resource) -%}{%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+{# What a paused session still holds. Of all other resources it holds 0. Billing rules, section 4. #}
+{% macro resources_held_while_paused() -%}
+    {{ return(['storage_gb']) }}
+{%- endmacro %}
+
 {# The value of the column whose name `event_column` holds; null for a column that is not in `columns`. #}
 {% macro metered(event_column, columns) -%}
     case {{ event_column }}

@@ -158,7 +158,15 @@ def query(home: Home, sql: str, *parameters: object) -> list[dict[str, Any]]:
         return rows_as_dictionaries(result)
 
 
-_SHORT = {"start": "sandbox_started", "update": "resources_updated", "stop": "sandbox_stopped", "usage": "usage_recorded"}
+_SHORT = {
+    "start": "sandbox_started",
+    "update": "resources_updated",
+    "heartbeat": "sandbox_heartbeat",
+    "pause": "sandbox_paused",
+    "resume": "sandbox_resumed",
+    "stop": "sandbox_stopped",
+    "usage": "usage_recorded",
+}
 _counter = iter(range(1, 1_000_000_000))
 
 

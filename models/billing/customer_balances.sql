@@ -79,7 +79,7 @@ running_counts as (
         customer_id,
         count(distinct sandbox_id) as running_sandboxes
     from {{ ref('sandbox_sessions') }}
-    where end_reason = 'open'
+    where end_reason = 'open' and not is_paused_at_end
     group by customer_id
 
 ),

@@ -16,6 +16,7 @@ select
     sessions.is_start_missing,
     sessions.has_defaulted_resources,
     sessions.duration_microseconds,
+    sessions.paused_microseconds,
     coalesce(usage.vcpu_seconds, cast(0 as decimal(38, 12))) as vcpu_seconds,
     coalesce(usage.memory_gb_seconds, cast(0 as decimal(38, 12))) as memory_gb_seconds,
     coalesce(usage.storage_gb_seconds, cast(0 as decimal(38, 12))) as storage_gb_seconds,

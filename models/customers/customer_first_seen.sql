@@ -1,5 +1,5 @@
--- Billing rules, section 5: a customer exists from its first event, its first subscription record or the start of its first contract,
--- whichever is earliest. An instant before the books open counts as their opening (section 2).
+-- Billing rules, section 5: a customer exists from its first event (or a start that a stop or pause reports), its first subscription record or
+-- the start of its first contract, whichever is earliest. An instant before the books open counts as their opening (section 2).
 with
 
 build as (
@@ -14,10 +14,12 @@ build as (
 first_events as (
 
     select
-        customer_id,
-        min(first_at) as first_event_at
-    from {{ ref('compacted_events') }}
-    group by customer_id
+        events.customer_id,
+        min(least(events.first_at, greatest(coalesce(events.reported_start_at, events.first_at), build.books_open_at)))
+            as first_event_at
+    from {{ ref('compacted_events') }} as events
+    cross join build
+    group by events.customer_id
 
 ),
 

@@ -30,7 +30,7 @@ observations as (
         cast(max_session_seconds as decimal(38, 12)) as allowed,
         {{ to_unit_seconds('duration_microseconds') }} as observed,
         'second' as unit,
-        started_at as observed_at,
+        {{ plus_microseconds('started_at', 'paused_microseconds') }} as observed_at,
         -- A session reaches a share of its limit at that share of its time.
         true as grows_over_time
     from {{ ref('sandbox_sessions') }}

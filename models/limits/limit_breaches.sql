@@ -62,7 +62,7 @@ session_length_breaches as (
         cast(max_session_seconds as decimal(38, 12)) as allowed,
         {{ to_unit_seconds('duration_microseconds') }} as observed,
         'second' as unit,
-        {{ plus_seconds('started_at', 'max_session_seconds') }} as first_at,
+        {{ plus_microseconds('started_at', 'max_session_seconds * 1000000 + paused_microseconds') }} as first_at,
         ended_at as last_at
     from {{ ref('sandbox_sessions') }}
     where duration_microseconds > max_session_seconds * 1000000

@@ -2,6 +2,30 @@
 -- midnight UTC.
 with
 
+-- The time of a pause does not count.
+runs as (
+
+    select
+        customer_id,
+        sandbox_id,
+        session_id,
+        started_at,
+        ended_at
+    from {{ ref('sandbox_sessions') }}
+    where paused_microseconds = 0
+
+    union all
+
+    select
+        customer_id,
+        sandbox_id,
+        session_id,
+        started_at,
+        ended_at
+    from {{ ref('running_spans') }}
+
+),
+
 sessions_with_days as (
 
     select
@@ -11,7 +35,7 @@ sessions_with_days as (
         started_at,
         ended_at,
         {{ starts_of_each('day', 'started_at', 'ended_at') }} as day_starts_at
-    from {{ ref('sandbox_sessions') }}
+    from runs
     where
         started_at < ended_at
         and {{ may_touch_dirty_days('started_at', 'ended_at') }}

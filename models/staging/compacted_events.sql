@@ -17,6 +17,8 @@
 {# Spark recomputes a CTE at each reference: there one more sort is cheaper than finding the days that need it. #}
 {% set compacts_some_days = target.type == 'duckdb' %}
 {% set dedup_columns = ['timeline_key', 'event_kind'] + resource_columns() %}
+{% set flags = event_flags().values() | list %}
+{% set closing_columns = closing_resource_columns() %}
 {% set texts = ['sandbox_id', 'execution_id', 'customer_id'] %}
 {% set reads_some_days_in_part = plan.files | length > plan.new_files | length %}
 with
@@ -64,6 +66,7 @@ events as {{ not_stored }}(
         all_events.event_at,
         all_events.event_type,
         {{ event_kind('all_events') }} as event_kind,
+        all_events.reported_start_at,
         {%- for column in resource_columns() + quantity_columns() %}
         all_events.{{ column }},
         {%- endfor %}
@@ -109,16 +112,17 @@ recorded_usage as (
         {%- endfor %}
         event_at as first_at,
         event_at as last_at,
-        false as has_start,
-        false as has_stop,
-        false as has_update,
-        false as has_quantity_update,
+        {%- for flag in flags %}
+        false as {{ flag }},
+        {%- endfor %}
+        cast(null as timestamp) as reported_start_at,
         count(*) as event_count,
         0 as stop_count,
+        0 as pause_count,
         0 as update_count,
         count(*) as quantity_event_count,
         0 as superseded_count,
-        {%- for resource in resource_columns() %}
+        {%- for resource in resource_columns() + closing_columns %}
         cast(null as decimal(18, 6)) as {{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
@@ -141,6 +145,7 @@ slice_groups as (
         {%- endfor %}
         min(event_at) as first_at,
         max(event_at) as last_at,
+        min(reported_start_at) as reported_start_at,
         count(*) as event_count,
         {%- for quantity in quantity_columns() %}
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
@@ -182,7 +187,7 @@ groups_in_order as (
 
 ),
 
--- Slices whose groups overlap, or have events that count one by one (starts, stops, quantities): their events are not grouped.
+-- Slices whose groups overlap, or have events that count one by one (starts, stops and such, quantities): their events are not grouped.
 overlapping_slices as (
 
     select
@@ -200,7 +205,7 @@ overlapping_slices as (
     where
         event_count > 1
         and (
-            event_kind <> 'update'
+            event_kind not in ('update', 'heartbeat')
             {%- for quantity in quantity_columns() %}
             or {{ quantity }} > 0
             {%- endfor %}
@@ -217,17 +222,21 @@ grouped_rows as (
         {%- endfor %}
         slice_groups.first_at,
         slice_groups.last_at,
-        slice_groups.event_kind = 'start' as has_start,
-        slice_groups.event_kind = 'stop' as has_stop,
-        slice_groups.event_kind = 'update' as has_update,
-        slice_groups.event_kind = 'quantities' as has_quantity_update,
+        {%- for kind, flag in event_flags().items() %}
+        slice_groups.event_kind = '{{ kind }}' as {{ flag }},
+        {%- endfor %}
+        slice_groups.reported_start_at,
         slice_groups.event_count,
         case when slice_groups.event_kind = 'stop' then slice_groups.event_count else 0 end as stop_count,
-        case when slice_groups.event_kind = 'update' then slice_groups.event_count else 0 end as update_count,
+        case when slice_groups.event_kind = 'pause' then slice_groups.event_count else 0 end as pause_count,
+        case when slice_groups.event_kind in ('update', 'heartbeat') then slice_groups.event_count else 0 end as update_count,
         case when slice_groups.event_kind = 'quantities' then slice_groups.event_count else 0 end as quantity_event_count,
         0 as superseded_count,
         {%- for resource in resource_columns() %}
-        case when slice_groups.event_kind <> 'stop' then slice_groups.{{ resource }} end as {{ resource }},
+        case when slice_groups.event_kind not in ('stop', 'pause') then slice_groups.{{ resource }} end as {{ resource }},
+        {%- endfor %}
+        {%- for resource in resource_columns() %}
+        case when slice_groups.event_kind in ('stop', 'pause') then slice_groups.{{ resource }} end as closing_{{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
         slice_groups.{{ quantity }}{{ ',' if not loop.last }}
@@ -272,13 +281,14 @@ instant_rows as (
         {%- endfor %}
         event_at as first_at,
         event_at as last_at,
-        max(case when event_kind = 'start' then 1 else 0 end) = 1 as has_start,
-        max(case when event_kind = 'stop' then 1 else 0 end) = 1 as has_stop,
-        max(case when event_kind = 'update' then 1 else 0 end) = 1 as has_update,
-        max(case when event_kind = 'quantities' then 1 else 0 end) = 1 as has_quantity_update,
+        {%- for kind, flag in event_flags().items() %}
+        max(case when event_kind = '{{ kind }}' then 1 else 0 end) = 1 as {{ flag }},
+        {%- endfor %}
+        min(reported_start_at) as reported_start_at,
         count(*) as event_count,
         sum(case when event_kind = 'stop' then 1 else 0 end) as stop_count,
-        sum(case when event_kind = 'update' then 1 else 0 end) as update_count,
+        sum(case when event_kind = 'pause' then 1 else 0 end) as pause_count,
+        sum(case when event_kind in ('update', 'heartbeat') then 1 else 0 end) as update_count,
         sum(case when event_kind = 'quantities' then 1 else 0 end) as quantity_event_count,
         -- An event that names other resources than the deciding event of its kind has no effect.
         sum(
@@ -287,12 +297,19 @@ instant_rows as (
                 else 0
             end
         ) as superseded_count,
-        -- Resources are the update's, else the start's; null where neither names one. A stop names none.
+        -- Resources are the update's, else the heartbeat's, the resume's, the start's; null where none names one.
         {%- for resource in resource_columns() %}
         coalesce(
-            max(case when rank_of_kind = 1 and event_kind = 'update' then {{ resource }} end),
-            max(case when rank_of_kind = 1 and event_kind = 'start' then {{ resource }} end)
+            {%- for kind in naming_kinds() %}
+            max(case when rank_of_kind = 1 and event_kind = '{{ kind }}' then {{ resource }} end){{ ',' if not loop.last }}
+            {%- endfor %}
         ) as {{ resource }},
+        {%- endfor %}
+        {%- for resource in resource_columns() %}
+        coalesce(
+            max(case when rank_of_kind = 1 and event_kind = 'stop' then {{ resource }} end),
+            max(case when rank_of_kind = 1 and event_kind = 'pause' then {{ resource }} end)
+        ) as closing_{{ resource }},
         {%- endfor %}
         -- Billing rules, section 3: the quantities of all events of an instant count.
         {%- for quantity in quantity_columns() %}
@@ -316,7 +333,9 @@ dated_rows as (
     select
         event_rows.*,
         cast(event_rows.first_at as date) as event_date,
-        event_rows.has_update and not event_rows.has_start and not event_rows.has_stop and not event_rows.has_quantity_update
+        -- Rows of one kind: a heartbeat begins what an update does not (the heartbeat timeout).
+        event_rows.has_update <> event_rows.has_heartbeat
+        {%- for flag in flags if flag not in ('has_update', 'has_heartbeat') %} and not event_rows.{{ flag }}{% endfor %}
         {%- for quantity in quantity_columns() %} and event_rows.{{ quantity }} = 0{% endfor %} as is_heartbeat,
         build.heartbeat_timeout_seconds
     from event_rows
@@ -343,7 +362,9 @@ rows_with_previous as (
 
     select
         dated_rows.*,
-        coalesce(lag(dated_rows.is_heartbeat) over in_time, false) as previous_is_heartbeat,
+        coalesce(
+            lag(dated_rows.is_heartbeat) over in_time and lag(dated_rows.has_heartbeat) over in_time = dated_rows.has_heartbeat, false
+        ) as previous_is_heartbeat,
         lag(dated_rows.last_at) over in_time as previous_last_at,
         {%- for resource in resource_columns() %}
         lag(dated_rows.{{ resource }}) over in_time as previous_{{ resource }}{{ ',' if not loop.last }}
@@ -397,14 +418,14 @@ compacted_rows as (
         {%- endfor %}
         min(first_at) as first_at,
         max(last_at) as last_at,
-        max(case when has_start then 1 else 0 end) = 1 as has_start,
-        max(case when has_stop then 1 else 0 end) = 1 as has_stop,
-        max(case when has_update then 1 else 0 end) = 1 as has_update,
-        max(case when has_quantity_update then 1 else 0 end) = 1 as has_quantity_update,
+        {%- for flag in flags %}
+        max(case when {{ flag }} then 1 else 0 end) = 1 as {{ flag }},
+        {%- endfor %}
+        min(reported_start_at) as reported_start_at,
         {%- for count in event_counts() %}
         sum({{ count }}) as {{ count }},
         {%- endfor %}
-        {%- for resource in resource_columns() %}
+        {%- for resource in resource_columns() + closing_columns %}
         max({{ resource }}) as {{ resource }},
         {%- endfor %}
         {%- for quantity in quantity_columns() %}
@@ -424,14 +445,14 @@ compacted_rows as (
         {%- endfor %}
         dated_rows.first_at,
         dated_rows.last_at,
-        dated_rows.has_start,
-        dated_rows.has_stop,
-        dated_rows.has_update,
-        dated_rows.has_quantity_update,
+        {%- for flag in flags %}
+        dated_rows.{{ flag }},
+        {%- endfor %}
+        dated_rows.reported_start_at,
         {%- for count in event_counts() %}
         dated_rows.{{ count }},
         {%- endfor %}
-        {%- for column in resource_columns() + quantity_columns() %}
+        {%- for column in resource_columns() + closing_columns + quantity_columns() %}
         dated_rows.{{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     from dated_rows
@@ -452,14 +473,14 @@ compacted_rows as (
         {%- endfor %}
         first_at,
         last_at,
-        has_start,
-        has_stop,
-        has_update,
-        has_quantity_update,
+        {%- for flag in flags %}
+        {{ flag }},
+        {%- endfor %}
+        reported_start_at,
         {%- for count in event_counts() %}
         {{ count }},
         {%- endfor %}
-        {%- for column in resource_columns() + quantity_columns() %}
+        {%- for column in resource_columns() + closing_columns + quantity_columns() %}
         {{ column }}{{ ',' if not loop.last }}
         {%- endfor %}
     from recorded_usage
@@ -475,14 +496,14 @@ select
     customer_id,
     first_at,
     last_at,
-    has_start,
-    has_stop,
-    has_update,
-    has_quantity_update,
+    {%- for flag in flags %}
+    {{ flag }},
+    {%- endfor %}
+    reported_start_at,
     {%- for count in event_counts() %}
     cast({{ count }} as integer) as {{ count }},
     {%- endfor %}
-    {%- for column in resource_columns() + quantity_columns() %}
+    {%- for column in resource_columns() + closing_columns + quantity_columns() %}
     {{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
 from compacted_rows

@@ -12,7 +12,7 @@ instants_with_ignored_events as (
         timeline_key,
         event_at,
         last_at,
-        has_start,
+        has_start or has_resume as has_opening,
         is_running_before,
         is_running_after
     from {{ ref('sandbox_states') }}
@@ -36,7 +36,7 @@ events_at_those_instants as (
         {%- endfor %}
         raw_events.file_id,
         raw_events.file_row,
-        states.has_start,
+        states.has_opening,
         states.is_running_before,
         states.is_running_after
     from {{ events_of_ignored_days() }} as raw_events
@@ -70,8 +70,9 @@ events_with_reason as (
     select
         *,
         case
-            when event_kind = 'stop' and not has_start and not is_running_before then 'stop_without_start'
-            when event_kind = 'update' and not has_start and not is_running_after then 'update_after_stop'
+            when event_kind = 'stop' and not has_opening and not is_running_before then 'stop_without_start'
+            when event_kind = 'pause' and not is_running_after then 'pause_without_start'
+            when event_kind in ('update', 'heartbeat') and not has_opening and not is_running_after then 'update_after_stop'
             when {{ is_superseded() }} then 'superseded'
         end as reason
     from events_with_deciding_resources

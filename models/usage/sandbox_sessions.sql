@@ -6,6 +6,37 @@
 -- Billing rules, section 4: where each session of a sandbox (and execution) starts and ends, and why it ended.
 with
 
+states as (
+
+    select
+        *,
+        -- What a stop names is of the session that it ends, also where another opens at that instant.
+        case
+            when stops_a_session and opens_a_session then session_number - 1
+            when stops_a_session or (has_pause and is_running_after and not has_stop) then session_number
+        end as closed_session_number,
+        lead(event_at) over timeline as next_event_at,
+        lead(session_number) over timeline as next_session_number
+    from {{ ref('sandbox_states') }}
+    window timeline as (partition by timeline_key order by event_at)
+
+),
+
+-- Billing rules, section 4: a resource that the opening does not name is what the first stop or pause names that names it.
+closing_resources as (
+
+    select
+        timeline_key,
+        closed_session_number as session_number,
+        {%- for resource in resource_columns() %}
+        min_by(closing_{{ resource }}, case when closing_{{ resource }} is not null then event_at end) as {{ resource }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from states
+    where closed_session_number is not null
+    group by timeline_key, closed_session_number
+
+),
+
 -- Events before the first session are ignored: their session_number is 0.
 sessions_of_states as (
 
@@ -14,25 +45,31 @@ sessions_of_states as (
         session_number,
         min(customer_id) as customer_id,
         min(event_at) as started_at,
-        max(case when opens_a_session and not has_start then 1 else 0 end) = 1 as is_start_missing,
-        max(case when opens_a_session and has_stop and not is_running_before then 1 else 0 end) = 1 as is_zero_length,
+        max(case when opens_a_session and not has_start and not has_resume then 1 else 0 end) = 1 as is_start_missing,
+        max(case when opens_a_session and not is_running_after then 1 else 0 end) = 1 as is_zero_length,
         -- A stop on the instant of the next session's start has the next session's number: see is_stopped_by_next.
         min(case when stops_a_session and not opens_a_session then event_at end) as stopped_at,
         max(case when opens_a_session and stops_a_session then 1 else 0 end) = 1 as starts_with_a_stop,
         max(case when is_running_after then heard_until end) as last_event_at,
         max(case when is_running_after and precedes_a_silence then 1 else 0 end) = 1 as falls_silent,
         max(case when is_running_after and precedes_a_start then 1 else 0 end) = 1 as is_followed_by_a_start,
-        cast(sum(event_count - ignored_event_count) as bigint) as event_count,
+        -- The pauses that ended while the session ran, and when the one began in which it was last.
+        cast(coalesce(sum(
+            case
+                when is_running_after and is_paused_after and next_session_number = session_number
+                    then {{ microseconds_between('event_at', 'next_event_at') }}
+            end
+        ), 0) as bigint) as ended_pause_microseconds,
         max(
             case
-                when
-                    opens_a_session
-                    and ({% for resource in default_resource_columns() %}{{ resource }} is null{{ ' or ' if not loop.last }}{% endfor %})
-                    then 1
-                else 0
+                when is_running_after and is_paused_after and coalesce(next_session_number <> session_number, true) then event_at
             end
-        ) = 1 as has_defaulted_resources
-    from {{ ref('sandbox_states') }}
+        ) as last_paused_at,
+        cast(sum(event_count - ignored_event_count) as bigint) as event_count,
+        {%- for resource in resource_columns() %}
+        max(case when opens_a_session then {{ resource }} end) as {{ resource }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from states
     where session_number > 0
     group by timeline_key, session_number
 
@@ -67,13 +104,18 @@ sessions as (
         states.next_started_at,
         states.is_stopped_by_next,
         states.event_count,
-        states.has_defaulted_resources,
+        states.ended_pause_microseconds,
+        states.last_paused_at,
         {%- for resource in resource_columns() %}
-        cast(null as decimal(18, 6)) as constant_{{ resource }},
+        coalesce(states.{{ resource }}, closing.{{ resource }}) as {{ resource }},
         {%- endfor %}
         false as is_plain
     from sessions_with_next as states
     inner join {{ ref('timelines') }} as timelines on states.timeline_key = timelines.timeline_key
+    left join closing_resources as closing
+        on
+            states.timeline_key = closing.timeline_key
+            and states.session_number = closing.session_number
 
     union all
 
@@ -93,10 +135,10 @@ sessions as (
         cast(null as timestamp) as next_started_at,
         false as is_stopped_by_next,
         event_count,
-        {% for resource in default_resource_columns() %}{{ resource }} is null{{ ' or ' if not loop.last }}{% endfor %}
-            as has_defaulted_resources,
+        cast(0 as bigint) as ended_pause_microseconds,
+        cast(null as timestamp) as last_paused_at,
         {%- for resource in resource_columns() %}
-        {{ resource }} as constant_{{ resource }},
+        {{ resource }},
         {%- endfor %}
         true as is_plain
     from {{ ref('timelines') }}
@@ -116,9 +158,12 @@ sessions_with_terms as (
         terms.default_{{ resource }},
         {%- endfor %}
         build.as_of,
+        -- The time of a pause does not count, and a paused session stays open.
         case
-            when terms.max_session_seconds is null then {{ end_of_time() }}
-            else {{ plus_seconds('sessions.started_at', 'terms.max_session_seconds') }}
+            when terms.max_session_seconds is null or sessions.last_paused_at is not null then {{ end_of_time() }}
+            else {{ plus_microseconds(
+                'sessions.started_at', 'terms.max_session_seconds * 1000000 + sessions.ended_pause_microseconds'
+            ) }}
         end as limit_at,
         {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
     from sessions
@@ -165,6 +210,16 @@ ended_sessions as (
         end as end_reason
     from sessions_with_inferred_end
 
+),
+
+paused_sessions as (
+
+    select
+        *,
+        ended_pause_microseconds
+        + coalesce({{ microseconds_between('last_paused_at', 'ended_at') }}, 0) as paused_microseconds
+    from ended_sessions
+
 )
 
 select
@@ -183,15 +238,18 @@ select
     is_start_missing,
     is_zero_length,
     event_count,
-    has_defaulted_resources,
+    {% for resource in default_resource_columns() %}{{ resource }} is null{{ ' or ' if not loop.last }}{% endfor %}
+        as has_defaulted_resources,
     max_session_seconds,
-    {{ microseconds_between('started_at', 'ended_at') }} as duration_microseconds,
+    {{ microseconds_between('started_at', 'ended_at') }} - paused_microseconds as duration_microseconds,
+    paused_microseconds,
+    last_paused_at is not null as is_paused_at_end,
     is_plain,
-    -- What the session holds where no event in sandbox_states names a resource: a plain session all the time.
+    -- What the session opens with; a plain one holds it all the time.
     {%- for resource in resource_columns() %}
     coalesce(
-        constant_{{ resource }},
+        {{ resource }},
         {{ 'default_' ~ resource if resource in default_resource_columns() else 'cast(0 as decimal(18, 6))' }}
-    ) as default_{{ resource }}{{ ',' if not loop.last }}
+    ) as opening_{{ resource }}{{ ',' if not loop.last }}
     {%- endfor %}
-from ended_sessions
+from paused_sessions

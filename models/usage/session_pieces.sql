@@ -2,8 +2,7 @@
 -- piece.
 with
 
--- Billing rules, section 4: the event that opens a session takes the resources that it does not name from the plan's default sandbox; a later
--- update leaves them unchanged (null here).
+-- Billing rules, section 4: what the opening does not name is in opening_<resource>; a later event leaves it unchanged (null here).
 named_resources as (
 
     select
@@ -12,10 +11,11 @@ named_resources as (
         sessions.customer_id,
         sessions.ended_at as session_ended_at,
         states.event_at,
+        states.is_paused_after,
         {%- for resource in resource_columns() %}
         case
-            when states.{{ resource }} is not null then states.{{ resource }}
-            when states.opens_a_session then sessions.default_{{ resource }}
+            when states.opens_a_session then sessions.opening_{{ resource }}
+            else states.{{ resource }}
         end as named_{{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('sandbox_states') }} as states
@@ -29,6 +29,7 @@ named_resources as (
 
 ),
 
+-- While it is paused, a session holds its storage only.
 resources_in_force as (
 
     select
@@ -38,21 +39,30 @@ resources_in_force as (
         session_ended_at,
         event_at,
         {%- for resource in resource_columns() %}
+        {{ 'case when is_paused_after then cast(0 as decimal(18, 6)) else ' if resource not in resources_held_while_paused() }}
         {{ last_known('named_' ~ resource) }} over (
             partition by session_key order by event_at rows between unbounded preceding and current row
-        ) as {{ resource }},
-        {{ last_known('named_' ~ resource) }} over (
-            partition by session_key order by event_at rows between unbounded preceding and 1 preceding
-        ) as previous_{{ resource }}{{ ',' if not loop.last }}
+        ) {{ 'end ' if resource not in resources_held_while_paused() }}as {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from named_resources
+
+),
+
+resources_with_previous as (
+
+    select
+        *,
+        {%- for resource in resource_columns() %}
+        lag({{ resource }}) over (partition by session_key order by event_at) as previous_{{ resource }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from resources_in_force
 
 ),
 
 resource_changes as (
 
     select *
-    from resources_in_force
+    from resources_with_previous
     where
         {%- for resource in resource_columns() %}
         {{ 'or ' if not loop.first }}previous_{{ resource }} is null
@@ -85,7 +95,7 @@ plain_sessions as (
         sessions.started_at,
         sessions.ended_at,
         {%- for resource in resource_columns() %}
-        sessions.default_{{ resource }} as {{ resource }}{{ ',' if not loop.last }}
+        sessions.opening_{{ resource }} as {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('sandbox_sessions') }} as sessions
     {{ only_dirty_executions('sessions') }}

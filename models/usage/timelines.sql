@@ -1,7 +1,7 @@
 -- Billing rules, section 4: the timelines (sandbox and execution) that this build recomputes. A timeline is plain where the order of its events
--- decides nothing: one start before all others, updates that name nothing new, at most one stop after all others, and no heartbeat timeout that
--- could end its session earlier. Its session runs from the start to the stop with constant resources. The events of all other timelines go
--- through `sandbox_states`.
+-- decides nothing: one start before all others, updates that name nothing new, at most one stop after all others, no pause, and no heartbeat
+-- timeout that could end its session earlier. Its session runs from the start to the stop with constant resources. The events of all other
+-- timelines go through `sandbox_states`.
 with
 
 events as (
@@ -12,7 +12,7 @@ events as (
     from {{ ref('compacted_events') }} as events
     {{ only_dirty_executions('events') }}
     cross join {{ ref('stg_build_inputs') }} as build
-    where events.has_start or events.has_stop or events.has_update or events.has_quantity_update
+    where {{ changes_state('events') }} or events.has_quantity_update
 
 )
 
@@ -26,14 +26,16 @@ select
     min(case when has_stop then first_at end) as stopped_at,
     cast(sum(event_count - quantity_event_count) as bigint) as event_count,
     {%- for resource in resource_columns() %}
-    min({{ resource }}) as {{ resource }},
+    coalesce(min({{ resource }}), min(closing_{{ resource }})) as {{ resource }},
     {%- endfor %}
-    max(heartbeat_timeout_seconds) is null
+    (max(heartbeat_timeout_seconds) is null or max(case when has_heartbeat then 1 else 0 end) = 0)
+    and max(case when has_pause or has_resume then 1 else 0 end) = 0
     -- One kind of event at every instant; no update with quantities alone, which could extend a session.
     and sum(
         case when has_start then 1 else 0 end
         + case when has_stop then 1 else 0 end
         + case when has_update then 1 else 0 end
+        + case when has_heartbeat then 1 else 0 end
     ) = count(*)
     and sum(superseded_count) = 0
     and sum(case when has_start then 1 else 0 end) = 1

@@ -147,7 +147,8 @@ def _unread_columns(file: LandedFile) -> None:
         out.print(plain(f"  Did you mean {pairs}?"), soft_wrap=True)
     if file.starts_without:
         without = ", ".join(f"{number:,} have no {column}" for column, number in file.starts_without.items())
-        out.print(plain(f"{file.file_name}: of its start events, {without}: the plan's default is billed."), soft_wrap=True)
+        billed = "the plan's default is billed, unless their stop names one"
+        out.print(plain(f"{file.file_name}: of its start events, {without}: {billed}."), soft_wrap=True)
     if file.misspelt_resources:
         names = ", ".join(file.misspelt_resources)
         out.print(

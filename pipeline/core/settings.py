@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     close_grace_hours: int = Field(default=48, ge=0)
     """Hours after the end of a month before it can be closed, for late events. Billing rules, section 7."""
     heartbeat_timeout_seconds: int | None = Field(default=None, gt=0)
-    """For collectors that send heartbeats: a gap of more than this ends a session. Off by default. Billing rules, section 4."""
+    """For sandboxes that send `sandbox_heartbeat`: a longer silence ends a session. Off by default. Billing rules, section 4."""
 
     land_min_accepted_share: Decimal = Field(default=Decimal("0.5"), ge=0, le=1, exclude=True)
     """If the share of accepted rows of a file is smaller, or zero, the landing fails after all files have landed."""

@@ -210,9 +210,9 @@ def _first_open_month(ledger: Ledger) -> datetime:
 
 
 def _months_of(batch: Batch) -> list[BillingPeriod]:
-    """From the month of the first event or contract, and not before the books open, to as_of's."""
+    """From the month of the first event, reported start or contract, and not before the books open, to as_of's."""
     starts = [datetime.fromisoformat(row["starts_at"]) for row in batch.price_book.extra_rows.get("contracts", [])]
-    first = min([*(event.event_at for event in batch.events), *starts], default=batch.as_of)
+    first = min([*(event.reported_start or event.event_at for event in batch.events), *starts], default=batch.as_of)
     month = max(first, batch.books_open_at)
     months = [BillingPeriod(month.year, month.month)]
     while months[-1].end <= batch.as_of:

@@ -54,7 +54,7 @@ def samples_of(batch: Batch, random: Random) -> list[dict[str, object]]:
 def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dict[str, object]]:
     """An hour of ticks, as long as Hobby lets a session be, and then none: at as_of it has not been silent for too long yet."""
     instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
-    return [event("start" if at == instants[0] else "update", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
+    return [event("start" if at == instants[0] else "heartbeat", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
 
 
 def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
@@ -117,7 +117,7 @@ def test_a_build_with_another_setting_or_as_of_an_earlier_instant_is_what_one_fr
     usage = [
         event("start", "2026-09-10T10:00:00Z", user="lost", sandbox="lost", vcpu_count=1000, memory_gb=0, storage_gb=0),
         *(
-            event("update", f"2026-09-10T10:{minute}:00Z", user="ticks", sandbox="ticks", vcpu_count=1000)
+            event("heartbeat", f"2026-09-10T10:{minute}:00Z", user="ticks", sandbox="ticks", vcpu_count=1000)
             for minute in (10, 20, 30)
         ),
         event("start", "2026-09-10T10:00:00Z", user="ticks", sandbox="ticks", vcpu_count=1000, memory_gb=0, storage_gb=0),

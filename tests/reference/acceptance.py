@@ -61,5 +61,7 @@ def derived_event_id(event: Event) -> str:
     resources = (event.vcpu_count, event.memory_gb, event.storage_gb)
     content = [event.sandbox_id, event.user_id, event.event_at.isoformat(), event.event_type.value]
     content += ["" if value is None else str(value.normalize()) for value in resources]
-    content += [f"{name}={value.normalize()}" for name in ("gpu_count", "tokens") if (value := getattr(event, name)) is not None]
+    later = ("gpu_count", "tokens", "duration_seconds")
+    content += [f"{name}={value.normalize()}" for name in later if (value := getattr(event, name)) is not None]
+    content += [] if event.started_at is None else [f"started_at={event.started_at.isoformat()}"]
     return "derived-" + hashlib.sha256(repr(content).encode()).hexdigest()

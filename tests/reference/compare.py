@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -79,6 +79,7 @@ def compare_sessions(result: Result, rows: Iterable[Row]) -> list[str]:
             "ended_at": session.ended_at,
             "end_reason": session.end_reason.value,
             "is_start_missing": session.is_start_missing,
+            "paused_microseconds": session.paused_time // timedelta(microseconds=1),
             **quantities,
         }
         expected.append((key, values))
@@ -87,7 +88,7 @@ def compare_sessions(result: Result, rows: Iterable[Row]) -> list[str]:
 
     def values_of(key: Key, row: Row) -> Values:
         ended_at = row["ended_at"] if row["ended_at"] is not None else open_until.get(key)
-        columns = ("customer_id", "plan_id", "end_reason", "is_start_missing", *SESSION_COLUMNS.values())
+        columns = ("customer_id", "plan_id", "end_reason", "is_start_missing", "paused_microseconds", *SESSION_COLUMNS.values())
         return {"ended_at": _instant(ended_at), **{column: row[column] for column in columns}}
 
     def key_of(row: Row) -> Key:

@@ -63,8 +63,11 @@ class Customer:
         for record in sorted(records, key=lambda record: record.effective_at):
             plan_from[max(record.effective_at, books_open_at)] = (record.plan_id, record.is_trial)
         self._plan_from = sorted(plan_from.items())
-        self.first_seen_at = min([event.event_at for event in events] + list(plan_from), default=None)
-        """Its first event or record, whichever is earlier; None if it has only a contract."""
+        used_from = [max(min(event.event_at, event.reported_start or event.event_at), books_open_at) for event in events]
+        self.first_seen_at = min(used_from + list(plan_from), default=None)
+        """Its first event, the start that an event reports, or its first record, whichever is earliest; None if it has only a
+        contract.
+        """
         beginnings = [] if self.first_seen_at is None else [self.first_seen_at]
         self.since = min(beginnings + contract_starts(price_book, customer_id, books_open_at, as_of))
         """The start of the customer; a contract starts it, too."""

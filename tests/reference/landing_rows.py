@@ -12,6 +12,9 @@ from .records import CreditGrant, CustomerRecord, Event, EventType, Subscription
 CAMEL_CASE = {
     EventType.START: "SandboxStarted",
     EventType.UPDATE: "ResourcesUpdated",
+    EventType.HEARTBEAT: "SandboxHeartbeat",
+    EventType.PAUSE: "SandboxPaused",
+    EventType.RESUME: "SandboxResumed",
     EventType.STOP: "SandboxStopped",
     EventType.USAGE: "UsageRecorded",
 }
@@ -42,6 +45,10 @@ def event_row(event: Event, random: Random) -> str:
         fields += resources
     elif resources or random.random() < 0.5:
         fields.append(f'"resources":{{{",".join(resources)}}}')
+    if event.started_at is not None:
+        fields.append(_field("started_at", _timestamp(event.started_at, random)))
+    if event.duration_seconds is not None:
+        fields.append(f'"duration_seconds":{_number(event.duration_seconds, random)}')
     random.shuffle(fields)
     return f"{{{','.join(fields)}}}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -11,6 +11,9 @@ from enum import StrEnum
 class EventType(StrEnum):
     START = "sandbox_started"
     UPDATE = "resources_updated"
+    HEARTBEAT = "sandbox_heartbeat"
+    PAUSE = "sandbox_paused"
+    RESUME = "sandbox_resumed"
     STOP = "sandbox_stopped"
     USAGE = "usage_recorded"
 
@@ -19,6 +22,7 @@ class IgnoredBecause(StrEnum):
     """Why an accepted event has no effect on a session. Billing rules, section 4."""
 
     STOP_WITHOUT_START = "stop_without_start"
+    PAUSE_WITHOUT_START = "pause_without_start"
     UPDATE_AFTER_STOP = "update_after_stop"
     SUPERSEDED = "superseded"
     VOIDED = "voided"
@@ -58,6 +62,19 @@ class Event:
     """A quantity that the event adds; any event type can have it."""
     execution_id: str | None = None
     metadata: str | None = None
+    started_at: datetime | None = None
+    """When the session started, as a stop or a pause reports it."""
+    duration_seconds: Decimal | None = None
+    """How long ago the session started, as a stop or a pause reports it."""
+
+    @property
+    def reported_start(self) -> datetime | None:
+        """When the session started, if this is a stop or a pause that says so."""
+        if self.event_type not in (EventType.STOP, EventType.PAUSE):
+            return None
+        if self.started_at is None and self.duration_seconds is not None:
+            return self.event_at - timedelta(microseconds=int(self.duration_seconds * 1_000_000))
+        return self.started_at
 
 
 @dataclass(frozen=True)
@@ -108,6 +125,8 @@ class Session:
     is_start_missing: bool
     quantities: dict[str, Decimal]
     """Per meter: resource x seconds."""
+    paused_time: timedelta = timedelta(0)
+    """How long it was paused."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -19,6 +19,9 @@ Carried = tuple[datetime, dict[str, Fraction]]
 """Quantities that events of one instant carried, by column. Billing rules, section 3."""
 
 
+_HELD_WHILE_PAUSED = ("storage_gb",)
+
+
 @dataclass
 class Run:
     """A session during and after the processing of its events."""
@@ -28,8 +31,18 @@ class Run:
     maximum: timedelta | None
     is_start_missing: bool
     last_event_at: datetime
-    steps: list[tuple[datetime, Resources]] = field(default_factory=list)
-    """From each instant on, these resources."""
+    opened_with: dict[str, Fraction | None] = field(default_factory=dict)
+    """What its opening names; None: not named."""
+    defaults: Resources = field(default_factory=dict)
+    """What its plan's default sandbox has."""
+    closing: Resources = field(default_factory=dict)
+    """What its first stop or pause that names a resource names."""
+    changes: list[tuple[datetime, Resources, bool]] = field(default_factory=list)
+    """After the opening: the instant, what an event names then, and whether the session is paused from there on."""
+    is_paused: bool = False
+    paused_at: datetime | None = None
+    paused_before: timedelta = timedelta(0)
+    """The pauses that have ended."""
     carried: list[Carried] = field(default_factory=list)
     """The quantities that were carried while it ran."""
     ended_at: datetime | None = None
@@ -37,20 +50,57 @@ class Run:
 
     @property
     def inferred_end(self) -> datetime | None:
-        """Its end without a stop event: at its plan's maximum, or at its last event if later; None without a maximum."""
-        if self.maximum is None:
+        """Its end without a stop event: at its plan's maximum, or at its last event if later; None without a maximum, and while
+        it is paused.
+        """
+        if self.limit_at is None:
             return None
-        return max(self.started_at + self.maximum, self.last_event_at)
+        return max(self.limit_at, self.last_event_at)
+
+    @property
+    def limit_at(self) -> datetime | None:
+        """When it reaches its plan's maximum. Pauses do not count."""
+        if self.maximum is None or self.is_paused:
+            return None
+        return self.started_at + self.maximum + self.paused_before
+
+    def pause(self, instant: datetime) -> None:
+        if not self.is_paused:
+            self.is_paused, self.paused_at = True, instant
+
+    def resume(self, instant: datetime) -> None:
+        if self.is_paused:
+            assert self.paused_at is not None
+            self.paused_before += instant - self.paused_at
+            self.is_paused, self.paused_at = False, None
 
     def end(self, ended_at: datetime, reason: EndReason) -> None:
         self.ended_at = ended_at
         self.end_reason = reason
 
+    @property
+    def paused_time(self) -> timedelta:
+        """All of its pauses."""
+        assert self.ended_at is not None
+        return self.paused_before + (timedelta(0) if self.paused_at is None else self.ended_at - self.paused_at)
+
     def pieces(self) -> list[tuple[datetime, datetime, Resources]]:
         """Its intervals [start, end) with constant resources."""
         assert self.ended_at is not None
-        ends = [start for start, _ in self.steps[1:]] + [self.ended_at]
-        return [(start, end, resources) for (start, resources), end in zip(self.steps, ends, strict=True) if start < end]
+        held: Resources = {}
+        for column, named in self.opened_with.items():
+            held[column] = self.closing.get(column, self.defaults[column]) if named is None else named
+        steps: list[tuple[datetime, Resources]] = []
+        for instant, named_then, is_paused in self.changes:
+            held = held | named_then
+            now = {column: value for column, value in held.items() if not is_paused or column in _HELD_WHILE_PAUSED}
+            now = {column: now.get(column, Fraction(0)) for column in held}
+            if not steps or steps[-1][1] != now:
+                steps.append((instant, now))
+        if not steps:  # a session of zero length
+            return []
+        ends = [start for start, _ in steps[1:]] + [self.ended_at]
+        return [(start, end, resources) for (start, resources), end in zip(steps, ends, strict=True) if start < end]
 
     def quantities(self, meters: tuple[Meter, ...]) -> dict[str, Fraction]:
         """Resource x seconds, or the sum of the values of its events, by meter."""
@@ -83,10 +133,12 @@ def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timed
     """
     timeline = _Timeline(customer, heartbeat_timeout)
     in_order = sorted(events, key=lambda event: event.event_at)
+    groups = {instant: list(group) for instant, group in groupby(in_order, key=lambda event: event.event_at)}
+    reported = timeline.reported_openings(groups)
     carried: list[Carried] = []
-    for instant, group in groupby(in_order, key=lambda event: event.event_at):
-        together = list(group)
-        timeline.take(instant, together)
+    for instant in sorted(groups.keys() | reported):
+        together = groups.get(instant, [])
+        timeline.take(instant, together, is_reported_opening=instant in reported)
         quantities = {
             column: sum((Fraction(getattr(event, column) or 0) for event in together), Fraction(0))
             for column in timeline.summed_columns
@@ -102,6 +154,42 @@ def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timed
     return Followed(timeline.runs, carried, timeline.ignored)
 
 
+@dataclass(frozen=True)
+class _Instant:
+    """The events of one instant by their effect."""
+
+    starts: list[Event]
+    resumes: list[Event]
+    stops: list[Event]
+    pauses: list[Event]
+    updates: list[Event]
+    heartbeats: list[Event]
+    quantities_alone: list[Event]
+    """Updates that carry quantities and name no resource."""
+
+    @classmethod
+    def of(cls, together: list[Event], timeline: _Timeline) -> _Instant:
+        def of_type(event_type: EventType) -> list[Event]:
+            return [event for event in together if event.event_type is event_type]
+
+        updates = of_type(EventType.UPDATE)
+        alone = [event for event in updates if timeline.carries_quantities_alone(event)]
+        return cls(
+            of_type(EventType.START),
+            of_type(EventType.RESUME),
+            of_type(EventType.STOP),
+            of_type(EventType.PAUSE),
+            [event for event in updates if event not in alone],
+            of_type(EventType.HEARTBEAT),
+            alone,
+        )
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything happens but recorded quantities."""
+        return bool(self.starts or self.resumes or self.stops or self.pauses or self.updates or self.heartbeats)
+
+
 class _Timeline:
     def __init__(self, customer: Customer, heartbeat_timeout: timedelta | None) -> None:
         self.customer = customer
@@ -111,78 +199,121 @@ class _Timeline:
         self.summed_columns = [meter.event_column for meter in meters if meter.is_summed]
         self.runs: list[Run] = []
         self.running: Run | None = None
-        self.is_after_a_stop = False
+        self.sends_heartbeats = False
+        """Whether a heartbeat came since the last start or stop."""
+        self.is_after_the_first = False
+        """Whether an update finds nothing running: after the first event, unless a silence ended what ran."""
         self.ignored: list[tuple[Event, IgnoredBecause]] = []
 
-    def take(self, instant: datetime, together: list[Event]) -> None:
+    def reported_openings(self, groups: Mapping[datetime, list[Event]]) -> set[datetime]:
+        """When a session opens, or runs again, because a stop or a pause reports it. `groups`: in order of time."""
+        openings: set[datetime] = set()
+        opened_at, closed_at = None, None
+        heard: list[tuple[datetime, datetime]] = []
+        """Since the last stop or pause: when updates came without a silence between them, from the first to the last."""
+        for instant, together in groups.items():
+            at = _Instant.of(together, self)
+            if at.starts or at.resumes:
+                opened_at = instant
+            if at.stops or at.pauses:
+                started_at = min(filter(None, (event.reported_start for event in (*at.stops, *at.pauses))), default=None)
+                is_known = opened_at is not None and (closed_at is None or opened_at > closed_at)
+                if started_at is not None and not is_known:
+                    opening = next((first for first, last in heard if first <= started_at <= last), started_at)
+                    opening = max(opening, self.customer.books_open_at, closed_at or opening)
+                    openings |= {opening} if opening < instant else set()
+                closed_at, heard = instant, []
+            elif at.updates or at.heartbeats:
+                is_silent = self.heartbeat_timeout and heard and instant - heard[-1][1] > self.heartbeat_timeout
+                heard.append((heard.pop()[0] if heard and not is_silent else instant, instant))
+        return openings
+
+    def take(self, instant: datetime, together: list[Event], *, is_reported_opening: bool = False) -> None:
         """Process all events of one instant."""
-        starts = [event for event in together if event.event_type is EventType.START]
-        stops = [event for event in together if event.event_type is EventType.STOP]
-        updates = [event for event in together if event.event_type is EventType.UPDATE]
-        quantities_alone = [event for event in updates if self._carries_quantities_alone(event)]
-        updates = [event for event in updates if event not in quantities_alone]
-        if starts or stops or updates:
-            self._act(instant, starts, stops, updates)
-        elif quantities_alone and self.running and not self._is_silent_at(instant):
+        at = _Instant.of(together, self)
+        if at.acts or is_reported_opening:
+            self._act(instant, at, is_reported_opening)
+        elif at.quantities_alone and self.running and not self._is_silent_at(instant):
             # Only reports that the sandbox still runs.
             self.running.last_event_at = instant
 
-    def _act(self, instant: datetime, starts: list[Event], stops: list[Event], updates: list[Event]) -> None:
-        start, stop, update = _highest(starts), _highest(stops), _highest(updates)
-        self._end_if_silent(instant, is_restarted=start is not None)
-        ran_before = self.running is not None
-        self._take_state(instant, start, stop, update)
-        if stop and not start and not ran_before:
-            self.ignored += [(event, IgnoredBecause.STOP_WITHOUT_START) for event in stops]
-        if self.running is None and not start:
-            self.ignored += [(event, IgnoredBecause.UPDATE_AFTER_STOP) for event in updates]
-            updates = []
-        for decides, of_a_kind in ((start, starts), (update, updates)):
-            self.ignored += [
-                (event, IgnoredBecause.SUPERSEDED) for event in of_a_kind if self._named_by(event) != self._named_by(decides)
-            ]
+    def _act(self, instant: datetime, at: _Instant, is_reported_opening: bool) -> None:
+        opens = [event for event in (_highest(at.starts), _highest(at.resumes)) if event]
+        self._end_if_silent(instant, is_restarted=bool(at.starts))
+        self.sends_heartbeats = bool(at.heartbeats) or (self.sends_heartbeats and not at.starts and not at.stops)
+        before = self.running
+        updates, heartbeats = at.updates, at.heartbeats
+        named = self._named_together([_highest(updates), _highest(heartbeats), _highest(at.resumes), _highest(at.starts)])
+        self._take_state(instant, at, named, is_reported_opening)
+        if at.stops and not opens and before is None:
+            self.ignored += [(event, IgnoredBecause.STOP_WITHOUT_START) for event in at.stops]
+        if self.running is None:
+            self.ignored += [(event, IgnoredBecause.PAUSE_WITHOUT_START) for event in at.pauses]
+            if not opens:
+                self.ignored += [(event, IgnoredBecause.UPDATE_AFTER_STOP) for event in (*updates, *heartbeats)]
+                updates, heartbeats = [], []
+        for of_a_kind in (at.starts, at.resumes, updates, heartbeats):
+            decides = self._named_by(_highest(of_a_kind))
+            self.ignored += [(event, IgnoredBecause.SUPERSEDED) for event in of_a_kind if self._named_by(event) != decides]
+
+        # What a closing event names is of the session that it stops, or else of the one that it pauses.
+        closing = self._named_together([_highest(at.stops), _highest(at.pauses)])
+        closed = before if at.stops else self.running
+        if closed and (at.stops or at.pauses):
+            closed.closing = {column: value for column, value in closing.items() if value is not None} | closed.closing
 
     def _named_by(self, event: Event | None) -> list[Fraction | None]:
         return [_named(event, column) for column in self.columns]
 
-    def _carries_quantities_alone(self, event: Event) -> bool:
+    def _named_together(self, events: list[Event | None]) -> dict[str, Fraction | None]:
+        """Each resource by the first of the events that names it."""
+        values = {column: [_named(event, column) for event in events] for column in self.columns}
+        return {column: next((value for value in of if value is not None), None) for column, of in values.items()}
+
+    def carries_quantities_alone(self, event: Event) -> bool:
         carries_any = any(getattr(event, column) is not None for column in self.summed_columns)
         return carries_any and all(value is None for value in self._named_by(event))
 
-    def _take_state(self, instant: datetime, start: Event | None, stop: Event | None, update: Event | None) -> None:
-        if start and stop:
-            if self.running:
+    def _take_state(self, instant: datetime, at: _Instant, named: dict[str, Fraction | None], is_reported_opening: bool) -> None:
+        is_start = bool(at.starts or (at.resumes and (at.stops or not self.running)))
+        is_update = bool(at.updates or at.heartbeats)
+        was_running = self.running is not None
+        if is_start and at.stops:
+            if was_running:
                 self._end(instant, EndReason.STOPPED)
-                self._open(instant, start, update)
-            else:
+            self._open(instant, named, is_start_missing=False)
+            if not was_running and not is_reported_opening:
                 # A session of zero length: nothing is billed, and it does not run afterwards.
-                self._open(instant, start, update)
                 self._end(instant, EndReason.STOPPED)
-                self.is_after_a_stop = True
-        elif start:
+        elif is_start:
             if self.running:
                 inferred_end = self.running.inferred_end
                 self._end(instant if inferred_end is None else min(instant, inferred_end), EndReason.STOP_MISSING)
-            self._open(instant, start, update)
-        elif stop:
-            if self.running:
-                self._end(instant, EndReason.STOPPED)
-            # else stop_without_start: ignored. Either way an update at this instant or later finds nothing running.
-            self.is_after_a_stop = True
-        elif update:
-            if self.running:
-                self._change(instant, update)
-            elif not self.is_after_a_stop:
-                self._open(instant, None, update)
-            # else update_after_stop: ignored.
+            self._open(instant, named, is_start_missing=False)
+        elif at.stops and self.running:
+            self._end(instant, EndReason.STOPPED)
+        # else stop_without_start: ignored. Either way an update at this instant or later finds nothing running.
+        opens_unseen = is_reported_opening or (is_update and not at.stops and not self.is_after_the_first)
+        if self.running is None and opens_unseen:
+            self._open(instant, named, is_start_missing=True)
+        if self.running:
+            if at.resumes or is_reported_opening:
+                self.running.resume(instant)
+            if at.pauses:
+                self.running.pause(instant)
+            self.running.last_event_at = instant
+            self.running.changes.append(
+                (instant, {column: value for column, value in named.items() if value is not None}, self.running.is_paused)
+            )
+        self.is_after_the_first = True
 
     def look_back_from(self, as_of: datetime) -> None:
         """End the running session at or before as_of if its maximum or the heartbeat timeout has passed."""
         self._end_if_silent(as_of)
         if self.running is None:
             return
-        maximum = self.running.maximum
-        if maximum is None or as_of < self.running.started_at + maximum:
+        limit_at = self.running.limit_at
+        if limit_at is None or as_of < limit_at:
             self._end(as_of, EndReason.OPEN)
         else:
             inferred_end = self.running.inferred_end
@@ -190,8 +321,8 @@ class _Timeline:
             self._end(min(inferred_end, as_of), EndReason.END_INFERRED)
 
     def _end_if_silent(self, instant: datetime, is_restarted: bool = False) -> None:
-        """With a heartbeat timeout, a longer silence ended the session: at its last event plus the timeout, or at its
-        inferred end if that was earlier. A later update may open another.
+        """With a heartbeat timeout, a longer silence ended a session that sends heartbeats: at its last event plus the timeout,
+        or at its inferred end if that was earlier. A later update may open another.
         """
         run, timeout = self.running, self.heartbeat_timeout
         if run is None or timeout is None or not self._is_silent_at(instant):
@@ -202,46 +333,26 @@ class _Timeline:
             self._end(inferred_end, EndReason.STOP_MISSING if is_restarted else EndReason.END_INFERRED)
         else:
             self._end(lost_at, EndReason.HEARTBEAT_LOST)
+        self.is_after_the_first = False
 
     def _is_silent_at(self, instant: datetime) -> bool:
         """Whether the running session had no event for longer than the heartbeat timeout."""
-        if self.running is None or self.heartbeat_timeout is None:
+        if self.running is None or self.heartbeat_timeout is None or not self.sends_heartbeats or self.running.is_paused:
             return False
         return instant - self.running.last_event_at > self.heartbeat_timeout
 
-    def _open(self, instant: datetime, start: Event | None, update: Event | None) -> None:
-        """A session opens with the update's resources, else the start's, else the plan's default sandbox's."""
-        resources: Resources = {}
-        for column in self.columns:
-            value = _named(update, column)
-            if value is None:
-                value = _named(start, column)
-            if value is None:
-                value = Fraction(self.customer.default_resource(column, instant))
-            resources[column] = value
+    def _open(self, instant: datetime, named: dict[str, Fraction | None], *, is_start_missing: bool) -> None:
+        """A session opens with what its events name, else what its closing event names, else the plan's default sandbox's."""
         self.running = Run(
             started_at=instant,
             plan_id=self.customer.plan_at(instant),
             maximum=self.customer.maximum_session(instant),
-            is_start_missing=start is None,
+            is_start_missing=is_start_missing,
             last_event_at=instant,
-            steps=[(instant, resources)],
+            opened_with=named,
+            defaults={column: Fraction(self.customer.default_resource(column, instant)) for column in self.columns},
         )
         self.runs.append(self.running)
-        self.is_after_a_stop = False
-
-    def _change(self, instant: datetime, update: Event) -> None:
-        """Change the resources from here on; those that the update does not name are unchanged."""
-        assert self.running is not None
-        _, before = self.running.steps[-1]
-        after = dict(before)
-        for column in self.columns:
-            value = _named(update, column)
-            if value is not None:
-                after[column] = value
-        self.running.last_event_at = instant
-        if after != before:
-            self.running.steps.append((instant, after))
 
     def _end(self, instant: datetime, reason: EndReason) -> None:
         assert self.running is not None
@@ -273,4 +384,5 @@ def session_of(run: Run, sandbox_id: str, execution_id: str, customer: Customer)
         end_reason=run.end_reason,
         is_start_missing=run.is_start_missing,
         quantities={meter_id: to_decimal(quantity) for meter_id, quantity in quantities.items()},
+        paused_time=run.paused_time,
     )

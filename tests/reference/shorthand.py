@@ -35,6 +35,8 @@ def event(
     sandbox: str = "sandbox",
     user: str = "customer",
     execution: str | None = None,
+    started: str | None = None,
+    duration: str | None = None,
 ) -> Event:
     return Event(
         event_id=id or f"{sandbox}-{execution}-{event_type}-{when}",
@@ -46,6 +48,8 @@ def event(
         memory_gb=Decimal(memory) if memory else None,
         storage_gb=Decimal(storage) if storage else None,
         execution_id=execution,
+        started_at=at(started) if started else None,
+        duration_seconds=Decimal(duration) if duration else None,
     )
 
 
@@ -57,8 +61,20 @@ def update(when: str, vcpu: str | None = None, memory: str | None = None, storag
     return event(EventType.UPDATE, when, vcpu, memory, storage, **more)
 
 
-def stop(when: str, **more: str) -> Event:
-    return event(EventType.STOP, when, **more)
+def heartbeat(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
+    return event(EventType.HEARTBEAT, when, vcpu, memory, storage, **more)
+
+
+def resume(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
+    return event(EventType.RESUME, when, vcpu, memory, storage, **more)
+
+
+def pause(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
+    return event(EventType.PAUSE, when, vcpu, memory, storage, **more)
+
+
+def stop(when: str, vcpu: str | None = None, memory: str | None = None, storage: str | None = None, **more: str) -> Event:
+    return event(EventType.STOP, when, vcpu, memory, storage, **more)
 
 
 def on(plan_id: str, since: str, customer: str = "customer", *, is_trial: bool = False) -> SubscriptionRecord:

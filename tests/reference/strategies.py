@@ -59,7 +59,8 @@ VCPU_COUNTS = tuple(map(Decimal, ("0", "0.5", "1", "2", "4", "64", "0.123457", "
 MEMORY_GB = tuple(map(Decimal, ("0", "0.5", "1", "4", "16", "512", "0.25", "7.654321", "0.000001")))
 GPU_COUNTS = tuple(map(Decimal, ("0", "1", "8", "0.5")))
 TOKENS = tuple(map(Decimal, ("0", "1", "999", "1000000", "0.000001", "123456789.5")))
-_OF_SANDBOXES = (EventType.START, EventType.UPDATE, EventType.STOP)
+_OF_SANDBOXES = tuple(kind for kind in EventType if kind is not EventType.USAGE)
+_CLOSING = (EventType.STOP, EventType.PAUSE)
 STORAGE_GB = tuple(map(Decimal, ("0", "1", "5", "10", "20", "20.000001", "500", "25000", "99999.999999")))
 
 
@@ -336,12 +337,14 @@ def _random_timeline(random: Random, customer_id: str, sandbox_id: str, executio
 
 
 def _knots(random: Random, like: Event, scene: Scene) -> list[Event]:
-    """A few instants, at each of which any combination of start, stop and update happens."""
+    """A few instants, at each of which any combination of types happens: often only starts, stops and updates."""
     events: list[Event] = []
     at = like.event_at
+    plain = (EventType.START, EventType.UPDATE, EventType.STOP, EventType.USAGE)
+    types = random.choice((plain, tuple(EventType)))
     for _ in range(random.randrange(1, 8)):
-        for event_type in EventType:
-            if random.random() < 0.45:
+        for event_type in types:
+            if random.random() < 1.8 / len(types):
                 for _ in range(random.choice((1, 1, 1, 2, 3))):
                     events.append(_with_resources(random, replace(like, event_at=at, event_type=event_type)))
         at = at + random.choice(SPANS) if random.random() < 0.75 else scene.instant(random)
@@ -358,6 +361,13 @@ def _runs(random: Random, like: Event, scene: Scene) -> list[Event]:
         for _ in range(random.choice((0, 0, 1, 3))):
             at += random.choice(SPANS[:9])
             events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.UPDATE)))
+        for _ in range(random.choice((0, 0, 0, 1, 2))):
+            at += random.choice(SPANS)
+            if random.random() < 0.8:
+                events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.PAUSE)))
+            at += random.choice(SPANS)
+            if random.random() < 0.8:
+                events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.RESUME)))
         at += random.choice(SPANS)
         if random.random() < 0.7:
             events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.STOP)))
@@ -367,7 +377,8 @@ def _runs(random: Random, like: Event, scene: Scene) -> list[Event]:
 
 def _heartbeats(random: Random, like: Event, scene: Scene) -> list[Event]:
     """A collector that ticks: most ticks say nothing new, some ticks are missing."""
-    now = _with_resources(random, replace(like, event_type=EventType.UPDATE), absent=0)
+    beat = random.choice((EventType.UPDATE, EventType.HEARTBEAT))
+    now = _with_resources(random, replace(like, event_type=beat), absent=0)
     events = [_with_resources(random, like)] if random.random() < 0.7 else []
     every = random.choice((timedelta(seconds=1), timedelta(seconds=60), timedelta(minutes=20), 7 * HOUR))
     for _ in range(random.randrange(2, 25)):
@@ -385,7 +396,8 @@ def _ticks(random: Random, like: Event, scene: Scene) -> list[Event]:
     events: list[Event] = []
     at = like.event_at.replace(microsecond=random.choice((0, 0, 1, 999_999)))
     step = random.choice((1, 5, 20, 60, 61))
-    word = _with_resources(random, replace(like, event_type=EventType.UPDATE))
+    beat = random.choice((EventType.UPDATE, EventType.HEARTBEAT))
+    word = _with_resources(random, replace(like, event_type=beat))
     for _ in range(random.randrange(10, 90)):
         events.append(replace(word, event_at=at))
         chance = random.random()
@@ -403,9 +415,11 @@ def _ticks(random: Random, like: Event, scene: Scene) -> list[Event]:
 def _with_resources(random: Random, event: Event, absent: float = 0.2) -> Event:
     """With a snapshot of resources, some of which are absent; a stop often names none, and recorded usage never any."""
     nothing = replace(event, vcpu_count=None, memory_gb=None, storage_gb=None, gpu_count=None, tokens=None)
+    if event.event_type in _CLOSING and random.random() < 0.4:
+        nothing = event = _with_reported_start(random, event)
     if event.event_type is EventType.USAGE or random.random() < 0.06:
         return replace(nothing, tokens=random.choice(TOKENS))
-    if random.random() < (0.5 if event.event_type is EventType.STOP else absent):
+    if random.random() < (0.5 if event.event_type in _CLOSING else absent):
         return nothing
 
     def one_of(values: Sequence[Decimal]) -> Decimal | None:
@@ -419,6 +433,14 @@ def _with_resources(random: Random, event: Event, absent: float = 0.2) -> Event:
         gpu_count=random.choice(GPU_COUNTS) if random.random() < 0.15 else None,
         tokens=random.choice(TOKENS) if random.random() < 0.15 else None,
     )
+
+
+def _with_reported_start(random: Random, event: Event) -> Event:
+    """A stop or a pause that reports when its session started."""
+    span = random.choice((timedelta(0), *SPANS))
+    if random.random() < 0.5:
+        return replace(event, started_at=event.event_at - span)
+    return replace(event, duration_seconds=Decimal(span // MICROSECOND).scaleb(-6))
 
 
 def _with_ids(random: Random, customer_id: str, events: list[Event]) -> list[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -48,6 +48,7 @@ def tables(result: Result) -> Tables:
                 **vars(session),
                 "execution_id": session.execution_id or None,
                 "end_reason": session.end_reason.value,
+                "paused_microseconds": session.paused_time // timedelta(microseconds=1),
                 **{column: session.quantities[meter_id] for meter_id, column in SESSION_COLUMNS.items()},
             }
             for session in result.sessions

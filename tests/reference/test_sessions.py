@@ -5,12 +5,13 @@ Everyone is on hobby (at most 1 h, default sandbox 2 vCPU, 0.5 GB, 1 GB) unless 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
-from tests.reference import EndReason
-from tests.reference.shorthand import at, due, hours, on, spans, start, stop, update
+from tests.reference import EndReason, IgnoredBecause
+from tests.reference.shorthand import at, due, heartbeat, hours, on, pause, resume, spans, start, stop, update
 
 PRO = on("pro", "2024-01-01")
 ENTERPRISE = on("enterprise", "2024-01-01")
@@ -150,24 +151,31 @@ def test_executions_of_one_sandbox_are_sessions_of_their_own() -> None:
 
 
 def test_a_silence_longer_than_the_heartbeat_timeout_loses_the_session_and_an_update_opens_another() -> None:
-    events = [start("10:00"), update("10:10", "4"), update("10:40", "4"), stop("10:45")]
+    events = [start("10:00"), heartbeat("10:10", "4"), update("10:40", "4"), stop("10:45")]
     result = due(events, heartbeat=600)
     assert spans(result.sessions) == ["10:00-10:20 heartbeat_lost", "10:40-10:45 stopped"]
     assert [session.is_start_missing for session in result.sessions] == [False, True]
 
 
 def test_a_silence_as_long_as_the_heartbeat_timeout_loses_nothing() -> None:
-    assert spans(due([start("10:00"), stop("10:10")], heartbeat=600).sessions) == ["10:00-10:10 stopped"]
+    assert spans(due([start("10:00"), heartbeat("10:00"), stop("10:10")], heartbeat=600).sessions) == ["10:00-10:10 stopped"]
+
+
+def test_no_silence_ends_a_session_before_its_first_heartbeat_or_after_another_start() -> None:
+    assert spans(due([start("10:00"), update("10:10"), stop("10:40")], heartbeat=600).sessions) == ["10:00-10:40 stopped"]
+    events = [start("10:00"), heartbeat("10:05"), start("10:10"), stop("10:40")]
+    assert spans(due(events, heartbeat=600).sessions) == ["10:00-10:10 stop_missing", "10:10-10:40 stopped"]
 
 
 def test_a_stop_after_the_heartbeat_was_lost_finds_nothing_running() -> None:
-    events = [start("10:00"), stop("10:30"), update("10:40")]
+    events = [start("10:00"), heartbeat("10:00"), stop("10:30"), update("10:40")]
     assert spans(due(events, heartbeat=600).sessions) == ["10:00-10:10 heartbeat_lost"]
 
 
 def test_with_a_long_heartbeat_timeout_the_maximum_still_ends_a_silent_session() -> None:
-    assert spans(due([start("10:00")], heartbeat=7200).sessions) == ["10:00-11:00 end_inferred"]
-    assert spans(due([start("10:00"), start("15:00"), stop("15:01")], heartbeat=7200).sessions) == [
+    running = [start("10:00"), heartbeat("10:00")]
+    assert spans(due(running, heartbeat=7200).sessions) == ["10:00-11:00 end_inferred"]
+    assert spans(due([*running, start("15:00"), stop("15:01")], heartbeat=7200).sessions) == [
         "10:00-11:00 stop_missing",
         "15:00-15:01 stopped",
     ]
@@ -175,11 +183,103 @@ def test_with_a_long_heartbeat_timeout_the_maximum_still_ends_a_silent_session()
 
 def test_a_start_right_after_a_silence_means_the_stop_went_missing_even_with_a_stop_beside_it() -> None:
     # Past its maximum when it fell silent: it ended there. The stop finds nothing running.
-    events = [start("10:00"), start("15:00"), stop("15:00")]
+    events = [start("10:00"), heartbeat("10:00"), start("15:00"), stop("15:00")]
     assert spans(due(events, heartbeat=7200).sessions) == ["10:00-11:00 stop_missing", "15:00-15:00 stopped"]
 
 
 def test_a_stop_or_an_update_right_after_a_silence_leaves_the_inferred_end_even_if_a_start_follows() -> None:
+    running = [start("10:00"), heartbeat("10:00")]
     for event in (stop("15:00"), update("15:00")):
-        first, *_ = spans(due([start("10:00"), event, start("16:00"), stop("16:01")], heartbeat=7200).sessions)
+        first, *_ = spans(due([*running, event, start("16:00"), stop("16:01")], heartbeat=7200).sessions)
         assert first == "10:00-11:00 end_inferred"
+
+
+def test_a_paused_session_holds_its_storage_only_and_runs_again_with_what_it_held() -> None:
+    events = [start("10:00", "4", "8", "2"), pause("10:15"), resume("11:00"), stop("11:15")]
+    (session,) = due(events).sessions
+    assert spans([session]) == ["10:00-11:15 stopped"]
+    assert (hours(session), hours(session, "memory"), hours(session, "storage")) == (2, 4, Decimal("2.5"))
+    assert session.paused_time == timedelta(minutes=45)
+
+
+def test_an_event_during_a_pause_changes_the_storage_at_once_and_the_rest_when_it_runs_again() -> None:
+    events = [start("10:00", "4", "8", "2"), pause("10:30"), update("11:00", "1", None, "4"), resume("11:30"), stop("12:30")]
+    (session,) = due(events).sessions
+    assert (hours(session), hours(session, "memory"), hours(session, "storage")) == (3, 12, 8)
+
+
+def test_a_pause_does_not_count_for_the_maximum_and_a_paused_session_stays_open() -> None:
+    # Hobby, one hour: it ran 20 minutes before the pause.
+    events = [start("10:00"), pause("10:20"), resume("15:00")]
+    assert spans(due(events).sessions) == ["10:00-15:40 end_inferred"]
+    assert spans(due(events[:2], as_of="2024-02-10 23:00").sessions) == ["10:00-23:00 open"]
+    assert spans(due([*events[:2], start("15:00"), stop("15:01")]).sessions) == [
+        "10:00-15:00 stop_missing",
+        "15:00-15:01 stopped",
+    ]
+
+
+def test_no_silence_ends_a_paused_session() -> None:
+    events = [start("10:00"), heartbeat("10:00"), pause("10:05"), resume("12:00"), stop("12:05")]
+    assert spans(due(events, heartbeat=600).sessions) == ["10:00-12:05 stopped"]
+
+
+def test_a_resume_opens_a_session_where_nothing_runs_and_a_pause_is_ignored_there() -> None:
+    result = due([pause("09:00"), resume("10:00", "4"), stop("10:30"), pause("10:30"), resume("11:00"), stop("11:30")])
+    assert spans(result.sessions) == ["10:00-10:30 stopped", "11:00-11:30 stopped"]
+    assert [hours(session) for session in result.sessions] == [2, 1]
+    assert not any(session.is_start_missing for session in result.sessions)
+    assert [one.reason for one in result.ignored] == [IgnoredBecause.PAUSE_WITHOUT_START] * 2
+
+
+def test_a_resource_that_the_opening_does_not_name_is_what_the_first_closing_event_names() -> None:
+    (session,) = due([start("10:00"), pause("10:30", "8"), resume("10:45"), stop("11:15", "16", "2")]).sessions
+    # The pause names 8 vCPU and no memory; the stop names the memory of the whole session.
+    assert (hours(session), hours(session, "memory"), hours(session, "storage")) == (8, 2, Decimal("1.25"))
+    (session,) = due([start("10:00", "1"), stop("11:00", "8")]).sessions
+    assert hours(session) == 1
+
+
+@pytest.mark.parametrize("reported", [{"started": "10:00"}, {"duration": "1800"}])
+def test_a_stop_alone_bills_from_when_it_says_that_the_session_started(reported: dict[str, str]) -> None:
+    result = due([stop("10:30", "8", "4", **reported)])
+    assert spans(result.sessions) == ["10:00-10:30 stopped"]
+    assert (hours(result.sessions[0]), hours(result.sessions[0], "memory"), result.ignored) == (4, 2, [])
+    assert result.sessions[0].is_start_missing
+
+
+def test_a_pause_alone_bills_from_when_it_says_that_the_session_started_and_what_it_holds_after() -> None:
+    (session,) = due([pause("10:30", "8", None, "2", started="10:00"), stop("11:00")]).sessions
+    assert spans([session]) == ["10:00-11:00 stopped"]
+    assert (hours(session), hours(session, "storage"), session.paused_time) == (4, 2, timedelta(minutes=30))
+
+
+def test_where_a_start_is_known_the_closing_event_does_not_move_it() -> None:
+    assert spans(due([start("10:00"), stop("10:30", started="09:00")]).sessions) == ["10:00-10:30 stopped"]
+    events = [start("10:00"), stop("10:30"), stop("11:00", started="10:45")]
+    assert spans(due(events).sessions) == ["10:00-10:30 stopped", "10:45-11:00 stopped"]
+    # It did not start before the stop that went before.
+    assert spans(due([start("10:00"), stop("10:30"), stop("11:00", started="10:15")]).sessions) == [
+        "10:00-10:30 stopped",
+        "10:30-11:00 stopped",
+    ]
+
+
+def test_a_session_that_began_before_its_first_update_is_billed_from_there() -> None:
+    events = [update("10:30", "4"), stop("11:00", "2", started="10:00")]
+    (session,) = due(events).sessions
+    assert spans([session]) == ["10:00-11:00 stopped"]
+    assert hours(session) == Decimal("3")
+    # Updates before and after the reported start show that it ran at the first of them.
+    updates = [update("09:30", "4"), update("10:05")]
+    ended = [start("09:00"), stop("09:10")]
+    assert spans(due([*ended, *updates, stop("10:15", started="10:00")]).sessions)[1:] == ["09:30-10:15 stopped"]
+    assert spans(due([*ended, *updates, stop("10:15", started="10:06")]).sessions)[1:] == ["10:06-10:15 stopped"]
+
+
+def test_a_resume_that_was_lost_is_what_the_next_pause_reports() -> None:
+    events = [start("10:00", "4"), pause("10:15"), pause("11:15", started="11:00"), stop("12:00")]
+    (session,) = due(events).sessions
+    assert spans([session]) == ["10:00-12:00 stopped"]
+    assert hours(session) == 2
+    assert session.paused_time == timedelta(minutes=90)

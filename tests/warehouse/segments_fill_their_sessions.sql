@@ -3,10 +3,11 @@
 select
     sessions.session_id,
     sessions.duration_microseconds,
+    sessions.paused_microseconds,
     usage.duration_microseconds as segments_microseconds
 from {{ ref('sandbox_sessions') }} as sessions
 {{ only_dirty_executions('sessions') }}
 left join {{ ref('session_usage') }} as usage on sessions.session_key = usage.session_key
 where
-    sessions.duration_microseconds <> coalesce(usage.duration_microseconds, 0)
+    sessions.duration_microseconds + sessions.paused_microseconds <> coalesce(usage.duration_microseconds, 0)
     and {{ may_touch_dirty_days('sessions.started_at', 'sessions.ended_at') }}

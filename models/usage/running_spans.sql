@@ -1,0 +1,41 @@
+{{ config(
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    pre_hook="{{ delete_dirty_executions() }}"
+) }}
+-- depends_on: {{ ref('stale_sessions') }}
+-- Billing rules, section 4: when the sessions with a pause ran. Other sessions run from their start to their end.
+with
+
+states as (
+
+    select
+        timeline_key,
+        session_number,
+        event_at,
+        is_running_after and not is_paused_after as is_held,
+        lead(event_at) over timeline as next_event_at,
+        lead(session_number) over timeline as next_session_number
+    from {{ ref('sandbox_states') }}
+    window timeline as (partition by timeline_key order by event_at)
+
+)
+
+select
+    sessions.session_key,
+    sessions.session_id,
+    sessions.timeline_key,
+    sessions.customer_id,
+    sessions.sandbox_id,
+    states.event_at as started_at,
+    case
+        when states.next_session_number = states.session_number then states.next_event_at
+        else sessions.ended_at
+    end as ended_at
+from states
+inner join {{ ref('sandbox_sessions') }} as sessions
+    on
+        states.timeline_key = sessions.timeline_key
+        and states.session_number = sessions.session_number
+where
+    states.is_held
+    and sessions.paused_microseconds > 0
