@@ -211,7 +211,8 @@ def _shown_value(value: object) -> str:
 def sources(context: typer.Context, as_json: Json = False) -> None:
     """List the sources: selects that read the rows of other systems, for billhouse land --source NAME.
 
-    Built-in sources, and your own in <home>/sources/NAME.sql. One of your own replaces the built-in one of the same name.
+    Built-in sources, and your own in <home>/sources/NAME.sql. One of your own replaces the built-in one of the same name. Changes
+    nothing.
     """
     from pipeline.landing.sources.source_files import all_sources
 

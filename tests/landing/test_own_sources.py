@@ -249,6 +249,20 @@ def test_csv_cells_are_columns_and_keys_of_the_row(compressed: str, home: Home, 
     add_up(home)
 
 
+def test_columns_with_names_that_sql_has_for_others_are_keys_of_the_row(home: Home, tmp_path: Path) -> None:
+    header = ["row", "file_name", "ID", "id", '"a""b"', "", "it's", "select"]
+    path = write_lines(tmp_path / 'it\'s "odd".csv', [",".join(header), f"r,f,e1,x,box,,ada,{AT}"])
+    define(
+        home,
+        'select file_row, id as event_id, \'box\' as sandbox_id, "it\'s" as user_id, "select" as timestamp,'
+        " 'sandbox_started' as event_type, to_json({'row': row ->> '$.row', 'file': file_name}) as metadata from rows",
+    )
+    assert one(land_mine(home, path)).accepted == 1
+    (landed,) = events(home)
+    assert (landed["event_id"], landed["sandbox_id"], landed["user_id"]) == ("e1", "box", "ada")
+    assert json.loads(landed["metadata"]) == {"row": "r", "file": 'it\'s "odd".csv'}
+
+
 def test_parquet_columns_are_exact_text_at_landing_and_again(home: Home, tmp_path: Path) -> None:
     table = pa.table(
         {

@@ -1,4 +1,4 @@
-"""The rows of a file for the select of a source: each as one JSON value, whatever the file's format."""
+"""The rows of a file for the select of a source: each as one JSON value, in every format."""
 
 from __future__ import annotations
 

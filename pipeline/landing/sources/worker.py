@@ -21,7 +21,7 @@ _NESTED = ("STRUCT", "MAP", "UNION")
 
 
 class SourceError(Exception):
-    """The select is wrong, whatever the rows."""
+    """The select is wrong for all rows."""
 
 
 def main() -> None:
@@ -75,7 +75,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, request: dict[str, Any], fol
     )
     file_name = request["file_name"].replace("'", "''")
     columns = "".join(
-        f", row ->> '$.{_quoted(name).replace(chr(39), chr(39) * 2)}' as {_quoted(name)}" for name in request["columns"]
+        f", row ->> '$.{_quoted(name).replace(chr(39), chr(39) * 2)}' as {_quoted(name)}"
+        for name in _usable_columns(request["columns"])
     )
     connection.execute(f"""
         create view rows as
@@ -87,6 +88,15 @@ def _prepare(connection: duckdb.DuckDBPyConnection, request: dict[str, Any], fol
     connection.execute(f"set allowed_directories = ['{_escaped(folder)}/']")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
+
+
+def _usable_columns(names: list[str]) -> list[str]:
+    """The columns of a file that can be columns of `rows`; the others are keys of `row` alone."""
+    usable: dict[str, str] = {}
+    for name in names:
+        if name and not set(name) & set('"\\*') and name.lower() not in ("file_row", "file_name", "row"):
+            usable.setdefault(name.lower(), name)
+    return list(usable.values())
 
 
 def _wrapped(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> str:
