@@ -14,6 +14,8 @@ from typing import Any
 import duckdb
 
 _MAX_FAILING_ROWS = 1000
+_MAX_JOINED_ROWS = 1000
+"""Rows of a file that one result may be joined from: the quarantine stores their text together."""
 _MAX_RUNS = 5000
 """Runs of a select to find the rows that fail it."""
 _SOURCE_IS_WRONG = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.PermissionException)
@@ -179,6 +181,9 @@ def _run(connection: duckdb.DuckDBPyConnection, wrapped: str, max_rows: int) -> 
     empty = connection.execute("select count(*) from result_rows where file_rows is null or len(file_rows) = 0").fetchall()[0][0]
     if wrong or empty:
         raise SourceError("The select gives a file_row that is no row of the file. Take it from rows, unchanged.")
+    ((most,),) = connection.execute("select coalesce(max(len(file_rows)), 0) from result_rows").fetchall()
+    if most > _MAX_JOINED_ROWS:
+        raise SourceError(f"The select joins {most:,} rows to one. At most {_MAX_JOINED_ROWS:,} are allowed.")
     return failures
 
 
