@@ -1,7 +1,8 @@
 """The home: the folder that holds everything that Billhouse stores, and its write lock.
 
-inbox/                  files that wait to be landed, one folder per kind: usage/, subscriptions/, customers/, credit_grants/,
-                        voids/, metrics/, or per source, as e2b-events/; files that the Dagster sensor has landed are moved to inbox/.landed/
+inbox/                  files that wait to be landed, one folder per kind (usage/, subscriptions/, customers/, credit_grants/,
+                        voids/, metrics/) or per source, as e2b-events/; files that the Dagster sensor has landed are moved to
+                        inbox/.landed/
 sources/                sources of the user's own, one SQL file each; docs/reference/sources.md
 raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
                         sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects
