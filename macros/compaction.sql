@@ -29,13 +29,15 @@
     storage_gb,
     gpu_count,
     tokens,
-    -- When the session started, as a stop or a pause reports it.
+    {%- set reported = 'coalesce(' ~ to_utc('started_at') ~ ', '
+        ~ plus_microseconds(to_utc('event_at'), '-cast(cast(duration_seconds as decimal(38, 6)) * 1000000 as bigint)') ~ ')' %}
+    -- When the session started, as a stop or a pause reports it: before the event, and at most 400 days (billing rules, section 4).
     case
-        when event_type in ('sandbox_stopped', 'sandbox_paused')
-            then coalesce(
-                {{ to_utc('started_at') }},
-                {{ plus_microseconds(to_utc('event_at'), '-cast(cast(duration_seconds as decimal(38, 6)) * 1000000 as bigint)') }}
-            )
+        when
+            event_type in ('sandbox_stopped', 'sandbox_paused')
+            and {{ reported }} < {{ to_utc('event_at') }}
+            and {{ reported }} >= {{ to_utc('event_at') }} - interval 400 day
+            then {{ reported }}
     end as reported_start_at,
     file_id,
     file_row
@@ -47,49 +49,70 @@
 {%- endmacro %}
 
 {% macro default__compaction_plan() -%}
-    {{ return({'reads_all': true, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': true}) }}
+    {{ return({'reads_all': true, 'files': [], 'new_files': [], 'reads_in_part': false, 'build_number': 1, 'has_voids': true}) }}
 {%- endmacro %}
 
 {# files: the raw files of each day with newly landed events, with events after the last build's as_of, or with newly voided events;
-   new_files: those of them that determine which sandboxes are recomputed; has_voids: whether any event is voided. #}
+   new_files: those of them with rows that determine which sandboxes are recomputed; reads_in_part: whether they have other rows too, or there
+   are other files; has_voids: whether any event is voided. #}
 {% macro duckdb__compaction_plan() -%}
-    {%- set folder = source_folder('raw', 'usage_events') -%}
     {%- if not execute -%}
-        {{ return({'reads_all': false, 'files': [], 'new_files': [], 'build_number': 1, 'has_voids': false}) }}
+        {{ return({'reads_all': false, 'files': [], 'new_files': [], 'reads_in_part': false, 'build_number': 1, 'has_voids': false}) }}
     {%- endif -%}
     {%- set is_full = must_compact_everything() -%}
     {%- set has_voids = run_query(
         "select count(*) from " ~ ref('event_voids') ~ " as voids cross join " ~ ref('stg_build_inputs') ~ " as build"
         ~ " where voids.sandbox_id is not null and voids.voided_at <= build.as_of"
     ).rows[0][0] > 0 -%}
+    {%- set days_of_voids = "select event_date from " ~ voids_to_apply() ~ " as voids" -%}
     {%- set found = run_query(
-        "with files as ("
-        ~ "select file as path, parse_filename(file, true) as file_id,"
-        ~ " cast(regexp_extract(file, 'event_date=([0-9-]+)', 1) as date) as event_date"
-        ~ " from glob('" ~ folder ~ "/event_date=*/*.parquet')"
-        ~ "), landed as ("
+        "with landed as ("
         ~ "select file_id, last_at from " ~ ref('stg_landed_files') ~ " where kind = 'usage'"
         ~ "), judged as ("
         ~ "select files.path, files.event_date, "
         ~ ("true" if is_full else
            "landed.file_id not in (select file_id from " ~ compacted_files() ~ ")"
            ~ " or coalesce(landed.last_at > state.as_of and files.event_date >= cast(state.as_of as date), false)")
-        ~ " as is_new from files inner join landed on files.file_id = landed.file_id"
+        ~ " as is_new from "
+        ~ usage_files('true' if is_full else days_of_files(is_new_file()) ~ " or event_date in (" ~ days_of_voids ~ ")")
+        ~ " as files inner join landed on files.file_id = landed.file_id"
         ~ ("" if is_full else " cross join " ~ compaction_state() ~ " as state")
-        ~ ") select path, is_new from judged"
+        ~ ") select path, bool_or(is_new), bool_and(is_new) from judged"
         ~ " where event_date in (select event_date from judged where is_new)"
-        ~ ("" if is_full else " or event_date in (select event_date from " ~ voids_to_apply() ~ " as voids)")
-        ~ " order by path"
+        ~ ("" if is_full else " or event_date in (" ~ days_of_voids ~ ")")
+        ~ " group by path order by path"
     ) -%}
     {%- set files, new_files = [], [] -%}
+    {%- set wholly_new_files = [] -%}
     {%- for row in found.rows -%}
         {%- do files.append(row[0]) -%}
         {%- if row[1] -%}{%- do new_files.append(row[0]) -%}{%- endif -%}
+        {%- if row[2] -%}{%- do wholly_new_files.append(row[0]) -%}{%- endif -%}
     {%- endfor -%}
     {%- set build_number = 1 if is_full else run_query('select build_number + 1 from ' ~ compaction_state()).rows[0][0] -%}
     {{ return({
-        'reads_all': false, 'files': files, 'new_files': new_files, 'build_number': build_number, 'has_voids': has_voids
+        'reads_all': false,
+        'files': files,
+        'new_files': new_files,
+        'reads_in_part': files | length > wholly_new_files | length,
+        'build_number': build_number,
+        'has_voids': has_voids,
     }) }}
+{%- endmacro %}
+
+{# Condition on `stg_landed_files`: the last build has not read the file, or not all of it, because of its as_of. #}
+{% macro is_new_file() -%}
+    (
+        file_id not in (select file_id from {{ compacted_files() }})
+        or coalesce(last_at > (select as_of from {{ compaction_state() }}), false)
+    )
+{%- endmacro %}
+
+{# Condition on `event_date`: between the first and the last day of the files of usage that satisfy a condition on `stg_landed_files`. #}
+{% macro days_of_files(condition) -%}
+    event_date between
+    (select min(cast(first_at as date)) from {{ ref('stg_landed_files') }} as files where kind = 'usage' and {{ condition }})
+    and (select max(cast(last_at as date)) from {{ ref('stg_landed_files') }} as files where kind = 'usage' and {{ condition }})
 {%- endmacro %}
 
 {# The landed events that were voided since the last build: their days are recomputed. #}
@@ -244,13 +267,20 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Events of some raw files, named by path. #}
+{# Events of some raw files, named by path. A merged file may have rows of files that are not in `stg_landed_files`, as in a reconstruction of
+   an earlier state. #}
 {% macro usage_events_in(files) -%}
     {%- set folder = source_folder('raw', 'usage_events') -%}
+    {%- set landed = ref('stg_landed_files') -%}
     {#- With the file that has all columns and no row: a file that landed before a column was added does not have it. -#}
     {%- set paths = [folder ~ '/_schema.parquet'] -%}
     {%- for file in files -%}{%- do paths.append(file) -%}{%- endfor -%}
-    read_parquet({{ listed_files(paths) }}, hive_partitioning = false, union_by_name = true
+    (
+        select *
+        from read_parquet({{ listed_files(paths) }}, hive_partitioning = false, union_by_name = true)
+        {%- if '/merged-' in files | join %}
+        where file_id in (select file_id from {{ landed }})
+        {%- endif %}
     )
 {%- endmacro %}
 
@@ -295,13 +325,12 @@
 
 {% macro duckdb__events_of_ignored_days() -%}
     {%- set states, landed = ref('sandbox_states'), ref('stg_landed_files') -%}
+    {%- set days = "event_date in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0)" -%}
     {%- set files = [] -%}
     {%- if execute -%}
         {%- set found = run_query(
-            "select file from glob('" ~ source_folder('raw', 'usage_events') ~ "/event_date=*/*.parquet')"
-            ~ " where cast(regexp_extract(file, 'event_date=([0-9-]+)', 1) as date)"
-            ~ " in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0)"
-            ~ " and parse_filename(file, true) in (select file_id from " ~ landed ~ ") order by file"
+            "select distinct path from " ~ usage_files(days) ~ " where " ~ days
+            ~ " and file_id in (select file_id from " ~ landed ~ ") order by path"
         ) -%}
         {%- for row in found.rows -%}{%- do files.append(row[0]) -%}{%- endfor -%}
     {%- endif -%}
@@ -309,7 +338,7 @@
 {%- endmacro %}
 
 {# The raw events of the landed files that satisfy a condition on `stg_landed_files` and the build's inputs (`files`, `build`): all files of
-   usage where the engine cannot choose. The reader still filters events. #}
+   usage where the engine cannot choose, and the files that were merged with them. The reader still filters events. #}
 {% macro raw_events_of_files(condition) -%}
     {{ adapter.dispatch('raw_events_of_files')(condition) }}
 {%- endmacro %}
@@ -322,10 +351,11 @@
     {%- set landed, inputs = ref('stg_landed_files'), ref('stg_build_inputs') -%}
     {%- set files = [] -%}
     {%- if execute -%}
+        {%- set chosen = "from " ~ landed ~ " as files cross join " ~ inputs ~ " as build where files.kind = 'usage' and " ~ condition -%}
+        {%- set days = "event_date between (select min(cast(first_at as date)) " ~ chosen ~ ")"
+            ~ " and (select max(cast(last_at as date)) " ~ chosen ~ ")" -%}
         {%- set found = run_query(
-            "select file from glob('" ~ source_folder('raw', 'usage_events') ~ "/event_date=*/*.parquet') where parse_filename(file, true) in ("
-            ~ "select files.file_id from " ~ landed ~ " as files cross join " ~ inputs ~ " as build"
-            ~ " where files.kind = 'usage' and " ~ condition ~ ") order by file"
+            "select distinct path from " ~ usage_files(days) ~ " where file_id in (select files.file_id " ~ chosen ~ ") order by path"
         ) -%}
         {%- for row in found.rows -%}{%- do files.append(row[0]) -%}{%- endfor -%}
     {%- endif -%}

@@ -13,3 +13,11 @@
 {% macro has_reached(observed, allowed, percent) -%}
     {{ observed }} * cast(100 as decimal(3, 0)) >= {{ allowed }} * cast({{ percent }} as decimal(3, 0))
 {%- endmacro %}
+
+{# Whether a session with pauses has run for so many microseconds within a row of running_spans. #}
+{% macro reaches_within_span(microseconds, spans) -%}
+    (
+        {{ spans }}.ran_before_microseconds < {{ microseconds }}
+        and {{ spans }}.ran_before_microseconds + {{ microseconds_between(spans ~ '.started_at', spans ~ '.ended_at') }} >= {{ microseconds }}
+    )
+{%- endmacro %}

@@ -20,6 +20,7 @@ from pipeline.core.home import SEEDS, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
+from pipeline.landing.merge_days import merge_if_possible
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import Source, all_sources
 from pipeline.landing.specification import specification
@@ -90,6 +91,8 @@ def land_inbox(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Land every file in the inbox, whichever assets the run selects: validate, deduplicate, write atomically, archive the file.
 
+    Then merge the small raw files of days that have many of them.
+
     The run fails at the end if a file has too few accepted rows. That file is archived like the others: its rows are in
     quarantine, and `billhouse land --again` validates them again. The next hourly build includes the accepted rows.
     """
@@ -108,6 +111,9 @@ def land_inbox(
             results += _by_day(context, opened, spec.collection, summary, metadata)
         else:
             results.append(dg.MaterializeResult(asset_key=RAW_KEYS[spec.collection], metadata=metadata))
+    not_merged = merge_if_possible(opened)
+    if not_merged is not None:
+        context.log.warning(str(not_merged))
     write_health(opened)
     mostly_refused = landed.mostly_refused(Settings.load().land_min_accepted_share)
     results += [*_quarantine(landed), *_files(landed), _most_rows(mostly_refused)]

@@ -14,12 +14,45 @@ build as (
 first_events as (
 
     select
+        customer_id,
+        min(first_at) as first_event_at
+    from {{ ref('compacted_events') }}
+    group by customer_id
+
+),
+
+-- A stop or a pause can report that its session started before the customer's first event. Few do.
+reports_before_first_event as (
+
+    select distinct
         events.customer_id,
-        min(least(events.first_at, greatest(coalesce(events.reported_start_at, events.first_at), build.books_open_at)))
-            as first_event_at
+        events.timeline_key
     from {{ ref('compacted_events') }} as events
-    cross join build
-    group by events.customer_id
+    inner join first_events on events.customer_id = first_events.customer_id
+    where events.reported_start_at < first_events.first_event_at
+
+),
+
+reported_openings as (
+
+    select
+        reports.customer_id,
+        min(openings.opening_at) as first_opening_at
+    from reports_before_first_event as reports
+    inner join ({{ reported_openings_of('reports_before_first_event') | indent(4) }}) as openings
+        on reports.timeline_key = openings.timeline_key
+    group by reports.customer_id
+
+),
+
+first_uses as (
+
+    select
+        first_events.customer_id,
+        least(first_events.first_event_at, coalesce(reported_openings.first_opening_at, first_events.first_event_at))
+            as first_event_at
+    from first_events
+    left join reported_openings on first_events.customer_id = reported_openings.customer_id
 
 ),
 
@@ -51,7 +84,7 @@ first_contracts as (
 
 customers as (
 
-    select customer_id from first_events
+    select customer_id from first_uses
     union
     select customer_id from first_subscriptions
     union
@@ -63,15 +96,15 @@ first_instants as (
 
     select
         customers.customer_id,
-        first_events.first_event_at,
+        first_uses.first_event_at,
         first_subscriptions.first_subscribed_at,
         first_contracts.first_contract_at,
         least(
-            coalesce(first_events.first_event_at, first_subscriptions.first_subscribed_at),
-            coalesce(first_subscriptions.first_subscribed_at, first_events.first_event_at)
+            coalesce(first_uses.first_event_at, first_subscriptions.first_subscribed_at),
+            coalesce(first_subscriptions.first_subscribed_at, first_uses.first_event_at)
         ) as first_seen_at
     from customers
-    left join first_events on customers.customer_id = first_events.customer_id
+    left join first_uses on customers.customer_id = first_uses.customer_id
     left join first_subscriptions on customers.customer_id = first_subscriptions.customer_id
     left join first_contracts on customers.customer_id = first_contracts.customer_id
 

@@ -16,7 +16,7 @@ observations as (
         cast(levels.sandboxes as decimal(38, 12)) as observed,
         'sandbox' as unit,
         levels.started_at as observed_at,
-        false as grows_over_time
+        {{ no_key() }} as session_key
     from {{ ref('concurrency_levels') }} as levels
     {{ only_dirty_customer_days('levels') }}
     where levels.max_concurrent_sandboxes > 0 and levels.sandboxes * 2 >= levels.max_concurrent_sandboxes
@@ -30,9 +30,8 @@ observations as (
         cast(max_session_seconds as decimal(38, 12)) as allowed,
         {{ to_unit_seconds('duration_microseconds') }} as observed,
         'second' as unit,
-        {{ plus_microseconds('started_at', 'paused_microseconds') }} as observed_at,
-        -- A session reaches a share of its limit at that share of its time.
-        true as grows_over_time
+        started_at as observed_at,
+        session_key
     from {{ ref('sandbox_sessions') }}
     where
         max_session_seconds > 0
@@ -45,6 +44,7 @@ observations as (
 thresholds_reached as (
 
     select
+        observations.session_key,
         observations.customer_id,
         observations.usage_date,
         observations.limit_kind,
@@ -52,18 +52,40 @@ thresholds_reached as (
         observations.allowed,
         observations.observed,
         observations.unit,
-        case
-            when observations.grows_over_time
-                then {{ plus_seconds(
-                    'observations.observed_at',
-                    divide_down('cast(observations.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100')
-                ) }}
-            else observations.observed_at
-        end as reached_at
+        observations.observed_at,
+        cast(
+            {{ divide_down('cast(observations.allowed as decimal(18, 0)) * thresholds.threshold_percent', '100') }} as bigint
+        ) * 1000000 as threshold_microseconds
     from observations
     {{ only_dirty_customer_days('observations') }}
     inner join {{ alert_thresholds() }} as thresholds
         on {{ has_reached('observations.observed', 'observations.allowed', 'thresholds.threshold_percent') }}
+
+),
+
+-- A session reaches a share of its limit at that share of its time, pauses not counted.
+dated_thresholds as (
+
+    select
+        reached.customer_id,
+        reached.usage_date,
+        reached.limit_kind,
+        reached.threshold_percent,
+        reached.allowed,
+        reached.observed,
+        reached.unit,
+        case
+            when reached.session_key is null then reached.observed_at
+            else {{ plus_microseconds(
+                'coalesce(spans.started_at, reached.observed_at)',
+                'reached.threshold_microseconds - coalesce(spans.ran_before_microseconds, 0)'
+            ) }}
+        end as reached_at
+    from thresholds_reached as reached
+    left join {{ ref('running_spans') }} as spans
+        on
+            reached.session_key = spans.session_key
+            and {{ reaches_within_span('reached.threshold_microseconds', 'spans') }}
 
 ),
 
@@ -75,7 +97,7 @@ ranked_thresholds as (
             partition by customer_id, usage_date, limit_kind, threshold_percent
             order by reached_at asc, observed desc, allowed asc, unit asc
         ) as rank_on_day
-    from thresholds_reached
+    from dated_thresholds
 
 )
 

@@ -55,17 +55,25 @@ concurrency_breaches as (
 session_length_breaches as (
 
     select
-        customer_id,
+        sessions.customer_id,
         'session_length' as limit_kind,
-        sandbox_id,
-        session_id,
-        cast(max_session_seconds as decimal(38, 12)) as allowed,
-        {{ to_unit_seconds('duration_microseconds') }} as observed,
+        sessions.sandbox_id,
+        sessions.session_id,
+        cast(sessions.max_session_seconds as decimal(38, 12)) as allowed,
+        {{ to_unit_seconds('sessions.duration_microseconds') }} as observed,
         'second' as unit,
-        {{ plus_microseconds('started_at', 'max_session_seconds * 1000000 + paused_microseconds') }} as first_at,
-        ended_at as last_at
-    from {{ ref('sandbox_sessions') }}
-    where duration_microseconds > max_session_seconds * 1000000
+        -- The time of a pause does not count.
+        {{ plus_microseconds(
+            'coalesce(spans.started_at, sessions.started_at)',
+            'sessions.max_session_seconds * 1000000 - coalesce(spans.ran_before_microseconds, 0)'
+        ) }} as first_at,
+        sessions.ended_at as last_at
+    from {{ ref('sandbox_sessions') }} as sessions
+    left join {{ ref('running_spans') }} as spans
+        on
+            sessions.session_key = spans.session_key
+            and {{ reaches_within_span('sessions.max_session_seconds * 1000000', 'spans') }}
+    where sessions.duration_microseconds > sessions.max_session_seconds * 1000000
 
 ),
 

@@ -20,16 +20,16 @@
 {% set flags = event_flags().values() | list %}
 {% set closing_columns = closing_resource_columns() %}
 {% set texts = ['sandbox_id', 'execution_id', 'customer_id'] %}
-{% set reads_some_days_in_part = plan.files | length > plan.new_files | length %}
 with
 
-{% if reads_some_days_in_part %}
+{% if plan.reads_in_part %}
 resent_days as (
 
     select
         {{ timeline_key('sandbox_id', "coalesce(execution_id, '')") }} as timeline_key,
         cast({{ to_utc('event_at') }} as date) as event_date
     from {{ usage_events_in(plan.new_files) }}
+    where file_id in (select file_id from {{ ref('stg_landed_files') }} where {{ is_new_file() | indent(4) }})
 
     union
 
@@ -73,7 +73,7 @@ events as {{ not_stored }}(
         {{ time_slice('all_events.event_at', 'case when build.heartbeat_timeout_seconds < 60 then 1 else 60 end') }} as slice
     from all_events
     cross join {{ ref('stg_build_inputs') }} as build
-    {% if reads_some_days_in_part %}
+    {% if plan.reads_in_part %}
     inner join resent_days
         on
             {{ timeline_key('all_events.sandbox_id', 'all_events.execution_id') }} = resent_days.timeline_key

@@ -132,6 +132,22 @@ select
     execution_id
 from {{ state_table('open_executions') }}
 union
+-- A paused session ends where another execution of its sandbox starts.
+select
+    sessions.timeline_key,
+    sessions.sandbox_id,
+    sessions.execution_id
+from {{ last_built('sandbox_sessions') }} as sessions
+where
+    sessions.is_paused_at_end
+    and sessions.sandbox_id in (
+        select sandbox_id from {{ ref('compacted_events') }}
+        where build_number > (select build_number from last_build)
+        union all
+        select sandbox_id from {{ state_table('applied_voids') }}
+        where event_id not in (select event_id from {{ state_table('known_voids') }})
+    )
+union
 -- A day with all its events voided has no new row in compacted_events.
 select
     {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,

@@ -18,24 +18,41 @@ states as (
     from {{ ref('sandbox_states') }}
     window timeline as (partition by timeline_key order by event_at)
 
+),
+
+spans as (
+
+    select
+        sessions.session_key,
+        sessions.session_id,
+        sessions.timeline_key,
+        sessions.customer_id,
+        sessions.sandbox_id,
+        states.event_at as started_at,
+        case
+            when states.next_session_number = states.session_number then least(states.next_event_at, sessions.ended_at)
+            else sessions.ended_at
+        end as ended_at
+    from states
+    inner join {{ ref('sandbox_sessions') }} as sessions
+        on
+            states.timeline_key = sessions.timeline_key
+            and states.session_number = sessions.session_number
+    where
+        states.is_held
+        and sessions.paused_microseconds > 0
+
 )
 
 select
-    sessions.session_key,
-    sessions.session_id,
-    sessions.timeline_key,
-    sessions.customer_id,
-    sessions.sandbox_id,
-    states.event_at as started_at,
-    case
-        when states.next_session_number = states.session_number then states.next_event_at
-        else sessions.ended_at
-    end as ended_at
-from states
-inner join {{ ref('sandbox_sessions') }} as sessions
-    on
-        states.timeline_key = sessions.timeline_key
-        and states.session_number = sessions.session_number
-where
-    states.is_held
-    and sessions.paused_microseconds > 0
+    session_key,
+    session_id,
+    timeline_key,
+    customer_id,
+    sandbox_id,
+    started_at,
+    ended_at,
+    cast(coalesce(sum({{ microseconds_between('started_at', 'ended_at') }}) over (
+        partition by session_key order by started_at rows between unbounded preceding and 1 preceding
+    ), 0) as bigint) as ran_before_microseconds
+from spans

@@ -86,6 +86,37 @@ sessions_with_next as (
 
 ),
 
+-- Billing rules, section 4: a session that is paused also ends where another execution of its sandbox starts or resumes after its last event.
+paused_sandboxes as (
+
+    select
+        states.timeline_key,
+        states.session_number,
+        states.last_event_at,
+        timelines.sandbox_id
+    from sessions_with_next as states
+    inner join {{ ref('timelines') }} as timelines on states.timeline_key = timelines.timeline_key
+    where states.last_paused_at is not null
+
+),
+
+other_executions as (
+
+    select
+        paused.timeline_key,
+        paused.session_number,
+        min(events.first_at) as resumed_elsewhere_at
+    from {{ ref('compacted_events') }} as events
+    inner join paused_sandboxes as paused
+        on
+            events.sandbox_id = paused.sandbox_id
+            and events.timeline_key <> paused.timeline_key
+            and events.first_at > paused.last_event_at
+    where events.has_start or events.has_resume
+    group by paused.timeline_key, paused.session_number
+
+),
+
 sessions as (
 
     select
@@ -106,12 +137,17 @@ sessions as (
         states.event_count,
         states.ended_pause_microseconds,
         states.last_paused_at,
+        elsewhere.resumed_elsewhere_at,
         {%- for resource in resource_columns() %}
         coalesce(states.{{ resource }}, closing.{{ resource }}) as {{ resource }},
         {%- endfor %}
         false as is_plain
     from sessions_with_next as states
     inner join {{ ref('timelines') }} as timelines on states.timeline_key = timelines.timeline_key
+    left join other_executions as elsewhere
+        on
+            states.timeline_key = elsewhere.timeline_key
+            and states.session_number = elsewhere.session_number
     left join closing_resources as closing
         on
             states.timeline_key = closing.timeline_key
@@ -137,6 +173,7 @@ sessions as (
         event_count,
         cast(0 as bigint) as ended_pause_microseconds,
         cast(null as timestamp) as last_paused_at,
+        cast(null as timestamp) as resumed_elsewhere_at,
         {%- for resource in resource_columns() %}
         {{ resource }},
         {%- endfor %}
@@ -187,7 +224,7 @@ sessions_with_inferred_end as (
 
 ),
 
-ended_sessions as (
+sessions_of_their_timeline as (
 
     select
         *,
@@ -199,7 +236,7 @@ ended_sessions as (
             when next_started_at is not null then least(next_started_at, inferred_end_at)
             when as_of < limit_at then as_of
             else least(inferred_end_at, as_of)
-        end as ended_at,
+        end as ended_in_timeline_at,
         case
             when is_zero_length or stopped_at is not null or is_stopped_by_next then 'stopped'
             when falls_silent and silent_at <= inferred_end_at then 'heartbeat_lost'
@@ -207,8 +244,25 @@ ended_sessions as (
             when falls_silent then 'end_inferred'
             when as_of < limit_at then 'open'
             else 'end_inferred'
-        end as end_reason
+        end as end_reason_in_timeline
     from sessions_with_inferred_end
+
+),
+
+ended_sessions as (
+
+    select
+        *,
+        case when is_ended_elsewhere then resumed_elsewhere_at else ended_in_timeline_at end as ended_at,
+        case when is_ended_elsewhere then 'stop_missing' else end_reason_in_timeline end as end_reason
+    from (
+        select
+            *,
+            coalesce(
+                resumed_elsewhere_at < ended_in_timeline_at and end_reason_in_timeline <> 'stopped', false
+            ) as is_ended_elsewhere
+        from sessions_of_their_timeline
+    ) as sessions_with_other_executions
 
 ),
 

@@ -72,13 +72,15 @@ timeline_rows as {{ not_stored }}(
 
 ),
 
--- A heartbeat at the instant of a start or a stop belongs to what follows. Of one instant a pause acts last.
+-- A heartbeat at the instant of a start, a stop or a reported opening belongs to what follows. Of one instant a pause acts last.
 rows_by_run as (
 
     select
         timeline_rows.*,
         {{ changes_state('timeline_rows') }} or timeline_rows.is_reported_opening as changes_state,
-        sum(case when timeline_rows.has_start or timeline_rows.has_stop then 1 else 0 end) over so_far as run_number,
+        sum(
+            case when timeline_rows.has_start or timeline_rows.has_stop or timeline_rows.is_reported_opening then 1 else 0 end
+        ) over so_far as run_number,
         coalesce({{ last_known(
             'case when timeline_rows.has_pause then true'
             ~ ' when timeline_rows.has_start or timeline_rows.has_resume or timeline_rows.is_reported_opening then false end'

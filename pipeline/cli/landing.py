@@ -1,4 +1,4 @@
-"""The commands that land files and list sources: land, sources."""
+"""The commands that write raw files, and list sources: land, sources, compact."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pipeline.landing.record_kinds import Kind, TimestampUnit
 
 if TYPE_CHECKING:
     from pipeline.landing import LandedFile, LandingSummary
+    from pipeline.landing.merge_days import MergedDays
     from pipeline.landing.preview import Preview
     from pipeline.landing.sources.source_files import Source
 
@@ -58,7 +59,7 @@ def land(
     Valid rows are stored in <home>/raw/; invalid rows go to quarantine with file, line and reason. Landing a file again stores
     nothing twice, and checks its rows in quarantine again. Every named file is tried; the exit code is 1 if a file could not be
     read (then none of it is landed), or if the accepted share of its rows is below BILLHOUSE_LAND_MIN_ACCEPTED_SHARE (default:
-    half). Next: billhouse build.
+    half). Days with many small files are compacted, as by billhouse compact. Next: billhouse build.
     """
     if not paths and not again:
         raise WrongUsageError("No file is given.", "Give files to land, or --again to check rows in quarantine again.")
@@ -71,6 +72,7 @@ def land(
         raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
+    from pipeline.landing.merge_days import merge_if_possible
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
 
@@ -98,6 +100,7 @@ def land(
                 rows_at=rows_at,
                 on_progress=follow,
             )
+        not_merged = merge_if_possible(home)
     write_health(home)
     refused = [] if again else summary.mostly_refused(least_share)
     show(as_json, summary.as_dict(refused), lambda: print_landing(summary, is_again=again))
@@ -105,8 +108,40 @@ def land(
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
     for file in refused:
         stderr.print(f"[red]mostly refused[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
+    if not_merged is not None:
+        stderr.print(f"[yellow]warning[/] {plain(not_merged)}", highlight=False, soft_wrap=True)
     if summary.problems or refused:
         raise typer.Exit(1)
+
+
+def compact(context: typer.Context, as_json: Json = False) -> None:
+    """Merge the small raw files of usage of each day that has many of them into one file, so that builds read fewer files.
+
+    Every row has its landed file and line. Days with at most BILLHOUSE_RAW_FILES_PER_DAY (default: 32) files below 16 MB stay
+    unchanged. Each landing does this. Replaced files that exist again, as after a restore from a bucket, are removed. Safe to
+    interrupt and to repeat. The exit code is 1 if a file was changed after it was written: it is not merged.
+    """
+    from pipeline.landing.merge_days import merge_days, remove_replaced
+
+    home = Home.open(context.obj)
+    with progress("Compacting") as follow:
+        removed = remove_replaced(home)
+        merged = merge_days(home, on_progress=follow)
+    show(as_json, {**merged.as_dict(), "removed": removed}, lambda: print_merged(merged, removed))
+    for problem in merged.problems:
+        stderr.print(f"[red]not merged[/] {plain(problem)}", highlight=False, soft_wrap=True)
+    if merged.problems:
+        raise typer.Exit(1)
+
+
+def print_merged(merged: MergedDays, removed: int) -> None:
+    """Print the number of files before and after."""
+    if removed:
+        out.print(f"Removed {removed:,} file(s) that had been replaced before.")
+    if merged.files:
+        out.print(f"[bold]{merged.files:,}[/] files of {merged.days:,} day(s) became {merged.merged_files:,}.")
+    else:
+        out.print("No day has so many small files.")
 
 
 def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:

@@ -5,7 +5,8 @@ inbox/                  files that wait to be landed, one folder per kind (usage
                         inbox/.landed/
 sources/                sources of the user's own, one SQL file each; docs/reference/sources.md
 raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
-                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects
+                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects;
+                        small files of a day of usage_events/ are merged into one with the same rows, merged-*.parquet
 ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
                         credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
                         file in raw/ and ledger/

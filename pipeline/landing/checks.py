@@ -99,6 +99,8 @@ def _errors(field: Field, reason: str, rows: RowsQuery, options: LandingOptions)
     text, value, name = _text(field), field.stored_as, field.name
     shown = f"'{name} is ''' || left({text}, 200) || ''': '"
     is_invalid = f"{text} is not null and {value} is null"
+    if field.event_types:
+        is_invalid += f" and event_type in ({', '.join(map(quoted, field.event_types))})"
     match reason:
         case "over_limit" if field.type in (Type.TEXT, Type.JSON):
             return _size_errors(field)
@@ -134,8 +136,12 @@ def _errors(field: Field, reason: str, rows: RowsQuery, options: LandingOptions)
         case "choice" if field.type is Type.BOOLEAN:
             return [(field.choice_reason, is_invalid, f"{shown} || 'write true or false.'")]
         case "bad_number" if field.type in READINGS:
-            unit = "percent of all its vCPUs together" if field.type is Type.PERCENT else "bytes, a whole number,"
-            help = quoted(f"write {unit} from 0 to {READINGS[field.type]:,}.")
+            units = {
+                Type.PERCENT: "percent of all its vCPUs together",
+                Type.BYTES: "bytes, a whole number,",
+                Type.SECONDS: "seconds",
+            }
+            help = quoted(f"write {units[field.type]} from 0 to {READINGS[field.type]:,}.")
             return [(reason, is_invalid, f"{shown} || {help}")]
         case "bad_number" if field.type is Type.INTEGER or field.type in BOUNDS:
             bound = BOUNDS.get(field.type)

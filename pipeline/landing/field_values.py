@@ -5,13 +5,22 @@ from __future__ import annotations
 from pipeline.core.sql import quoted
 from pipeline.landing.instants import instant_sql
 from pipeline.landing.record_kinds import TimestampUnit
-from pipeline.landing.specification import AMOUNT_BOUND, BYTES_BOUND, DECIMALS, QUANTITY_BOUND, RESOURCE_BOUND, Field, Type
+from pipeline.landing.specification import (
+    AMOUNT_BOUND,
+    BYTES_BOUND,
+    DECIMALS,
+    EVENT_TYPES,
+    QUANTITY_BOUND,
+    RESOURCE_BOUND,
+    Field,
+    Type,
+)
 
 BLANK = r"[\s\p{Z}\p{Cf}]*"
 """A regular expression for blank text, invisible characters included."""
 BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 """The maximum of exact numbers."""
-READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND}
+READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND, Type.SECONDS: QUANTITY_BOUND}
 """The maximum of instrument readings, which may be rounded."""
 _PLAIN = rf"[0-9]{{1,10}}(\.[0-9]{{1,{DECIMALS}}})?"
 _NOT_ZERO = "^[^eE]*[1-9]"
@@ -24,6 +33,17 @@ def value_sql(field: Field, is_typed: bool, unit: TimestampUnit | None) -> str:
 
     `unit`: what a number means where an instant is expected; None: it is invalid.
     """
+    value = _value(field, is_typed, unit)
+    return f"case when {is_read_sql(field)} then {value} end" if field.event_types else value
+
+
+def is_read_sql(field: Field) -> str:
+    """SQL: whether a field is read on a row, by the row's event type as written."""
+    spellings = [spelling for stored in field.event_types for spelling in (stored, EVENT_TYPES[stored])]
+    return f'"event_type" in ({", ".join(map(quoted, spellings))})' if spellings else "true"
+
+
+def _value(field: Field, is_typed: bool, unit: TimestampUnit | None) -> str:
     column = f'"{field.name}"'
     if not is_typed:
         return _parsed(field, unit)
@@ -69,11 +89,11 @@ def _parsed(field: Field, unit: TimestampUnit | None) -> str:
                     f" when {_is_within_bounds(exact, field)} and {exact} = round({exact}, {DECIMALS}) and {is_whole}"
                     f" and not contains({text}, '_') then cast({exact} as decimal(18, {DECIMALS})) end"
                 )
-            case Type.PERCENT | Type.BYTES:
+            case Type.PERCENT | Type.BYTES | Type.SECONDS:
                 number = f"try_cast({text} as decimal(38, 18))"
                 is_in_bounds = f"{number} between 0 and {READINGS[field.type]} and not contains({text}, '_')"
-                stored = f"round({number}, 6)::decimal(18, 6)" if field.type is Type.PERCENT else f"{number}::bigint"
-                is_whole = "" if field.type is Type.PERCENT else f" and {number} = trunc({number})"
+                stored = f"{number}::bigint" if field.type is Type.BYTES else f"round({number}, 6)::decimal(18, 6)"
+                is_whole = f" and {number} = trunc({number})" if field.type is Type.BYTES else ""
                 value = f"case when {is_in_bounds}{is_whole} then {stored} end"
             case Type.INTEGER:
                 value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"

@@ -146,11 +146,22 @@ class LandingIndex:
         parts = self._state.parts.setdefault(new.index, [])
         parts.append(self._write(new.entries, new.least, new.greatest))
         while merged := _parts_to_merge(parts):
-            entries = _merged([self._part(part).entries() for part in merged])
-            one = self._write(entries, min(part.least for part in merged), max(part.greatest for part in merged))
+            entries = self._of_existing(_merged([self._part(part).entries() for part in merged]))
+            least, greatest = min(part.least for part in merged), max(part.greatest for part in merged)
+            one = [self._write(entries, least, greatest)] if len(entries.hashes) else []
             for part in merged:
                 self._open.pop(part.file, None)
-            parts[:] = [one if part is merged[0] else part for part in parts if part not in merged[1:]]
+            place = parts.index(merged[0])
+            parts[place:] = [*one, *(part for part in parts[place:] if part not in merged)]
+
+    def _of_existing(self, entries: Entries) -> Entries:
+        """Without the entries of files that were removed: a file that replaced them has entries of its own."""
+        exists = np.array([(self._home.raw / name.decode()).exists() for name in entries.names])
+        if exists.all():
+            return entries
+        is_left = exists[entries.places]
+        owners = entries.owners[is_left] if entries.owners is not None else None
+        return Entries(entries.hashes[is_left], entries.places[is_left], entries.names, owners)
 
     def _write(self, entries: Entries, least: str, greatest: str) -> PartInfo:
         name = f"{self._state.next_part:08d}.part"

@@ -8,9 +8,9 @@ import duckdb
 
 from pipeline.core.errors import Problem
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files, quoted
+from pipeline.core.sql import parquet_list, quoted
 from pipeline.landing.specification import EVENT_TYPES
-from pipeline.store.raw import landed_files
+from pipeline.store.integrity import read_store_state
 from pipeline.store.scratch_folders import scratch_folder
 
 _SHOWN = 20
@@ -22,20 +22,27 @@ def event_problems(home: Home) -> Iterator[Problem]:
 
     Billing rules, section 3: an event counts once, however often it was sent.
     """
-    folder = home.raw / "usage_events"
-    rows = [str(path) for path in landed_files(home)]  # listed before the events are read, so that their events are complete
-    if not rows or not any(folder.rglob("*.parquet")):
-        return
-    events = parquet_files(folder, "**", "*.parquet")
+    for is_last in (False, False, True):
+        # One list of files, read without a lock. If files of it were replaced meanwhile, those in their place are read.
+        state = read_store_state(home).files
+        rows, events = (
+            [file for path, file in state.items() if path.startswith(f"raw/{name}/") and path.endswith(".parquet")]
+            for name in ("landed_files", "usage_events")
+        )
+        if not rows or not events:
+            return
+        problems = list(_problems_of(home, parquet_list(rows), parquet_list(events)))
+        if is_last or all(file.exists() for file in events):
+            yield from problems
+            return
+
+
+def _problems_of(home: Home, rows: str, events: str) -> Iterator[Problem]:
     try:
         with scratch_folder(home, "verify") as scratch, duckdb.connect() as connection:
             connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'")
             connection.execute(f"set temp_directory = {quoted(scratch)}")
-            connection.execute(
-                "create temp table landed as"
-                " select * from read_parquet(?, hive_partitioning = false, union_by_name = true) where kind = 'usage'",
-                [rows],
-            )
+            connection.execute(f"create temp table landed as select * from {rows} where kind = 'usage'")
             landed = "landed"
             incomplete = connection.execute(
                 f"select file_name, accepted_rows, coalesce(rows, 0) from {landed} as files"

@@ -1,8 +1,8 @@
-"""Appends files to raw/ and ledger/: a group of files appears together, whole, and is never replaced.
+"""Appends files to raw/ and ledger/: a group of files appears together, whole, and is never overwritten.
 
 The files are written to a scratch folder and synced. Then one line is appended to the manifest that lists them all; this commits
-the write. Then they are renamed to their targets. A write that was killed before the commit leaves nothing; after the commit, the
-next command renames the rest.
+the write. Then they are renamed to their targets, and files of which they have all rows are removed. A write that was killed
+before the commit leaves nothing; after the commit, the next command does the rest.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class NewFiles:
     folders: list[str] = field(default_factory=list)
     opened: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
 
     def file(self, target: Path) -> Path:
         """The path to write the file `target` to. Files are renamed to their targets in the order of these calls."""
@@ -62,6 +63,10 @@ class NewFiles:
     def close_journal(self, target: Path) -> None:
         """Record that the content of a journal is in other files now, and that it may be removed."""
         self.closed.append(self._relative(target))
+
+    def replace(self, existing: Path) -> None:
+        """Record that all rows of an existing file are in the files of this write; it is removed when those are in place."""
+        self.replaced.append(self._relative(existing))
 
     def _relative(self, target: Path) -> str:
         return target.relative_to(self.home.path).as_posix()
@@ -85,9 +90,10 @@ def append_files(home: Home, command: str) -> Iterator[NewFiles]:
 
 
 def finish_interrupted(home: Home) -> None:
-    """Finish the renames of a committed write that was killed, and remove the scratch folders of killed commands.
+    """Finish the renames and removals of a committed write that was killed, and remove the scratch folders of killed commands.
 
-    Every command that reads raw/ or ledger/ to decide what to write there calls this after it has acquired its lock.
+    Every command that reads raw/ or ledger/ to decide what to write there, or reads the rows of raw/, calls this after it has
+    acquired its lock.
     """
     if any(home.scratch.glob(f"{COMMITTED}*")):
         with lock_manifest(home):
@@ -108,6 +114,12 @@ def unplaced_files(home: Home) -> dict[str, Path]:
     return found
 
 
+def unremoved_files(home: Home) -> frozenset[str]:
+    """Files (relative to the home) that a committed write has replaced and a killed command has not removed yet."""
+    is_unfinished = _unplaced_folder(home) is not None
+    return frozenset(json.loads(last_line(home)).get("replaced", ()) if is_unfinished else ())
+
+
 def _commit(files: NewFiles, command: str) -> None:
     home = files.home
     written = {}
@@ -126,6 +138,7 @@ def _commit(files: NewFiles, command: str) -> None:
         "folders": files.folders,
         "opened": files.opened,
         "closed": files.closed,
+        "replaced": files.replaced,
     }
     assert _targets_of(entry) == files.targets, "every requested file is written, and journals come last"
     with lock_manifest(home):
@@ -142,7 +155,7 @@ def _commit(files: NewFiles, command: str) -> None:
             if last_line(home) != line:
                 shutil.rmtree(committed, ignore_errors=True)
             raise
-        _place_all(home, files.targets, committed)
+        _place_all(home, entry, committed)
 
 
 def _targets_of(entry: dict[str, Any]) -> list[str]:
@@ -170,13 +183,13 @@ def _unplaced_folder(home: Home) -> Path | None:
 
 
 def place_committed(home: Home) -> None:
-    """Finish the renames of the last committed write, and remove uncommitted writes. The caller locks the manifest."""
+    """Finish the last committed write, and remove uncommitted writes. The caller locks the manifest."""
     folder = _unplaced_folder(home)
     if folder is not None:
         # The line may not have reached the disk yet: it must, before its files are renamed.
         sync_tree(home.manifest)
         sync_folder(home.ledger)
-        _place_all(home, _targets_of(json.loads(last_line(home))), folder)
+        _place_all(home, json.loads(last_line(home)), folder)
     for uncommitted in home.scratch.glob(f"{COMMITTED}*"):
         shutil.rmtree(uncommitted, ignore_errors=True)
 
@@ -207,7 +220,8 @@ def _move_uncommitted_files(home: Home, targets: list[str], scratch: Path) -> No
         os.replace(home.path / target, scratch / f"never-committed-{number}")
 
 
-def _place_all(home: Home, targets: list[str], committed: Path) -> None:
+def _place_all(home: Home, entry: dict[str, Any], committed: Path) -> None:
+    targets = _targets_of(entry)
     folders = dict.fromkeys((home.path / target).parent for target in targets)
     for folder in folders:
         make_folders(folder)
@@ -217,4 +231,10 @@ def _place_all(home: Home, targets: list[str], committed: Path) -> None:
             os.replace(written, target)
     for folder in folders:
         sync_folder(folder)
+    replaced = [home.path / path for path in entry.get("replaced", ())]
+    if replaced and all((home.path / target).exists() for target in targets):
+        for path in replaced:
+            path.unlink(missing_ok=True)
+        for folder in dict.fromkeys(path.parent for path in replaced):
+            sync_folder(folder)
     shutil.rmtree(committed, ignore_errors=True)

@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import Problem
 from pipeline.core.home import Home
-from pipeline.store.append import place_committed, unplaced_files
+from pipeline.store.append import place_committed, unplaced_files, unremoved_files
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.manifest import Manifest, WrittenFile, append_line, lock_manifest, new_line, read_manifest
 
 RESTORE = "Restore it from a backup: files in raw/ and ledger/ are never edited."
+_MISSING = "is missing."
 _LOCKS = ("raw/stripe/.lock", "ledger/outbox/.lock")
 _BATCH_FILES = 1000
 """Files that are queued for hashing at a time."""
@@ -29,14 +30,16 @@ class StoreState:
 
     manifest: Manifest
     files: dict[str, Path]
-    """By target (relative to the home), the path now: in .tmp/ if a killed command has committed and not renamed it."""
+    """By target (relative to the home), the path now: in .tmp/ if a killed command has committed and not renamed it. Without
+    those that it has replaced and not removed."""
 
 
 def read_store_state(home: Home) -> StoreState:
     """Read the manifest and list the files, while the manifest is locked against writers."""
 
     def read() -> StoreState:
-        found = {path: home.path / path for path in _files_below(home)}
+        unremoved = unremoved_files(home)
+        found = {path: home.path / path for path in _files_below(home) if path not in unremoved}
         return StoreState(read_manifest(home), unplaced_files(home) | found)
 
     try:
@@ -63,7 +66,7 @@ def integrity_problems(
         next_step = "Check the spelling of the head. If it is right, restore raw/ and ledger/ from a backup."
         yield Problem(shown, None, reason, next_step)
     yield from _empty_files(home, [path for path in found if _is_empty_file(path)])
-    yield from _differing(manifest, found, with_raw_content)
+    yield from _differing(home, state, with_raw_content)
     unknown = _unknown_files(home, state)
     if unknown and not manifest.heads:
         reason = (
@@ -74,6 +77,9 @@ def integrity_problems(
         reason = "is not in the manifest: no command wrote it."
         next_step = "Move it out of raw/ and ledger/; or, if you know where it comes from: billhouse verify --adopt"
         yield from (Problem(path, None, reason, next_step) for path in unknown)
+    for path in sorted(manifest.replaced & found.keys()):
+        reason = "was replaced by a file with the same rows, and exists again: its rows are there twice."
+        yield Problem(path, None, reason, "Remove it: billhouse compact")
     for path in sorted(manifest.journals - found.keys()):
         reason = "is missing: a publishing run was writing it. Stripe has a record of the run's requests."
         yield Problem(path, None, reason, "Restore it from a backup; if it is lost: billhouse verify --adopt")
@@ -104,15 +110,19 @@ def adopt_files(home: Home) -> int:
 
 def _unknown_files(home: Home, state: StoreState) -> list[str]:
     manifest = state.manifest
-    known = manifest.files.keys() | manifest.journals | manifest.closed_journals | {_shown(home, home.manifest)}
+    known = manifest.files.keys() | manifest.replaced | manifest.journals | manifest.closed_journals
+    known |= {_shown(home, home.manifest)}
     return [path for path in sorted(state.files.keys() - known) if not _is_empty_file(path)]
 
 
-def _differing(manifest: Manifest, found: dict[str, Path], with_raw_content: bool) -> Iterator[Problem]:
-    to_read = []
+def _differing(home: Home, state: StoreState, with_raw_content: bool) -> Iterator[Problem]:
+    manifest, found = state.manifest, state.files
+    to_read, missing = [], []
     for path, written in sorted(manifest.files.items()):
         reason = _difference(found.get(path), written, is_hashed=False)
-        if reason is not None:
+        if reason == _MISSING:
+            missing.append(path)
+        elif reason is not None:
             yield Problem(path, None, reason, RESTORE)
         elif with_raw_content or not path.startswith("raw/"):
             to_read.append(path)
@@ -121,17 +131,25 @@ def _differing(manifest: Manifest, found: dict[str, Path], with_raw_content: boo
             paths = to_read[first : first + _BATCH_FILES]
             differences = pool.map(lambda path: _difference(found[path], manifest.files[path], is_hashed=True), paths)
             for path, reason in zip(paths, differences, strict=True):
-                if reason is not None:
+                if reason == _MISSING:
+                    missing.append(path)
+                elif reason is not None:
                     yield Problem(path, None, reason, RESTORE)
+    # A command may have renamed or replaced them since the state was read.
+    now = read_store_state(home) if missing else state
+    for path in missing:
+        reason = _difference(now.files.get(path), manifest.files[path], is_hashed=True)
+        if reason is not None and path not in now.manifest.replaced:
+            yield Problem(path, None, reason, RESTORE)
 
 
 def _difference(path: Path | None, written: WrittenFile, *, is_hashed: bool) -> str | None:
     if path is None:
-        return "is missing."
+        return _MISSING
     try:
         is_same = WrittenFile.of(path) == written if is_hashed else path.stat().st_size == written.size
     except FileNotFoundError:
-        return "is missing."
+        return _MISSING
     except OSError as error:
         return f"cannot be read: {error.strerror}."
     return None if is_same else "was changed after it was written."

@@ -5,6 +5,8 @@ Each line is a JSON object that lists the files of one write:
     {"command": "close 2026-10", "files": {"ledger/closes/2026-10/close.parquet": ["<SHA-256>", <bytes>], ...},
      "previous": "<SHA-256 of the line before>"}
 
+"replaced" lists files of earlier lines whose rows are all in the files of the line: they no longer exist.
+
 The SHA-256 of the last line is the head. A head that was recorded elsewhere proves that no file written up to it has since been
 edited, deleted, replaced, forged or rolled back to an earlier state.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +27,8 @@ from pipeline.core.files import sync_folder
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 
+REPLACEABLE = "raw/usage_events/"
+"""The files that a line may list as replaced are below this folder; others are never replaced."""
 _BLOCK = 65_536
 
 
@@ -47,7 +52,9 @@ class Manifest:
     """The content of the manifest."""
 
     files: dict[str, WrittenFile] = field(default_factory=dict)
-    """By path relative to the home."""
+    """By path relative to the home; without those that were replaced."""
+    replaced: set[str] = field(default_factory=set)
+    """Files that no longer exist, because all their rows are in files of a later write."""
     journals: set[str] = field(default_factory=set)
     """Journals of publishing runs that are running or were killed: they are still appended to, so they have no hash."""
     closed_journals: set[str] = field(default_factory=set)
@@ -80,7 +87,15 @@ def read_manifest(home: Home) -> Manifest:
                 manifest.broken_lines.append((number, "does not follow the line before it: a line was changed or removed"))
             if repeated := sorted(path for path in written if manifest.files.get(path, written[path]) != written[path]):
                 manifest.broken_lines.append((number, f"lists {repeated[0]} a second time with another hash"))
+            replaced = {_typed(path, str) for path in row.get("replaced", ())}
+            if foreign := sorted(path for path in replaced if not path.startswith(REPLACEABLE)):
+                manifest.broken_lines.append((number, f"replaces {foreign[0]}, which no command replaces"))
+                replaced -= set(foreign)
             manifest.files |= written
+            manifest.replaced -= written.keys()
+            manifest.replaced |= replaced
+            for path in replaced:
+                manifest.files.pop(path, None)
             manifest.journals |= set(row.get("opened", ()))
             manifest.closed_journals |= set(row.get("closed", ()))
             manifest.journals -= manifest.closed_journals
@@ -117,6 +132,24 @@ def head_after(home: Home, path: str) -> str:
     except FileNotFoundError:
         pass
     return ""
+
+
+def entries_from_end(home: Home) -> Iterator[dict[str, Any]]:
+    """The entries, the last one first: what was written lately is found without reading all of history.
+
+    Lines that cannot be read are skipped; `verify` reports them.
+    """
+    if not last_line(home):
+        return
+    with home.manifest.open("rb") as manifest, mmap.mmap(manifest.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        end = content.rfind(b"\n")
+        while end > 0:
+            start = content.rfind(b"\n", 0, end) + 1
+            with suppress(ValueError):
+                entry = json.loads(content[start:end])
+                if isinstance(entry, dict):
+                    yield entry
+            end = start - 1
 
 
 def last_line(home: Home) -> bytes:

@@ -117,6 +117,8 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 RAW = {name: Collection(f"raw/{name}", schema) for name, schema in SCHEMAS.items()}
 """By name."""
+MERGED = "merged-"
+"""Name prefix of raw files of usage that have the rows of several landed files (pipeline.landing.merge_days)."""
 
 
 def ensure_raw_collections(home: Home) -> None:

@@ -10,6 +10,7 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.sql import quoted
+from pipeline.store.append import finish_interrupted
 
 
 @contextmanager
@@ -21,6 +22,7 @@ def open_warehouse(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not home.warehouse.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Build first: billhouse build")
+    finish_interrupted(home)  # the staging views read the files that are in raw/
     with duckdb.connect(str(home.warehouse), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         # The staging views name files relative to the home.

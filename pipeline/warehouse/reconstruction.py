@@ -15,6 +15,7 @@ from pipeline.core.progress import OnProgress
 from pipeline.pricebook.schema import FILES
 from pipeline.pricebook.stripe_currencies import FILE as STRIPE_CURRENCIES
 from pipeline.pricebook.validation import default_plan
+from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.credit_notes import read_credit_notes
@@ -56,8 +57,10 @@ def home_at_close(home: Home, period: BillingPeriod, *, on_progress: OnProgress 
 
 @contextmanager
 def _scratch(home: Home) -> Iterator[Home]:
-    with scratch_folder(home, "scratch") as folder:
-        yield Home.open(folder)
+    with home.writing():  # the scratch home reads files of this one until it is removed
+        finish_interrupted(home)
+        with scratch_folder(home, "scratch") as folder:
+            yield Home.open(folder)
 
 
 def _link_landed(home: Home, scratch: Home, landed: int | None) -> None:

@@ -52,15 +52,16 @@ def _state(home: Home) -> dict[str, Any]:
     }
 
 
-_KILLED_AT_EVERY_STEP = """
+KILLED_AT_EVERY_STEP = """
 import os, shutil, sys
 from pathlib import Path
 import duckdb, pandas, pyarrow.dataset  # once, and not in every child
 from pipeline.core.home import Home
 from pipeline.landing import land_files
+from pipeline.landing.merge_days import merge_days
 from pipeline.store.raw import ensure_raw_collections
 
-folder, *files = sys.argv[1:]
+folder, *arguments = sys.argv[1:]
 
 class Connection:
     '''A database of which writing a file is a step.'''
@@ -83,7 +84,7 @@ def stepped(call):
         return call(*words, **named)
     return called
 
-def land_and_exit(home, at):
+def act_and_exit(home, at):
     global step
     steps = 0
     def step():
@@ -94,19 +95,23 @@ def land_and_exit(home, at):
     connect = duckdb.connect
     duckdb.connect = lambda: Connection(connect())
     home = Home.open(home)
-    ensure_raw_collections(home)
-    shutil.rmtree(home.raw / "credit_grants")  # creating one collection is enough
+    if not is_merge:
+        ensure_raw_collections(home)
+        shutil.rmtree(home.raw / "credit_grants")  # creating one collection is enough
     for name in ("fsync", "replace", "rename", "unlink", "mkdir"):
         setattr(os, name, stepped(getattr(os, name)))
-    land_files(home, [Path(file) for file in files])
+    merge_days(home) if is_merge else land_files(home, [Path(file) for file in arguments])
     os._exit(0)
 
+is_merge = Path(arguments[0]).is_dir()
 at = 1
 while True:
     home = Path(folder) / f"killed-at-{at:04d}"
+    if is_merge:
+        shutil.copytree(arguments[0], home)
     child = os.fork()
     if child == 0:
-        land_and_exit(home, at)
+        act_and_exit(home, at)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status == 0:
         print(at)
@@ -114,7 +119,8 @@ while True:
     assert status == 9, status
     at += 1
 """
-"""Lands the files in one home after another, killed one step later each time, until a landing finishes."""
+"""Lands the files in one home after another, killed one step later each time, until a landing finishes. Given a home instead of
+files, merges the raw files of copies of it."""
 
 
 def _python(code: str, *words: object) -> list[str]:
@@ -133,7 +139,7 @@ def test_a_landing_that_is_killed_at_any_step_leaves_whole_files_and_the_next_on
     homes = tmp_path / "homes"
     homes.mkdir()
     died = subprocess.run(
-        _python(_KILLED_AT_EVERY_STEP, homes, *files), capture_output=True, text=True, cwd=PROJECT_ROOT, check=True
+        _python(KILLED_AT_EVERY_STEP, homes, *files), capture_output=True, text=True, cwd=PROJECT_ROOT, check=True
     )
     steps = int(died.stdout)
     assert steps > 30, "there are steps to die at"

@@ -14,6 +14,7 @@ from pipeline.landing import land_files, retry_quarantined
 from pipeline.landing.index_state import landing_totals, read_state
 from pipeline.landing.index_updates import KEYS
 from pipeline.landing.landing_totals import LandingTotals
+from pipeline.landing.merge_days import merge_days
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
 from pipeline.store.integrity import adopt_files
@@ -28,12 +29,20 @@ def test_the_keys_of_the_index_are_those_of_the_records() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_an_index_that_follows_landings_gives_the_results_of_one_that_is_built_from_all_files(tmp_path: Path, seed: int) -> None:
+def test_an_index_that_follows_landings_gives_the_results_of_one_that_is_built_from_all_files(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raw files of one home are merged, so that the index has entries of files that no longer exist."""
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
+    monkeypatch.setattr("pipeline.landing.landing_index._MERGED_PARTS", 2)
     followed, built = Home.open(tmp_path / "followed"), Home.open(tmp_path / "built")
+    merged = 0
     for path, kind in random_files(tmp_path / "files", seed):
         for home in (followed, built):
             shutil.rmtree(built.landing_index, ignore_errors=True)
             assert land_files(home, [path], kind).problems == []
+        merged += merge_days(followed).files
+    assert merged or seed < 2, "with the first two seeds no day has two files"
     assert vars(retry_quarantined(followed)) == vars(retry_quarantined(built))
     assert state_of(followed) == state_of(built)
     with duckdb.connect() as connection:

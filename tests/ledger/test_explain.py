@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing import land_files
+from pipeline.landing.merge_days import merge_days
 from pipeline.ledger.close import close_period
 from pipeline.ledger.explain import explain
+from pipeline.ledger.explanation import InvoiceExplanation
 from pipeline.ledger.simulation import simulate
 from pipeline.warehouse.build import build
+from pipeline.warehouse.reconstruction import home_at_close
 from tests.models.test_against_reference import land_records
 from tests.reference.strategies import random_batch, to_jsonl_parts
 from tests.support import billhouse, copy_home, event, query, write_jsonl
@@ -76,6 +82,50 @@ def test_the_days_and_sessions_of_a_line_sum_to_it_and_name_their_landed_rows(hi
                 assert session.events
                 assert all(session.started_at <= event.event_at <= session.ended_at for event in session.events)
                 assert all(1 <= event.file_row <= rows and event.file_name.startswith("events-") for event in session.events)
+
+
+def test_an_explanation_is_the_same_after_raw_files_were_merged_and_after_a_merge_that_was_killed(
+    history: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are named by the file and line that they landed with. A closed invoice is explained by the files landed by then."""
+    lines = query(
+        history,
+        "select invoice_id, line_id from invoice_lines where line_type = 'usage' and quantity > 0"
+        " and invoice_id in (select invoice_id from invoices where status = 'draft') order by line_id limit 4",
+    )
+    rebuilt: list[Home] = []
+
+    @contextmanager
+    def recorded(home: Home, *words: Any, **named: Any) -> Iterator[Home]:
+        rebuilt.append(home)
+        with home_at_close(home, *words, **named) as scratch:
+            yield scratch
+
+    monkeypatch.setattr("pipeline.ledger.explain.home_at_close", recorded)
+    for row in query(history, "from invoice_lines where line_type = 'usage' and quantity > 0 order by line_id"):
+        found = explain(history, row["invoice_id"], row["line_id"])
+        if rebuilt:
+            lines.append(row)
+            break
+    assert rebuilt and any(session.events for day in found.lines[0].days for session in day.sessions)
+
+    def explained() -> list[InvoiceExplanation]:
+        return [explain(history, line["invoice_id"], line["line_id"]) for line in lines]
+
+    before = explained()
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.store.append.Path.unlink", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            merge_days(history)
+    assert list(history.scratch.glob("committed-*")), "the files that were replaced are still there"
+    assert explained() == before
+    assert merge_days(history).files > 20
+    assert explained() == before
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_command_prints_text_and_json_and_names_a_missing_invoice(history: Home) -> None:

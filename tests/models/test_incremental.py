@@ -20,6 +20,7 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
+from pipeline.landing.merge_days import merge_days
 from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_steps import BuildFailedError
@@ -65,6 +66,14 @@ def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
     return other
 
 
+def merge_and_put_aside(home: Home, aside: Path) -> int:
+    """Merge the raw files of every day that has several; keep a copy of those that landing wrote. Returns how many there were."""
+    shutil.copytree(home.raw / "usage_events", aside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("merged-*"))
+    merged = merge_days(home)
+    assert merged.problems == []
+    return merged.files
+
+
 def days_read(home: Home) -> set[str]:
     """The days of which the last build read raw events."""
     compiled = home.path / ".dbt" / "target" / "compiled" / "billhouse" / "models" / "staging" / "compacted_events.sql"
@@ -80,9 +89,12 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Landings, builds and merges of raw files in between; the build at the end reads the files as they landed."""
     if heartbeat is not None:
         monkeypatch.setenv("BILLHOUSE_HEARTBEAT_TIMEOUT_SECONDS", str(heartbeat))
-    random = Random(seed)
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
+    random, when_to_merge = Random(seed), Random(seed)
+    merged_files = 0
     batch = random_batch(random, 40, vary_prices=False)
     parts = to_jsonl_parts(batch, tmp_path, 3)
     random.shuffle(parts)
@@ -103,11 +115,28 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
         if heartbeat is not None:
             edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
             land_files(home, [write_jsonl(tmp_path / f"edge-{number}.jsonl", edge)])
+        if number == 1 or when_to_merge.random() < 0.5:
+            merged_files += merge_and_put_aside(home, tmp_path / "as-landed")
         build(home, as_of)
+        if number == 0 or when_to_merge.random() < 0.5:
+            merged_files += merge_and_put_aside(home, tmp_path / "as-landed")
+    merged_files += merge_and_put_aside(home, tmp_path / "as-landed")
     build(home, batch.as_of)
+    assert merged_files > 50
     assert query(home, "from utilisation_daily")
     assert query(home, "from ignored_events where reason = 'voided'")
-    assert reports(home) == reports(built_from_scratch(home, make_home("from-scratch"), batch.as_of))
+    as_landed = make_home("from-scratch")
+    for folder in ("raw", "ledger"):
+        shutil.copytree(home.path / folder, as_landed.path / folder, dirs_exist_ok=True)
+    shutil.rmtree(as_landed.raw / "usage_events")
+    shutil.copytree(tmp_path / "as-landed", as_landed.raw / "usage_events")
+    build(as_landed, batch.as_of)
+    assert reports(home) == reports(as_landed)
+    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+        columns = "columns(* exclude build_number)"
+        events = warehouse.execute(f"select {columns} from staging.compacted_events order by all").fetchall()
+    with duckdb.connect(str(as_landed.warehouse), read_only=True) as warehouse:
+        assert events == warehouse.execute(f"select {columns} from staging.compacted_events order by all").fetchall()
 
 
 def test_a_build_with_another_setting_or_as_of_an_earlier_instant_is_what_one_from_scratch_is(

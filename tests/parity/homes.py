@@ -15,6 +15,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.demo.events import AS_OF
 from pipeline.landing import land_files
+from pipeline.landing.merge_days import merge_days
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
@@ -77,10 +78,14 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
 
 
 def small(home: Home, folder: Path) -> Built:
-    """A few random histories with the current price book; the first month, partly on Pro, is closed and in Stripe."""
+    """A few random histories with the current price book; the first month, partly on Pro, is closed and in Stripe.
+
+    The raw files of each day are merged if the settings say so.
+    """
     batch = random_batch(Random(128), 14, vary_prices=False)
     land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
+    merge_days(home)
     build(home, batch.as_of)
     for period in _ended_months(home, batch.as_of)[:1]:
         close_period(home, period, force=True)

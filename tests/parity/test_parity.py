@@ -41,8 +41,10 @@ def test_a_home_path_with_pattern_characters_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(MISSING is not None, reason=f"Spark cannot run here: {MISSING}")
-def test_every_report_is_the_same_on_spark_to_the_last_digit(home: Home, tmp_path: Path) -> None:
+def test_every_report_is_the_same_on_spark_to_the_last_digit(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
     built = small(home, tmp_path)
+    assert len(list(home.raw.glob("usage_events/*/merged-*.parquet"))) > 3
     # In a separate process, so that no Java process outlives the test.
     arguments = ["--home", str(home.path), "--as-of", built.as_of.isoformat(), "--small", "--no-checks"]
     ran = subprocess.run(

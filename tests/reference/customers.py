@@ -48,6 +48,7 @@ class Customer:
         as_of: datetime,
         currencies: Currencies = ((ALWAYS, DEFAULT_CURRENCY),),
         books_open_at: datetime = LONG_AGO,
+        reported_openings: Iterable[datetime] = (),
     ) -> None:
         """Events before the books open and after `as_of`, and records after `as_of`, must have been left out; records come in
         the order they landed.
@@ -63,8 +64,7 @@ class Customer:
         for record in sorted(records, key=lambda record: record.effective_at):
             plan_from[max(record.effective_at, books_open_at)] = (record.plan_id, record.is_trial)
         self._plan_from = sorted(plan_from.items())
-        used_from = [max(min(event.event_at, event.reported_start or event.event_at), books_open_at) for event in events]
-        self.first_seen_at = min(used_from + list(plan_from), default=None)
+        self.first_seen_at = min([event.event_at for event in events] + list(reported_openings) + list(plan_from), default=None)
         """Its first event, the start that an event reports, or its first record, whichever is earliest; None if it has only a
         contract.
         """

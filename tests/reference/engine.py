@@ -21,6 +21,7 @@ from .records import (
     CreditGrant,
     CustomerRecord,
     Event,
+    EventType,
     IgnoredBecause,
     IgnoredEvent,
     Ledger,
@@ -28,7 +29,7 @@ from .records import (
     SubscriptionRecord,
     Void,
 )
-from .sessions import Carried, Run, follow, session_of
+from .sessions import Carried, Run, follow, reported_openings, session_of
 from .usage import measure
 
 
@@ -85,7 +86,11 @@ def compute(
         currencies = currencies_of(
             customer_records_of[customer_id], [line for line in ledger.lines if line.customer_id == customer_id]
         )
-        customer = Customer(customer_id, own_events, own_records, price_book, as_of, currencies, books_open_at)
+        known = (customer_id, own_events, own_records, price_book, as_of, currencies, books_open_at)
+        reported: set[datetime] = set()
+        for timeline in _timelines(own_events).values():
+            reported |= reported_openings(timeline, Customer(*known), timeout)
+        customer = Customer(*known, reported)
         own_grants = [grant for grant in given if grant.customer_id == customer_id and grant.granted_at <= as_of]
         _add(result, customer, own_events, timeout, own_grants, ledger, voided_grants)
     result.ignored.sort(key=lambda one: str(one.event.event_id))
@@ -102,13 +107,12 @@ def _add(
     voided_grants: Collection[str],
 ) -> None:
     """One customer's part of the result."""
-    timelines: dict[tuple[str, str], list[Event]] = defaultdict(list)
-    for event in events:
-        timelines[event.sandbox_id, event.execution_id or ""].append(event)
     runs: list[Run] = []
     carried: list[Carried] = []
-    for (sandbox_id, execution_id), timeline in sorted(timelines.items()):
-        followed = follow(timeline, customer, heartbeat_timeout)
+    for (sandbox_id, execution_id), timeline in sorted(_timelines(events).items()):
+        others = [event for event in events if event.sandbox_id == sandbox_id and (event.execution_id or "") != execution_id]
+        opened_at = [event.event_at for event in others if event.event_type in (EventType.START, EventType.RESUME)]
+        followed = follow(timeline, customer, heartbeat_timeout, opened_at)
         runs += followed.runs
         carried += followed.carried
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]
@@ -147,6 +151,14 @@ def _add(
             for invoice in invoices
         ]
         result.credit_applications += applications
+
+
+def _timelines(events: Iterable[Event]) -> dict[tuple[str, str], list[Event]]:
+    """By sandbox and execution."""
+    timelines: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in events:
+        timelines[event.sandbox_id, event.execution_id or ""].append(event)
+    return timelines
 
 
 def _of(ledger: Ledger, customer_id: str, currency: str) -> Ledger:

@@ -72,9 +72,11 @@ class Event:
         """When the session started, if this is a stop or a pause that says so."""
         if self.event_type not in (EventType.STOP, EventType.PAUSE):
             return None
-        if self.started_at is None and self.duration_seconds is not None:
-            return self.event_at - timedelta(microseconds=int(self.duration_seconds * 1_000_000))
-        return self.started_at
+        started_at = self.started_at
+        if started_at is None and self.duration_seconds is not None:
+            started_at = self.event_at - timedelta(microseconds=int(self.duration_seconds * 1_000_000))
+        is_possible = started_at is not None and timedelta(0) < self.event_at - started_at <= timedelta(days=400)
+        return started_at if is_possible else None
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,14 @@ class Run:
         self.ended_at = ended_at
         self.end_reason = reason
 
+    def end_its_pause(self, others_opened_at: Iterable[datetime]) -> None:
+        """If it ended while it was paused: another execution of the sandbox ends it before."""
+        ended_at = self.ended_at
+        if self.is_paused and ended_at is not None and self.end_reason is not EndReason.STOPPED:
+            opened_at = min((instant for instant in others_opened_at if self.last_event_at < instant < ended_at), default=None)
+            if opened_at is not None:
+                self.end(opened_at, EndReason.STOP_MISSING)
+
     @property
     def paused_time(self) -> timedelta:
         """All of its pauses."""
@@ -126,14 +134,19 @@ class Followed:
     ignored: list[tuple[Event, IgnoredBecause]]
 
 
-def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> Followed:
+def follow(
+    events: Iterable[Event],
+    customer: Customer,
+    heartbeat_timeout: timedelta | None = None,
+    others_opened_at: Iterable[datetime] = (),
+) -> Followed:
     """One timeline: one sandbox, and one execution of it where events name executions.
 
-    `events` are accepted ones up to the customer's as_of, in any order.
+    `events` are accepted ones up to the customer's as_of, in any order. `others_opened_at`: when other executions of the sandbox
+    start or resume.
     """
     timeline = _Timeline(customer, heartbeat_timeout)
-    in_order = sorted(events, key=lambda event: event.event_at)
-    groups = {instant: list(group) for instant, group in groupby(in_order, key=lambda event: event.event_at)}
+    groups = _by_instant(events)
     reported = timeline.reported_openings(groups)
     carried: list[Carried] = []
     for instant in sorted(groups.keys() | reported):
@@ -146,12 +159,24 @@ def follow(events: Iterable[Event], customer: Customer, heartbeat_timeout: timed
         if any(quantities.values()):
             carried.append((instant, quantities))
     timeline.look_back_from(customer.as_of)
+    for run in timeline.runs:
+        run.end_its_pause(others_opened_at)
     for instant, quantities in carried:
         # They belong to the session that began last, unless it had ended before.
         begun = [run for run in timeline.runs if run.started_at <= instant]
         if begun and begun[-1].ended_at is not None and instant <= begun[-1].ended_at:
             begun[-1].carried.append((instant, quantities))
     return Followed(timeline.runs, carried, timeline.ignored)
+
+
+def reported_openings(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> set[datetime]:
+    """When sessions of one timeline open because a later stop or pause reports it. Plans do not matter to it."""
+    return _Timeline(customer, heartbeat_timeout).reported_openings(_by_instant(events))
+
+
+def _by_instant(events: Iterable[Event]) -> dict[datetime, list[Event]]:
+    in_order = sorted(events, key=lambda event: event.event_at)
+    return {instant: list(group) for instant, group in groupby(in_order, key=lambda event: event.event_at)}
 
 
 @dataclass(frozen=True)
@@ -206,26 +231,42 @@ class _Timeline:
         self.ignored: list[tuple[Event, IgnoredBecause]] = []
 
     def reported_openings(self, groups: Mapping[datetime, list[Event]]) -> set[datetime]:
-        """When a session opens, or runs again, because a stop or a pause reports it. `groups`: in order of time."""
+        """When a session opens because a later stop or pause reports it. `groups`: in order of time."""
         openings: set[datetime] = set()
-        opened_at, closed_at = None, None
+        opened_at, stopped_at = None, None
+        is_known_to_run = False
+        """Whether anything before the next stop says that the sandbox ran."""
         heard: list[tuple[datetime, datetime]] = []
-        """Since the last stop or pause: when updates came without a silence between them, from the first to the last."""
+        """Since the last stop: when updates came on one day without a pause or a silence between them, first and last."""
+        is_interrupted = True
         for instant, together in groups.items():
             at = _Instant.of(together, self)
-            if at.starts or at.resumes:
-                opened_at = instant
             if at.stops or at.pauses:
                 started_at = min(filter(None, (event.reported_start for event in (*at.stops, *at.pauses))), default=None)
-                is_known = opened_at is not None and (closed_at is None or opened_at > closed_at)
-                if started_at is not None and not is_known:
-                    opening = next((first for first, last in heard if first <= started_at <= last), started_at)
-                    opening = max(opening, self.customer.books_open_at, closed_at or opening)
-                    openings |= {opening} if opening < instant else set()
-                closed_at, heard = instant, []
+                is_known = opened_at is not None and (stopped_at is None or opened_at > stopped_at)
+                is_later = started_at is not None and (stopped_at is None or started_at > stopped_at)
+                if started_at is not None and is_later and not is_known:
+                    opening = max(started_at, self.customer.books_open_at)
+                    is_contradicted = any(first < opening <= last for first, last in heard)
+                    openings |= {opening} if opening < instant and not is_contradicted else set()
+                is_known_to_run = is_known_to_run or started_at is not None
+            if at.starts or at.resumes:
+                opened_at, is_known_to_run = instant, True
+            if at.updates or at.heartbeats:
+                is_known_to_run = True
+            if at.stops:
+                if is_known_to_run:
+                    stopped_at = instant
+                is_known_to_run, heard = False, []
+            if at.stops or at.pauses:
+                is_interrupted = True
             elif at.updates or at.heartbeats:
-                is_silent = self.heartbeat_timeout and heard and instant - heard[-1][1] > self.heartbeat_timeout
-                heard.append((heard.pop()[0] if heard and not is_silent else instant, instant))
+                if not is_interrupted:
+                    last = heard[-1][1]
+                    is_silent = self.heartbeat_timeout is not None and instant - last > self.heartbeat_timeout
+                    is_interrupted = is_silent or last.date() != instant.date()
+                heard.append((instant if is_interrupted else heard.pop()[0], instant))
+                is_interrupted = False
         return openings
 
     def take(self, instant: datetime, together: list[Event], *, is_reported_opening: bool = False) -> None:
@@ -240,7 +281,8 @@ class _Timeline:
     def _act(self, instant: datetime, at: _Instant, is_reported_opening: bool) -> None:
         opens = [event for event in (_highest(at.starts), _highest(at.resumes)) if event]
         self._end_if_silent(instant, is_restarted=bool(at.starts))
-        self.sends_heartbeats = bool(at.heartbeats) or (self.sends_heartbeats and not at.starts and not at.stops)
+        begins_anew = bool(at.starts or at.stops or is_reported_opening)
+        self.sends_heartbeats = bool(at.heartbeats) or (self.sends_heartbeats and not begins_anew)
         before = self.running
         updates, heartbeats = at.updates, at.heartbeats
         named = self._named_together([_highest(updates), _highest(heartbeats), _highest(at.resumes), _highest(at.starts)])

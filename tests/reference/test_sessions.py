@@ -202,6 +202,17 @@ def test_a_paused_session_holds_its_storage_only_and_runs_again_with_what_it_hel
     assert session.paused_time == timedelta(minutes=45)
 
 
+def test_a_paused_session_ends_where_another_execution_of_its_sandbox_starts() -> None:
+    events = [
+        start("10:00", execution="a"),
+        pause("10:20", execution="a"),
+        resume("11:00", execution="b"),
+        stop("12:00", execution="b"),
+    ]
+    assert spans(due(events).sessions) == ["10:00-11:00 stop_missing", "11:00-12:00 stopped"]
+    assert spans(due([*events, stop("11:30", execution="a")]).sessions)[0] == "10:00-11:30 stopped"
+
+
 def test_an_event_during_a_pause_changes_the_storage_at_once_and_the_rest_when_it_runs_again() -> None:
     events = [start("10:00", "4", "8", "2"), pause("10:30"), update("11:00", "1", None, "4"), resume("11:30"), stop("12:30")]
     (session,) = due(events).sessions
@@ -258,10 +269,35 @@ def test_where_a_start_is_known_the_closing_event_does_not_move_it() -> None:
     assert spans(due([start("10:00"), stop("10:30", started="09:00")]).sessions) == ["10:00-10:30 stopped"]
     events = [start("10:00"), stop("10:30"), stop("11:00", started="10:45")]
     assert spans(due(events).sessions) == ["10:00-10:30 stopped", "10:45-11:00 stopped"]
-    # It did not start before the stop that went before.
-    assert spans(due([start("10:00"), stop("10:30"), stop("11:00", started="10:15")]).sessions) == [
-        "10:00-10:30 stopped",
-        "10:30-11:00 stopped",
+
+
+def test_a_stop_that_is_sent_again_bills_nothing_again() -> None:
+    again = [stop("12:00", started="10:00"), stop("18:00", started="10:00")]
+    result = due([start("10:00"), *again])
+    assert spans(result.sessions) == ["10:00-12:00 stopped"]
+    assert [one.reason for one in result.ignored] == [IgnoredBecause.STOP_WITHOUT_START]
+    assert spans(due(again).sessions) == ["10:00-12:00 stopped"]
+    # A stop of which nothing is known does not hide what a later one reports.
+    assert spans(due([stop("12:00"), stop("12:01", started="10:00")]).sessions) == ["10:00-12:00 stopped"]
+
+
+def test_a_paused_session_does_not_run_again_because_a_later_event_reports_how_long_it_ran() -> None:
+    (session,) = due(
+        [start("10:00", "1"), pause("10:20"), pause("12:00", duration="1200"), stop("15:00", duration="1200")]
+    ).sessions
+    assert (hours(session) * 60, session.paused_time) == (20, timedelta(hours=4, minutes=40))
+
+
+def test_a_report_of_more_than_400_days_or_of_no_time_is_none() -> None:
+    for reported in ("1970-01-01", "2024-02-10 10:30", "2024-02-11"):
+        result = due([stop("10:30", started=reported)])
+        assert (result.sessions, [one.reason for one in result.ignored]) == ([], [IgnoredBecause.STOP_WITHOUT_START])
+
+
+def test_a_start_at_the_instant_of_a_stop_does_not_cancel_what_the_stop_reports() -> None:
+    assert spans(due([stop("12:00", started="11:00"), start("12:00"), stop("12:30")]).sessions) == [
+        "11:00-12:00 stopped",
+        "12:00-12:30 stopped",
     ]
 
 
@@ -270,16 +306,12 @@ def test_a_session_that_began_before_its_first_update_is_billed_from_there() -> 
     (session,) = due(events).sessions
     assert spans([session]) == ["10:00-11:00 stopped"]
     assert hours(session) == Decimal("3")
-    # Updates before and after the reported start show that it ran at the first of them.
-    updates = [update("09:30", "4"), update("10:05")]
-    ended = [start("09:00"), stop("09:10")]
-    assert spans(due([*ended, *updates, stop("10:15", started="10:00")]).sessions)[1:] == ["09:30-10:15 stopped"]
+    # Updates before and after the reported start contradict it, if they are of one day.
+    ended, updates = [start("09:00"), stop("09:10")], [update("09:30", "4"), update("10:05")]
+    assert spans(due([*ended, *updates, stop("10:15", started="10:00")]).sessions) == ["09:00-09:10 stopped"]
     assert spans(due([*ended, *updates, stop("10:15", started="10:06")]).sessions)[1:] == ["10:06-10:15 stopped"]
 
 
-def test_a_resume_that_was_lost_is_what_the_next_pause_reports() -> None:
-    events = [start("10:00", "4"), pause("10:15"), pause("11:15", started="11:00"), stop("12:00")]
-    (session,) = due(events).sessions
-    assert spans([session]) == ["10:00-12:00 stopped"]
-    assert hours(session) == 2
-    assert session.paused_time == timedelta(minutes=90)
+def test_a_reported_session_does_not_fall_silent_by_a_heartbeat_before_it() -> None:
+    events = [heartbeat("10:05"), stop("12:00", started="11:00")]
+    assert spans(due(events, heartbeat=300).sessions) == ["10:05-10:10 heartbeat_lost", "11:00-12:00 stopped"]
