@@ -17,20 +17,26 @@ from tests.support import Outcome, billhouse, copy_home
 _SLOW_FILES = (
     "test_documented_commands.py",
     "test_incremental.py",
+    "test_kills.py",
+    "test_browser.py",
+    "test_graph.py",
     "test_parity.py",
     "test_mirror.py",
-    "test_ledger.py",
-    "test_browser.py",
-    "test_faults.py",
-    "test_real_grid_usage.py",
-    "test_many_runs.py",
-    "test_months.py",
-    "test_against_reference.py",
-    "test_graph.py",
+    "test_failures.py",
     "test_explain.py",
-    "test_kills.py",
+    "test_ledger.py",
+    "test_customer_records.py",
+    "test_real_grid_usage.py",
+    "test_months.py",
+    "test_faults.py",
+    "test_terminal.py",
     "test_demo.py",
+    "test_against_reference.py",
+    "test_many_runs.py",
+    "test_home_paths.py",
+    "test_atomicity.py",
 )
+"""The files that take a minute and more, the longest first."""
 FIRST_BILLING_MONTH = "1970-01"
 """The test data begin long before the default first billing month, 2026-01."""
 # Set here for session fixtures and for processes that tests start.

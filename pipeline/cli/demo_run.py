@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,6 +30,7 @@ from pipeline.store.raw import landed_files
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse.build import build
+from pipeline.warehouse.build_record import is_current
 from pipeline.warehouse.reports import open_reports, read_status
 
 _MARK = "demo.json"
@@ -67,7 +69,7 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
         console.print(reason_table(reasons))
 
     with _step(console, f"Building as of {files.as_of:%Y-%m-%d}") as follow:
-        build(home, files.as_of, on_progress=follow)
+        _build_if_outdated(home, files.as_of, follow)
     with _step(console, f"Closing {files.period}") as follow:
         closed = close_period(home, files.period, on_progress=follow)
     console.print(f"   {closed.invoices:,} invoices written to the ledger")
@@ -78,7 +80,7 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
     if published.problems:
         raise BillhouseError("Publishing failed: " + "; ".join(str(problem) for problem in published.problems))
     with _step(console, "Refreshing the reports") as follow:
-        build(home, files.as_of, on_progress=follow)
+        _build_if_outdated(home, files.as_of, follow)
     with _step(console, "Exporting"):
         exported = export_period(home, files.period)
 
@@ -94,6 +96,11 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
         "exported": exported.as_dict(),
         "seconds": round(monotonic() - started, 1),
     }
+
+
+def _build_if_outdated(home: Home, as_of: datetime, follow: Follow) -> None:
+    if not is_current(home, as_of):
+        build(home, as_of, on_progress=follow)
 
 
 _COUNTS = ("received", "accepted", "duplicates", "quarantined")

@@ -52,6 +52,7 @@ class PeriodWorkbook:
             {"title": f"Billhouse {period}", "author": "Billhouse", "created": period.end.replace(tzinfo=None)}
         )
         self._formats: dict[tuple[tuple[str, object], ...], xlsxwriter.format.Format] = {}
+        self._number_formats: dict[str, str] = {}
 
     def format(self, **properties: object) -> xlsxwriter.format.Format:
         """A cell format; the same properties give the same object."""
@@ -62,7 +63,9 @@ class PeriodWorkbook:
 
     def money(self, currency: str, **properties: object) -> xlsxwriter.format.Format:
         """The cell format of amounts in a currency."""
-        return self.format(num_format=money_format(currency), **properties)
+        if currency not in self._number_formats:
+            self._number_formats[currency] = money_format(currency)  # reads a file of the price book
+        return self.format(num_format=self._number_formats[currency], **properties)
 
     def add_sheet(self, name: str) -> xlsxwriter.worksheet.Worksheet:
         """Add a sheet that prints one page wide."""

@@ -31,6 +31,8 @@ MEMORY_LIMIT = "1200MB"
 """Memory of DuckDB for one landing."""
 _FEW_DAYS = 2
 """Each day is written by a separate query. For up to so many days, reading the file again is faster than storing its rows."""
+_FEW_BYTES = 1 << 17
+"""The rows of a file of up to so many bytes are stored: planning a query that reads the file takes longer than all its rows."""
 
 
 def check_rows(
@@ -48,9 +50,10 @@ def check_rows(
     """
     with open_rows(connection, file, spec, unread) as rows:
         query = _with_derived_ids(spec, checked_query(spec, rows, options))
-        connection.execute(f"create temp {'view' if rows.can_be_read_again else 'table'} checked as {query}")
+        is_read_again = rows.can_be_read_again and file.file_bytes > _FEW_BYTES
+        connection.execute(f"create temp {'view' if is_read_again else 'table'} checked as {query}")
         profile = profile_columns(connection, spec)
-        if rows.can_be_read_again and spec.partition is not None and profile.days > _FEW_DAYS:
+        if is_read_again and spec.partition is not None and profile.days > _FEW_DAYS:
             connection.execute("create temp table checked_rows as from checked")
             connection.execute("create or replace temp view checked as from checked_rows")
         # Usually no row is invalid, and the rows need not be checked a second time.

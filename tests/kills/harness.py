@@ -29,12 +29,12 @@ _SETTINGS = {"BILLHOUSE_FIRST_BILLING_MONTH": FIRST_MONTH, "BILLHOUSE_ADJUSTMENT
 class ForkServer:
     """Runs commands, each in a process of its own (tests.kills.fork_server). One at a time."""
 
-    def __init__(self, output: Path, project: Path = PROJECT_ROOT) -> None:
+    def __init__(self, output: Path, project: Path = PROJECT_ROOT, *, has_built: bool = False) -> None:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("BILLHOUSE_", "STRIPE_", "PYTEST_"))
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.fork_server"],
+            [sys.executable, "-m", "tests.kills.fork_server", *(["build"] if has_built else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -135,7 +135,7 @@ class World:
         self.home = folder / "home"
         self.files = folder / "files"
         self._receiver = receiver
-        self._server = ForkServer(folder / "output")
+        self._server = ForkServer(folder / "output", has_built=True)
         self._server_of_own_prices: ForkServer | None = None
         self._starts: dict[str, Path] = {}
         self._references: dict[str, Reference] = {}

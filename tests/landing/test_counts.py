@@ -161,26 +161,33 @@ def _landed_events(home: Home, named: set[str | None]) -> set[Event]:
     }
 
 
-files_of_lines = st.lists(st.lists(lines(), min_size=1, max_size=9), min_size=1, max_size=3)
+files_of_lines = st.lists(st.lists(lines(), min_size=1, max_size=14), min_size=1, max_size=3)
 
 
-@given(files=files_of_lines, repeated=st.lists(st.integers(0, 2), max_size=1), places=st.randoms(use_true_random=False))
+@given(
+    files=files_of_lines,
+    repeated=st.lists(st.integers(0, 2), max_size=1),
+    places=st.randoms(use_true_random=False),
+    is_one_call=st.booleans(),
+)
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-def test_every_row_is_counted_as_the_reference_counts_it(files: list[list[Line]], repeated: list[int], places: Random) -> None:
+def test_every_row_is_counted_as_the_reference_counts_it(
+    files: list[list[Line]], repeated: list[int], places: Random, is_one_call: bool
+) -> None:
     order = list(range(len(files))) + [place % len(files) for place in repeated]
     places.shuffle(order)
     expected = Expected()
     with tempfile.TemporaryDirectory() as folder:
         home = Home.open(Path(folder) / "home")
         paths = [write_lines(Path(folder) / f"{place}.jsonl", [row.text for row in rows]) for place, rows in enumerate(files)]
-        for place in order:
-            path = paths[place]
-            (landed,) = land_files(home, [path], landed_at=LANDED_AT).files
-            accepted, duplicates, by_reason = expected.land(path.name, files[place])
+        calls = [order] if is_one_call else [[place] for place in order]
+        found = [file for call in calls for file in land_files(home, [paths[place] for place in call], landed_at=LANDED_AT).files]
+        for place, landed in zip(order, found, strict=True):
+            accepted, duplicates, by_reason = expected.land(paths[place].name, files[place])
             assert landed.received == len(files[place]) == landed.accepted + landed.duplicates + landed.quarantined
             assert (landed.accepted, landed.duplicates, landed.by_reason) == (
                 accepted,

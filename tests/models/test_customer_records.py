@@ -15,7 +15,7 @@ import pytest
 from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.raw import landed_files
-from tests.support import Outcome, copy_home, event, prepare, query, write_jsonl
+from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
 
 Run = Callable[..., Outcome]
 EURO = {"customer_id": "eva", "name": "Eva GmbH", "email": "eva@example.com", "currency": "EUR", "monthly_spend_limit": "5000"}
@@ -75,16 +75,32 @@ def totals(home: Home, customer_id: str) -> dict[tuple[str, str], Decimal]:
     return {(row["period"], row["currency"]): row["subtotal_amount"] for row in rows}
 
 
-def test_a_record_changes_what_it_names_leaves_the_rest_and_bills_nothing_again(
-    home: Home, run: Run, land: Callable[..., Any]
-) -> None:
+@pytest.fixture(scope="module")
+def changed(closed: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Changes of Eva's record, and the first records of Nora, who was never billed, each landed by itself; built for November."""
+    home = copy_home(closed, tmp_path_factory.mktemp("changed") / "home")
+    files: list[list[dict[str, Any]]] = [
+        [{"customer_id": "eva", "email": "new@example.com", "monthly_spend_limit": 7}],
+        [{"customer_id": "eva", "monthly_spend_limit": None, "name": ""}],
+        [{"customer_id": "nora", "currency": "USD"}, {"customer_id": "nora", "currency": "EUR"}],
+    ]
+    assert billhouse(home.path, "land", write_jsonl(home.path.parent / "new.jsonl", _ran("nora", "10"))).code == 0
+    for number, rows in enumerate(files):
+        path = write_jsonl(home.path.parent / f"c{number}.jsonl", rows)
+        assert billhouse(home.path, "land", "--kind", "customers", path, "--json").json["accepted"] == len(rows)
+    assert billhouse(home.path, "build", "--as-of", "2026-11-05T00:00:00Z").code == 0
+    return home
+
+
+def test_a_record_changes_what_it_names_leaves_the_rest_and_bills_nothing_again(changed: Home, tmp_path: Path) -> None:
     """An absent key and an empty text name nothing, a null takes a value away; what is named last counts."""
-    assert land({"customer_id": "eva", "email": "new@example.com", "monthly_spend_limit": 7})["accepted"] == 1
-    assert land({"customer_id": "eva", "monthly_spend_limit": None, "name": ""})["accepted"] == 1
-    assert run("build", "--as-of", "2026-11-05T00:00:00Z").code == 0
-    assert account(home) == ("Eva GmbH", "new@example.com", "EUR", None)
-    assert totals(home, "eva") == {("2026-09", "EUR"): Decimal("46.80"), ("2026-10", "EUR"): Decimal("46.80")}
-    assert run("close", "2026-10").code == 0
+    assert account(changed) == ("Eva GmbH", "new@example.com", "EUR", None)
+    assert totals(changed, "eva") == {("2026-09", "EUR"): Decimal("46.80"), ("2026-10", "EUR"): Decimal("46.80")}
+    assert billhouse(copy_home(changed.path, tmp_path / "copy").path, "close", "2026-10").code == 0
+
+
+def test_before_anything_is_billed_a_record_sets_the_currency_from_the_beginning(changed: Home) -> None:
+    assert {currency for _, currency in totals(changed, "nora")} == {"EUR"}
 
 
 @pytest.mark.parametrize(
@@ -143,15 +159,6 @@ def test_a_currency_changes_on_the_first_instant_of_an_open_month(home: Home, ru
     assert {path.name: path.read_bytes() for path in home.marts.glob("invoice*.parquet")} == before, "as built from scratch"
     assert run("close", "2026-10", "--accept-adjustments").code == 0
     assert land(rows[0])["duplicates"] == 1, "the same change again is no change of a closed month"
-
-
-def test_before_anything_is_billed_a_record_sets_the_currency_from_the_beginning(
-    home: Home, run: Run, land: Callable[..., Any]
-) -> None:
-    run("land", write_jsonl(home.path.parent / "new.jsonl", _ran("nora", "10")))
-    assert land({"customer_id": "nora", "currency": "USD"}, {"customer_id": "nora", "currency": "EUR"})["accepted"] == 2
-    assert run("build", "--as-of", "2026-11-05T00:00:00Z").code == 0
-    assert {currency for _, currency in totals(home, "nora")} == {"EUR"}
 
 
 def test_a_record_of_before_this_rule_changes_nothing_of_what_is_closed(home: Home, run: Run) -> None:

@@ -21,22 +21,22 @@ EVENTS = 25_504 if "BILLHOUSE_GRID_DATA" not in os.environ else 376_082
 FILES = ["usage-2005-11-20-to-24.jsonl.gz", "usage-2005-11-25-to-30.csv.gz", "usage-2005-12.parquet"]
 
 ORDERS = [
-    pytest.param([["2"], ["1"], ["0"]], id="one call per file, in reverse order"),
-    pytest.param([["1", "0", "2", "1", "0"]], id="one call, two files repeated"),
+    pytest.param([["2"], ["1"], ["0"]], "closed", id="one call per file, in reverse order"),
+    pytest.param([["1", "0", "2", "1", "0"]], "draft", id="one call, two files repeated"),
 ]
 
 
-@pytest.mark.parametrize("calls", ORDERS)
+@pytest.mark.parametrize(("calls", "status"), ORDERS)
 def test_every_customer_of_the_grid_is_billed_to_the_cent(
-    calls: list[list[str]], home: Home, run: Callable[..., Outcome]
+    calls: list[list[str]], status: str, home: Home, run: Callable[..., Outcome]
 ) -> None:
     expected = json.loads((DATA / "expected.json").read_text())
     landed = [run("land", "--json", *(DATA / FILES[int(index)] for index in call)).json for call in calls]
     assert sum(summary["accepted"] for summary in landed) == EVENTS
     assert sum(summary["quarantined"] for summary in landed) == 0
     assert run("build", "--as-of", "2006-01-01T00:00:00Z").code == 0
-    assert run("close", "2005-11").code == 0
-    assert run("close", "2005-12").code == 0
+    for period in sorted(expected) if status == "closed" else ():
+        assert run("close", period).code == 0
     for period, month in expected.items():
         invoices = {row["customer_id"]: row for row in query(home, "from invoices where period = ?", period)}
         lines = query(home, "from invoice_lines where period = ?", period)
@@ -44,7 +44,7 @@ def test_every_customer_of_the_grid_is_billed_to_the_cent(
         assert invoices.keys() == month["by_customer"].keys()
         for customer, expected_values in month["by_customer"].items():
             invoice = invoices[customer]
-            assert invoice["status"] == "closed"
+            assert invoice["status"] == status
             assert invoice["subtotal_amount"] == Decimal(expected_values["subtotal"])
             assert invoice["credits_applied_amount"] == Decimal(expected_values["credits_applied"])
             assert invoice["total_amount"] == Decimal(expected_values["total"])

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT
+from tests.command_server import command_server
 from tests.support import copy_home
 
 DOCS = PROJECT_ROOT / "docs"
@@ -22,6 +24,8 @@ HOW_TO = ("bring-your-own-events", "add-a-meter", "change-a-price", "correct-a-m
 GUIDES = [*(DOCS / "use" / f"{guide}.md" for guide in HOW_TO), OPERATE / "stripe.md", QUICKSTART, OPERATE / "alerts.md"]
 """Pages whose commands are run here, from the first to the last."""
 PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
+_SHARED = ("dbt_project.yml", "profiles.yml", "models", "macros", "sources", "tests", "orchestration")
+"""What a guide reads of the project and does not edit."""
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 OPERATIONS = "tests/orchestration/test_operations.py"
@@ -66,23 +70,34 @@ RUN_ELSEWHERE = {
 """Commands that a page shows and no guide runs, each with where it is run."""
 
 
-@pytest.fixture
-def workshop(tmp_path: Path, parsed_project: Path) -> Path:
-    """A copy of the project in which a guide may edit the price book, with `billhouse` on its path and homes ready to build."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project with `billhouse` and `python` in its .venv/bin, as after `make setup`."""
+    folder = tmp_path_factory.mktemp("guides") / "project"
     folder.mkdir()
-    for name in ("dbt_project.yml", "profiles.yml", "models", "macros", "sources", "tests", "orchestration"):
+    for name in _SHARED:
         (folder / name).symlink_to(PROJECT_ROOT / name)
-    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # compiled as it is
+    shutil.copytree(PROJECT_ROOT / "pipeline", folder / "pipeline")  # the price book is the one beside it
     shutil.copytree(PROJECT_ROOT / "seeds", folder / "seeds")
-    for home in ("var", "var-mine"):
-        copy_home(parsed_project, folder / home)
     tools = folder / ".venv" / "bin"
     tools.mkdir(parents=True)
-    for name, words in (("billhouse", "-m pipeline.cli.app"), ("python", "")):
-        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
-        (tools / name).chmod(0o755)
-    return folder
+    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tools / "python").chmod(0o755)
+    with command_server(folder, tools / "billhouse"):
+        yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def workshop(project: Path, parsed_project: Path) -> Path:
+    """The project as in the repository, in which a guide may edit the price book, with homes ready to build."""
+    for path in project.iterdir():
+        if path.name not in (*_SHARED, "pipeline", ".venv"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(PROJECT_ROOT / "seeds", project / "seeds")
+    for home in ("var", "var-mine"):
+        copy_home(parsed_project, project / home)
+    return project
 
 
 def write_shown_input_files(folder: Path) -> None:

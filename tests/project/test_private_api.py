@@ -124,6 +124,27 @@ def test_a_build_drops_dbts_debug_events_and_nothing_else() -> None:
     assert [event.info.msg for event in found] == ["for people"], LOOK_UP
 
 
+def test_dbts_macros_and_templates_are_the_same_inside_a_build() -> None:
+    from dbt.context.macros import MacroNamespace
+    from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment
+
+    from pipeline.warehouse.dbt_templates import fast_templates
+
+    own, root, of_dbt = {"a": "own", "b": "own"}, {"b": "root", "c": "root"}, {"c": "dbt", "d": "dbt", "project": "dbt"}
+    packages: Any = {"project": {**own, **root}}
+    arguments: tuple[Any, ...] = (root, own, of_dbt, packages)
+    expected = dict(MacroNamespace(*arguments))
+    before = MacroNamespace.__getitem__, MacroNamespace.__iter__
+    with fast_templates():
+        inside = MacroNamespace(*arguments)
+        assert MacroNamespace.__getitem__ is not before[0], LOOK_UP
+        assert (dict(inside), len(inside), inside.get("e")) == (expected, len(expected), None), LOOK_UP
+        rendered = [get_environment().from_string("{{ value }}").render({"value": value}) for value in ("1", "2")]
+    assert rendered == ["1", "2"], LOOK_UP
+    assert (MacroNamespace.__getitem__, MacroNamespace.__iter__) == before
+    assert "compile" not in vars(MacroFuzzEnvironment), LOOK_UP
+
+
 def test_dbts_progress_events_have_index_total_and_description() -> None:
     from dbt.events.types import LogStartLine
 

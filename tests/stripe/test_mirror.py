@@ -27,6 +27,7 @@ from tests.support import Outcome, billhouse, copy_home, event, prepare, query, 
 
 AS_OF = "2026-10-05T00:00:00Z"
 CUSTOMERS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gil", "hal")
+OVER_BILLED = ("ada", "bob", "cyd", "dan")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,28 @@ def run(home: Home) -> Callable[..., Outcome]:
 @pytest.fixture
 def emulator(home: Home) -> Iterator[StripeConnection]:
     with local_emulator(home) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def all_corrected(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That home after a correction: `OVER_BILLED` were always on hobby, so that the billed Pro fee is not due."""
+    home = copy_home(published, tmp_path_factory.mktemp("corrected") / "home")
+    records = [{"customer_id": name, "plan_id": "hobby", "effective_at": "2026-09-01T00:00:00Z"} for name in OVER_BILLED]
+    path = write_jsonl(home.path.parent / "corrections.jsonl", records)
+    assert billhouse(home.path, "land", "--kind", "subscriptions", path).code == 0
+    rebuild(home)
+    return home.path
+
+
+@pytest.fixture
+def corrected(all_corrected: Path, tmp_path: Path) -> Home:
+    return copy_home(all_corrected, tmp_path / "corrected")
+
+
+@pytest.fixture
+def its_emulator(corrected: Home) -> Iterator[StripeConnection]:
+    with local_emulator(corrected) as connection:
         yield connection
 
 
@@ -188,66 +211,54 @@ def test_an_interrupted_sync_has_no_effect(home: Home, emulator: StripeConnectio
     assert len(query(home, "from stripe_reconciliation")) == len(CUSTOMERS)
 
 
-def over_billed(home: Home, tmp_path: Path, customer: str) -> None:
-    """Land a correction: the customer was always on hobby, so the billed Pro fee is not due."""
-    record = {"customer_id": customer, "plan_id": "hobby", "effective_at": "2026-09-01T00:00:00Z"}
-    path = write_jsonl(tmp_path / f"correction-{customer}.jsonl", [record])
-    assert billhouse(home.path, "land", "--kind", "subscriptions", path).code == 0
-    rebuild(home)
-
-
 def test_a_credit_note_credits_the_correction_that_the_next_invoice_would_have_made(
-    home: Home, emulator: StripeConnection, tmp_path: Path
+    corrected: Home, its_emulator: StripeConnection
 ) -> None:
-    over_billed(home, tmp_path, "ada")
-    (draft,) = query(home, "from invoices where customer_id = 'ada' and status = 'draft'")
+    (draft,) = query(corrected, "from invoices where customer_id = 'ada' and status = 'draft'")
     assert draft["subtotal_amount"] == Decimal("-150.000")
-    in_stripe = invoices_by_customer(home, emulator)["ada"]
-    (closed,) = query(home, "from invoices where customer_id = 'ada' and period = '2026-09'")
-    result = issue_credit_note(home, closed["invoice_id"], by="cfo", memo="Sorry", client=emulator)
+    in_stripe = invoices_by_customer(corrected, its_emulator)["ada"]
+    (closed,) = query(corrected, "from invoices where customer_id = 'ada' and period = '2026-09'")
+    result = issue_credit_note(corrected, closed["invoice_id"], by="cfo", memo="Sorry", client=its_emulator)
     assert (result.amount, result.published) == (Decimal("150.000"), [result.credit_note_id])
-    (note,) = emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
+    (note,) = its_emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
     assert (note.amount, note.memo, metadata_of(note)["billhouse_credit_note_id"]) == (15000, "Sorry", result.credit_note_id)
-    rebuild(home)
-    assert query(home, "from invoices where customer_id = 'ada' and status = 'draft'") == []
-    assert sum(row["amount"] for row in query(home, "from credit_note_lines")) == Decimal("-150.000")
-    again = issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+    rebuild(corrected)
+    assert query(corrected, "from invoices where customer_id = 'ada' and status = 'draft'") == []
+    assert sum(row["amount"] for row in query(corrected, "from credit_note_lines")) == Decimal("-150.000")
+    again = issue_credit_note(corrected, closed["invoice_id"], by="cfo", client=its_emulator)
     assert (again.credit_note_id, again.published, again.issued_before) == ("", [], [result.credit_note_id]), "safe to repeat"
-    sync_stripe(home, client=emulator)
-    rebuild(home)
-    (row,) = query(home, "from stripe_reconciliation where customer_id = 'ada'")
+    sync_stripe(corrected, client=its_emulator)
+    rebuild(corrected)
+    (row,) = query(corrected, "from stripe_reconciliation where customer_id = 'ada'")
     assert (row["difference"], row["credited_amount"]) == ("none", Decimal("150.000"))
-    assert billhouse(home.path, "verify").code == 0
+    assert billhouse(corrected.path, "verify").code == 0
 
 
-def test_a_paid_invoice_is_credited_to_the_balance(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
-    in_stripe = invoices_by_customer(home, emulator)["bob"]
-    emulator.client.v1.invoices.pay(in_stripe.id)
-    over_billed(home, tmp_path, "bob")
-    (closed,) = query(home, "from invoices where customer_id = 'bob' and period = '2026-09'")
-    issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
-    (note,) = emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
+def test_a_paid_invoice_is_credited_to_the_balance(corrected: Home, its_emulator: StripeConnection) -> None:
+    in_stripe = invoices_by_customer(corrected, its_emulator)["bob"]
+    its_emulator.client.v1.invoices.pay(in_stripe.id)
+    (closed,) = query(corrected, "from invoices where customer_id = 'bob' and period = '2026-09'")
+    issue_credit_note(corrected, closed["invoice_id"], by="cfo", client=its_emulator)
+    (note,) = its_emulator.client.v1.credit_notes.list({"invoice": in_stripe.id}).data
     assert (note.type, note.post_payment_amount) == ("post_payment", 15000)
 
 
-def test_a_credit_note_cannot_exceed_the_amount_charged(home: Home, emulator: StripeConnection, tmp_path: Path) -> None:
-    v1: Any = emulator.client.v1
-    in_stripe = invoices_by_customer(home, emulator)["cyd"]
+def test_a_credit_note_cannot_exceed_the_amount_charged(corrected: Home, its_emulator: StripeConnection) -> None:
+    v1: Any = its_emulator.client.v1
+    in_stripe = invoices_by_customer(corrected, its_emulator)["cyd"]
     line = {"type": "custom_line_item", "description": "by hand", "quantity": 1, "unit_amount": in_stripe.total - 100}
     v1.credit_notes.create({"invoice": in_stripe.id, "lines": [line]})
-    over_billed(home, tmp_path, "cyd")
-    (closed,) = query(home, "from invoices where customer_id = 'cyd' and period = '2026-09'")
+    (closed,) = query(corrected, "from invoices where customer_id = 'cyd' and period = '2026-09'")
     with pytest.raises(BillhouseError, match=r"only 1\.00 was charged"):
-        issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
-    assert read_credit_notes(home) == {}
+        issue_credit_note(corrected, closed["invoice_id"], by="cfo", client=its_emulator)
+    assert read_credit_notes(corrected) == {}
 
 
 def test_a_credit_note_with_a_lost_response_is_delivered_once(
-    home: Home, emulator: StripeConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corrected: Home, its_emulator: StripeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    over_billed(home, tmp_path, "dan")
-    (closed,) = query(home, "from invoices where customer_id = 'dan' and period = '2026-09'")
-    requestor: Any = emulator.client._requestor
+    (closed,) = query(corrected, "from invoices where customer_id = 'dan' and period = '2026-09'")
+    requestor: Any = its_emulator.client._requestor
     real = requestor.request
 
     def lost(method: str, *words: Any, **more: Any) -> Any:
@@ -259,12 +270,15 @@ def test_a_credit_note_with_a_lost_response_is_delivered_once(
     with monkeypatch.context() as patch:
         patch.setattr(requestor, "request", lost)
         with pytest.raises(BillhouseError, match="is issued, but Stripe refused it"):
-            issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
-    (issued,) = read_credit_notes(home)
-    again = issue_credit_note(home, closed["invoice_id"], by="cfo", client=emulator)
+            issue_credit_note(corrected, closed["invoice_id"], by="cfo", client=its_emulator)
+    (issued,) = read_credit_notes(corrected)
+    again = issue_credit_note(corrected, closed["invoice_id"], by="cfo", client=its_emulator)
     assert again.published == [issued]
-    assert len(emulator.client.v1.credit_notes.list({"invoice": invoices_by_customer(home, emulator)["dan"].id}).data) == 1
-    assert list(read_credit_notes(home)) == [issued]
+    assert (
+        len(its_emulator.client.v1.credit_notes.list({"invoice": invoices_by_customer(corrected, its_emulator)["dan"].id}).data)
+        == 1
+    )
+    assert list(read_credit_notes(corrected)) == [issued]
 
 
 def test_a_subscription_in_stripe_changes_the_plan(
