@@ -1,4 +1,4 @@
-"""Puts the dbt project into the wheel: models, macros, checks, profiles and the standard price book, as `billhouse_project/`.
+"""Puts the dbt project into the wheel, as `billhouse_project/`: models, macros, checks, profiles, price book and sources.
 
 An editable install runs from the checkout, which has them.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_DBT_PROJECT = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "tests/warehouse")
+_DBT_PROJECT = ("dbt_project.yml", "profiles.yml", "models", "macros", "seeds", "sources", "tests/warehouse")
 
 
 class DbtProject(BuildHookInterface):  # type: ignore[type-arg]

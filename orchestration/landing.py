@@ -22,6 +22,7 @@ from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
 from pipeline.landing.merge_days import merge_if_possible
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.sources.source_files import Source, all_sources
 from pipeline.landing.specification import specification
 from pipeline.landing.verify_events import event_problems
 from pipeline.monitoring.health import write_health
@@ -96,12 +97,13 @@ def land_inbox(
     quarantine, and `billhouse land --again` validates them again. The next hourly build includes the accepted rows.
     """
     opened = home.home
-    landed = LandingSummary()
+    sources, bad_sources = all_sources(opened)
+    landed = LandingSummary(problems=bad_sources)
     results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
     # Records of customers and plans before usage.
     for kind, spec in sorted(_SPECIFICATIONS.items(), key=lambda item: item[1].collection in _PARTITIONED_BY_DAY):
         started = monotonic()
-        summary = _land(opened, kind)
+        summary = _land(opened, kind, sources)
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
         metadata = _counts(summary) | {"seconds": round(monotonic() - started, 2)}
@@ -137,12 +139,16 @@ def _most_rows(mostly_refused: list[LandedFile]) -> dg.AssetCheckResult:
     )
 
 
-def _land(home: Home, kind: Kind) -> LandingSummary:
-    """Land the waiting files of a kind and archive them; unreadable files stay."""
-    waiting = {path: version_of_path(path) for path in waiting_files(home, kind)}
-    summary = land_files(home, list(waiting), kind)
-    move_landed(home, {path: waiting[path] for path in summary.landed_paths})
-    return summary
+def _land(home: Home, kind: Kind, sources: Iterable[Source] = ()) -> LandingSummary:
+    """Land the waiting files of a kind and of its sources, and archive them; unreadable files stay."""
+    landed = LandingSummary()
+    for source in (None, *(source for source in sources if source.kind is kind)):
+        waiting = {path: version_of_path(path) for path in waiting_files(home, source.name if source is not None else kind)}
+        summary = land_files(home, list(waiting), kind, source=source)
+        move_landed(home, {path: waiting[path] for path in summary.landed_paths})
+        landed.files.extend(summary.files)
+        landed.problems.extend(summary.problems)
+    return landed
 
 
 def _by_day(
@@ -207,6 +213,7 @@ def _counts(summary: LandingSummary) -> dict[str, Any]:
         "accepted_rows": summary.accepted,
         "duplicate_rows": summary.duplicates,
         "quarantined_rows": summary.quarantined,
+        "omitted_rows": summary.omitted,
     }
 
 
@@ -245,7 +252,7 @@ def land_from_inbox(
     context: dg.SensorEvaluationContext, home: dg.ResourceParam[BillhouseHome]
 ) -> dg.SensorResult | dg.SkipReason:
     """Land new files in the inbox and build, within a minute of their arrival."""
-    found = inbox_digest(home.home)
+    found = inbox_digest(home.home, [source.name for source in all_sources(home.home)[0]])
     if found in ("", context.cursor):
         return dg.SkipReason("No new files in the inbox.")
     if has_waiting_run(context, "land_and_build"):

@@ -61,6 +61,7 @@ def main_options(
 
 for command in (
     landing.land,
+    landing.sources,
     landing.compact,
     collect.poll_metrics,
     collect.collect,

@@ -1,7 +1,10 @@
-"""The commands that write raw files: land, compact."""
+"""The commands that write raw files, and list sources: land, sources, compact."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +20,15 @@ from pipeline.landing.record_kinds import Kind, TimestampUnit
 if TYPE_CHECKING:
     from pipeline.landing import LandedFile, LandingSummary
     from pipeline.landing.merge_days import MergedDays
+    from pipeline.landing.preview import Preview
+    from pipeline.landing.sources.source_files import Source
 
 
 def land(
     context: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files: .jsonl, .csv (also .gz) or .parquet.", show_default=False),
+        typer.Argument(metavar="PATH...", help="Files: .jsonl, .json, .csv (also .gz, .zst) or .parquet.", show_default=False),
     ] = None,
     kind: Annotated[
         Kind | None, typer.Option(help="The kind of the rows. Default: usage; with --again, all kinds.", show_default=False)
@@ -36,6 +41,17 @@ def land(
         bool,
         typer.Option("--again", help="Check rows in quarantine again: all, or those of the named files. Reads no file."),
     ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Select the rows with a source: see billhouse sources.", show_default=False),
+    ] = None,
+    rows_at: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="The path of the rows in a JSON document, as in $.data.", show_default=False),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would land, and what would be quarantined. Lands nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Land files: validate, deduplicate and store their rows. Safe to interrupt and to repeat.
@@ -47,19 +63,43 @@ def land(
     """
     if not paths and not again:
         raise WrongUsageError("No file is given.", "Give files to land, or --again to check rows in quarantine again.")
+    if again and (source or rows_at or dry_run):
+        raise WrongUsageError(
+            "--again cannot be combined with --source, --rows-at or --dry-run.",
+            "Rows in quarantine are checked with the source that they landed with.",
+        )
+    if source and kind is not None:
+        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
     from pipeline.landing.merge_days import merge_if_possible
+    from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
 
     least_share = Settings.load().land_min_accepted_share
     home = Home.open(context.obj)
+    chosen = find_source(home, source) if source else None
+    if rows_at:
+        check_rows_at(rows_at, "--rows-at")
+    if chosen is not None and chosen.replaces_built_in:
+        stderr.print(f"Source {plain(chosen.name)}: yours in {plain(chosen.path)}, not the built-in one.", soft_wrap=True)
+    if dry_run:
+        dry_run_of(home, paths or [], kind or Kind.USAGE, timestamps, chosen, rows_at, as_json=as_json)
+        return
     with progress("Landing") as follow:
         if again:
             names = [path.name for path in paths or ()]
             summary = retry_quarantined(home, names, kind, timestamps=timestamps, on_progress=follow)
         else:
-            summary = land_files(home, paths or (), kind or Kind.USAGE, timestamps=timestamps, on_progress=follow)
+            summary = land_files(
+                home,
+                paths or (),
+                kind or Kind.USAGE,
+                timestamps=timestamps,
+                source=chosen,
+                rows_at=rows_at,
+                on_progress=follow,
+            )
         not_merged = merge_if_possible(home)
     write_health(home)
     refused = [] if again else summary.mostly_refused(least_share)
@@ -113,7 +153,8 @@ def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:
     what = "Checked again the rows in quarantine of" if is_again else "Landed"
     out.print(
         f"{what} [bold]{counts['files']:,}[/] file(s): {counts['received']:,} rows received = {counts['accepted']:,} accepted"
-        f" + {counts['duplicates']:,} duplicates + {counts['quarantined']:,} in quarantine."
+        f" + {counts['duplicates']:,} duplicates + {counts['quarantined']:,} in quarantine"
+        + (f" + {counts['omitted']:,} omitted by the source." if counts["omitted"] else ".")
     )
     if counts["already_landed"]:
         out.print(
@@ -122,6 +163,11 @@ def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:
         )
     for file in summary.files:
         _unread_columns(file)
+        if file.omitted and file.omitted == file.received:
+            out.print(
+                f"[yellow]warning[/] {plain(f'{file.file_name}: source {file.source} left out all rows.')} Was it the right one?",
+                soft_wrap=True,
+            )
     if counts["by_reason"]:
         out.print(reason_table(counts["by_reason"]))
         out.print("After a build, billing.quarantined_events lists each with file, line and what to do.")
@@ -153,3 +199,86 @@ def reason_table(by_reason: dict[str, int]) -> Table:
     for reason, rows in sorted(by_reason.items()):
         shown.add_row(plain(reason), f"{rows:,}")
     return shown
+
+
+def dry_run_of(
+    home: Home,
+    paths: Sequence[Path],
+    kind: Kind,
+    timestamps: TimestampUnit | None,
+    source: Source | None,
+    rows_at: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what would land of each file. Raises InputFileError if one cannot be read."""
+    from pipeline.landing.preview import preview
+
+    previews = [preview(home, path, kind, timestamps=timestamps, source=source, rows_at=rows_at) for path in paths]
+    show(as_json, {"files": [vars(found) for found in previews]}, lambda: _print_previews(previews))
+
+
+def _print_previews(previews: Sequence[Preview]) -> None:
+    for found in previews:
+        omitted = f" + {found.omitted:,} omitted by the source" if found.omitted else ""
+        out.print(
+            f"{plain(found.file_name)} as {found.kind}: {found.received:,} rows received = {found.accepted:,} would be accepted"
+            f" + {found.duplicates:,} duplicates + {found.quarantined:,} would be quarantined{omitted}.",
+            soft_wrap=True,
+        )
+        for row in found.rows:
+            values = ", ".join(f"{name}={_shown_value(value)}" for name, value in row.items() if name != "file_row")
+            out.print(f"  line {row['file_row']}: {plain(values)}", soft_wrap=True)
+        for row in found.quarantined_rows:
+            out.print(
+                f"  [red]quarantine[/] line {row['file_row']}, {plain(row['reason'])}: {plain(row['detail'])}", soft_wrap=True
+            )
+            out.print(f"    {plain(str(row['raw_row'])[:500])}", soft_wrap=True)
+    out.print("Nothing was landed.")
+
+
+def _shown_value(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)
+
+
+def sources(context: typer.Context, as_json: Json = False) -> None:
+    """List the sources: selects that read the rows of other systems, for billhouse land --source NAME.
+
+    Built-in sources, and your own in <home>/sources/NAME.sql. One of your own replaces the built-in one of the same name. Changes
+    nothing.
+    """
+    from pipeline.landing.sources.source_files import all_sources
+
+    found, problems = all_sources(Home.open(context.obj))
+    data = {
+        "sources": [
+            {
+                "name": source.name,
+                "kind": source.kind,
+                "description": source.description,
+                "reads": source.reads,
+                "path": source.path,
+                "is_built_in": source.is_built_in,
+                "replaces_built_in": source.replaces_built_in,
+            }
+            for source in found
+        ],
+        "problems": [vars(problem) for problem in problems],
+    }
+
+    def human() -> None:
+        shown = table("source", "kind", "what it reads", "from")
+        for source in found:
+            place = "built in" if source.is_built_in else str(source.path)
+            place += " (replaces the built-in one)" if source.replaces_built_in else ""
+            reads = f"{source.description}: {source.reads}" if source.reads else source.description
+            shown.add_row(plain(source.name), source.kind, plain(reads), plain(place))
+        out.print(shown)
+
+    show(as_json, data, human)
+    for problem in problems:
+        stderr.print(f"[red]no source[/] {plain(problem)}", highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)

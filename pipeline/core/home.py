@@ -1,7 +1,9 @@
 """The home: the folder that holds everything that Billhouse stores, and its write lock.
 
-inbox/                  files that wait to be landed, one folder per kind: usage/, subscriptions/, customers/, credit_grants/,
-                        voids/, metrics/; files that the Dagster sensor has landed are moved to inbox/.landed/
+inbox/                  files that wait to be landed, one folder per kind (usage/, subscriptions/, customers/, credit_grants/,
+                        voids/, metrics/) or per source, as e2b-events/; files that the Dagster sensor has landed are moved to
+                        inbox/.landed/
+sources/                sources of the user's own, one SQL file each; docs/reference/sources.md
 raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
                         sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects;
                         small files of a day of usage_events/ are merged into one with the same rows, merged-*.parquet
@@ -89,6 +91,11 @@ class Home:
     @property
     def inbox(self) -> Path:
         return self.path / "inbox"
+
+    @property
+    def sources(self) -> Path:
+        """The user's own sources, one SQL file each. It need not exist."""
+        return self.path / "sources"
 
     @property
     def raw(self) -> Path:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from pipeline.core.input_limits import MAX_NESTING_LEVELS, MAX_NUMBER_DIGITS, MAX_ROW_BYTES
 from pipeline.core.sql import quoted
+from pipeline.landing.documents import WHOLE
 from pipeline.landing.field_values import BLANK, BOUNDS, READINGS, value_sql
 from pipeline.landing.instants import EARLIEST, END, instant_help
 from pipeline.landing.json_bounds import JsonBound
@@ -42,6 +43,8 @@ class LandingOptions:
     landed_at: datetime
     timestamps: TimestampUnit | None = None
     """The unit of numbers where instants are expected; None: they are rejected."""
+    rows_at: str = WHOLE
+    """The JSON path of the rows in a document."""
 
 
 def checked_query(specification: Specification, rows: RowsQuery, options: LandingOptions) -> str:

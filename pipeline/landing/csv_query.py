@@ -67,8 +67,8 @@ def _cells(file: InputFile, first: str, delimiter: str) -> list[str]:
         ) from error
 
 
-def csv_header(file: InputFile, specification: Specification) -> list[str]:
-    """The column names of a CSV file. Raises InputFileError if one is repeated or a required one is missing."""
+def csv_names(file: InputFile) -> list[str]:
+    """The column names of a CSV file. Raises InputFileError if one is repeated."""
     first = csv_header_line(file)
     header = [name.strip() for name in _cells(file, first, csv_shape(file).delimiter)]
     repeated = [name for name, times in Counter(header).items() if times > 1 and name]
@@ -79,11 +79,17 @@ def csv_header(file: InputFile, specification: Specification) -> list[str]:
             "Write each column once, since it is unclear which one counts.",
             line=1,
         )
+    return header
+
+
+def csv_header(file: InputFile, specification: Specification) -> list[str]:
+    """The column names of a CSV file. Raises InputFileError if one is repeated or a required one is missing."""
+    header = csv_names(file)
     missing = [field for field in specification.fields if field.is_required and not {field.name, *field.paths} & set(header)]
     if missing:
         raise InputFileError(
             file.path,
-            f"the header has no column {', '.join(field.name for field in missing)}; it reads: {first[:200]}",
+            f"the header has no column {', '.join(field.name for field in missing)}; it reads: {csv_header_line(file)[:200]}",
             "Add a header line that names them, separated by commas.",
             line=1,
         )
@@ -97,14 +103,28 @@ def csv_rows(specification: Specification, header: list[str], delimiter: str) ->
     for field in specification.fields:
         places = [header.index(name) + 1 for name in (field.name, *field.paths) if name in header]
         columns.append(f"{first_filled([f'cells[{place}]' for place in places])} as {quoted_name(field.name)}")
+    query = f"""
+        with {split_cells(delimiter)}
+        select
+            file_row,
+            over_limit,
+            {unreadable_cells(len(header))} as unreadable,
+            {", ".join(columns)}{no_cleared_fields(specification)}
+        from split"""
+    return RowsQuery(query)
+
+
+def split_cells(delimiter: str) -> str:
+    """A CTE `split` (file_row, over_limit, no_text, row, cells) over the table `lines`; cells is null for a bad line."""
     mark = quoted(delimiter)
     cell = f'("(?:[^"]|"")*"|[^"{delimiter}]*)[{delimiter}]'
-    query = f"""
-        with {STRIPPED_LINES},
+    return f"""
+        {STRIPPED_LINES},
         split as (
             select
                 file_row,
                 over_limit,
+                no_text,
                 row,
                 case
                     -- Splitting a long row that consists of commas would take gigabytes.
@@ -124,16 +144,14 @@ def csv_rows(specification: Specification, header: list[str], delimiter: str) ->
                 end as cells
             from stripped
             where file_row > 1
-        )
-        select
-            file_row,
-            over_limit,
-            case
+        )"""
+
+
+def unreadable_cells(count: int) -> str:
+    """SQL over `split`: why a line is not a row of `count` cells; null if it is one."""
+    return f"""case
                 when row is null then {quoted(NOT_UTF_8)}
                 when cells is null then {quoted(f"The line's quotes are not in pairs, or it is too long. {_CSV_CELLS}")}
-                when len(cells) <> {len(header)}
-                    then 'The line has ' || len(cells) || {quoted(f" cells, but the header has {len(header)}. {_CSV_CELLS}")}
-            end as unreadable,
-            {", ".join(columns)}{no_cleared_fields(specification)}
-        from split"""
-    return RowsQuery(query)
+                when len(cells) <> {count}
+                    then 'The line has ' || len(cells) || {quoted(f" cells, but the header has {count}. {_CSV_CELLS}")}
+            end"""

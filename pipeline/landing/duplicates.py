@@ -10,13 +10,16 @@ from pipeline.landing.landed_rows import VOIDED_BY, LandedRows
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 
-_NUMBER = f">> {FILE_BITS}"
-_FIRST_ROW = f"""
+NUMBER_MACROS = f"""
+create or replace temp macro number_of_file(number) as number >> {FILE_BITS};
+create or replace temp macro row_of_number(number) as number & {ROW_MASK};"""
+"""What the numbers of rows mean in a group of files. Execute once per connection."""
+_FIRST_ROW = """
     case
-        when firsts.file_row {_NUMBER} <> candidates.file_row {_NUMBER}
-            then 'file ' || left(getvariable('file_ids')[(firsts.file_row {_NUMBER}) + 1], 12) || ', '
+        when number_of_file(firsts.file_row) <> number_of_file(candidates.file_row)
+            then 'file ' || left(getvariable('file_ids')[number_of_file(firsts.file_row) + 1], 12) || ', '
         else ''
-    end || 'row ' || (firsts.file_row & {ROW_MASK})"""
+    end || 'row ' || row_of_number(firsts.file_row)"""
 """SQL: where the first row with a key is, which may be in an earlier file of the group."""
 
 

@@ -26,6 +26,9 @@ MAY_LOSE_DIGITS = r"[:\s][-+]?(?:[0-9.]{18}|[0-9.]{16,}[eE])"
 """Matches a line with a number that may lose digits: 18 characters are 17 digits and a point."""
 MAY_BE_TINY = r"[0-9.][eE]-[0-9]{3}"
 """Matches a line with a number that may be too small for a float, which is then 0."""
+ANY_MAY_LOSE_DIGITS = r"[:\s,\[][-+]?(?:[0-9.]{18}|[0-9.]{16,}[eE])|[0-9.][eE][-+]?[0-9]{3}"
+"""Matches a line with a number of either kind, also in a list."""
+_LOSES_DIGITS = re.compile(r"[-+]?(?=[0-9]*[.eE])(?:[0-9.]{17,}(?:[eE].*)?|[0-9.]+[eE][-+]?[0-9]{3,}|[0-9.]{16}[eE].*)")
 _HAS_FRACTION = r"[:\s][-+]?[0-9]*(?:\.|[0-9][eE])"
 
 
@@ -77,6 +80,15 @@ class ExactNumbers:
                     path = f"{group}.{key}" if group is not None else str(key)
                     if is_open and path in self._paths and _NUMBER.fullmatch(written):
                         yield path, match
+
+
+def all_in_quotes(rows: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """JSON rows with every number that may lose digits as text, at any depth."""
+
+    def in_quotes(token: re.Match[str]) -> str:
+        return f'"{token[0]}"' if _LOSES_DIGITS.fullmatch(token[0]) else token[0]
+
+    return pa.array([None if row is None else _TOKEN.sub(in_quotes, row) for row in rows.to_pylist()], pa.string())
 
 
 def may_lose_digits(lines: pa.Array) -> npt.NDArray[np.int64]:

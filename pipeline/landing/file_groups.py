@@ -31,7 +31,7 @@ _FILE_SEPARATOR = "\x1d"
 
 def may_be_grouped(file: InputFile, kind: Kind) -> bool:
     """Whether a file may be landed together with others: a small one of JSON lines, of a kind that is sent often."""
-    limits = {"jsonl": _MAX_FILE_BYTES, "jsonl.gz": _MAX_COMPRESSED_BYTES}
+    limits = {"jsonl": _MAX_FILE_BYTES, "jsonl.gz": _MAX_COMPRESSED_BYTES, "jsonl.zst": _MAX_COMPRESSED_BYTES}
     return kind in (Kind.USAGE, Kind.METRICS) and file.file_bytes <= limits.get(file.format, -1)
 
 

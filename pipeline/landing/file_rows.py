@@ -40,12 +40,12 @@ def open_rows(
             yield parquet_rows(connection, file, specification, unread)
     elif file.format.startswith("jsonl"):
         exact = ExactNumbers(specification)
-        with _functions(connection, unread, exact), _lines(connection, file, exact):
+        with _functions(connection, unread, exact), open_lines(connection, file, exact):
             yield jsonl_rows(specification, has_flat_keys=file.has_flat_keys)
     else:
         header = csv_header(file, specification)
         unread.add(header)
-        with _lines(connection, file):
+        with open_lines(connection, file):
             yield csv_rows(specification, header, csv_shape(file).delimiter)
 
 
@@ -56,7 +56,7 @@ def open_group_rows(
     """The query for the rows of several files of JSON lines, numbered through. It runs once, inside the block."""
     exact = ExactNumbers(specification)
     reader = GroupReader(files, exact)
-    with _functions(connection, unread, exact), _read_lines(connection, reader):
+    with _functions(connection, unread, exact), _readopen_lines(connection, reader):
         yield jsonl_rows(specification, has_flat_keys=False, shape_prefix=SHAPE_PREFIX)
 
 
@@ -67,7 +67,7 @@ def open_raw_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Ite
         with reading_parquet(file):
             yield parquet_raw_rows(file)
         return
-    with _lines(connection, file):
+    with open_lines(connection, file):
         yield f"select file_row, coalesce({LINE_TEXT}, cast(no_text as varchar)) as raw_row from lines"
 
 
@@ -92,7 +92,7 @@ def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns | Gr
 
 
 @contextmanager
-def _lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactNumbers | None = None) -> Iterator[None]:
+def open_lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactNumbers | None = None) -> Iterator[None]:
     """Provide the table `lines` (see lines.LINES) for one query; `exact` quotes numbers that a float cannot represent."""
     if file.lines is not None:
         line = f"case when regexp_matches(line, {quoted(MAY_LOSE_DIGITS)}) then numbers_in_quotes(line) else line end"
@@ -100,12 +100,12 @@ def _lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactN
         connection.execute(f"create or replace temp view lines as select * {replaced} from ({file.lines})")
         yield
         return
-    with _read_lines(connection, LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)):
+    with _readopen_lines(connection, LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)):
         yield
 
 
 @contextmanager
-def _read_lines(connection: duckdb.DuckDBPyConnection, reader: LineReader | GroupReader) -> Iterator[None]:
+def _readopen_lines(connection: duckdb.DuckDBPyConnection, reader: LineReader | GroupReader) -> Iterator[None]:
     connection.register("lines", pa.RecordBatchReader.from_batches(LINES, reader.batches()))
     try:
         yield

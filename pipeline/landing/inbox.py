@@ -1,6 +1,7 @@
-"""The inbox: files that wait to be landed, one folder per kind. Landed files are moved to inbox/.landed/.
+"""The inbox: files that wait to be landed, one folder per kind and per source. Landed files are moved to inbox/.landed/.
 
 inbox/usage/2026/10/05.jsonl.gz           waits
+inbox/e2b-events/page-7.json              waits, to be read with the source e2b-events
 inbox/.landed/usage/2026/10/05.jsonl.gz   has landed, and is not read again
 """
 
@@ -8,22 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
 
-_ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
+_TEXT = (".jsonl", ".ndjson", ".json", ".csv")
+_ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet")
 _LANDED = ".landed"
 
 
-def waiting_files(home: Home, kind: Kind) -> list[Path]:
-    """The files of a kind in the inbox, sorted by name, without hidden files and other file types (still being written).
+def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
+    """The files of a kind or source in the inbox, sorted by name, without hidden files (still being written) and other types.
 
     Includes links, pipes and devices, which landing rejects by name. Links to folders are not followed.
     """
-    found = (path for path in (home.inbox / kind).rglob("*") if path.is_symlink() or not path.is_dir())
+    found = (path for path in (home.inbox / kind_or_source).rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path for path in found if not path.name.startswith(".") and path.name.lower().endswith(_ENDINGS))
 
 
@@ -40,10 +42,13 @@ def version_of(found: os.stat_result) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def inbox_digest(home: Home) -> str:
-    """A SHA-256 that changes when a file is added, replaced or removed; '' if no file waits."""
+def inbox_digest(home: Home, sources: Iterable[str] = ()) -> str:
+    """A SHA-256 of the waiting files of all kinds and of these sources; '' if no file waits.
+
+    It changes when a file is added, replaced or removed.
+    """
     digest = hashlib.sha256()
-    waiting = [path for kind in Kind for path in waiting_files(home, kind)]
+    waiting = [path for name in (*Kind, *sources) for path in waiting_files(home, name)]
     for path in waiting:
         digest.update(os.fsencode(path) + f"\0{version_of_path(path)}\0".encode())
     return digest.hexdigest() if waiting else ""

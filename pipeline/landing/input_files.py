@@ -31,7 +31,7 @@ class InputFile:
     """SHA-256 of its bytes, in hex. For records the kind is hashed too, so that a file may land again as another kind."""
     file_bytes: int
     format: str
-    """jsonl, csv or parquet; jsonl.gz and csv.gz if compressed."""
+    """jsonl, csv or parquet; jsonl.gz, csv.zst and so on if compressed."""
     version: tuple[int, ...] | None
     """Inode, size and modification time when it was hashed."""
     parquet: Path | None = None
@@ -43,9 +43,16 @@ class InputFile:
     has_flat_keys: bool = False
     """For rows from the quarantine: whether their file was Parquet, whose columns may be named `resources.vcpu_count`."""
 
+    @property
+    def is_compressed(self) -> bool:
+        return self.format.endswith((".gz", ".zst"))
 
-def examine(path: Path, kind: Kind) -> InputFile:
-    """Hash a file. Raises InputFileError if it is not a regular file, is empty, or has an unknown format."""
+
+def examine(path: Path, kind: Kind, how_read: str = "") -> InputFile:
+    """Hash a file. Raises InputFileError if it is not a regular file, is empty, or has an unknown format.
+
+    `how_read`: a source, or where the rows are; read in another way, the same content is another file.
+    """
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -53,17 +60,19 @@ def examine(path: Path, kind: Kind) -> InputFile:
         raise InputFileError(shown, "has a name that is not UTF-8.", "Rename it.") from None
     with _opened(path) as stream:
         suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
-        is_compressed = suffixes[-1:] == [".gz"]
+        is_compressed = suffixes[-1:] in ([".gz"], [".zst"])
         format = _SUFFIXES.get(suffixes[-2] if is_compressed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
         if format is None or (is_compressed and format == "parquet"):
-            raise InputFileError(path, "has an unknown format by its name.", "Name it .jsonl or .csv (also .gz), or .parquet.")
+            raise InputFileError(
+                path, "has an unknown format by its name.", "Name it .jsonl or .csv (also .gz or .zst), or .parquet."
+            )
         version = version_of(os.fstat(stream.fileno()))
-        prefix = b"" if kind is Kind.USAGE else f"{kind}\n".encode()
+        prefix = b"" if kind is Kind.USAGE and not how_read else f"{kind}\n{how_read}".encode()
         file_id = hashlib.file_digest(stream, lambda: hashlib.sha256(prefix)).hexdigest()
         size = stream.tell()
     if size == 0:
         raise InputFileError(path, "is empty: 0 bytes.", "Check that it was written completely, and land it again.")
-    return InputFile(path, file_id, size, format + (".gz" if is_compressed else ""), version)
+    return InputFile(path, file_id, size, format + (suffixes[-1] if is_compressed else ""), version)
 
 
 @contextmanager

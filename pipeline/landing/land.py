@@ -6,33 +6,34 @@ of `landed_files`, which is renamed into place last: readers ignore rows of file
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-import pyarrow as pa
-
-from pipeline.core.errors import BillhouseError, InputFileError, Problem
-from pipeline.core.failures import to_billhouse_error
+from pipeline.core.errors import InputFileError, Problem
 from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.csv_query import csv_header_line
+from pipeline.landing.documents import WHOLE, with_document_rows
 from pipeline.landing.file_groups import is_full, may_be_grouped
 from pipeline.landing.group_landing import land_group
 from pipeline.landing.input_files import InputFile, examine, while_unchanged
 from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
+from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex, update_if_possible
 from pipeline.landing.parquet_query import with_exact_types
-from pipeline.landing.quarantine import quarantined_files
+from pipeline.landing.quarantine import QuarantinedFile, quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.result import LandedFile, LandingSummary
 from pipeline.landing.retry import retry_rows
-from pipeline.landing.row_checks import MEMORY_LIMIT, accepted_range, check_rows, count_rejected, reject_rows, scratch_database
+from pipeline.landing.row_checks import accepted_range, check_rows, count_rejected, reject_rows, scratch_database
+from pipeline.landing.sources.landing import land_source_file
+from pipeline.landing.sources.retry import retry_source_rows
+from pipeline.landing.sources.select_rows import SelectProcess
+from pipeline.landing.sources.source_files import Source, source_of
 from pipeline.landing.specification import Specification, specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.append import append_files, finish_interrupted
@@ -46,47 +47,55 @@ def land_files(
     *,
     landed_at: datetime | None = None,
     timestamps: TimestampUnit | None = None,
+    source: Source | None = None,
+    rows_at: str | None = None,
     seeds: Path = SEEDS,
     on_progress: OnProgress | None = None,
 ) -> LandingSummary:
     """Land each file: valid rows are stored, invalid rows are quarantined, duplicates are counted.
 
-    `landed_at`: by default now. `timestamps`: the unit of numbers where instants are expected. A file that cannot be read is
-    reported in the summary's problems, and the others land. It is safe to land a file again, also after an interruption: its rows
-    are duplicates, and those in quarantine are checked again.
+    `landed_at`: by default now. `timestamps`: the unit of numbers where instants are expected. `source`: selects the rows, of its
+    kind. `rows_at`: the JSON path of the rows in a document; by default the source's. A file that cannot be read is reported in
+    the summary's problems, and the others land. It is safe to land a file again, also after an interruption: its rows are
+    duplicates, and those in quarantine are checked again.
     """
-    spec = specification(kind, seeds)
+    spec = specification(source.kind if source is not None else kind, seeds)
+    reading = Reading(source, rows_at or (source.rows_at if source is not None else WHOLE))
     summary = LandingSummary()
-    with home.writing():
+    with home.writing(), SelectProcess() as process:
         index = _prepare(home)
         group: list[InputFile] = []
 
+        def land_now(files: Sequence[InputFile]) -> None:
+            options = LandingOptions(landed_at or datetime.now(UTC), timestamps, reading.rows_at)
+            _land_together(Landing(home, index, spec, options, source, process), files, summary)
+
         def land_pending() -> None:
             if group:
-                _land_together(home, index, group, spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+                land_now(group)
                 group.clear()
-                with _writing_to(home, "The landing stopped"):
+                with writing_to(home, "The landing stopped"):
                     index.update()  # a file of the group may follow once more
 
         for done, path in enumerate(paths):
             if on_progress is not None:
                 on_progress(path.name, done, len(paths))
             try:
-                with _writing_to(home, f"{path} did not land"), _reading(path):
-                    file = examine(path, spec.kind)
+                with writing_to(home, f"{path} did not land"), reading_from(path):
+                    file = examine(path, spec.kind, reading.shown)
                     index.update()
             except InputFileError as error:
                 land_pending()
                 summary.problems.append(error.problem)
                 continue
-            is_grouped = may_be_grouped(file, spec.kind)
+            is_grouped = may_be_grouped(file, spec.kind) and reading.is_plain
             if not is_grouped or is_full(group) or any(file.file_id == other.file_id for other in group):
                 land_pending()
             if is_grouped and landed_before(index, file.file_id) is None:
                 group.append(file)
             else:
                 land_pending()
-                _land_together(home, index, [file], spec, LandingOptions(landed_at or datetime.now(UTC), timestamps), summary)
+                land_now([file])
         land_pending()
         update_if_possible(index)
     return summary
@@ -108,7 +117,7 @@ def retry_quarantined(
     The summary has no files without quarantined rows; names without any are reported in its problems.
     """
     summary = LandingSummary()
-    with home.writing():
+    with home.writing(), SelectProcess() as process:
         index = _prepare(home)
         found = [
             file
@@ -124,9 +133,11 @@ def retry_quarantined(
             if on_progress is not None:
                 on_progress(file.file_name, done, len(found))
             try:
-                with _writing_to(home, f"The quarantined rows of {file.file_name} were not checked"), _reading(file.file_name):
+                with writing_to(home, f"The quarantined rows of {file.file_name} were not checked"), reading_from(file.file_name):
                     options = LandingOptions(landed_at or datetime.now(UTC), timestamps)
-                    summary.files.append(retry_rows(home, index, file, specification(file.kind, seeds), options))
+                    spec = specification(file.kind, seeds)
+                    source = source_of(home, file)
+                    summary.files.append(_retry(Landing(home, index, spec, options, source, process), file))
             except InputFileError as error:
                 summary.problems.append(error.problem)
         update_if_possible(index)
@@ -134,54 +145,51 @@ def retry_quarantined(
 
 
 def _prepare(home: Home) -> LandingIndex:
-    with _writing_to(home, "Nothing landed"):
+    with writing_to(home, "Nothing landed"):
         ensure_raw_collections(home)
         finish_interrupted(home)
         return LandingIndex(home)
 
 
-@contextmanager
-def _writing_to(home: Home, failure: str) -> Iterator[None]:
-    """Raise a disk error of the block as a BillhouseError that starts with `failure`."""
-    try:
-        yield
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        known = to_billhouse_error(error)
-        raise BillhouseError(f"{failure}: {home.path} cannot be written to. {known.message}", known.next_step) from error
+@dataclass(frozen=True)
+class Reading:
+    """How files are read."""
+
+    source: Source | None
+    rows_at: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the rows of a file are those of Billhouse, one on each line."""
+        return self.source is None and self.rows_at == WHOLE
+
+    @property
+    def shown(self) -> str:
+        """A text that is hashed with a file: a file that is read in another way has other rows."""
+        source = f"source {self.source.name} {self.source.digest}\n" if self.source is not None else ""
+        return source + (f"rows at {self.rows_at}\n" if self.rows_at != WHOLE else "")
 
 
-@contextmanager
-def _reading(file: Path | str) -> Iterator[None]:
-    """Raise an error that the file may have caused as an InputFileError, so that other files land."""
-    try:
-        yield
-    except duckdb.OutOfMemoryException as error:
-        if "offload" in str(error):  # the disk of the home is full
-            raise
-        next_step = "Split it into smaller files, and land those."
-        raise InputFileError(file, f"needs more memory than the limit of a landing, {MEMORY_LIMIT}.", next_step) from error
-    except (duckdb.IOException, BillhouseError, OSError):
-        raise
-    except (duckdb.Error, pa.ArrowException, ValueError, RecursionError, MemoryError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputFileError(
-            file, f"cannot be read ({cause[:300]}); none of its rows landed.", "Convert it to another format, and land that."
-        ) from error
+@dataclass(frozen=True)
+class Landing:
+    """What a file is landed with."""
+
+    home: Home
+    index: LandingIndex
+    spec: Specification
+    options: LandingOptions
+    source: Source | None
+    process: SelectProcess
 
 
-def _land_together(
-    home: Home,
-    index: LandingIndex,
-    files: Sequence[InputFile],
-    spec: Specification,
-    options: LandingOptions,
-    summary: LandingSummary,
-) -> None:
+def _land_together(landing: Landing, files: Sequence[InputFile], summary: LandingSummary) -> None:
     """Land files in this order, and add the results to the summary. If a file cannot be read, the others land without it."""
     try:
-        with _writing_to(home, f"{files[0].path} did not land"), _reading(files[0].path):
+        with writing_to(landing.home, f"{files[0].path} did not land"), reading_from(files[0].path):
             landed = (
-                land_group(home, index, files, spec, options) if len(files) > 1 else [_land(home, index, files[0], spec, options)]
+                land_group(landing.home, landing.index, files, landing.spec, landing.options)
+                if len(files) > 1
+                else [_land(landing, files[0])]
             )
             summary.files.extend(landed)
             summary.landed_paths.extend(file.path for file in files)
@@ -191,17 +199,23 @@ def _land_together(
             return
         middle = len(files) // 2
         for half in (files[:middle], files[middle:]):
-            _land_together(home, index, half, spec, options, summary)
+            _land_together(landing, half, summary)
 
 
-def _land(home: Home, index: LandingIndex, file: InputFile, spec: Specification, options: LandingOptions) -> LandedFile:
+def _land(landing: Landing, file: InputFile) -> LandedFile:
+    home, index, spec, options = landing.home, landing.index, landing.spec, landing.options
     index.update()
     earlier = landed_before(index, file.file_id)
     if earlier is not None:
-        return _land_again(home, index, file, earlier, spec, options)
+        return _land_again(landing, file, earlier)
+    if landing.source is not None:
+        return land_source_file(home, index, landing.process, file, landing.source, spec, options)
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
         before = LandedRows(connection, home, index, spec)
         file = with_exact_types(file, folder)
+        if options.rows_at != WHOLE:
+            with while_unchanged(file):
+                file = with_document_rows(connection, file, options.rows_at)
         unread = UnreadColumns(spec)
         profile = check_rows(connection, home, file, spec, options, unread, before)
         with while_unchanged(file):
@@ -234,16 +248,38 @@ def _land(home: Home, index: LandingIndex, file: InputFile, spec: Specification,
     return landed
 
 
-def _land_again(
-    home: Home, index: LandingIndex, file: InputFile, earlier: LandedBefore, spec: Specification, options: LandingOptions
-) -> LandedFile:
+def _retry(landing: Landing, file: QuarantinedFile) -> LandedFile:
+    home, index, spec, options = landing.home, landing.index, landing.spec, landing.options
+    if landing.source is None:
+        return retry_rows(home, index, file, spec, options)
+    return retry_source_rows(home, index, landing.process, file, landing.source, spec, options)
+
+
+def _land_again(landing: Landing, file: InputFile, earlier: LandedBefore) -> LandedFile:
     """Land a file that has landed before: its rows are duplicates; those in quarantine are checked again."""
-    received = earlier.received
-    quarantined = next(iter(quarantined_files(home, file.file_id)), None) if earlier.quarantined else None
+    name = landing.source.name if landing.source is not None else None
+    received = earlier.received + earlier.omitted
+    quarantined = next(iter(quarantined_files(landing.home, file.file_id)), None) if earlier.quarantined else None
     if quarantined is None:
-        return LandedFile(file.path.name, file.file_id, received, 0, received, 0, {}, is_already_landed=True)
+        return LandedFile(
+            file.path.name,
+            file.file_id,
+            received,
+            0,
+            earlier.received,
+            0,
+            {},
+            is_already_landed=True,
+            source=name,
+            omitted=earlier.omitted,
+        )
     if quarantined.header is None and quarantined.format.startswith("csv"):
         quarantined = replace(quarantined, header=csv_header_line(file))
-    again = retry_rows(home, index, quarantined, spec, options)
-    duplicates = received - again.accepted - again.quarantined
-    return replace(again, file_name=file.path.name, received=received, duplicates=duplicates, is_already_landed=True)
+    again = _retry(landing, quarantined)
+    omitted = earlier.omitted + again.omitted
+    # A row that was quarantined as one may land as several.
+    received = max(received, again.accepted + again.quarantined + omitted)
+    duplicates = received - again.accepted - again.quarantined - omitted
+    return replace(
+        again, file_name=file.path.name, received=received, duplicates=duplicates, omitted=omitted, is_already_landed=True
+    )

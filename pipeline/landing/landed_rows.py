@@ -18,6 +18,7 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.key_index_part import Hashes
+from pipeline.store.raw import SCHEMAS
 
 VOIDED_BY = {Kind.USAGE: "event", Kind.CREDIT_GRANTS: "grant"}
 """The kinds of record that a void can cancel; a void's `voided_id` is this word and the record's id."""
@@ -111,14 +112,15 @@ class LandedBefore:
 
     received: int
     quarantined: int
+    omitted: int
 
 
 def landed_before(index: LandingIndex, file_id: str) -> LandedBefore | None:
     """The earlier landing of a file; None if it has not landed."""
     ((hashed,),) = duckdb.execute("select hash($1)", [file_id]).fetchall()
     for path in index.files_with("landed_files", np.array([hashed], np.uint64)):
-        rows = pq.read_table(path, columns=["file_id", "received_rows", "quarantined_rows"]).to_pylist()
+        rows = pq.read_table(path, schema=SCHEMAS["landed_files"]).to_pylist()
         for row in rows:
             if row["file_id"] == file_id:
-                return LandedBefore(row["received_rows"], row["quarantined_rows"])
+                return LandedBefore(row["received_rows"], row["quarantined_rows"], row["omitted_rows"] or 0)
     return None

@@ -12,6 +12,9 @@ import duckdb
 
 from pipeline.core.sql import parquet_list
 
+_RETRIED = "coalesce(sum(coalesce(superseded_rows, received_rows)) filter (kind = 'usage' and retried_file_id is not null), 0)"
+"""SQL: rows that left the quarantine; a row that a source reads as several is received as several when it lands."""
+
 
 @dataclass(frozen=True)
 class LandingTotals:
@@ -37,13 +40,17 @@ class LandingTotals:
         ((rows, files, received, accepted, duplicates, quarantined, last),) = connection.execute(f"""
             select
                 count(*), count(*) filter (retried_file_id is null),
-                coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is null), 0)::bigint,
+                (coalesce(sum(received_rows) filter (kind = 'usage'), 0) - {_RETRIED})::bigint,
                 coalesce(sum(accepted_rows) filter (kind = 'usage'), 0)::bigint,
                 coalesce(sum(duplicate_rows) filter (kind = 'usage'), 0)::bigint,
-                (coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0)
-                    - coalesce(sum(received_rows) filter (kind = 'usage' and retried_file_id is not null), 0))::bigint,
+                (coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0) - {_RETRIED})::bigint,
                 strftime(max(landed_at) at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00')
-            from {parquet_list(landed)}""").fetchall()
+            from (
+                -- Files of earlier versions lack the column.
+                select null::bigint as superseded_rows where false
+                union all by name
+                from {parquet_list(landed)}
+            )""").fetchall()
         return cls(rows, files, received, accepted, duplicates, quarantined, last or "")
 
     def plus(self, other: LandingTotals) -> LandingTotals:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -29,15 +31,52 @@ LINES = pa.schema({"file_row": pa.int64(), "line": pa.string(), "no_text": pa.bi
 TOO_LONG = "The line has more than"
 """The start of the quarantine detail of a line that was cut off."""
 _BLOCK_BYTES = 8 << 20
+_ZSTD_BYTES = 1 << 20
 _BYTES_OF_LONG_LINE = 1000
-_OVER_LIMIT = f"{TOO_LONG} {MAX_ROW_BYTES:,} bytes, and was cut off. Shorten it, and land it in a new file."
+OVER_LIMIT = f"{TOO_LONG} {MAX_ROW_BYTES:,} bytes, and was cut off. Shorten it, and land it in a new file."
 
 
 @contextmanager
 def open_text(file: InputFile) -> Iterator[IO[bytes]]:
     """Open a file to read its text, decompressed."""
     with open_unchanged(file) as stream:
-        yield cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if file.format.endswith(".gz") else stream
+        if file.format.endswith(".gz"):
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+        elif file.format.endswith(".zst"):
+            yield cast(IO[bytes], io.BufferedReader(_ZstdStream(stream), _ZSTD_BYTES))
+        else:
+            yield stream
+
+
+class _ZstdStream(io.RawIOBase):
+    """A zstd-compressed stream, decompressed; it can be read again from its start."""
+
+    def __init__(self, compressed: IO[bytes]) -> None:
+        self._compressed = compressed
+        self._earlier: list[pa.CompressedInputStream] = []
+        """They would close the compressed stream when they are deleted."""
+        self._stream = pa.CompressedInputStream(compressed, "zstd")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return int(self._stream.tell())
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        assert (offset, whence) == (0, os.SEEK_SET), "only its start is known"
+        self._earlier.append(self._stream)
+        self._compressed.seek(0)
+        self._stream = pa.CompressedInputStream(self._compressed, "zstd")
+        return 0
+
+    def readinto(self, buffer: Any, /) -> int:
+        read = self._stream.read(len(buffer))
+        buffer[: len(read)] = read
+        return len(read)
 
 
 @dataclass
@@ -79,7 +118,7 @@ class LineReader:
 
     def _blocks(self, stream: Readable) -> Iterator[tuple[bytes, int]]:
         """Blocks, each with the offset of its last line end. The start of a line that is too long is a block by itself."""
-        maximum = max_decompressed_bytes(self.file.file_bytes) if self.file.format.endswith(".gz") else None
+        maximum = max_decompressed_bytes(self.file.file_bytes) if self.file.is_compressed else None
         carried = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
         size, is_cut = len(carried), False
         while chunk := stream.read(_BLOCK_BYTES):
@@ -173,7 +212,7 @@ def _cut_off(lines: pa.Array) -> tuple[pa.Array, pa.Array]:
         value[:_BYTES_OF_LONG_LINE].decode(errors="replace").encode() if too_long else value
         for value, too_long in zip(values, is_long, strict=True)
     ]
-    return pa.array(shown, pa.binary()), pa.array([_OVER_LIMIT if too_long else None for too_long in is_long], pa.string())
+    return pa.array(shown, pa.binary()), pa.array([OVER_LIMIT if too_long else None for too_long in is_long], pa.string())
 
 
 def _decoded(line: bytes) -> str | None:

@@ -168,7 +168,7 @@ def _merge(home: Home, day: Path, files: Sequence[Path]) -> None:
         counts = connection.execute(f"select file_id, count(*) from {rows} group by 1 order by 1").fetchall()
         footer = ", ".join(f"{quoted(file_id)}: '{count}'" for file_id, count in counts)
         connection.execute(f"""
-            copy (select {columns} from {rows} order by sandbox_id, event_at, file_id, file_row)
+            copy (select {columns} from {rows} order by sandbox_id, event_at, file_id, file_row, event_id)
             to {quoted(target)} (format parquet, compression zstd, compression_level 1, kv_metadata {{{footer}}})""")
         sums = f"select count(*), sum(hash({columns}))"
         before = connection.execute(f"{sums} from {rows}").fetchall()

@@ -80,18 +80,8 @@ def parquet_rows(
     connection: duckdb.DuckDBPyConnection, file: InputFile, specification: Specification, unread: UnreadColumns
 ) -> RowsQuery:
     """The query for the rows of a Parquet file. Raises InputFileError if a column is missing, repeated or of a wrong type."""
+    names = check_columns(file)
     schema = _parquet_schema(file)
-    _check_size(file)
-    names = schema.names
-    if not all(map(_has_names, schema)):
-        raise InputFileError(file.path, "has a column without a name.", "Name each column, and land the file again.")
-    repeated = [name for name, times in Counter(name.lower() for name in [*names, "file_row_number"]).items() if times > 1]
-    if repeated:
-        raise InputFileError(
-            file.path,
-            f"has repeated or reserved columns: {', '.join(repeated)}.",
-            "Write each column once (case is ignored), and none named file_row_number.",
-        )
     opaque = {
         column.name: str(column.type)
         for column in schema
@@ -137,6 +127,23 @@ def parquet_rows(
         from {files}"""
     carried = tuple(quoted_name(f"json of {name}") for name in id_type_errors)
     return RowsQuery(query, frozenset(typed), can_be_read_again=True, carried=carried, id_type_errors=id_type_errors)
+
+
+def check_columns(file: InputFile) -> list[str]:
+    """The columns of a Parquet file. Raises InputFileError if one has no name, or is repeated, or the file has too many rows."""
+    schema = _parquet_schema(file)
+    _check_size(file)
+    if not all(map(_has_names, schema)):
+        raise InputFileError(file.path, "has a column without a name.", "Name each column, and land the file again.")
+    names: list[str] = schema.names
+    repeated = [name for name, times in Counter(name.lower() for name in [*names, "file_row_number"]).items() if times > 1]
+    if repeated:
+        raise InputFileError(
+            file.path,
+            f"has repeated or reserved columns: {', '.join(repeated)}.",
+            "Write each column once (case is ignored), and none named file_row_number.",
+        )
+    return names
 
 
 def _check_size(file: InputFile) -> None:

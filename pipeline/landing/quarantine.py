@@ -38,6 +38,8 @@ class QuarantinedFile:
     format: str
     header: str | None
     """The header of CSV rows; None for other formats, and for rows of versions that did not store it."""
+    source_name: str | None
+    """The source that the file was read with."""
     example: str
     """The reason and detail of its first row in quarantine."""
 
@@ -68,7 +70,7 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
         connection.execute("set TimeZone = 'UTC'")
         found = connection.execute(
             f"""
-            select roots.file_id, roots.file_name, roots.kind, roots.format, max(rows.header),
+            select roots.file_id, roots.file_name, roots.kind, roots.format, max(rows.header), roots.source_name,
                 arg_min(rows.reason || ', line ' || rows.file_row || ': ' || rows.detail, rows.file_row)
             from ({_current_rows(home)}) as rows
             inner join {parquet_files(home.raw / "landed_files", "*.parquet")} as roots on rows.root_file_id = roots.file_id
@@ -77,7 +79,7 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
             order by min(roots.landed_sequence)""",
             {"file_id": file_id},
         ).fetchall()
-    return [QuarantinedFile(id, name, Kind(kind), format, header, example) for id, name, kind, format, header, example in found]
+    return [QuarantinedFile(id, name, Kind(kind), *others) for id, name, kind, *others in found]
 
 
 def load_quarantined_rows(connection: duckdb.DuckDBPyConnection, home: Home, file: QuarantinedFile) -> Counter[str]:

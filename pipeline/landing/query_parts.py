@@ -15,12 +15,12 @@ LINE_TEXT = "case when ends_with(line, chr(13)) then rtrim(line, chr(13)) else l
 """SQL: the line without carriage returns at its end."""
 STRIPPED_LINES = f"""
 stripped as (
-    select file_row, over_limit, {LINE_TEXT} as row
+    select file_row, over_limit, no_text, {LINE_TEXT} as row
     from lines
     -- Leaves out lines that are blank. The test of the first character is fast, and decides nearly always.
     where line is null or over_limit is not null or ascii(line) > 32 or trim(line, ' ' || chr(9) || chr(13)) <> ''
 )"""
-"""A CTE `stripped` (file_row, over_limit, row) over the table `lines`."""
+"""A CTE `stripped` (file_row, over_limit, no_text, row) over the table `lines`."""
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,12 @@ def write_landed_file(
     first_and_last: tuple[datetime | None, datetime | None],
     *,
     retried_file_id: str | None = None,
+    superseded: int | None = None,
 ) -> None:
-    """Write the file's row of landed_files, by which readers know that it has landed. It must be the last file of the write."""
+    """Write the file's row of landed_files, by which readers know that it has landed. It must be the last file of the write.
+
+    `superseded`: for a retry, the rows that leave the quarantine.
+    """
     first_at, last_at = first_and_last
     row = {
         "landed_sequence": sequence,
@@ -116,7 +120,7 @@ def write_landed_file(
         "kind": str(spec.kind),
         "format": file.format,
         "landed_at": options.landed_at,
-        "received_rows": landed.received,
+        "received_rows": landed.received - landed.omitted,
         "accepted_rows": landed.accepted,
         "duplicate_rows": landed.duplicates,
         "quarantined_rows": landed.quarantined,
@@ -124,6 +128,9 @@ def write_landed_file(
         "last_at": last_at,
         "unread_columns": landed.unread_text,
         "retried_file_id": retried_file_id,
+        "source_name": landed.source,
+        "omitted_rows": landed.omitted if landed.source is not None else None,
+        "superseded_rows": superseded,
     }
     written = files.file(files.home.raw / "landed_files" / f"{sequence:08d}-{file.file_id}.parquet")
     pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["landed_files"]), written)

@@ -15,7 +15,7 @@ from pipeline.landing.unread_columns import shown_names
 
 @dataclass(frozen=True)
 class LandedFile:
-    """The rows of one file by outcome: received = accepted + duplicates + quarantined."""
+    """The rows of one file by outcome: received = accepted + duplicates + quarantined + omitted."""
 
     file_name: str
     file_id: str
@@ -39,6 +39,11 @@ class LandedFile:
     example: str = ""
     """The reason and detail of the first row in quarantine with the most frequent reason."""
 
+    source: str | None = None
+    """The source that the file was read with."""
+    omitted: int = 0
+    """Rows that the source left out, or joined to another row."""
+
     @property
     def unread_text(self) -> str | None:
         """The unread columns as one text of limited length; None if there are none."""
@@ -46,14 +51,16 @@ class LandedFile:
 
     @property
     def accepted_share(self) -> Decimal:
-        """The share of received rows that were accepted, now or earlier."""
-        return Decimal(self.accepted + self.duplicates) / self.received if self.received else Decimal(1)
+        """The share of received rows that were accepted, now or earlier; without those that a source omitted."""
+        judged = self.received - self.omitted
+        return Decimal(self.accepted + self.duplicates) / judged if judged else Decimal(1)
 
     @property
     def refusal(self) -> str:
         """The message for a file with few accepted rows, with the next step."""
         return (
-            f"{self.file_name}: {self.quarantined:,} of {self.received:,} rows are in quarantine. The most frequent reason is"
+            f"{self.file_name}: {self.quarantined:,} of {self.received - self.omitted:,} rows are in quarantine."
+            " The most frequent reason is"
             f" {self.example} Correct the sender, or the price book, --kind or --timestamps, and land the file again: its rows in"
             " quarantine are then checked again."
         )
@@ -94,6 +101,10 @@ class LandingSummary:
         return sum(file.quarantined for file in self.files)
 
     @property
+    def omitted(self) -> int:
+        return sum(file.omitted for file in self.files)
+
+    @property
     def by_reason(self) -> dict[str, int]:
         """Rows in quarantine by reason."""
         counted: Counter[str] = Counter()
@@ -109,6 +120,7 @@ class LandingSummary:
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "quarantined": self.quarantined,
+            "omitted": self.omitted,
             "by_reason": self.by_reason,
             "already_landed": sum(file.is_already_landed for file in self.files),
             "unread_columns": list(dict.fromkeys(name for file in self.files for name in file.unread_columns)),

@@ -21,9 +21,10 @@ from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.append import NewFiles, append_files
 
-_CHANGED_ROWS = """
+CHANGED_ROWS = """
     select file_row, superseded_file_id from quarantined_rows
     where file_row not in (select file_row from unchanged)"""
+"""SQL: the rows that leave the quarantine, by tables `quarantined_rows` and `unchanged`."""
 
 
 def retry_rows(
@@ -79,27 +80,31 @@ def retry_rows(
         changed = accepted + duplicates + changed_counts.total()
         if not changed:
             return landed
-        file = replace(file, file_id=_retry_id(connection, quarantined))
+        file = replace(file, file_id=retry_id(connection, quarantined))
         if accepted:
             write_accepted(connection, files, file, spec, profile)
         if changed_counts:
             write_quarantine(connection, files, file, spec)
-        _write_retried_rows(connection, files, file)
+        write_retried_rows(connection, files, file)
         recorded = replace(landed, received=changed, quarantined=changed_counts.total())
         sequence = index.landed_rows + 1
         times = first_at, last_at
-        write_landed_file(files, file, spec, recorded, options, sequence, times, retried_file_id=quarantined.file_id)
+        write_landed_file(
+            files, file, spec, recorded, options, sequence, times, retried_file_id=quarantined.file_id, superseded=changed
+        )
     return replace(landed, landed_as=file.file_id)
 
 
-def _retry_id(connection: duckdb.DuckDBPyConnection, file: QuarantinedFile) -> str:
+def retry_id(connection: duckdb.DuckDBPyConnection, file: QuarantinedFile) -> str:
+    """The id of a retry: a hash of the rows that leave the quarantine."""
     digest = hashlib.sha256(f"again\n{file.file_id}\n".encode())
-    rows = connection.execute(f"{_CHANGED_ROWS} order by superseded_file_id, file_row")
+    rows = connection.execute(f"{CHANGED_ROWS} order by superseded_file_id, file_row")
     while batch := rows.fetchmany(10_000):
         digest.update("".join(f"{superseded} {row}\n" for row, superseded in batch).encode())
     return digest.hexdigest()
 
 
-def _write_retried_rows(connection: duckdb.DuckDBPyConnection, files: NewFiles, file: InputFile) -> None:
+def write_retried_rows(connection: duckdb.DuckDBPyConnection, files: NewFiles, file: InputFile) -> None:
+    """Write which rows leave the quarantine."""
     written = files.file(files.home.raw / "retried_rows" / f"{file.file_id}.parquet")
-    copy_rows(connection, f"select {quoted(file.file_id)} as file_id, * from ({_CHANGED_ROWS}) order by file_row", written)
+    copy_rows(connection, f"select {quoted(file.file_id)} as file_id, * from ({CHANGED_ROWS}) order by file_row", written)

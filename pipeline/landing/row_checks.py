@@ -15,7 +15,7 @@ from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions, checked_query
 from pipeline.landing.column_profile import ColumnProfile, profile_columns
 from pipeline.landing.currency_changes import find_currency_changes
-from pipeline.landing.duplicates import find_duplicates, is_filled
+from pipeline.landing.duplicates import NUMBER_MACROS, find_duplicates, is_filled
 from pipeline.landing.file_groups import GroupUnread
 from pipeline.landing.file_rows import open_group_rows, open_rows
 from pipeline.landing.input_files import InputFile
@@ -154,5 +154,6 @@ def scratch_database(home: Home) -> Iterator[tuple[duckdb.DuckDBPyConnection, Pa
         connection.execute("set enable_progress_bar = false")  # it would be printed into the output of --json
         connection.execute(f"set temp_directory = {quoted(folder / 'spill')}")
         connection.execute(MACROS)
+        connection.execute(NUMBER_MACROS)
         create_functions(connection)
         yield connection, folder

@@ -107,6 +107,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             "last_at": INSTANT,
             "unread_columns": pa.string(),
             "retried_file_id": pa.string(),
+            "source_name": pa.string(),
+            "omitted_rows": pa.int64(),
+            "superseded_rows": pa.int64(),
         }
     ),
 }

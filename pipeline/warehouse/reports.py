@@ -57,7 +57,8 @@ def read_status(home: Home) -> dict[str, Any]:
     files = landings.filter(pc.field("retried_file_id").is_null()) if landings is not None else None
     if landings is not None and files is not None:
         # A row in quarantine that was checked again is counted twice: once in the landing, once in the retry.
-        retried = counts["received"] - (pc.sum(files["received_rows"]).as_py() or 0)
+        retries = landings.filter(pc.field("retried_file_id").is_valid())
+        retried = pc.sum(pc.coalesce(retries["superseded_rows"], retries["received_rows"])).as_py() or 0
         counts["received"] -= retried
         counts["quarantined"] -= retried
     months: list[dict[str, Any]] = []

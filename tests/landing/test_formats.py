@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.home import Home
+from pipeline.landing import land_files
 from tests.landing.raw import event_line, events, land, landed_files, quarantined, rows_of, write_lines
 
 RESOURCES = ("vcpu_count", "memory_gb", "storage_gb", "gpu_count", "tokens")
@@ -494,3 +495,27 @@ def test_an_offset_of_every_spelling_is_the_same_instant(tmp_path: Path) -> None
     land(home, write_lines(tmp_path / "a.jsonl", [event_line(None, timestamp=text) for text in texts]))
     (row,) = events(home)
     assert row["event_at"] == ten
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.zst", "rows.json.zst", "rows.csv.zst"])
+def test_files_compressed_with_zstd_land_like_others_also_in_several_frames(name: str, home: Home, tmp_path: Path) -> None:
+    rows = [json.loads(event_line(f"e{number}")) for number in range(3)]
+    lines = [json.dumps(row) for row in rows]
+    if name.startswith("rows.csv"):
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    text = json.dumps(rows, indent=1) if ".json." in name else "\n".join(lines)
+    whole = text.encode()
+    codec = pa.Codec("zstd")
+    path = tmp_path / name
+    path.write_bytes(codec.compress(whole[:40]).to_pybytes() + codec.compress(whole[40:]).to_pybytes())
+    assert land(home, path).accepted == 3
+    path.write_bytes(path.read_bytes()[:-3])
+    (problem,) = land_files(home, [path]).problems
+    assert "none of its rows landed" in problem.reason
+    path.write_bytes(b"not zstd")
+    assert "cannot be read" in land_files(home, [path]).problems[0].reason
+
+
+def test_a_zstd_file_that_expands_too_far_is_refused(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "bomb.jsonl.zst").write_bytes(pa.Codec("zstd").compress(b" " * (65 << 20)).to_pybytes())
+    assert "expands from" in land_files(home, [tmp_path / "bomb.jsonl.zst"]).problems[0].reason

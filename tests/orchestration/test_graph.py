@@ -153,8 +153,8 @@ def test_only_the_version_of_a_file_that_landed_is_archived(tmp_path: Path, monk
         write_jsonl(path, [event("start", "2026-08-20T10:00:00Z", sandbox=f"s{number}")])
     assert inbox_digest(home)
 
-    def land(*args: Any) -> LandingSummary:
-        summary = land_files(*args)
+    def land(*args: Any, **options: Any) -> LandingSummary:
+        summary = land_files(*args, **options)
         write_jsonl(folder / ".new", [event("stop", "2026-08-20T11:00:00Z")]).rename(folder / "REPLACED.JSONL")
         return summary
 
@@ -298,3 +298,21 @@ def test_a_process_that_has_not_run_dbt_writes_the_manifest_of_a_stored_parse(tm
         ran = subprocess.run(command, env=environment, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
         assert "model.billhouse.invoices" in json.loads(Path(ran.stdout.strip()).read_text())["nodes"]
+
+
+def test_files_in_the_inbox_folder_of_a_source_land_with_it(tmp_path: Path) -> None:
+    from orchestration import landing
+    from pipeline.landing.sources.source_files import all_sources
+
+    home = Home.open(tmp_path / "home")
+    folder = home.inbox / "daytona-usage-periods"
+    folder.mkdir()
+    period = {"id": "p", "sandboxId": "s", "organizationId": "o", "startAt": "2026-09-05T10:00:00Z", "endAt": None, "cpu": 1}
+    write_jsonl(folder / "periods.jsonl", [period])
+    sources, _ = all_sources(home)
+    assert inbox_digest(home) == "" != inbox_digest(home, [source.name for source in sources])
+    assert landing._land(home, Kind.METRICS, sources).files == []
+    (file,) = landing._land(home, Kind.USAGE, sources).files
+    assert (file.source, file.accepted) == ("daytona-usage-periods", 1)
+    assert list(folder.iterdir()) == []
+    assert (home.inbox / ".landed" / "daytona-usage-periods" / "periods.jsonl").exists()

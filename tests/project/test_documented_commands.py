@@ -20,11 +20,11 @@ DOCS = PROJECT_ROOT / "docs"
 OPERATE = DOCS / "operate"
 QUICKSTART = DOCS / "start" / "quickstart.md"
 README = PROJECT_ROOT / "README.md"
-HOW_TO = ("add-a-meter", "change-a-price", "correct-a-mistake", "sign-a-contract")
+HOW_TO = ("bring-your-own-events", "add-a-meter", "change-a-price", "correct-a-mistake", "sign-a-contract")
 GUIDES = [*(DOCS / "use" / f"{guide}.md" for guide in HOW_TO), OPERATE / "stripe.md", QUICKSTART, OPERATE / "alerts.md"]
 """Pages whose commands are run here, from the first to the last."""
 PAGES = [README, PROJECT_ROOT / "CONTRIBUTING.md", PROJECT_ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md"))]
-_SHARED = ("dbt_project.yml", "profiles.yml", "models", "macros", "tests", "orchestration")
+_SHARED = ("dbt_project.yml", "profiles.yml", "models", "macros", "sources", "tests", "orchestration")
 """What a guide reads of the project and does not edit."""
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

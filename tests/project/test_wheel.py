@@ -43,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_dbt_project_whole(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    packaged = {"models", "macros", "seeds", "tests/warehouse"}
+    packaged = {"models", "macros", "seeds", "sources", "tests/warehouse"}
     expected = {
         f"billhouse_project/{path.relative_to(PROJECT_ROOT)}"
         for path in (PROJECT_ROOT / "dbt_project.yml", PROJECT_ROOT / "profiles.yml", *_files_in(packaged))

@@ -9,8 +9,9 @@ landed_files as (
         file_name,
         retried_file_id,
         received_rows,
-        quarantined_rows
-    from {{ ref('stg_landed_files') }}
+        quarantined_rows,
+        superseded_rows
+    from {{ source('raw', 'landed_files') }}
 
 ),
 
@@ -71,7 +72,11 @@ from landed_files
 left join retried_counts on landed_files.file_id = retried_counts.file_id
 where
     coalesce(retried_counts.row_count, 0)
-    <> case when landed_files.retried_file_id is null then 0 else landed_files.received_rows end
+    <> case
+        when landed_files.retried_file_id is null then 0
+        -- A row that a source reads as several is received as several when it leaves the quarantine.
+        else coalesce(landed_files.superseded_rows, landed_files.received_rows)
+    end
 
 union all
 
