@@ -13,5 +13,7 @@ select
     {{ from_utc('first_at') }} as first_at,
     {{ from_utc('last_at') }} as last_at,
     unread_columns,
-    retried_file_id
+    retried_file_id,
+    source_name,
+    omitted_rows
 from {{ ref('stg_landed_files') }}

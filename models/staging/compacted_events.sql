@@ -84,6 +84,8 @@ events as {{ not_stored }}(
         on
             all_events.file_id = voids.file_id
             and all_events.file_row = voids.file_row
+            -- A source may make several events of one row.
+            and all_events.event_id = voids.event_id
             and voids.voided_at <= build.as_of
     {% endif %}
     where

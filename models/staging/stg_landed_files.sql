@@ -15,5 +15,7 @@ select
     {{ to_utc('first_at') }} as first_at,
     {{ to_utc('last_at') }} as last_at,
     unread_columns,
-    retried_file_id
+    retried_file_id,
+    source_name,
+    coalesce(omitted_rows, 0) as omitted_rows
 from {{ source('raw', 'landed_files') }}
