@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, stripe, ui, warehouse
+from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, quarantine, stripe, ui, warehouse
 from pipeline.cli.support import close_broken_pipe, show_usage_error, stderr
 from pipeline.core.errors import BillhouseError, PriceBookError, WrongUsageError
 from pipeline.core.failures import to_billhouse_error
@@ -62,6 +62,7 @@ def main_options(
 for command in (
     landing.land,
     landing.sources,
+    quarantine.quarantine,
     landing.compact,
     collect.poll_metrics,
     collect.collect,

@@ -170,7 +170,7 @@ def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:
             )
     if counts["by_reason"]:
         out.print(reason_table(counts["by_reason"]))
-        out.print("After a build, billing.quarantined_events lists each with file, line and what to do.")
+        out.print("Each with file, line and what to do: billhouse quarantine; after a build also in billing.quarantined_events.")
 
 
 def _unread_columns(file: LandedFile) -> None:

@@ -128,7 +128,7 @@ def retry_quarantined(
         for name in names:
             if name not in known:
                 reason = "has no rows in quarantine" + (f" as {kind}." if kind else ".")
-                summary.problems.append(Problem(name, None, reason, "billing.quarantined_events lists the files that have."))
+                summary.problems.append(Problem(name, None, reason, "billhouse quarantine lists the files that have."))
         for done, file in enumerate(found):
             if on_progress is not None:
                 on_progress(file.file_name, done, len(found))

@@ -72,7 +72,7 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
             f"""
             select roots.file_id, roots.file_name, roots.kind, roots.format, max(rows.header), roots.source_name,
                 arg_min(rows.reason || ', line ' || rows.file_row || ': ' || rows.detail, rows.file_row)
-            from ({_current_rows(home)}) as rows
+            from ({current_rows(home)}) as rows
             inner join {parquet_files(home.raw / "landed_files", "*.parquet")} as roots on rows.root_file_id = roots.file_id
             where $file_id is null or roots.file_id = $file_id
             group by all
@@ -84,14 +84,14 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
 
 def load_quarantined_rows(connection: duckdb.DuckDBPyConnection, home: Home, file: QuarantinedFile) -> Counter[str]:
     """Create table `quarantined_rows` with a file's rows that can be checked again. Returns the number of others by reason."""
-    rows = f"select * from ({_current_rows(home)}) where root_file_id = {quoted(file.file_id)}"
+    rows = f"select * from ({current_rows(home)}) where root_file_id = {quoted(file.file_id)}"
     connection.execute(f"create temp table quarantined_rows as select * from ({rows}) where not {_NOT_RETRYABLE}")
     others = connection.execute(f"select reason, count(*) from ({rows}) where {_NOT_RETRYABLE} group by reason").fetchall()
     return Counter(dict(others))
 
 
-def _current_rows(home: Home) -> str:
-    """SQL: the rows that are in quarantine now, with the id of the file that they came in."""
+def current_rows(home: Home) -> str:
+    """SQL: the rows that are in quarantine now, with the id of the file that they came in. The collections have to exist."""
     files = parquet_files(home.raw / "landed_files", "*.parquet")
     return f"""
         select

@@ -153,6 +153,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> dic
     calls: dict[str, tuple[Any, ...]] = {
         "land badly": ("land", undecodable, missing),
         "land again": ("land", "--again"),
+        "quarantine": ("quarantine",),
+        "rows in quarantine": ("quarantine", "--file", undecodable.name),
         "build": ("build", "--as-of", "2026-10-05T00:00:00Z"),
         "invoices": ("invoices",),
         "status": ("status",),
