@@ -39,10 +39,11 @@ Name = Annotated[
 
 
 class PagingStyle(StrEnum):
-    """How an API names the next page: by a cursor in the response, or by the Link header."""
+    """How an API is asked for the next page: a cursor in the response, the Link header, or the number of rows to skip."""
 
     CURSOR = "cursor"
     LINK = "link"
+    OFFSET = "offset"
 
 
 def poll_metrics(
@@ -82,11 +83,19 @@ def collect(
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="The path of the list of rows in a response.")] = "data",
-    paging: Annotated[PagingStyle, typer.Option(help="cursor: in the response; link: in the Link header.")] = PagingStyle.CURSOR,
+    paging: Annotated[
+        PagingStyle, typer.Option(help="cursor: in the response; link: in the Link header; offset: rows to skip.")
+    ] = PagingStyle.CURSOR,
     next_cursor_at: Annotated[
         str, typer.Option(metavar="JSONPATH", help="The path of the next page's cursor in a response.")
     ] = "next_cursor",
     cursor_parameter: Annotated[str, typer.Option(metavar="NAME", help="The request parameter of the cursor.")] = "cursor",
+    page_size: Annotated[int, typer.Option(min=1, help="With offset: the rows to ask for on a page.")] = 100,
+    offset_parameter: Annotated[str, typer.Option(metavar="NAME", help="The request parameter of the offset.")] = "offset",
+    limit_parameter: Annotated[str, typer.Option(metavar="NAME", help="The request parameter of the page size.")] = "limit",
+    newest_first: Annotated[
+        bool, typer.Option("--newest-first", help="With offset: the list begins with the newest row; read up to a known one.")
+    ] = False,
     requests_per_second: Speed = 5,
     name: Name = None,
     as_json: Json = False,
@@ -98,7 +107,17 @@ def collect(
     """
     if (url is None) == (export is None):
         raise WrongUsageError("Give one source to collect from: --url or --export.")
-    from pipeline.feeds import Access, CursorPaging, LinkPaging, collect_events, collect_export
+    if newest_first and paging is not PagingStyle.OFFSET:
+        raise WrongUsageError("--newest-first needs --paging offset.", "Other lists are read from the oldest row on.")
+    from pipeline.feeds import (
+        Access,
+        CursorPaging,
+        LinkPaging,
+        OffsetPaging,
+        collect_by_offset,
+        collect_events,
+        collect_export,
+    )
 
     home = Home.open(context.obj)
     if export is not None:
@@ -106,10 +125,15 @@ def collect(
     else:
         assert url is not None
         access = Access(url, api_key_env, api_key_header, requests_per_second)
+        name = name or f"{kind}-{_name_of(url)}"
         style: CursorPaging | LinkPaging = (
             CursorPaging(next_cursor_at, cursor_parameter) if paging is PagingStyle.CURSOR else LinkPaging()
         )
-        collected = collect_events(home, access, name=name or f"{kind}-{_name_of(url)}", kind=kind, paging=style, rows_at=rows_at)
+        if paging is PagingStyle.OFFSET:
+            by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
+            collected = collect_by_offset(home, access, name=name, kind=kind, paging=by_offset, is_newest_first=newest_first)
+        else:
+            collected = collect_events(home, access, name=name, kind=kind, paging=style, rows_at=rows_at)
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
     if collected.refused:
         raise typer.Exit(1)
@@ -129,6 +153,8 @@ def print_collected(result: Collected) -> None:
         out.print(f"Next: billhouse land --kind {result.kind} {plain(named)}", soft_wrap=True)
     else:
         out.print(f"No new rows from {plain(result.source)}.")
+    for warning in result.warnings:
+        out.print(f"[yellow]warning[/] {plain(warning)}", soft_wrap=True)
     for path in result.skipped:
         out.print(f"[yellow]skipped[/] {plain(path)}: not a .jsonl file. Land it directly with billhouse land.", soft_wrap=True)
     for refusal in result.refused:

@@ -5,10 +5,20 @@ between the two, those rows arrive twice, and landing drops the duplicates. It d
 """
 
 from pipeline.feeds.api import Access
-from pipeline.feeds.events import collect_events
+from pipeline.feeds.events import collect_by_offset, collect_events
 from pipeline.feeds.export_files import collect_export
 from pipeline.feeds.metrics import poll_metrics
-from pipeline.feeds.paging import CursorPaging, LinkPaging
+from pipeline.feeds.paging import CursorPaging, LinkPaging, OffsetPaging
 from pipeline.feeds.position import Collected
 
-__all__ = ["Access", "Collected", "CursorPaging", "LinkPaging", "collect_events", "collect_export", "poll_metrics"]
+__all__ = [
+    "Access",
+    "Collected",
+    "CursorPaging",
+    "LinkPaging",
+    "OffsetPaging",
+    "collect_by_offset",
+    "collect_events",
+    "collect_export",
+    "poll_metrics",
+]

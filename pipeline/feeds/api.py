@@ -66,6 +66,8 @@ class Page:
 
     rows: list[Any]
     next_request: PageRequest | None
+    says_whether_more_follows: bool = True
+    """Whether the answer has the place where a next page is named."""
 
 
 class Api:
@@ -111,13 +113,14 @@ class Api:
                     f"{self._access.shown} answered without a list at '{rows_at}'.", "Check the answer, --rows-at and --url."
                 )
             links = {relation: link["url"] for relation, link in response.links.items() if relation and "url" in link}
+            answer = Answer(address, response.headers, links, body)
             try:
-                following = paging.next_request(request, Answer(address, response.headers, links, body))
+                following = paging.next_request(request, answer)
             except ValueError:  # a next page's address that cannot be taken apart
                 raise self._unusable_next_page() from None
             if following is not None:
                 self._check_next(following)
-            yield Page([row for rows in found for row in rows], following)
+            yield Page([row for rows in found for row in rows], following, paging.says_whether_more_follows(answer))
 
     def _address(self, request: PageRequest) -> str:
         self._check_stays(request.address)

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import httpx
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
 
 from pipeline.core.errors import WrongUsageError
+
+_PAGE_SIZES = ("limit", "page_size", "pageSize", "per_page", "perPage", "size", "count", "maxResults", "max_results")
+"""Parameters by which APIs are asked for a number of rows a page."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Paging(Protocol):
     def next_request(self, request: PageRequest, answer: Answer) -> PageRequest | None:
         """What asks for the page after the one that was answered; None after the last."""
 
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        """Whether the answer has the place where a next page is named, also if it names none."""
+
 
 class ResumablePaging(Paging, Protocol):
     """A way of naming pages at which a later run can continue."""
@@ -66,6 +72,9 @@ class CursorPaging:
         cursor = next(iter(values_at(self.next_at, answer.body)), None)
         return _with_parameter(request, self.parameter, cursor) if cursor else None
 
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        return bool(values_at(self.next_at, answer.body))
+
     def position(self, request: PageRequest) -> str:
         return str(request.parameters[self.parameter])
 
@@ -80,6 +89,9 @@ class LinkPaging:
     def next_request(self, request: PageRequest, answer: Answer) -> PageRequest | None:
         link = answer.links.get("next")
         return None if link is None else PageRequest(urljoin(answer.address, link))
+
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        return bool(answer.links)
 
     def position(self, request: PageRequest) -> str:
         return request.address
@@ -96,12 +108,46 @@ class HeaderCursorPaging:
         cursor = answer.headers.get(self.header)
         return None if cursor is None else _with_parameter(request, self.parameter, cursor)
 
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class OffsetPaging:
+    """Each request says how many rows to skip. The list ends with an empty page: an API may give fewer rows than asked for."""
+
+    page_size: int = 100
+    offset_parameter: str = "offset"
+    limit_parameter: str = "limit"
+    rows_at: str = "$"
+
+    def first_request(self, address: str) -> PageRequest:
+        return PageRequest(address, {self.limit_parameter: self.page_size, self.offset_parameter: 0})
+
+    def next_request(self, request: PageRequest, answer: Answer) -> PageRequest | None:
+        rows = sum(len(found) for found in values_at(self.rows_at, answer.body) if isinstance(found, list))
+        skipped = int(request.parameters[self.offset_parameter]) + rows
+        return _with_parameter(request, self.offset_parameter, skipped) if rows else None
+
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        return True
+
 
 class SinglePage:
     """A list that comes whole."""
 
     def next_request(self, request: PageRequest, answer: Answer) -> PageRequest | None:
         return None
+
+    def says_whether_more_follows(self, answer: Answer) -> bool:
+        return True
+
+
+def page_size_of(address: str) -> int | None:
+    """The number of rows a page that an address asks for by a parameter of its own; None where it does not say."""
+    parameters = dict(parse_qsl(urlsplit(address).query))
+    sizes = [int(parameters[name]) for name in _PAGE_SIZES if parameters.get(name, "").isdecimal()]
+    return sizes[0] if sizes else None
 
 
 def values_at(json_path: str, body: Any) -> list[Any]:

@@ -42,6 +42,8 @@ class Collected:
     """Files of an export that are not JSON lines; they were not read."""
     refused: list[str] = field(default_factory=list)
     """Messages about files of an export that could not be read; the others were."""
+    warnings: list[str] = field(default_factory=list)
+    """What may be missing from what was collected."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +54,7 @@ class Collected:
             "files": [str(path) for path in self.files],
             "skipped": self.skipped,
             "refused": self.refused,
+            "warnings": self.warnings,
         }
 
 

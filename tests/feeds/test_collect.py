@@ -147,7 +147,7 @@ def test_numbers_come_as_they_were_written(home: Home, api: FakeApi) -> None:
     """Also those that a float cannot hold, and rows that are no events: what is wrong with them landing says."""
     number = "3.00000000000000000001"
     written = f'{{"vcpu_count": {number}, "n": 12345678901234567890}}'
-    api.answers = lambda _: Answer(f'{{"data": [{written}, "no event"]}}')
+    api.answers = lambda _: Answer(f'{{"data": [{written}, "no event"], "next_cursor": null}}')
     assert collect(home, api).code == 0
     (path,) = inbox(home)
     assert path.read_text() == f'{written}\n"no event"\n'
@@ -415,7 +415,7 @@ def test_rows_nested_deep_and_numbers_of_thousands_of_digits_come_as_they_are_an
         event_line("c", user_id=...)[:-1] + f', "user_id": {digits}}}',
         event_line("good"),
     ]
-    api.answers = lambda _: Answer('{"data": [' + ",".join(rows) + "]}")
+    api.answers = lambda _: Answer('{"next_cursor": null, "data": [' + ",".join(rows) + "]}")
     assert collect(home, api).json["rows"] == 4
     result = land(home)
     assert (result["accepted"], result["by_reason"]) == (1, {"bad_id": 1, "bad_number": 1, "over_limit": 1})
@@ -494,7 +494,7 @@ def test_a_line_of_an_export_that_is_too_long_comes_cut_off_and_lands_in_quarant
 
 
 def test_lists_at_several_places_of_an_answer_are_read_one_after_the_other(home: Home, api: FakeApi) -> None:
-    api.answers = lambda _: Answer({"days": [{"rows": [row(1)]}, {"rows": []}, {"rows": [row(2)]}]})
+    api.answers = lambda _: Answer({"days": [{"rows": [row(1)]}, {"rows": []}, {"rows": [row(2)]}], "next_cursor": ""})
     assert collect(home, api, "--rows-at", "$.days[*].rows").json["rows"] == 2
     land(home)
     assert landed(home) == ["e1", "e2"]
@@ -516,3 +516,55 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
     assert refused.code == 2
     assert "EVENTS_API_KEY" in refused.stderr
     assert KEY not in refused.stderr
+
+
+def by_offset(rows: list[Any], most: int = 3) -> Callable[[Asked], Answer]:
+    """A list of rows; a page has at most so many, also where more are asked for."""
+
+    def answer(asked: Asked) -> Answer:
+        skipped = int(asked.query.get("offset", 0))
+        return Answer(rows[skipped : skipped + min(most, int(asked.query.get("limit", most)))])
+
+    return answer
+
+
+def test_a_list_is_paged_by_offset_to_its_end_also_where_pages_are_smaller_than_asked_for(home: Home, api: FakeApi) -> None:
+    api.answers = by_offset([row(number) for number in range(9)])
+    outcome = collect(home, api, "--paging", "offset", "--rows-at", "$", "--page-size", 5)
+    assert (outcome.code, outcome.json["rows"], outcome.json["warnings"]) == (0, 9, [])
+    assert [query["offset"] for query in api.queries()] == ["0", "3", "6", "9"]
+    assert land(home)["accepted"] == 9
+
+
+def test_the_newest_rows_are_read_up_to_a_known_one_and_missing_ones_are_reported(home: Home, api: FakeApi) -> None:
+    words = ("--paging", "offset", "--rows-at", "$", "--newest-first")
+    rows = [row(number) for number in range(20)]
+    api.answers = by_offset(rows[:9][::-1])
+    assert collect(home, api, *words).json["rows"] == 9
+    api.queries()
+    api.answers = by_offset(rows[:13][::-1])
+    assert collect(home, api, *words).json["rows"] == 6, "two pages of three, the second with a known row"
+    assert [query["offset"] for query in api.queries()] == ["0", "3"]
+    assert land(home)["accepted"] == 13
+    # The list holds the last three rows alone: two were removed before they were read.
+    api.answers = by_offset(rows[15:18][::-1])
+    (warning,) = collect(home, api, *words).json["warnings"]
+    assert "removed before they were read" in warning
+
+
+def test_an_api_that_does_not_page_by_offset_is_an_error_and_no_endless_run(home: Home, api: FakeApi) -> None:
+    api.answers = lambda _: Answer([row(1), row(2)])
+    outcome = collect(home, api, "--paging", "offset", "--rows-at", "$")
+    assert outcome.code == 1 and "the same page for another offset" in outcome.json["error"]
+    assert len(api.asked) == 2
+
+
+def test_a_full_page_that_does_not_say_whether_more_follow_is_an_error(home: Home, api: FakeApi) -> None:
+    api.answers = by_offset([row(number) for number in range(9)], most=2)
+    outcome = collect(home, api, "--rows-at", "$")
+    assert outcome.code == 1 and "does not say whether more follow" in outcome.json["error"]
+    assert land(home)["accepted"] == 2, "what came is stored"
+    # A page that names no next one, or is not full, is the last.
+    for body in ({"data": [row(1), row(2)], "next_cursor": None}, {"data": [row(1)]}):
+        api.answers = lambda _, body=body: Answer(body)  # type: ignore[misc]
+        assert collect(home, api, "--name", f"other-{len(body)}").code == 0
