@@ -105,6 +105,23 @@ class LandingSummary:
         return sum(file.omitted for file in self.files)
 
     @property
+    def newly_quarantined(self) -> list[LandedFile]:
+        """New files with rows in quarantine, the one with the most first."""
+        found = [file for file in self.files if file.quarantined and not file.is_already_landed]
+        return sorted(found, key=lambda file: file.quarantined, reverse=True)
+
+    @property
+    def quarantine_text(self) -> str:
+        """For an alert: how many rows went to quarantine, the most frequent reason with an example, and the next step."""
+        files = self.newly_quarantined
+        rows = sum(file.quarantined for file in files)
+        received = sum(file.received - file.omitted for file in self.files)
+        return (
+            f"{rows:,} of {received:,} rows went to quarantine: they are not billed. The most, {files[0].quarantined:,}, are of"
+            f" {files[0].file_name}. The most frequent reason there is {files[0].example} billhouse quarantine lists all."
+        )
+
+    @property
     def by_reason(self) -> dict[str, int]:
         """Rows in quarantine by reason."""
         counted: Counter[str] = Counter()
