@@ -29,7 +29,8 @@ def _read(home: Home, pattern: str, where: str = "true") -> list[Row]:
     with _database().cursor() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("set file_search_path = $folder", {"folder": str(home.raw)})
-        result = connection.execute(f"from read_parquet('{pattern}', hive_partitioning = false, union_by_name = true) where {where}")
+        read = f"read_parquet('{pattern}', hive_partitioning = false, union_by_name = true)"
+        result = connection.execute(f"from {read} where {where}")
         return rows_as_dictionaries(result)
 
 

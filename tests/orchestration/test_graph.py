@@ -84,7 +84,8 @@ def test_one_run_lands_builds_and_reports_every_check(
     assert {key for key in definitions.resolve_asset_graph().asset_check_keys if key.name not in elsewhere} == checks.keys()
     assert [key.name for key, passed in checks.items() if not passed] == ["quarantine_is_small"]
     (alert,) = [state for state in alert_states(built_home) if state["subject"] == "Rows in quarantine"]
-    assert alert["text"].startswith("1 of 5 rows went to quarantine: they are not billed.") and "unreadable, line" in alert["text"]
+    assert alert["text"].startswith("1 of 5 rows went to quarantine: they are not billed.")
+    assert "unreadable, line" in alert["text"]
     assert [row["total_amount"] for row in query(built_home, "from invoices where period = '2026-08'")]
 
 
