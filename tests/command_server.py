@@ -102,8 +102,7 @@ def _stream(descriptor: int, mode: str, **options: Any) -> Any:
 
 
 def _run(words: list[str], folder: str, environment: dict[str, str]) -> int:
-    import atexit
-    import traceback
+    from tests.kills.fork_server import run_command_line
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -114,21 +113,7 @@ def _run(words: list[str], folder: str, environment: dict[str, str]) -> int:
     sys.stdin = _stream(0, "r")
     sys.stdout = _stream(1, "w")
     sys.stderr = _stream(2, "w", errors="backslashreplace")
-    sys.argv = ["billhouse", *words]
-    from pipeline.cli.app import main as command_line
-
-    code: Any = 0
-    try:
-        command_line()
-    except SystemExit as stop:
-        code = stop.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    return code if isinstance(code, int) else 0 if code is None else 1
+    return run_command_line(words)
 
 
 if __name__ == "__main__":

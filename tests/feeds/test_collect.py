@@ -518,6 +518,11 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(
     assert KEY not in refused.stderr
 
 
+def by_asking(body: Any) -> Callable[[Asked], Answer]:
+    """Every request is answered alike."""
+    return lambda _: Answer(body)
+
+
 def by_offset(rows: list[Any], most: int = 3) -> Callable[[Asked], Answer]:
     """A list of rows; a page has at most so many, also where more are asked for."""
 
@@ -566,5 +571,5 @@ def test_a_full_page_that_does_not_say_whether_more_follow_is_an_error(home: Hom
     assert land(home)["accepted"] == 2, "what came is stored"
     # A page that names no next one, or is not full, is the last.
     for body in ({"data": [row(1), row(2)], "next_cursor": None}, {"data": [row(1)]}):
-        api.answers = lambda _, body=body: Answer(body)  # type: ignore[misc]
+        api.answers = by_asking(body)
         assert collect(home, api, "--name", f"other-{len(body)}").code == 0

@@ -7,6 +7,7 @@ With the argument `build` it also builds once: the caches that dbt fills in its 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -17,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,6 @@ def _wait_until(process: int, instant: float) -> None:
 
 def _command(order: dict[str, Any]) -> None:
     """In the forked process: the command line, as a shell would call it."""
-    import atexit
-
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
@@ -101,25 +101,29 @@ def _command(order: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for descriptor, source in ((0, nothing), (1, output), (2, output)):
         os.dup2(source, descriptor)
-    sys.argv = ["billhouse", "--home", order["home"], *order["words"]]
-    from pipeline.cli.app import main as command_line
     from tests.kills.hooks import install
 
-    code: Any = 0
     install(Path(order["home"]), order)
+    os._exit(run_command_line(["--home", order["home"], *order["words"]]))
+
+
+def run_command_line(words: list[str]) -> int:
+    """In a forked process: run `billhouse` with these words to the end of a process, and return its exit code."""
+    from pipeline.cli.app import main as command_line
+
+    sys.argv = ["billhouse", *words]
+    code: Any = 0
     try:
         command_line()
     except SystemExit as stop:
         code = stop.code
     except BaseException:
-        import traceback
-
         traceback.print_exc()
         code = 1
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+    return code if isinstance(code, int) else 0 if code is None else 1
 
 
 if __name__ == "__main__":

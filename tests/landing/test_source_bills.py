@@ -1,4 +1,4 @@
-"""What rows of other systems come to, from their file to the reports."""
+"""The usage that is billed for rows of other systems, from their file to the reports."""
 
 from __future__ import annotations
 
