@@ -12,7 +12,7 @@ states as (
         timeline_key,
         session_number,
         event_at,
-        is_running_after and not is_paused_after as is_held,
+        is_running_after and not is_paused_after as is_running,
         lead(event_at) over timeline as next_event_at,
         lead(session_number) over timeline as next_session_number
     from {{ ref('sandbox_states') }}
@@ -39,7 +39,7 @@ spans as (
             states.timeline_key = sessions.timeline_key
             and states.session_number = sessions.session_number
     where
-        states.is_held
+        states.is_running
         and sessions.paused_microseconds > 0
 
 )

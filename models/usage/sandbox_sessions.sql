@@ -249,20 +249,24 @@ sessions_of_their_timeline as (
 
 ),
 
+sessions_with_other_executions as (
+
+    select
+        *,
+        coalesce(
+            resumed_elsewhere_at < ended_in_timeline_at and end_reason_in_timeline <> 'stopped', false
+        ) as is_ended_elsewhere
+    from sessions_of_their_timeline
+
+),
+
 ended_sessions as (
 
     select
         *,
         case when is_ended_elsewhere then resumed_elsewhere_at else ended_in_timeline_at end as ended_at,
         case when is_ended_elsewhere then 'stop_missing' else end_reason_in_timeline end as end_reason
-    from (
-        select
-            *,
-            coalesce(
-                resumed_elsewhere_at < ended_in_timeline_at and end_reason_in_timeline <> 'stopped', false
-            ) as is_ended_elsewhere
-        from sessions_of_their_timeline
-    ) as sessions_with_other_executions
+    from sessions_with_other_executions
 
 ),
 
