@@ -126,13 +126,13 @@ def collect(
         assert url is not None
         access = Access(url, api_key_env, api_key_header, requests_per_second)
         name = name or f"{kind}-{_name_of(url)}"
-        style: CursorPaging | LinkPaging = (
-            CursorPaging(next_cursor_at, cursor_parameter) if paging is PagingStyle.CURSOR else LinkPaging()
-        )
         if paging is PagingStyle.OFFSET:
             by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
             collected = collect_by_offset(home, access, name=name, kind=kind, paging=by_offset, is_newest_first=newest_first)
         else:
+            style: CursorPaging | LinkPaging = (
+                CursorPaging(next_cursor_at, cursor_parameter) if paging is PagingStyle.CURSOR else LinkPaging()
+            )
             collected = collect_events(home, access, name=name, kind=kind, paging=style, rows_at=rows_at)
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
     if collected.refused:

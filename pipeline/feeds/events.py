@@ -29,6 +29,7 @@ def collect_events(
     with Api(access) as api, open_source(home, name, kind, access.url, access.key_variable or "") as source:
         position: str | None = source.position
         empty, asked = 0, {position}
+        page_size = page_size_of(access.url)
         for page in api.pages(paging.first_request(access.url, position), rows_at, paging):
             if page.next_request is not None:
                 following = paging.position(page.next_request)
@@ -44,8 +45,7 @@ def collect_events(
             else:
                 is_last = True
             source.add(map(as_line, page.rows), position)
-            size = page_size_of(access.url)
-            if position is None and size and len(page.rows) >= size and not page.says_whether_more_follows:
+            if position is None and page_size and len(page.rows) >= page_size and not page.says_whether_more_follows:
                 raise BillhouseError(
                     f"{access.shown} answered with a full page of {len(page.rows):,} rows and does not say whether more follow.",
                     "Its rows were collected. Say how the API pages: --next-cursor-at, --paging link or --paging offset.",
