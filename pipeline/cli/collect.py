@@ -79,7 +79,13 @@ def collect(
             metavar="PATH", help="A JSON Lines file, or a folder of them, that a queue is exported to.", show_default=False
         ),
     ] = None,
-    kind: Annotated[Kind, typer.Option(help="The kind of the rows.")] = Kind.USAGE,
+    kind: Annotated[Kind | None, typer.Option(help="The kind of the rows.  [default: usage]", show_default=False)] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The source that landing reads the rows with: see billhouse sources.", show_default=False
+        ),
+    ] = None,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="The path of the list of rows in a response.")] = "data",
@@ -103,10 +109,12 @@ def collect(
     """Collect new rows from an events API or from a queue's export into the inbox. Safe to interrupt and to repeat.
 
     Collects each row at least once, and writes files only to <home>/inbox/. Next: billhouse land FILE..., which stores each row
-    exactly once.
+    exactly once. Rows of other systems need --source, here or there: billhouse sources.
     """
     if (url is None) == (export is None):
         raise WrongUsageError("Give one source to collect from: --url or --export.")
+    if source and kind is not None:
+        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
     if newest_first and paging is not PagingStyle.OFFSET:
         raise WrongUsageError("--newest-first needs --paging offset.", "Other lists are read from the oldest row on.")
     from pipeline.feeds import (
@@ -118,22 +126,24 @@ def collect(
         collect_events,
         collect_export,
     )
+    from pipeline.landing.sources.source_files import find_source
 
     home = Home.open(context.obj)
+    folder = find_source(home, source).name if source else kind or Kind.USAGE
     if export is not None:
-        collected = collect_export(home, export, name=name or f"{kind}-{_name_of(export)}", kind=kind)
+        collected = collect_export(home, export, name=name or f"{folder}-{_name_of(export)}", folder=folder)
     else:
         assert url is not None
         access = Access(url, api_key_env, api_key_header, requests_per_second)
-        name = name or f"{kind}-{_name_of(url)}"
+        name = name or f"{folder}-{_name_of(url)}"
         if paging is PagingStyle.OFFSET:
             by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
-            collected = collect_by_offset(home, access, name=name, kind=kind, paging=by_offset, is_newest_first=newest_first)
+            collected = collect_by_offset(home, access, name=name, folder=folder, paging=by_offset, is_newest_first=newest_first)
         else:
             style: CursorPaging | LinkPaging = (
                 CursorPaging(next_cursor_at, cursor_parameter) if paging is PagingStyle.CURSOR else LinkPaging()
             )
-            collected = collect_events(home, access, name=name, kind=kind, paging=style, rows_at=rows_at)
+            collected = collect_events(home, access, name=name, folder=folder, paging=style, rows_at=rows_at)
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
     if collected.refused:
         raise typer.Exit(1)
@@ -150,7 +160,7 @@ def print_collected(result: Collected) -> None:
     if result.files:
         out.print(f"Collected [bold]{result.rows:,}[/] rows from {plain(result.source)}.")
         named = " ".join(shlex.quote(str(path)) for path in result.files)
-        out.print(f"Next: billhouse land --kind {result.kind} {plain(named)}", soft_wrap=True)
+        out.print(f"Next: billhouse land {result.land_options} {plain(named)}", soft_wrap=True)
     else:
         out.print(f"No new rows from {plain(result.source)}.")
     for warning in result.warnings:

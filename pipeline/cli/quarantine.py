@@ -27,7 +27,7 @@ def quarantine(
 
     By default each reason once, with its number of rows and an example; with --reason or --file the rows themselves. Correct
     what is wrong where the rows come from, and land them in a new file. If the cause was a setting or the price book, correct
-    it and run billhouse land --again. Needs no build.
+    it and run billhouse land --again. Changes nothing, and needs no build.
     """
     from pipeline.landing.quarantine_report import reasons_in_quarantine, rows_in_quarantine
 

@@ -18,7 +18,7 @@ _EMPTY_PAGES = 100
 
 
 def collect_events(
-    home: Home, access: Access, *, name: str, kind: Kind = Kind.USAGE, paging: ResumablePaging | None = None, rows_at: str = "$"
+    home: Home, access: Access, *, name: str, folder: str = Kind.USAGE, paging: ResumablePaging | None = None, rows_at: str = "$"
 ) -> Collected:
     """Write new rows to the inbox, each at least once. Safe to kill and to repeat.
 
@@ -26,7 +26,7 @@ def collect_events(
     that it repeats. `rows_at` is the JSON path of the rows in a response. Raises BillhouseError.
     """
     paging = paging or CursorPaging()
-    with Api(access) as api, open_source(home, name, kind, access.url, access.key_variable or "") as source:
+    with Api(access) as api, open_source(home, name, folder, access.url, access.key_variable or "") as source:
         position: str | None = source.position
         empty, asked = 0, {position}
         page_size = page_size_of(access.url)
@@ -56,7 +56,7 @@ def collect_events(
 
 
 def collect_by_offset(
-    home: Home, access: Access, *, name: str, kind: Kind = Kind.USAGE, paging: OffsetPaging, is_newest_first: bool = False
+    home: Home, access: Access, *, name: str, folder: str = Kind.USAGE, paging: OffsetPaging, is_newest_first: bool = False
 ) -> Collected:
     """Write the rows of a list that is paged by offset to the inbox, each at least once. Safe to kill and to repeat.
 
@@ -64,7 +64,7 @@ def collect_by_offset(
     `is_newest_first`: it reads up to the page with a row of the last run. If there is none any more, `warnings` says so. Raises
     BillhouseError.
     """
-    with Api(access) as api, open_source(home, name, kind, access.url, access.key_variable or "", "offset") as source:
+    with Api(access) as api, open_source(home, name, folder, access.url, access.key_variable or "", "offset") as source:
         known = frozenset(source.position or ())
         newest: list[str] = []
         before: list[str] = []

@@ -22,14 +22,14 @@ _HEAD_BYTES = 1024
 _BLOCK_BYTES = 8 << 20
 
 
-def collect_export(home: Home, address: str, *, name: str, kind: Kind = Kind.USAGE) -> Collected:
+def collect_export(home: Home, address: str, *, name: str, folder: str = Kind.USAGE) -> Collected:
     """Write the lines that were added since the last run to the inbox, each at least once.
 
     `address`: a file or folder, local or an fsspec URL (s3://bucket/events, if s3fs is installed). Each file is read from the
     stored offset; a last line without a line feed is left for the next run. A file whose start has changed is a new file with an
     old name, and is read from its start. Raises BillhouseError.
     """
-    with open_source(home, name, kind) as source:
+    with open_source(home, name, folder) as source:
         try:
             files, folder = fsspec.core.url_to_fs(address)
             found = sorted(files.find(folder))

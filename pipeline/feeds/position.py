@@ -1,7 +1,7 @@
 """The position of a collected source, and the files that its rows are written to.
 
     <home>/collecting/<name>.json                the position: {"files": 12, "position": ..., "of": ...}
-    <home>/inbox/<kind>/<name>-00000012.jsonl    the rows
+    <home>/inbox/<folder>/<name>-00000012.jsonl  the rows; the folder is that of a kind, or of a source that selects from them
 
 A file is renamed into the inbox before its position is stored. After a kill between the two, the next run writes the file again,
 with the same name and at least the same rows.
@@ -35,7 +35,8 @@ class Collected:
     """The result of a run."""
 
     source: str
-    kind: Kind
+    folder: str
+    """The folder of the inbox: a kind, or the source that landing reads the rows with."""
     rows: int = 0
     files: list[Path] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -45,11 +46,16 @@ class Collected:
     warnings: list[str] = field(default_factory=list)
     """What may be missing from what was collected."""
 
+    @property
+    def land_options(self) -> str:
+        """The options with which `billhouse land` reads the files."""
+        return f"--{'kind' if self.folder in set(Kind) else 'source'} {self.folder}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "source": self.source,
-            "kind": str(self.kind),
+            "inbox_folder": str(self.folder),
             "rows": self.rows,
             "files": [str(path) for path in self.files],
             "skipped": self.skipped,
@@ -61,15 +67,15 @@ class Collected:
 class Source:
     """A source, locked by one run at a time (`open_source`)."""
 
-    def __init__(self, home: Home, name: str, kind: Kind, *place: str) -> None:
+    def __init__(self, home: Home, name: str, folder: str, *place: str) -> None:
         self._record = home.collecting / f"{name}.json"
-        self._place_hash = hashlib.sha256("\0".join([kind, *place]).encode()).hexdigest()
-        self._inbox = home.inbox / kind
+        self._place_hash = hashlib.sha256("\0".join([folder, *place]).encode()).hexdigest()
+        self._inbox = home.inbox / folder
         self._scratch = home.scratch
         self._lines: list[bytes] = []
         self._bytes = 0
         self._files, self.position = self._read()
-        self.collected = Collected(name, kind)
+        self.collected = Collected(name, folder)
 
     def add(self, lines: Iterable[bytes], position: Any) -> None:
         """Add rows, as lines of JSON, and the position after them."""
@@ -114,18 +120,19 @@ class Source:
 
 
 @contextmanager
-def open_source(home: Home, name: str, kind: Kind, *place: str) -> Iterator[Source]:
+def open_source(home: Home, name: str, folder: str, *place: str) -> Iterator[Source]:
     """Lock a source for this run; added rows are written at the end, also after a BillhouseError.
 
-    `place` identifies the source, as its URL and the name of its key; a hash of it is stored with the position. Raises
-    BillhouseError if another run has locked the source, and WrongUsageError if the position of that name is of another place.
+    `folder`: of the inbox, a kind or the name of a source of landing. `place` identifies the source, as its URL and the name of
+    its key; a hash of it is stored with the position. Raises BillhouseError if another run has locked the source, and
+    WrongUsageError if the position of that name is of another place.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
         raise WrongUsageError(f"Invalid source name '{name}'.", "Use lower-case letters, digits, dots, dashes and underscores.")
-    for folder in (home.collecting, home.inbox / kind):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    for path in (home.collecting, home.inbox / folder):
+        path.mkdir(mode=0o700, exist_ok=True)
     with hold_lock(home.collecting / f".{name}.lock", activity=f"collecting {name}", timeout_seconds=0):
-        source = Source(home, name, kind, *place)
+        source = Source(home, name, folder, *place)
         try:
             yield source
         except BillhouseError:

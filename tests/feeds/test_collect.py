@@ -275,6 +275,15 @@ def test_an_api_that_cannot_be_reached_or_found_is_told(home: Home, api: FakeApi
         assert "cannot be reached" in collect(home, gone).json["error"]
 
 
+def test_rows_of_another_system_wait_in_the_folder_of_the_source_that_reads_them(home: Home, api: FakeApi) -> None:
+    api.answers = lambda _: Answer({"data": [row(1)], "next_cursor": None})
+    collected = billhouse(home.path, "collect", "--url", api.url, "--source", "cloudevents", "--name", "mine")
+    assert "billhouse land --source cloudevents" in collected.stdout
+    assert [path.parent.name for path in home.inbox.rglob("*.jsonl")] == ["cloudevents"]
+    for options in (("--source", "nowhere"), ("--source", "cloudevents", "--kind", "usage")):
+        assert collect(home, api, *options).code == 2
+
+
 def test_one_run_collects_a_source_at_a_time(home: Home, api: FakeApi) -> None:
     with position.open_source(home, "mine", Kind.USAGE):
         assert "Another command" in collect(home, api, "--name", "mine").json["error"]
