@@ -36,6 +36,8 @@ def rows_in_quarantine(home: Home, *, reason: str | None, file: str | None, limi
 
     `reason`: only these; `file`: only of files of this name, or whose id begins so.
     """
+    if not all(map(_is_utf_8, (reason or "", file or ""))):
+        return []  # a file with such a name does not land
     return _query(
         home,
         """
@@ -63,6 +65,11 @@ def _query(home: Home, sql: str, **parameters: object) -> list[dict[str, Any]]:
             inner join {parquet_files(home.raw / "landed_files", "*.parquet")} as files on rows.root_file_id = files.file_id""")
         rows = rows_as_dictionaries(connection.execute(sql, parameters))
     return [{name: _utc(value) for name, value in row.items()} for row in rows]
+
+
+def _is_utf_8(text: str) -> bool:
+    """Whether a text has none of the characters that stand for bytes of an argument that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _utc(value: Any) -> Any:
