@@ -47,20 +47,19 @@ def receive(
     repeat a request or this command. A sender needs a key (billhouse receive-key add) or a signature. Landing stores the rows:
     billhouse land, or Dagster's sensor.
     """
-    from pipeline.feeds.receive.server import serve
+    from pipeline.feeds.receive.server import open_server
     from pipeline.feeds.receive.signatures import signers_of
 
     home = Home.open(context.obj)
     signers = signers_of(standard_webhook, e2b_webhook)
 
-    def announce(address: str) -> None:
-        if not is_loopback(host):
-            stderr.print(
-                "[yellow]warning[/] Requests are not encrypted: let only a proxy with TLS reach this address.", soft_wrap=True
-            )
-        print(f"Receiving at {address}/v1/NAME (Ctrl-C stops it); home {home.path}", flush=True)
-
-    serve(home, host, port, Settings.load(), signers, announce)
+    if not is_loopback(host):
+        stderr.print(
+            "[yellow]warning[/] Requests are not encrypted: let only a proxy with TLS reach this address.", soft_wrap=True
+        )
+    with open_server(home, host, port, Settings.load(), signers) as server:
+        print(f"Receiving at {server.address}/v1/NAME (Ctrl-C stops it); home {home.path}", flush=True)
+        server.answer_requests()
     print("stopped", flush=True)
 
 

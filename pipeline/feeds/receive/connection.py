@@ -20,7 +20,8 @@ class BoundedConnection(HttpToolsProtocol):
     """Answers 408 to a request whose headers do not arrive in time, and 431 to one with too many."""
 
     _head_bytes = 0
-    _is_in_head = True
+    _is_in_head = False
+    """Whether a request has begun and its headers have not ended."""
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -37,6 +38,8 @@ class BoundedConnection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._close(_TOO_LARGE)
+        elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._set_timer(HEAD_SECONDS, _TOO_SLOW)  # empty lines, which begin no request
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -50,7 +53,6 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._is_in_head, self._head_bytes = True, 0
         self._set_timer(None)
 
     def on_response_complete(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -25,15 +26,9 @@ _IDLE_SECONDS = 75
 _SECONDS_TO_STOP = 10
 
 
-def serve(
-    home: Home,
-    host: str,
-    port: int,
-    settings: Settings,
-    signers: Sequence[Signer] = (),
-    announce: Callable[[str], None] = lambda address: None,
-) -> None:
-    """Serve until SIGTERM or an interrupt. `announce`: called with the address, once it accepts requests. Port 0: any free port.
+@contextmanager
+def open_server(home: Home, host: str, port: int, settings: Settings, signers: Sequence[Signer] = ()) -> Iterator[ReceiveServer]:
+    """A server that listens and holds the home's lock; its `answer_requests` answers. Port 0: any free port.
 
     Raises WrongUsageError if a signer's name is neither a kind nor a source, BillhouseError if another process receives into the
     home or the address cannot be used.
@@ -47,9 +42,7 @@ def serve(
     ):
         receiver = Receiver(home, settings, signers)
         try:
-            shown = f"[{host}]" if ":" in host else host
-            server = _Server(receiver, lambda: announce(f"http://{shown}:{listening.getsockname()[1]}"))
-            server.run(sockets=[listening])
+            yield ReceiveServer(receiver, listening)
         finally:
             receiver.close()
 
@@ -65,10 +58,10 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-class _Server(uvicorn.Server):
+class ReceiveServer(uvicorn.Server):
     """A server that writes all rows before it stops, and whose process then ends with 0."""
 
-    def __init__(self, receiver: Receiver, announce: Callable[[], None]) -> None:
+    def __init__(self, receiver: Receiver, listening: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
                 receiver.application(),
@@ -85,17 +78,27 @@ class _Server(uvicorn.Server):
             )
         )
         self._receiver = receiver
-        self._announce = announce
+        self._listening = listening
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._announce()
+    @property
+    def address(self) -> str:
+        """http://host:port."""
+        host, port = self._listening.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def answer_requests(self) -> None:
+        """Answer requests until SIGTERM or an interrupt."""
+        self.run(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """Refuse new requests, and stop when those under way are answered."""
+        self.should_exit = True
+        self._receiver.is_stopping = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at a second signal without waiting for requests. uvicorn's own would raise the signal again at the end."""
         self.force_exit = self.should_exit
-        self.should_exit = True
-        self._receiver.is_stopping = True
+        self.stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         stopping = asyncio.create_task(self._receiver.stop())
