@@ -91,7 +91,9 @@ class Receiver:
             Route("/healthz", self._health, methods=["GET"]),
             Route("/metrics", self._show_metrics, methods=["GET"]),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _unknown_request})
+        application = Starlette(routes=routes, exception_handlers={HTTPException: _unknown_request})
+        application.router.redirect_slashes = False  # an answer 3xx is none that a sender expects
+        return application
 
     async def _receive(self, request: Request) -> Response:
         name = ""

@@ -87,7 +87,7 @@ def test_a_wrong_request_gets_its_status_and_nothing_of_it_is_stored(server: Rec
     assert error_of(server.post(good, "metrics"), 403) == (
         "This key is not for metrics. It is for: usage, e2b-events, cloudevents."
     )
-    for name in ("nothing", "..%2Fusage", "%2e%2e", "USAGE", "e2b-events.sql", "a" * 3000):
+    for name in ("nothing", "..%2Fusage", "%2e%2e", "USAGE", "e2b-events.sql", "a" * 3000, "usage/"):
         assert error_of(server.post(good, name), 404)
     assert error_of(server.client.post("/v1/usage/more"), 404) == "Send POST to /v1/NAME."
     assert server.client.get("/v1/usage").status_code == 405
