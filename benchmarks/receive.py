@@ -64,7 +64,7 @@ def main() -> None:
 
 def measure(batch: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Post batches for some seconds. Exits if a row that was answered with 202 is not in the inbox once."""
-    # One sender stands for many: its rate is not limited.
+    # One sender does the work of many: its rate is not limited.
     variables = {"BILLHOUSE_RECEIVE_REQUESTS_PER_SECOND": "1000000", "BILLHOUSE_RECEIVE_MIN_FREE_MB": "100"}
     with running_server(arguments.folder, variables=variables) as server:
         before = server.processor_seconds()

@@ -15,7 +15,8 @@ from pipeline.core.settings import Settings
 from pipeline.core.terminal import plain
 
 receive_key = typer.Typer(
-    help="Make, list and revoke the keys with which senders post rows to billhouse receive. Each command is safe to repeat.", no_args_is_help=True
+    help="Make, list and revoke the keys with which senders post rows to billhouse receive. Each command is safe to repeat.",
+    no_args_is_help=True,
 )
 _Webhooks = list[str]
 

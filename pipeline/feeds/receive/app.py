@@ -187,7 +187,6 @@ class Receiver:
 
     async def _body(self, request: Request, share: MemoryShare) -> bytes:
         """The body as it was sent. Raises RefusalError 408, 413 or 503."""
-        share.hold(int(request.headers.get("content-length", 0)))
         body = bytearray()
         try:
             async with asyncio.timeout(self.settings.receive_body_seconds):
@@ -195,8 +194,7 @@ class Receiver:
                     body += chunk
                     if len(body) > self._most_bytes:
                         raise too_large(self._most_bytes)
-                    if len(body) > share.bytes:
-                        share.hold(len(body))
+                    share.hold(len(body))  # what has arrived: a sender without a valid signature holds only what it sends
             request.state.body_is_read = True
         except TimeoutError:
             raise RefusalError(408, f"The body did not arrive within {self.settings.receive_body_seconds} seconds.") from None

@@ -99,11 +99,12 @@ class KeyRing:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._path = _path(home)
         self._version: tuple[int, ...] | None = (0,)
         self._keys: list[SenderKey] = []
 
     def find(self, presented: str) -> SenderKey | None:
-        """The stored key of what a request presents; None if there is none. Takes as long for each key, right or wrong."""
+        """The stored form of the key that a request presents; None if it is not known. A wrong key takes as long as a right one."""
         self._read_changes()
         digest = _digest(presented) if len(presented) <= _LONGEST_KEY else ""
         found = None
@@ -114,7 +115,7 @@ class KeyRing:
 
     def _read_changes(self) -> None:
         try:
-            found = _path(self._home).stat()
+            found = self._path.stat()
             version: tuple[int, ...] | None = (found.st_ino, found.st_size, found.st_mtime_ns)
         except FileNotFoundError:
             version = None

@@ -189,13 +189,13 @@ def test_a_disk_that_is_nearly_full_refuses_and_recovers(server: Receiving) -> N
 
 
 def test_memory_is_bounded(home: Home) -> None:
-    """Two requests hold the memory while they wait for their bodies; a third has no room, and has it later."""
-    with receiving(home, memory_mb=8, body_seconds=1) as server:
+    """Two requests hold the memory while they wait for the ends of their bodies; a third has no room, and has it later."""
+    with receiving(home, memory_mb=8, body_seconds=3) as server:
         head = f"POST /v1/usage HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {server.key}\r\n"
         waiting_connections = [server.connect() for _ in range(2)]
         for raw in waiting_connections:
-            raw.sendall(f"{head}Content-Length: {4 << 20}\r\n\r\n".encode())
-        until(lambda: metric(server, "billhouse_receive_waiting_bytes") == 8 << 20)
+            raw.sendall(f"{head}Content-Length: {4 << 20}\r\n\r\n".encode() + b" " * ((4 << 20) - 1))
+        until(lambda: metric(server, "billhouse_receive_waiting_bytes") == (8 << 20) - 2)
         response = server.post(event_line("e1"))
         assert error_of(response, 503) == "Too many rows wait to be written."
         assert response.headers["Retry-After"] == "1"
