@@ -27,13 +27,13 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
-from benchmarks.receiving import Server, running_server, write_result
+from benchmarks.receiving import running_server, write_result
 
 RESULT = Path(__file__).parent / "results" / "receive-hostile.json"
 AT_ONCE = 100
 BODY_SECONDS = 2
-_STANDARD = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-_E2B = "a-secret-of-e2b-0123"
+STANDARD_SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+E2B_SECRET = "a-secret-of-e2b-0123"  # noqa: S105 - of the requests that are sent here
 _MB = 1 << 20
 _BOMB = gzip.compress(bytes(200 * _MB))
 _ROW = (
@@ -99,7 +99,7 @@ class Requests:
         """A request that was signed with the right secret, and is sent again later; or its signature with another body."""
         body = _ROW % number
         at = datetime.now(UTC) - timedelta(minutes=6 + number % 1000)
-        signature = Webhook(_STANDARD).sign("msg", at, body)
+        signature = Webhook(STANDARD_SECRET).sign("msg", at, body)
         second = int(at.timestamp()) if number % 2 else int(datetime.now(UTC).timestamp())
         more = ("webhook-id: msg", f"webhook-timestamp: {second}", f"webhook-signature: {signature}")
         return self._sent(body.encode(), 401, name="cloudevents", more=more)
@@ -152,9 +152,9 @@ class Requests:
         return Sent("\r\n".join([*lines, "", ""]).encode(), body, (right,))
 
 
-async def status_of(server: Server, sent: Sent) -> int:
+async def status_of(host: str, port: int, sent: Sent) -> int:
     """Send a request on a connection of its own; the status of the answer, 0 without one."""
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(sent.head)
         if sent.pause_before_end:
@@ -175,9 +175,9 @@ def _status(line: bytes) -> int:
     return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
 
 
-async def send_all(server: Server, count: int) -> tuple[Counter[str], Counter[str], set[str]]:
+async def send_all(host: str, port: int, key: str, count: int) -> tuple[Counter[str], Counter[str], set[str]]:
     """Send hostile requests, and a good one with each tenth. Returns right and wrong answers by kind, and the good ids."""
-    requests = Requests(server.key)
+    requests = Requests(key)
     often: tuple[Callable[[int], Sent], ...] = (
         *(requests.bad_json, requests.wrong_key, requests.wrong_signature, requests.replayed) * 4,
         *(requests.not_allowed, requests.wrong_headers) * 2,
@@ -192,7 +192,7 @@ async def send_all(server: Server, count: int) -> tuple[Counter[str], Counter[st
     async def send(make: Callable[[int], Sent], number: int) -> None:
         async with turns:
             sent = make(number)
-            status = await status_of(server, sent)
+            status = await status_of(host, port, sent)
             if status in sent.right:
                 right[f"{make.__name__} {status}"] += 1
             else:
@@ -219,13 +219,13 @@ def main() -> None:
         "BILLHOUSE_RECEIVE_MEMORY_MB": "1024",  # so that each answer depends on its request alone
         "BILLHOUSE_RECEIVE_REQUESTS_PER_SECOND": "1000000",
         "BILLHOUSE_RECEIVE_MIN_FREE_MB": "100",
-        "HOSTILE_E2B": _E2B,
-        "HOSTILE_STANDARD": _STANDARD,
+        "HOSTILE_E2B": E2B_SECRET,
+        "HOSTILE_STANDARD": STANDARD_SECRET,
     }
     options = ["--e2b-webhook", "e2b-events=HOSTILE_E2B", "--standard-webhook", "cloudevents=HOSTILE_STANDARD"]
     with running_server(arguments.folder, options, variables) as server:
         started = time.monotonic()
-        right, wrong, good = asyncio.run(send_all(server, arguments.requests))
+        right, wrong, good = asyncio.run(send_all(server.host, server.port, server.key, arguments.requests))
         seconds = time.monotonic() - started
         peak = server.peak_megabytes()
         stored = {json.loads(row)["event_id"] for row in server.rows()}

@@ -35,7 +35,7 @@ from pipeline.feeds.receive.signatures import Signer, is_signed
 _log = logging.getLogger(__name__)
 _LARGE_BODY = 1 << 18
 """Bytes. A larger body is read in a thread, so that other requests go on."""
-_STOPPING_RETRY_SECONDS = 5
+_RETRY_SECONDS = 5
 _REST_SECONDS = 5
 _REST_BODIES = 4
 """How many of the largest bodies are read of one that is refused for its size."""
@@ -110,7 +110,7 @@ class Receiver:
         except Exception as error:
             failure = error if isinstance(error, BillhouseError) else to_billhouse_error(error)
             _log.error("A request failed: %s", failure)
-            answer = _refusal(RefusalError(503, "The request could not be processed.", retry_after=_STOPPING_RETRY_SECONDS))
+            answer = _refusal(RefusalError(503, "The request could not be processed.", retry_after=_RETRY_SECONDS))
         if answer.status_code not in (202, 408):
             await self._read_rest(request)
         self.metrics.count_answer(name, answer.status_code)
@@ -119,7 +119,7 @@ class Receiver:
     def _accepted(self, request: Request) -> _Asked:
         """What can be checked without the body. Raises RefusalError."""
         if self.is_stopping:
-            raise RefusalError(503, "The server is stopping.", retry_after=_STOPPING_RETRY_SECONDS)
+            raise RefusalError(503, "The server is stopping.", retry_after=_RETRY_SECONDS)
         headers = request.headers
         name: str = request.path_params["name"]
         signers = self._authenticate(name, headers)
@@ -180,7 +180,7 @@ class Receiver:
             rows = _rows(body, asked, self._most_bytes)
         share.hold(len(rows.lines))
         if self.is_stopping:
-            raise RefusalError(503, "The server is stopping.", retry_after=_STOPPING_RETRY_SECONDS)
+            raise RefusalError(503, "The server is stopping.", retry_after=_RETRY_SECONDS)
         if rows.count:
             await self._commits.store(asked.name, rows)
         return rows.count

@@ -104,7 +104,7 @@ class KeyRing:
         self._keys: list[SenderKey] = []
 
     def find(self, presented: str) -> SenderKey | None:
-        """The stored form of the key that a request presents; None if it is not known. A wrong key takes as long as a right one."""
+        """The stored form of a presented key; None if it is not known. A wrong key takes as long as a right one."""
         self._read_changes()
         digest = _digest(presented) if len(presented) <= _LONGEST_KEY else ""
         found = None
