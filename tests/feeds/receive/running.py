@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,3 +89,29 @@ def receiving(home: Home, signers: Sequence[Signer] = (), **settings: Any) -> It
             server.stop()
             thread.join(SECONDS)
             assert not thread.is_alive()
+
+
+def metric(server: Receiving, name: str) -> float:
+    """The value of a metric; 0 without one."""
+    text = httpx.get(f"{server.address}/metrics", timeout=SECONDS, trust_env=False).text
+    return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name} ")), 0)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def answer_of(raw: socket.socket) -> bytes:
+    """What the server answers up to the end of the first answer's body, or of the connection."""
+    answered = b""
+    while b"\r\n\r\n" not in answered and (part := raw.recv(1 << 16)):
+        answered += part
+    head, _, body = answered.partition(b"\r\n\r\n")
+    lengths = [int(line.partition(b":")[2]) for line in head.lower().splitlines() if line.startswith(b"content-length:")]
+    while lengths and len(body) < lengths[0] and (part := raw.recv(1 << 16)):
+        body += part
+    return head + b"\r\n\r\n" + body
