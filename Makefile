@@ -9,6 +9,7 @@ SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
 KILLS ?= 1000
+RECEIVE_KILLS ?= 100
 CUSTOMERS ?= 1000
 TEST_OPTIONS ?=
 READY = .venv/.ready
@@ -21,7 +22,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-hostile soak-receive bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -83,6 +84,13 @@ soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, e
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py
+
+soak-receive: $(READY) ## Kill `billhouse receive` RECEIVE_KILLS times (100) while clients post; every row that was answered 202 must be in the inbox
+	@BILLHOUSE_SOAK_RECEIVE=$(RECEIVE_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/receive/test_kills.py
+
+bench-receive: $(READY) ## Measure `billhouse receive` with wrk; then send it 10,000 hostile requests
+	@.venv/bin/python -m benchmarks.receive
+	@.venv/bin/python -m benchmarks.receive_hostile
 
 bench-publish: $(READY) ## Publish 5,000 invoices to the emulator: throughput under its rate limit, peak memory
 	@.venv/bin/python -m benchmarks.publish

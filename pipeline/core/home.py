@@ -16,6 +16,7 @@ marts/                  the report tables as Parquet (tables that grow with time
                         customer_balances.json for gateways
 exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
 collecting/             the position of each source that is collected, one JSON file per source
+receiving/              keys.json, the hashes of the senders' keys, and the locks of `billhouse receive`
 landing-index/          finds known ids, sandboxes and files for landing; a cache of raw/: delete it, land, and it is restored
 health/                 billhouse.prom, metrics for Prometheus
 docs/                   the generated documentation of the models
@@ -159,6 +160,11 @@ class Home:
     def collecting(self) -> Path:
         """The position of each collected source, one JSON file each."""
         return self.path / "collecting"
+
+    @property
+    def receiving(self) -> Path:
+        """The hashes of the keys of those who post rows, and lock files."""
+        return self.path / "receiving"
 
     @property
     def landing_index(self) -> Path:

@@ -23,7 +23,8 @@ _UNSAFE_CHARACTER = re.compile(f"[{_UNSAFE}]")
 _UNSAFE_IN_LINES = re.compile(f"(?![\t\n])[{_UNSAFE}]")
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
-_STRIPE_KEY = re.compile(r"\b((?:sk|rk|pk)_(?:live|test)_|whsec_)[A-Za-z0-9*+/=_-]+")
+_KNOWN_KEY = re.compile(r"\b((?:sk|rk|pk)_(?:live|test)_|whsec_|bhk_)[A-Za-z0-9*+/=_-]+")
+"""Stripe's keys, secrets of webhooks, and keys of `billhouse receive`."""
 _TOKEN = re.compile(r"\b(Bearer|Basic) +[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 8
@@ -40,7 +41,7 @@ def remember_secret(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """The text with secrets replaced: Stripe keys, bearer tokens, secrets from the environment, and remembered ones."""
+    """The text with secrets replaced: keys by their prefix, bearer tokens, secrets from the environment, and remembered ones."""
     known = set(_secrets)
     for name in _SECRET_VARIABLES:
         known |= _forms(os.environ.get(name, ""))
@@ -48,7 +49,7 @@ def redact(text: str) -> str:
         known |= _forms(_password(os.environ.get(name) or os.environ.get(name.lower(), "")))
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
-    return _TOKEN.sub(rf"\1 {REDACTED}", _STRIPE_KEY.sub(rf"\1{REDACTED}", text))
+    return _TOKEN.sub(rf"\1 {REDACTED}", _KNOWN_KEY.sub(rf"\1{REDACTED}", text))
 
 
 def plain_text(text: object) -> str:

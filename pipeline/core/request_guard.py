@@ -1,8 +1,9 @@
 """Protects local web servers against cross-site requests: any page that a user opens can send requests to 127.0.0.1.
 
 The Dagster UI has no authentication and accepts mutations from anyone who can reach it. All servers that Billhouse starts are
-behind this middleware. A request passes only if its Host header is known, it comes from a page of that host or not from a page,
-and, if it changes state, it is JSON sent by POST, which a page of another origin cannot send.
+behind this middleware, except `billhouse receive`, which stores nothing without a key or a signature. A request passes only if
+its Host header is known, it comes from a page of that host or not from a page, and, if it changes state, it is JSON sent by POST,
+which a page of another origin cannot send.
 """
 
 from __future__ import annotations

@@ -60,6 +60,19 @@ class Settings(BaseSettings):
     stripe_requests_per_second: int | None = Field(default=None, gt=0, le=100)
     """Maximum rate of requests to Stripe; by default a little below its limits (100 live, 25 in test mode)."""
 
+    receive_gather_milliseconds: int = Field(default=100, ge=0, le=10_000, exclude=True)
+    """`billhouse receive` writes what arrives within this time as one file with one sync. docs/operate/receiving.md."""
+    receive_max_body_mb: int = Field(default=4, ge=1, le=64, exclude=True)
+    """Largest body of a request to `billhouse receive`, in MB, as sent and decompressed."""
+    receive_memory_mb: int = Field(default=64, ge=8, exclude=True)
+    """MB that bodies and rows may take in memory before they are in the inbox; beyond it requests get 503."""
+    receive_requests_per_second: int = Field(default=1000, ge=1, exclude=True)
+    """Maximum rate of requests of one key or webhook; beyond it they get 429."""
+    receive_body_seconds: int = Field(default=15, ge=1, le=300, exclude=True)
+    """Time in which a request's body must arrive; beyond it the request gets 408."""
+    receive_min_free_mb: int = Field(default=1024, ge=0, exclude=True)
+    """MB that must be free on the home's disk; below it requests get 429, so that landing and builds have room."""
+
     traceback: bool = Field(default=False, exclude=True)
     """Whether errors are shown with a traceback, for bug reports."""
 

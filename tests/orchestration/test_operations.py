@@ -68,9 +68,13 @@ def test_the_configuration_of_the_local_ui_loads(tmp_path: Path) -> None:
 
 def test_the_compose_file_exposes_only_the_proxy_and_contains_no_secret() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert set(services) == {"code", "daemon", "web", "proxy", "postgres"}
+    assert set(services) == {"code", "daemon", "web", "receive", "proxy", "postgres"}
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
-    assert [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])] == ["code"]
+    assert [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])] == [
+        "code",
+        "receive",
+    ]
+    assert [name for name, service in services.items() if "STRIPE_API_KEY" in service["environment"]] == ["code"]
     for service in services.values():
         secrets = {name: value for name, value in service["environment"].items() if "KEY" in name or "PASSWORD" in name}
         assert [name for name, value in secrets.items() if not value.startswith("${")] == []
@@ -81,8 +85,10 @@ def test_the_compose_file_exposes_only_the_proxy_and_contains_no_secret() -> Non
 def test_every_setting_is_passed_to_the_runs_and_no_secret_is_copied_to_the_image() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
     settings = {f"BILLHOUSE_{name.upper()}" for name in Settings.model_fields}
-    assert settings - {"BILLHOUSE_UI_HOSTS"} <= set(services["code"]["environment"])
+    receiving = {name for name in settings if name.startswith("BILLHOUSE_RECEIVE_")}
+    assert settings - receiving - {"BILLHOUSE_UI_HOSTS"} <= set(services["code"]["environment"])
     assert "BILLHOUSE_UI_HOSTS" in services["web"]["environment"]
+    assert set(services["receive"]["environment"]) == receiving
     for name in (".gitignore", ".dockerignore"):
         ignored = (PROJECT_ROOT / name).read_text(encoding="utf-8").split()
         assert {".env", "**/.env"} & set(ignored), name

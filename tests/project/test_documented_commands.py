@@ -65,6 +65,12 @@ RUN_ELSEWHERE = {
     "export EVENTS_API_KEY=...": "tests/feeds/test_collect.py",
     "billhouse collect --url https://api.example.com/v1/events --api-key-env EVENTS_API_KEY": "tests/feeds/test_collect.py",
     "billhouse collect --export /srv/queue/events": "tests/feeds/test_collect.py",
+    "billhouse receive-key add gateway usage metrics": "tests/feeds/receive/test_keys.py",
+    "billhouse receive": "tests/feeds/receive/test_receive.py",
+    (
+        """curl http://127.0.0.1:8780/v1/usage -H "Authorization: Bearer $KEY" -H 'Content-Type: application/x-ndjson' """
+        "--data-binary @events.jsonl"
+    ): "tests/feeds/receive/test_receive.py",
     "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
 }
 """Commands that a page shows and no guide runs, each with where it is run."""
