@@ -9,6 +9,7 @@ SOAK ?= 3000
 SCHEDULES ?= 300
 RUNS ?= 200
 KILLS ?= 1000
+FEED_KILLS ?= 100
 CUSTOMERS ?= 1000
 TEST_OPTIONS ?=
 READY = .venv/.ready
@@ -21,7 +22,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-feeds soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +81,9 @@ soak-runs: $(READY) ## Launch RUNS Dagster builds at once (200); all must succee
 
 soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, each must give the result of an uninterrupted run
 	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
+
+soak-feeds: $(READY) ## Kill the consumer of each queue FEED_KILLS times (100); each message must land exactly once
+	@BILLHOUSE_SOAK_FEEDS=$(FEED_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/queues/test_queue_kills.py
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py

@@ -62,7 +62,7 @@ class NatsStream:
         with asyncio.Runner() as runner, _plain_errors(nats, self.servers):
             connection = runner.run(nats.connect(servers, **self._options()))
             try:
-                reader = ConsumerReader(nats, runner, connection, self, report_loss)
+                reader = ConsumerReader(nats, runner, connection, self, position, report_loss)
                 runner.run(reader.prepare())
                 yield reader
             finally:
@@ -83,12 +83,16 @@ class NatsStream:
 
 
 class ConsumerReader:
-    """Fetches messages, and acknowledges them."""
-
-    position: Any = None
+    """Fetches messages, and acknowledges them. Its position, {"accounted": sequence}, serves to find what was removed unread."""
 
     def __init__(
-        self, nats: Any, runner: asyncio.Runner, connection: Any, stream: NatsStream, report_loss: Callable[[str], None]
+        self,
+        nats: Any,
+        runner: asyncio.Runner,
+        connection: Any,
+        stream: NatsStream,
+        position: Any,
+        report_loss: Callable[[str], None],
     ) -> None:
         self._nats = nats
         self._runner = runner
@@ -100,9 +104,14 @@ class ConsumerReader:
         self._received: list[Any] = []
         self._most = _HELD_MESSAGES
         self._reads = 0
-        self._reported = 0
+        self._accounted: int | None = None if position is None else position["accounted"]
+        """Messages up to this sequence were acknowledged, reported as removed, or gone before the first run."""
         self.hold_seconds: float | None = None
         self.is_drained = False
+
+    @property
+    def position(self) -> Any:
+        return {"accounted": self._accounted}
 
     async def prepare(self) -> None:
         """Create the consumer if it is missing, and subscribe. Raises BillhouseError for a consumer that does not suit."""
@@ -124,7 +133,7 @@ class ConsumerReader:
             )
             found = await self._manager.add_consumer(stream, wanted)
         config = found.config
-        if config.deliver_subject is not None or config.ack_policy is not api.AckPolicy.EXPLICIT:
+        if config.deliver_subject is not None or config.ack_policy != api.AckPolicy.EXPLICIT:
             raise WrongUsageError(
                 f"The consumer '{consumer}' is not a pull consumer with explicit acknowledgements.",
                 "Choose another name with --consumer: it is created.",
@@ -144,7 +153,12 @@ class ConsumerReader:
         room = self._most - len(self._received)
         if room <= 0:
             return []
-        messages = self._run(self._fetch(max(1, min(most, room, _MESSAGES_AT_ONCE)), wait_seconds or _ROUND_SECONDS))
+        messages = self._run(
+            self._fetch(
+                max(1, min(most, room, _MESSAGES_AT_ONCE)),
+                wait_seconds or min(_ROUND_SECONDS, self.hold_seconds or _ROUND_SECONDS),
+            )
+        )
         self.is_drained = not messages and not self._received
         self._received += messages
         return [message.data for message in messages]
@@ -159,7 +173,7 @@ class ConsumerReader:
             await self._look_for_loss()
         try:
             messages: list[Any] = await self._subscription.fetch(most, timeout=wait_seconds)
-        except self._nats.errors.TimeoutError:
+        except (TimeoutError, self._nats.errors.TimeoutError):
             if not self._connection.is_connected:
                 raise
             return []
@@ -176,25 +190,22 @@ class ConsumerReader:
         """Report messages that the server has removed before they were acknowledged."""
         stream = await self._manager.stream_info(self._stream.stream)
         consumer = await self._manager.consumer_info(self._stream.stream, self._stream.consumer)
-        if consumer.ack_floor is None:
+        if consumer.ack_floor is None or consumer.delivered is None:
             return
         is_by_limits = (stream.config.retention or "limits") == "limits"
         if self._stream.subject is not None and not is_by_limits:
             return  # the consumers of other subjects remove their messages
-        known = max(consumer.ack_floor.stream_seq, self._reported)
         removed = stream.state.first_seq - 1
-        if removed <= known or (known == 0 and self._is_first_run(consumer)):
+        if self._accounted is None:  # what the stream had removed before the first run is not lost
+            self._accounted = removed if consumer.delivered.consumer_seq == 0 else consumer.ack_floor.stream_seq
+        known = self._accounted = max(self._accounted, consumer.ack_floor.stream_seq)
+        if removed <= known:
             return
-        self._reported = removed
+        self._accounted = removed
         some = f"{removed - known:,} messages" + ("" if self._stream.subject is None else " (of all subjects)")
         self._report_loss(
             f"The stream {self._stream.stream}: {some} were removed before they were acknowledged, {known + 1} to {removed}."
         )
-
-    @staticmethod
-    def _is_first_run(consumer: Any) -> bool:
-        """Whether nothing was delivered yet: what the stream had removed before is not lost."""
-        return not consumer.delivered or consumer.delivered.stream_seq == 0
 
     def _run(self, call: Coroutine[Any, Any, _Result]) -> _Result:
         return self._runner.run(call)

@@ -162,7 +162,8 @@ class StreamReader:
         # Redis 7 lists those that were trimmed apart, and forgets them.
         entries += [(entry_id, None) for entry_id in (answer[2] if len(answer) > 2 else [])]
         self._claim_from = None if following == BEGINNING else following
-        return [entry for entry in entries if entry[0] is not None]
+        received = set(self._received)  # this consumer's own are claimed, too
+        return [entry for entry in entries if entry[0] not in received]
 
     def _new(self, most: int) -> list[Entry]:
         """The next entries that no consumer of the group has read, after a check that none were trimmed before them."""

@@ -21,7 +21,7 @@ _MESSAGES_AT_ONCE = 10
 """The most that SQS takes or gives in a request."""
 _HELD_MESSAGES = 10_000
 """Received and not deleted yet: a FIFO queue allows 20,000."""
-_TRIES = 4
+_TRIES = 3
 _LONGEST_WAIT_SECONDS = 20
 
 

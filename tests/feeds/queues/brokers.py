@@ -26,6 +26,7 @@ from nats.js.api import StreamConfig
 from tests.support import free_port
 
 _START_SECONDS = 20
+REDELIVERY_SECONDS = 2
 AWS = {
     "AWS_ACCESS_KEY_ID": "test-key-id",
     "AWS_SECRET_ACCESS_KEY": "test-secret-key",
@@ -38,11 +39,11 @@ AWS = {
 class TestQueue(Protocol):
     """A queue of a broker, for one test."""
 
-    __test__ = False
+    __test__: bool = False
     environment: Mapping[str, str]
     """What a process that reads it needs."""
-    redelivery_seconds: float
-    """After so long, what a killed run has not acknowledged is delivered again."""
+    redelivery_words: tuple[str, ...]
+    """Options with which what a killed run has not acknowledged is delivered again after REDELIVERY_SECONDS."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -131,7 +132,7 @@ class Brokers:
 
 class KafkaQueue:
     environment: Mapping[str, str] = {}
-    redelivery_seconds = 0.0
+    redelivery_words: tuple[str, ...] = ()
 
     def __init__(self, producer: Producer, topic: str) -> None:
         self.producer, self.topic = producer, topic
@@ -167,7 +168,7 @@ class KafkaQueue:
 
 class RedisQueue:
     environment: Mapping[str, str] = {}
-    redelivery_seconds = 0.0
+    redelivery_words: tuple[str, ...] = ()
 
     def __init__(self, port: int, stream: str) -> None:
         self.url, self.stream = f"redis://127.0.0.1:{port}/0", stream
@@ -189,7 +190,7 @@ class RedisQueue:
 
 
 class SqsTestQueue:
-    redelivery_seconds = 1.0
+    redelivery_words = ("--redeliver-after", str(REDELIVERY_SECONDS))
 
     def __init__(self, endpoint: str, name: str) -> None:
         self.environment = AWS | {"AWS_ENDPOINT_URL_SQS": endpoint}
@@ -206,7 +207,7 @@ class SqsTestQueue:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return ("sqs", "--url", self.url, "--redeliver-after", "1")
+        return ("sqs", "--url", self.url)
 
     def send(self, payloads: Sequence[bytes]) -> None:
         for start in range(0, len(payloads), 10):
@@ -224,7 +225,7 @@ class SqsTestQueue:
 
 class NatsQueue:
     environment: Mapping[str, str] = {}
-    redelivery_seconds = 1.0
+    redelivery_words = ("--redeliver-after", str(REDELIVERY_SECONDS))
 
     def __init__(self, port: int, stream: str) -> None:
         self.servers, self.stream, self.subject = f"nats://127.0.0.1:{port}", stream, f"{stream}.events"
@@ -232,7 +233,7 @@ class NatsQueue:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return ("nats", "--servers", self.servers, "--stream", self.stream, "--redeliver-after", "1")
+        return ("nats", "--servers", self.servers, "--stream", self.stream)
 
     def call(self, what: Callable[[Any], Any]) -> Any:
         """Call JetStream, in a connection of its own."""

@@ -15,6 +15,8 @@ import pytest
 
 from pipeline.core.home import Home
 from pipeline.feeds.position import open_source
+from pipeline.feeds.queues import sqs
+from tests.feeds.queues.brokers import REDELIVERY_SECONDS
 from tests.feeds.queues.conftest import inbox, land, lines
 from tests.landing.raw import event_line, quarantined
 from tests.support import Outcome, billhouse
@@ -64,7 +66,7 @@ def test_whatever_a_message_holds_it_blocks_no_other_and_is_not_lost(
     broker: str, make_queue: MakeQueue, consume: Consume, home: Home
 ) -> None:
     queue = make_queue(broker)
-    digits = event_line("digits", vcpu_count=...).replace("}", ', "vcpu_count": 1.000000000000000000001}')
+    digits = event_line("digits").replace("}", ', "vcpu_count": 2.50}')
     both = f"[{event_line('first')}, {event_line('second')}]"
     queue.send([b"no JSON", digits.encode(), both.encode(), b'{"event_id": "cut'])
     read = consume(queue)
@@ -166,30 +168,31 @@ def test_one_run_reads_a_queue_at_a_time(make_queue: MakeQueue, consume: Consume
 def test_a_message_of_sqs_that_cannot_be_deleted_comes_again(make_queue: MakeQueue, consume: Consume, home: Home) -> None:
     queue = make_queue("sqs")
     queue.send(messages(1, 12))
-    asked = []
+    asked: list[int] = []
 
-    def fail_one(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+    def fail_some(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         if operation == "DeleteMessageBatch":
             entries = parameters["Entries"]
             asked.append(len(entries))
+            if len(asked) not in (1, *range(3, 3 + sqs._TRIES)):
+                return call(client, operation, parameters)
             refused = {"Id": entries[0]["Id"], "SenderFault": False, "Code": "InternalError"}
-            rest = {**parameters, "Entries": entries[1:]}
             if entries[1:]:
-                call(client, operation, rest)
-            return {"Successful": [], "Failed": [refused] if len(asked) != 2 else []}
+                call(client, operation, {**parameters, "Entries": entries[1:]})
+            return {"Successful": [], "Failed": [refused]}
         return call(client, operation, parameters)
 
     from botocore.client import BaseClient
 
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]
-    with patch.object(BaseClient, "_make_api_call", fail_one), patch("pipeline.feeds.queues.sqs.time.sleep"):
-        first = consume(queue)
-    assert first.json["rows"] == 12
+    call = BaseClient._make_api_call
+    with patch.object(BaseClient, "_make_api_call", fail_some):
+        first = consume(queue, *queue.redelivery_words)
+    assert first.json["rows"] >= 12
     assert asked[:2] == [10, 1], "only what was refused is deleted again"
     (warning,) = first.json["warnings"]
     assert "come again (InternalError)" in warning
-    time.sleep(queue.redelivery_seconds)
-    assert consume(queue).json["rows"] >= 1
+    time.sleep(REDELIVERY_SECONDS)
+    assert consume(queue).json["rows"] + first.json["rows"] >= 13
     assert land(home) == ids(1, 12)
 
 
