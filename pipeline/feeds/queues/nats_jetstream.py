@@ -22,8 +22,6 @@ _HELD_MESSAGES = 10_000
 _ANSWER_SECONDS = 10
 _ROUND_SECONDS = 1.0
 """For the server to answer that it has no message. If it takes longer, the next run reads them."""
-_LOOK_AFTER_READS = 100
-"""After so many reads a run looks again for messages that were removed."""
 _Result = TypeVar("_Result")
 
 
@@ -103,7 +101,8 @@ class ConsumerReader:
         self._subscription: Any = None
         self._received: list[Any] = []
         self._most = _HELD_MESSAGES
-        self._reads = 0
+        self._acknowledged: set[int] = set()
+        """Sequences of acknowledged messages after `_accounted`."""
         self._accounted: int | None = None if position is None else position["accounted"]
         """Messages up to this sequence were acknowledged, reported as removed, or gone before the first run."""
         self.hold_seconds: float | None = None
@@ -168,9 +167,6 @@ class ConsumerReader:
         return []
 
     async def _fetch(self, most: int, wait_seconds: float) -> list[Any]:
-        self._reads += 1
-        if self._reads % _LOOK_AFTER_READS == 0:
-            await self._look_for_loss()
         try:
             messages: list[Any] = await self._subscription.fetch(most, timeout=wait_seconds)
         except (TimeoutError, self._nats.errors.TimeoutError):
@@ -184,28 +180,32 @@ class ConsumerReader:
         for message in self._received:
             await message.ack()
         await self._connection.flush(_ANSWER_SECONDS)
+        self._acknowledged |= {message.metadata.sequence.stream for message in self._received}
         self._received = []
+        await self._look_for_loss()
 
     async def _look_for_loss(self) -> None:
-        """Report messages that the server has removed before they were acknowledged."""
-        stream = await self._manager.stream_info(self._stream.stream)
+        """Report messages that the server has removed, by the limits of the stream or a purge, before they were acknowledged.
+
+        The server counts removed messages as acknowledged, so this counts its own acknowledgements. A run that was killed
+        after its last acknowledgements has not stored them: if those messages are removed before the next run, it reports them.
+        """
         consumer = await self._manager.consumer_info(self._stream.stream, self._stream.consumer)
-        if consumer.ack_floor is None or consumer.delivered is None:
-            return
-        is_by_limits = (stream.config.retention or "limits") == "limits"
-        if self._stream.subject is not None and not is_by_limits:
-            return  # the consumers of other subjects remove their messages
-        removed = stream.state.first_seq - 1
+        stream = await self._manager.stream_info(self._stream.stream)
+        if (stream.config.retention or "limits") != "limits" or consumer.ack_floor is None or consumer.delivered is None:
+            return  # other streams remove messages because they were acknowledged
+        acknowledged, removed = consumer.ack_floor.stream_seq, stream.state.first_seq - 1
         if self._accounted is None:  # what the stream had removed before the first run is not lost
-            self._accounted = removed if consumer.delivered.consumer_seq == 0 else consumer.ack_floor.stream_seq
-        known = self._accounted = max(self._accounted, consumer.ack_floor.stream_seq)
-        if removed <= known:
-            return
-        self._accounted = removed
-        some = f"{removed - known:,} messages" + ("" if self._stream.subject is None else " (of all subjects)")
-        self._report_loss(
-            f"The stream {self._stream.stream}: {some} were removed before they were acknowledged, {known + 1} to {removed}."
-        )
+            self._accounted = removed if consumer.delivered.consumer_seq == 0 else acknowledged
+        lost = removed - self._accounted - sum(sequence <= removed for sequence in self._acknowledged)
+        if lost > 0:
+            some = f"{lost:,} messages" + ("" if self._stream.subject is None else " (of all subjects)")
+            self._report_loss(
+                f"The stream {self._stream.stream}: {some} were removed before they were acknowledged,"
+                f" between {self._accounted + 1} and {removed}."
+            )
+        self._accounted = max(self._accounted, removed, acknowledged)
+        self._acknowledged = {sequence for sequence in self._acknowledged if sequence > self._accounted}
 
     def _run(self, call: Coroutine[Any, Any, _Result]) -> _Result:
         return self._runner.run(call)
