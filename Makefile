@@ -138,13 +138,15 @@ site: $(DOCS_READY) ## Build the documentation as a site in site/; a broken link
 reference: $(READY) ## Generate the references, the data dictionary and the diagrams from the code and the yml
 	@.venv/bin/python -m docs.generate
 
-lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site
+lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site, queues
 	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock
 	@.venv/bin/python -m deploy.sbom
 	@for extra in dev spark bench docs; do \
 		$(COMPILE) --extra $$extra --constraint requirements.lock $$(test $$extra = dev || echo --constraint requirements-dev.lock) \
 			$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade --no-annotate -o requirements-$$extra.lock || exit 1; \
 	done
+	@$(COMPILE) --extra kafka --extra nats --extra redis --extra sqs --constraint requirements.lock --constraint requirements-dev.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --no-annotate -o requirements-queues.lock
 
 sbom: $(READY) ## Generate deploy/sbom.cdx.json, the packages of the image, from requirements.lock
 	@.venv/bin/python -m deploy.sbom
