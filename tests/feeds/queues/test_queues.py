@@ -1,4 +1,4 @@
-"""What holds for every queue: each message once after landing, none lost, whatever is in it."""
+"""What holds for every queue: each message once after landing, none lost, also of messages that are no rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_messages_come_into_the_inbox_and_the_next_run_reads_what_is_new(
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_whatever_a_message_holds_it_blocks_no_other_and_is_not_lost(
+def test_a_message_that_is_no_row_blocks_no_other_and_is_not_lost(
     broker: str, make_queue: MakeQueue, consume: Consume, home: Home
 ) -> None:
     queue = make_queue(broker)
