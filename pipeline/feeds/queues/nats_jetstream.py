@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.feeds.queues.clients import client_library, secret_from
 
-_MESSAGES_AT_ONCE = 200
+_MESSAGES_AT_ONCE = 100
 _HELD_MESSAGES = 10_000
 """Received and not acknowledged yet."""
 _ANSWER_SECONDS = 10

@@ -19,6 +19,9 @@ from pipeline.feeds.queues.clients import client_library, secret_from
 from pipeline.feeds.queues.stream_position import BEGINNING, StreamPosition, ordinal_of_id
 
 _ENTRIES_AT_ONCE = 500
+_FIRST_ENTRIES = 20
+_BYTES_AT_ONCE = 8 << 20
+"""About so much is read at once: so many entries of the last read's mean size."""
 _CLAIM_SECONDS = 60
 """How often a run looks for entries that a dead consumer has read and not acknowledged."""
 _IDS_AT_ONCE = 1000
@@ -100,6 +103,7 @@ class StreamReader:
         """Where to go on among the own entries that were read and not acknowledged; None after the last."""
         self._claim_from: bytes | None = BEGINNING
         self._claimed_at = time.monotonic()
+        self._entries_at_once = _FIRST_ENTRIES
         self.is_drained = False
 
     @property
@@ -123,7 +127,7 @@ class StreamReader:
             self._at.ordinal = self._at.trimmed_of(self._client.xinfo_stream(key))
 
     def receive(self, most: int, wait_seconds: float) -> Sequence[bytes | None]:
-        most = max(1, min(most, _ENTRIES_AT_ONCE))
+        most = max(1, min(most, self._entries_at_once))
         if self._own_from is not None and (entries := self._own(most)):
             return self._payloads(entries)
         if self._claim_from is None and time.monotonic() - self._claimed_at > _CLAIM_SECONDS:
@@ -192,7 +196,10 @@ class StreamReader:
             )
         for entry_id, _ in entries:
             self._at.advance(entry_id)
-        return [self._payload(fields) if fields else None for _, fields in entries]
+        payloads = [self._payload(fields) if fields else None for _, fields in entries]
+        if size := sum(len(payload or b"") for payload in payloads):
+            self._entries_at_once = max(1, min(_ENTRIES_AT_ONCE, _BYTES_AT_ONCE * len(payloads) // size))
+        return payloads
 
     def _payload(self, fields: Mapping[bytes, bytes]) -> bytes:
         """The payload of an entry: a field, or all fields as the keys of a row. Without the field it is all of them, too."""
