@@ -10,6 +10,7 @@ SCHEDULES ?= 300
 RUNS ?= 200
 KILLS ?= 1000
 RECEIVE_KILLS ?= 100
+FEED_KILLS ?= 100
 CUSTOMERS ?= 1000
 TEST_OPTIONS ?=
 READY = .venv/.ready
@@ -22,7 +23,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile soak-receive bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-hostile soak-receive soak-feeds bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -81,6 +82,9 @@ soak-runs: $(READY) ## Launch RUNS Dagster builds at once (200); all must succee
 
 soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, each must give the result of an uninterrupted run
 	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
+
+soak-feeds: $(READY) ## Kill the consumer of each queue FEED_KILLS times (100); each message must land exactly once
+	@BILLHOUSE_SOAK_FEEDS=$(FEED_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/queues/test_queue_kills.py
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py
@@ -142,13 +146,15 @@ site: $(DOCS_READY) ## Build the documentation as a site in site/; a broken link
 reference: $(READY) ## Generate the references, the data dictionary and the diagrams from the code and the yml
 	@.venv/bin/python -m docs.generate
 
-lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site
+lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site, queues
 	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock
 	@.venv/bin/python -m deploy.sbom
 	@for extra in dev spark bench docs; do \
 		$(COMPILE) --extra $$extra --constraint requirements.lock $$(test $$extra = dev || echo --constraint requirements-dev.lock) \
 			$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade --no-annotate -o requirements-$$extra.lock || exit 1; \
 	done
+	@$(COMPILE) --extra kafka --extra nats --extra redis --extra sqs --constraint requirements.lock --constraint requirements-dev.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --no-annotate -o requirements-queues.lock
 
 sbom: $(READY) ## Generate deploy/sbom.cdx.json, the packages of the image, from requirements.lock
 	@.venv/bin/python -m deploy.sbom

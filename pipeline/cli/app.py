@@ -14,7 +14,22 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from pipeline.cli import alerts, collect, demo, exports, landing, ledger, prices, quarantine, receive, stripe, ui, warehouse
+from pipeline.cli import (
+    alerts,
+    collect,
+    consume,
+    demo,
+    exports,
+    feeds,
+    landing,
+    ledger,
+    prices,
+    quarantine,
+    receive,
+    stripe,
+    ui,
+    warehouse,
+)
 from pipeline.cli.support import close_broken_pipe, show_usage_error, stderr
 from pipeline.core.errors import BillhouseError, PriceBookError, WrongUsageError
 from pipeline.core.failures import to_billhouse_error
@@ -89,6 +104,8 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(receive.receive_key, name="receive-key")
+app.add_typer(consume.app, name="consume")
+app.add_typer(feeds.app, name="feeds")
 
 
 def main() -> None:

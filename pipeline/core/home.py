@@ -15,6 +15,7 @@ billhouse.duckdb        the report tables for analysts, read-only; each build re
 marts/                  the report tables as Parquet (tables that grow with time: one folder each, one file per day or month), and
                         customer_balances.json for gateways
 exports/                workbooks, statements and CSV files, one folder per month; simulations/ holds those of `simulate`
+feeds.toml              the feeds that `billhouse feeds run` and Dagster run; docs/operate/queues.md
 collecting/             the position of each source that is collected, one JSON file per source
 receiving/              keys.json, the hashes of the senders' keys, and the locks of `billhouse receive`
 landing-index/          finds known ids, sandboxes and files for landing; a cache of raw/: delete it, land, and it is restored
@@ -165,6 +166,11 @@ class Home:
     def receiving(self) -> Path:
         """The hashes of the keys of those who post rows, and lock files."""
         return self.path / "receiving"
+
+    @property
+    def feeds(self) -> Path:
+        """The configured feeds. It need not exist."""
+        return self.path / "feeds.toml"
 
     @property
     def landing_index(self) -> Path:

@@ -4,7 +4,7 @@
     <home>/inbox/<folder>/<name>-00000012.jsonl  the rows; the folder is that of a kind, or of a source that selects from them
 
 A file is renamed into the inbox before its position is stored. After a kill between the two, the next run writes the file again,
-with the same name and at least the same rows.
+with the same name and at least the same rows; or, from a queue, which may deliver other rows, it writes another file.
 """
 
 from __future__ import annotations
@@ -67,11 +67,12 @@ class Collected:
 class Source:
     """A source, locked by one run at a time (`open_source`)."""
 
-    def __init__(self, home: Home, name: str, folder: str, *place: str) -> None:
+    def __init__(self, home: Home, name: str, folder: str, *place: str, replaces_files: bool = True) -> None:
         self._record = home.collecting / f"{name}.json"
         self._place_hash = hashlib.sha256("\0".join([folder, *place]).encode()).hexdigest()
         self._inbox = home.inbox / folder
         self._scratch = home.scratch
+        self._replaces_files = replaces_files
         self._lines: list[bytes] = []
         self._bytes = 0
         self._files, self.position = self._read()
@@ -89,8 +90,7 @@ class Source:
     def flush(self) -> None:
         """Write the added rows to the inbox, then store the position."""
         if self._lines:
-            self._files += 1
-            target = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
+            target = self._next_file()
             with replace_atomically(target, scratch=self._scratch) as path:
                 path.write_bytes(b"\n".join(self._lines) + b"\n")
             self.collected.files.append(target)
@@ -99,6 +99,14 @@ class Source:
         with replace_atomically(self._record, scratch=self._scratch) as path:
             record = {"files": self._files, "position": self.position, "of": self._place_hash}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+    def _next_file(self) -> Path:
+        """The next numbered file. Where files are not replaced, the first one that does not wait in the inbox already."""
+        while True:
+            self._files += 1
+            path = self._inbox / f"{self.collected.source}-{self._files:08d}.jsonl"
+            if self._replaces_files or not path.exists():
+                return path
 
     def _read(self) -> tuple[int, Any]:
         try:
@@ -119,20 +127,28 @@ class Source:
         return files, position
 
 
+def is_source_name(name: str) -> bool:
+    """Whether a source can be named so: the name is part of file names."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name) is not None
+
+
 @contextmanager
-def open_source(home: Home, name: str, folder: str, *place: str) -> Iterator[Source]:
+def open_source(home: Home, name: str, folder: str, *place: str, replaces_files: bool = True) -> Iterator[Source]:
     """Lock a source for this run; added rows are written at the end, also after a BillhouseError.
 
     `folder`: of the inbox, a kind or the name of a source of landing. `place` identifies the source, as its URL and the name of
-    its key; a hash of it is stored with the position. Raises BillhouseError if another run has locked the source, and
-    WrongUsageError if the position of that name is of another place.
+    its key; a hash of it is stored with the position. `replaces_files`: after a kill, the next run writes the last file again,
+    which needs a source that sends the same rows again; otherwise that file stays, and the rows go to another one.
+
+    Raises BillhouseError if another run has locked the source, and WrongUsageError if the position of that name is of another
+    place.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+    if not is_source_name(name):
         raise WrongUsageError(f"Invalid source name '{name}'.", "Use lower-case letters, digits, dots, dashes and underscores.")
     for path in (home.collecting, home.inbox / folder):
         path.mkdir(mode=0o700, exist_ok=True)
     with hold_lock(home.collecting / f".{name}.lock", activity=f"collecting {name}", timeout_seconds=0):
-        source = Source(home, name, folder, *place)
+        source = Source(home, name, folder, *place, replaces_files=replaces_files)
         try:
             yield source
         except BillhouseError:

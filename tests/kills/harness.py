@@ -29,12 +29,14 @@ _SETTINGS = {"BILLHOUSE_FIRST_BILLING_MONTH": FIRST_MONTH, "BILLHOUSE_ADJUSTMENT
 class ForkServer:
     """Runs commands, each in a process of its own (tests.kills.fork_server). One at a time."""
 
-    def __init__(self, output: Path, project: Path = PROJECT_ROOT, *, has_built: bool = False) -> None:
+    def __init__(
+        self, output: Path, project: Path = PROJECT_ROOT, *, has_built: bool = False, has_only_feeds: bool = False
+    ) -> None:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("BILLHOUSE_", "STRIPE_", "PYTEST_"))
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.fork_server", *(["build"] if has_built else [])],
+            [sys.executable, "-m", "tests.kills.fork_server", *(["build"] * has_built), *(["feeds"] * has_only_feeds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -113,16 +113,25 @@ def test_every_schedule_and_sensor_is_off_by_default_except_the_alert_on_failure
 
 
 def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(definitions: dg.Definitions) -> None:
-    from orchestration import alerts, landing, month_end, rebuild, stripe, warehouse
+    from orchestration import alerts, feeds, landing, month_end, rebuild, stripe, warehouse
 
-    domains = (alerts, landing, month_end, rebuild, stripe, warehouse)
+    domains = (alerts, feeds, landing, month_end, rebuild, stripe, warehouse)
     defined: list[Any] = [value for domain in domains for value in vars(domain).values()]
 
     def names(kind: type[Any]) -> set[str]:
         return {value.name for value in defined if isinstance(value, kind)}
 
     collected = definitions.get_repository_def()
-    jobs = {"land_and_build", "close_month", "publish_month", "export_month", "mirror_stripe", "send_alerts", "audit"}
+    jobs = {
+        "land_and_build",
+        "close_month",
+        "publish_month",
+        "export_month",
+        "mirror_stripe",
+        "send_alerts",
+        "audit",
+        "collect_feeds",
+    }
     assert names(type(dg.define_asset_job("any"))) == jobs
     assert {job.name for job in collected.get_all_jobs()} >= jobs
     assert names(dg.ScheduleDefinition) == {schedule.name for schedule in collected.schedule_defs}
@@ -131,3 +140,31 @@ def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(defi
     assets = [value for value in defined if isinstance(value, dg.AssetsDefinition)]
     assert {key for found in assets for key in found.keys} == set(graph.materializable_asset_keys)
     assert {key for found in assets for key in found.check_keys} == graph.asset_check_keys
+
+
+def test_configured_feeds_are_run_by_one_job_and_a_failed_one_fails_a_check(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration.lib.resources import BillhouseHome
+    from pipeline.feeds.configured import Feed, FeedRun
+
+    repository, home = definitions.get_repository_def(), Home.open(tmp_path / "home")
+    sensor = repository.get_sensor_def("run_configured_feeds")
+    assert not evaluate(sensor, home, instance).run_requests
+    home.feeds.write_text('[feeds.a]\ncommand = "collect"\nservice = true\n')
+    assert not evaluate(sensor, home, instance).run_requests, "a service follows it"
+    home.feeds.write_text('[feeds.a]\ncommand = "collect"\n[feeds.b]\ncommand = "collect"\n')
+    assert evaluate(sensor, home, instance).run_requests
+
+    def run(_: Home, feeds: list[Feed]) -> list[FeedRun]:
+        return [FeedRun(feed.name, 1.5, rows=3, files=1, problem="gone" if feed.name == "b" else "") for feed in feeds]
+
+    monkeypatch.setattr("orchestration.feeds.run_feeds", run)
+    result = definitions.resolve_job_def("collect_feeds").execute_in_process(
+        resources={"home": BillhouseHome(path=str(home.path))}, instance=instance
+    )
+    assert result.success
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed, check.metadata["failed"].value) == ("every_feed_was_collected", False, "b")
+    (materialized,) = result.get_asset_materialization_events()
+    assert materialized.materialization.metadata["rows"].value == 6

@@ -53,6 +53,7 @@ def test_usage_is_partitioned_by_day_and_the_month_end_by_month(definitions: dg.
 def test_every_check_blocks_downstream_assets_except_those_that_only_warn(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     only_warning = {
+        "every_feed_was_collected",
         "every_file_landed",
         "most_rows_are_accepted",
         "quarantine_is_small",

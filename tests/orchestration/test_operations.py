@@ -68,12 +68,10 @@ def test_the_configuration_of_the_local_ui_loads(tmp_path: Path) -> None:
 
 def test_the_compose_file_exposes_only_the_proxy_and_contains_no_secret() -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    assert set(services) == {"code", "daemon", "web", "receive", "proxy", "postgres"}
+    assert set(services) == {"code", "daemon", "web", "receive", "consume", "proxy", "postgres"}
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
-    assert [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])] == [
-        "code",
-        "receive",
-    ]
+    with_home = [name for name, service in services.items() if "home:/var/lib/billhouse" in service.get("volumes", [])]
+    assert with_home == ["code", "receive", "consume"]
     assert [name for name, service in services.items() if "STRIPE_API_KEY" in service["environment"]] == ["code"]
     for service in services.values():
         secrets = {name: value for name, value in service["environment"].items() if "KEY" in name or "PASSWORD" in name}

@@ -31,6 +31,7 @@ BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
+QUEUES = "tests/feeds/queues/test_queues.py"
 RUN_ELSEWHERE = {
     "make demo": "tests/demo/test_demo.py",
     "make test": ".ci/run",
@@ -72,6 +73,19 @@ RUN_ELSEWHERE = {
         "--data-binary @events.jsonl"
     ): "tests/feeds/receive/test_receive.py",
     "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
+    "billhouse consume kafka --servers kafka-1:9092,kafka-2:9092 --topic usage": QUEUES,
+    (
+        "billhouse consume redis-streams --url redis://events:6379/0 --stream sandbox.events.stream --field payload"
+        " --source e2b-events"
+    ): QUEUES,
+    "billhouse consume sqs --url https://sqs.eu-west-1.amazonaws.com/123456789012/usage": QUEUES,
+    "billhouse consume nats --servers nats://nats:4222 --stream USAGE": QUEUES,
+    (
+        "billhouse consume kafka --servers kafka:9093 --topic usage --property security.protocol=SASL_SSL"
+        " --property sasl.mechanism=SCRAM-SHA-512 --property sasl.username=billing --secret sasl.password=KAFKA_PASSWORD"
+    ): "tests/feeds/queues/test_kafka.py",
+    "billhouse feeds list": "tests/feeds/test_configured.py",
+    "billhouse feeds run": "tests/feeds/test_configured.py",
 }
 """Commands that a page shows and no guide runs, each with where it is run."""
 

@@ -92,6 +92,7 @@ def test_the_last_stage_of_the_image_installs_the_locked_packages_that_run_and_n
     installed = re.findall(r"pip install (.*)", "".join(shipped))
     assert installed == [
         "--no-cache-dir --no-deps --require-hashes -r requirements.lock",
+        "--no-cache-dir --no-deps --require-hashes -r requirements-queues.lock",  # only with QUEUES=1
         "--no-cache-dir --no-deps --no-index /wheels/*.whl \\",
     ]
 
