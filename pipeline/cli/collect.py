@@ -27,6 +27,15 @@ KeyVariable = Annotated[
 KeyHeader = Annotated[
     str, typer.Option(metavar="HEADER", help="The header that carries the key; in Authorization it is a bearer token.")
 ]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        metavar="NAME=VARIABLE",
+        help="Another header of each request, with the environment variable that holds its value. Repeatable.",
+        show_default=False,
+    ),
+]
 Speed = Annotated[int, typer.Option(help="The most requests per second.", min=1, max=1000)]
 Name = Annotated[
     str | None,
@@ -51,6 +60,13 @@ def poll_metrics(
     url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
+    header: Headers = None,
+    latest: Annotated[
+        bool,
+        typer.Option(
+            "--latest", help="Fetch only the latest sample of each sandbox: one request for 100 sandboxes, not for each."
+        ),
+    ] = False,
     requests_per_second: Speed = 5,
     name: Name = None,
     as_json: Json = False,
@@ -59,10 +75,11 @@ def poll_metrics(
 
     Fetches what is new since the last call, and writes files only to <home>/inbox/. Next: billhouse land --kind metrics FILE...
     """
-    from pipeline.feeds import Access
-    from pipeline.feeds import poll_metrics as poll
+    from pipeline.feeds import Access, poll_latest_metrics
+    from pipeline.feeds import poll_metrics as poll_all_metrics
 
-    access = Access(url, api_key_env, api_key_header, requests_per_second)
+    access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
+    poll = poll_latest_metrics if latest else poll_all_metrics
     collected = poll(Home.open(context.obj), access, name=name or f"metrics-{_name_of(url)}")
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
 
@@ -88,6 +105,7 @@ def collect(
     ] = None,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
+    header: Headers = None,
     rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="The path of the list of rows in a response.")] = "data",
     paging: Annotated[
         PagingStyle, typer.Option(help="cursor: in the response; link: in the Link header; offset: rows to skip.")
@@ -134,7 +152,7 @@ def collect(
         collected = collect_export(home, export, name=name or f"{folder}-{_name_of(export)}", folder=folder)
     else:
         assert url is not None
-        access = Access(url, api_key_env, api_key_header, requests_per_second)
+        access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
         name = name or f"{folder}-{_name_of(url)}"
         if paging is PagingStyle.OFFSET:
             by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
@@ -147,6 +165,12 @@ def collect(
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
     if collected.refused:
         raise typer.Exit(1)
+
+
+def _headers(written: list[str] | None) -> tuple[tuple[str, str], ...]:
+    from pipeline.feeds.access import parse_header
+
+    return tuple(map(parse_header, written or ()))
 
 
 def _name_of(address: str) -> str:

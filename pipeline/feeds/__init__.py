@@ -4,10 +4,10 @@ Owns the connection to an API, its paging, and the position of each source. A po
 between the two, those rows arrive twice, and landing drops the duplicates. It does not validate rows. docs/operate/collecting.md.
 """
 
-from pipeline.feeds.api import Access
+from pipeline.feeds.access import Access
 from pipeline.feeds.events import collect_by_offset, collect_events
 from pipeline.feeds.export_files import collect_export
-from pipeline.feeds.metrics import poll_metrics
+from pipeline.feeds.metrics import poll_latest_metrics, poll_metrics
 from pipeline.feeds.paging import CursorPaging, LinkPaging, OffsetPaging
 from pipeline.feeds.position import Collected
 
@@ -20,5 +20,6 @@ __all__ = [
     "collect_by_offset",
     "collect_events",
     "collect_export",
+    "poll_latest_metrics",
     "poll_metrics",
 ]
