@@ -80,7 +80,7 @@ def poll_metrics(
 
     access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
     poll = poll_latest_metrics if latest else poll_all_metrics
-    collected = poll(Home.open(context.obj), access, name=name or f"metrics-{_name_of(url)}")
+    collected = poll(Home.open(context.obj), access, name=name or f"metrics-{name_of(url)}")
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
 
 
@@ -149,11 +149,11 @@ def collect(
     home = Home.open(context.obj)
     folder = find_source(home, source).name if source else kind or Kind.USAGE
     if export is not None:
-        collected = collect_export(home, export, name=name or f"{folder}-{_name_of(export)}", folder=folder)
+        collected = collect_export(home, export, name=name or f"{folder}-{name_of(export)}", folder=folder)
     else:
         assert url is not None
         access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
-        name = name or f"{folder}-{_name_of(url)}"
+        name = name or f"{folder}-{name_of(url)}"
         if paging is PagingStyle.OFFSET:
             by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
             collected = collect_by_offset(home, access, name=name, folder=folder, paging=by_offset, is_newest_first=newest_first)
@@ -173,7 +173,7 @@ def _headers(written: list[str] | None) -> tuple[tuple[str, str], ...]:
     return tuple(map(parse_header, written or ()))
 
 
-def _name_of(address: str) -> str:
+def name_of(address: str) -> str:
     """https://api.example.com/v1/events?limit=500 -> api.example.com-v1-events."""
     place = re.sub(r"^[a-z0-9+]+://|[?#].*$", "", address.lower())
     return re.sub(r"[^a-z0-9._]+", "-", place.rpartition("@")[2])[-60:].strip("-._") or "source"

@@ -1,0 +1,90 @@
+"""Collects the rows of a table or a query after a cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.feeds.databases.cursors import CursorPosition, CursorType, Selection, instant_of, overlap_of
+from pipeline.feeds.position import Collected, open_source
+
+_ROWS_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a database that a run reads."""
+
+    cursor_type: CursorType
+    most: int | None
+    """The cursor goes no further: the database's clock, in microseconds since 1970, or its oldest open transaction."""
+    warnings: list[str] = field(default_factory=list)
+
+
+class Database(Protocol):
+    """A database that rows are collected from."""
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """What identifies the database, without user and password."""
+
+    def connect(self) -> AbstractContextManager[Reader]:
+        """Connect, for one run. Raises BillhouseError."""
+
+
+class Reader(Protocol):
+    """One connection, which reads one state of the database."""
+
+    def snapshot(self, selection: Selection) -> Snapshot:
+        """Check the columns, and begin. Raises BillhouseError, also for a column whose type has no exact form in JSON."""
+
+    def rows(self, selection: Selection, snapshot: Snapshot, since: int | None) -> Iterator[tuple[bytes, int]]:
+        """Rows as lines of JSON, with their cursors, from `since` on, in the order of the cursor. Raises BillhouseError."""
+
+
+def collect_rows(home: Home, database: Database, selection: Selection, *, name: str, folder: str) -> Collected:
+    """Write the rows after the position to the inbox, each at least once. Safe to kill and to repeat. Raises BillhouseError.
+
+    Rows that became visible since the last run are found if their cursor is within the overlap before the position. Rows of the
+    overlap that the last run wrote are left out, if their number is within `cursors.KNOWN_ROWS`.
+    """
+    place = (*database.place, selection.shown, selection.cursor_column)
+    with open_source(home, name, folder, *place) as source, database.connect() as reader:
+        snapshot = reader.snapshot(selection)
+        position = CursorPosition.restore(source.position, overlap_of(selection, snapshot.cursor_type))
+        source.collected.warnings.extend(snapshot.warnings)
+        _check_not_ahead(position, snapshot)
+        batch: list[tuple[bytes, int]] = []
+
+        def add_batch() -> None:
+            lines = position.add(batch, snapshot.most)
+            batch.clear()
+            source.add(lines, position.as_stored())
+
+        try:
+            for row in reader.rows(selection, snapshot, position.since):
+                batch.append(row)
+                if len(batch) >= _ROWS_AT_ONCE:
+                    add_batch()
+        finally:  # also the rows before an error: the next run goes on after them
+            add_batch()
+        if snapshot.cursor_type is CursorType.TRANSACTION and snapshot.most is not None:
+            position.finish(snapshot.most)
+            source.add((), position.as_stored())
+    return source.collected
+
+
+def _check_not_ahead(position: CursorPosition, snapshot: Snapshot) -> None:
+    """Raises BillhouseError where the database is behind the position: it was restored, or is another one."""
+    if position.cursor is None or snapshot.most is None or position.cursor <= snapshot.most + position.overlap:
+        return
+    is_instant = snapshot.cursor_type is CursorType.INSTANT
+    reached = f"instant {instant_of(position.cursor)}" if is_instant else f"transaction {position.cursor}"
+    raise BillhouseError(
+        f"The database is behind the position of this source, {reached}: its clock was set back, or a backup was restored.",
+        "Delete the position's file in the home's folder collecting/ to collect everything again; landing drops duplicates.",
+    )
