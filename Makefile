@@ -21,7 +21,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-collect soak-hostile bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,10 @@ soak-runs: $(READY) ## Launch RUNS Dagster builds at once (200); all must succee
 
 soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, each must give the result of an uninterrupted run
 	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
+
+soak-collect: $(READY) ## Kill the collecting commands KILLS times (100) each, at every step and at random; each row must land once
+	@BILLHOUSE_SOAK_COLLECT=$(if $(filter file,$(origin KILLS)),100,$(KILLS)) .venv/bin/python -m pytest -q -s \
+		-k killed_between_every_two_steps tests/feeds
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py

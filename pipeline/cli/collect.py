@@ -47,6 +47,10 @@ Name = Annotated[
 ]
 
 
+_SHOWN_FILES = 1000
+"""A command that lands more is printed with `find`."""
+
+
 class PagingStyle(StrEnum):
     """How an API is asked for the next page: a cursor in the response, the Link header, or the number of rows to skip."""
 
@@ -96,6 +100,14 @@ def collect(
             metavar="PATH", help="A JSON Lines file, or a folder of them, that a queue is exported to.", show_default=False
         ),
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="A prefix of a bucket (s3://bucket/prefix), a pattern or a folder: files that do not grow, each copied once.",
+            show_default=False,
+        ),
+    ] = None,
     kind: Annotated[Kind | None, typer.Option(help="The kind of the rows.  [default: usage]", show_default=False)] = None,
     source: Annotated[
         str | None,
@@ -124,13 +136,13 @@ def collect(
     name: Name = None,
     as_json: Json = False,
 ) -> None:
-    """Collect new rows from an events API or from a queue's export into the inbox. Safe to interrupt and to repeat.
+    """Collect new rows from an events API, a queue's export or a bucket into the inbox. Safe to interrupt and to repeat.
 
     Collects each row at least once, and writes files only to <home>/inbox/. Next: billhouse land FILE..., which stores each row
     exactly once. Rows of other systems need --source, here or there: billhouse sources.
     """
-    if (url is None) == (export is None):
-        raise WrongUsageError("Give one source to collect from: --url or --export.")
+    if [url, export, objects].count(None) != 2:
+        raise WrongUsageError("Give one source to collect from: --url, --export or --objects.")
     if source and kind is not None:
         raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
     if newest_first and paging is not PagingStyle.OFFSET:
@@ -143,6 +155,7 @@ def collect(
         collect_by_offset,
         collect_events,
         collect_export,
+        collect_objects,
     )
     from pipeline.landing.sources.source_files import find_source
 
@@ -150,6 +163,8 @@ def collect(
     folder = find_source(home, source).name if source else kind or Kind.USAGE
     if export is not None:
         collected = collect_export(home, export, name=name or f"{folder}-{name_of(export)}", folder=folder)
+    elif objects is not None:
+        collected = collect_objects(home, objects, name=name or f"{folder}-{name_of(objects)}", folder=folder)
     else:
         assert url is not None
         access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
@@ -182,9 +197,15 @@ def name_of(address: str) -> str:
 def print_collected(result: Collected) -> None:
     """Print the collected files, and the command that lands them."""
     if result.files:
-        out.print(f"Collected [bold]{result.rows:,}[/] rows from {plain(result.source)}.")
-        named = " ".join(shlex.quote(str(path)) for path in result.files)
-        out.print(f"Next: billhouse land {result.land_options} {plain(named)}", soft_wrap=True)
+        number = f"[bold]{result.rows:,}[/] rows" if result.rows else f"[bold]{len(result.files):,}[/] objects"
+        out.print(f"Collected {number} from {plain(result.source)}.")
+        if len(result.files) <= _SHOWN_FILES:
+            named = " ".join(shlex.quote(str(path)) for path in result.files)
+            out.print(f"Next: billhouse land {result.land_options} {plain(named)}", soft_wrap=True)
+        else:  # more than a command line can hold
+            folder = shlex.quote(str(result.files[0].parent))
+            found = f"find {folder} -type f -name {shlex.quote('[!.]*')} -print0"
+            out.print(f"Next: {plain(found)} | xargs -0 billhouse land {result.land_options}", soft_wrap=True)
     else:
         out.print(f"No new rows from {plain(result.source)}.")
     for warning in result.warnings:

@@ -50,7 +50,7 @@ def kill_between_steps(home: Path, words: list[str], add_rows: Callable[[int], o
 
     `add_rows` is called with the number of the round. Returns the number of kills.
     """
-    kills = 0
+    kills = number = 0
     for number, kill in enumerate(_kills(home, words, add_rows, steps), 1):
         add_rows(number)
         code = killed_run(home, words, **kill)  # type: ignore[arg-type]
@@ -58,6 +58,8 @@ def kill_between_steps(home: Path, words: list[str], add_rows: Callable[[int], o
         kills += code == KILLED
     add_rows(10_000)
     assert killed_run(home, words) == 0
+    if SOAK:
+        print(f"\n{' '.join(words)}: {kills} kills of {number} runs, all rows collected")
     return kills
 
 
@@ -65,7 +67,9 @@ def _kills(
     home: Path, words: list[str], add_rows: Callable[[int], object], steps: list[int]
 ) -> Iterator[dict[str, int | str | float]]:
     if not SOAK:
-        yield from ({"at": step, "when": when} for step in steps for when in ("before", "after"))
+        for step in steps:
+            for when in ("before", "after"):
+                yield {"at": step, "when": when}
         return
     add_rows(0)
     began = time.monotonic()

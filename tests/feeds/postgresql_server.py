@@ -51,16 +51,28 @@ def postgresql_server() -> Iterator[str]:
         if account is not None:
             shutil.chown(folder, account)
         data = folder / "data"
-        initialize = [programs / "initdb", "-D", data, "-A", "trust", "-U", "billhouse", "-E", "UTF8", "--locale=C", "--no-sync"]
+        initialize: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            "billhouse",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
         subprocess.run(initialize, user=account, check=True, capture_output=True, cwd=folder, timeout=_SECONDS)
         options = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        control = [programs / "pg_ctl", "-D", data, "-w", "-t", str(_SECONDS), "-l", folder / "log"]
-        start = [*control, "-o", " ".join(map(_quoted, ["-k", str(folder), *options])), "start"]
+        control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-t", str(_SECONDS), "-l", folder / "log"]
+        start: list[str | Path] = [*control, "-o", " ".join(map(_quoted, ["-k", str(folder), *options])), "start"]
         subprocess.run(start, user=account, check=True, capture_output=True, cwd=folder, timeout=_SECONDS)
         try:
             yield f"postgresql://billhouse:pg-secret-0123456789@/postgres?host={folder}"
         finally:
-            stop = [*control, "-m", "immediate", "stop"]
+            stop: list[str | Path] = [*control, "-m", "immediate", "stop"]
             subprocess.run(stop, user=account, check=False, capture_output=True, cwd=folder, timeout=_SECONDS)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

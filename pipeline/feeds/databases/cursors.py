@@ -137,6 +137,6 @@ class CursorPosition:
         self.cursor = cursor
         self._window.clear()
 
-    def as_stored(self) -> dict[str, Any]:
-        """For the position's file."""
-        return {"cursor": self.cursor, "known": [digest for _, digest in self._window]}
+    def as_stored(self) -> dict[str, Any] | None:
+        """For the position's file; None before the first row."""
+        return None if self.cursor is None else {"cursor": self.cursor, "known": [digest for _, digest in self._window]}
