@@ -83,7 +83,7 @@ soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, e
 
 soak-collect: $(READY) ## Kill the collecting commands KILLS times (100) each, at every step and at random; each row must land once
 	@BILLHOUSE_SOAK_COLLECT=$(if $(filter file,$(origin KILLS)),100,$(KILLS)) .venv/bin/python -m pytest -q -s \
-		-k killed_between_every_two_steps tests/feeds
+		-k "killed_between_every_two_steps" tests/feeds
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py

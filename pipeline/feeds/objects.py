@@ -63,7 +63,7 @@ def collect_objects(home: Home, address: str, *, name: str, folder: str) -> Coll
     """
     with open_source(home, name, folder, address, "objects") as source:
         files, listed = _list(address)
-        source.add((), {"objects": address})
+        source.add((), {})
         source.flush()  # the name belongs to this address from now on
         taken = TakenObjects(home.collecting / f"{name}.taken")
         taken.forget_all_but({each.digest for each in listed}, home.scratch)

@@ -17,7 +17,7 @@ _MANY = 1000
 
 
 def identity_digest(key: str, version: str) -> bytes:
-    """What identifies one content of an object: its key, and its etag or what stands for it."""
+    """What identifies one content of an object: its key, and its etag or what is used instead of one."""
     return hashlib.sha256(f"{key}\0{version}".encode()).digest()[:DIGEST_BYTES]
 
 

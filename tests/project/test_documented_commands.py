@@ -31,6 +31,8 @@ BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
+POSTGRESQL = "tests/feeds/test_collect_postgresql.py"
+_METERING = "--connection-env METERING_URL"
 RUN_ELSEWHERE = {
     "make demo": "tests/demo/test_demo.py",
     "make test": ".ci/run",
@@ -65,6 +67,14 @@ RUN_ELSEWHERE = {
     "export EVENTS_API_KEY=...": "tests/feeds/test_collect.py",
     "billhouse collect --url https://api.example.com/v1/events --api-key-env EVENTS_API_KEY": "tests/feeds/test_collect.py",
     "billhouse collect --export /srv/queue/events": "tests/feeds/test_collect.py",
+    "billhouse collect --objects s3://bucket/events": "tests/feeds/test_collect_objects.py",
+    "export METERING_URL=postgresql://billing@db.internal/metering": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --table usage_events --cursor-column inserted_at": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --query usage.sql --cursor-column inserted_at": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --slot billhouse": "tests/feeds/test_collect_slot.py",
+    f"billhouse collect-sql clickhouse {_METERING} --table usage_events --cursor-column inserted_at": (
+        "tests/feeds/test_collect_clickhouse.py"
+    ),
     "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
 }
 """Commands that a page shows and no guide runs, each with where it is run."""

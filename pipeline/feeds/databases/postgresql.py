@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 _ROWS_PER_FETCH = 2_000
 _CONNECT_SECONDS = 30
 _LONG_TRANSACTION_SECONDS = 600
-_SETTINGS = "-c timezone=UTC -c datestyle=ISO -c intervalstyle=iso_8601 -c bytea_output=hex -c extra_float_digits=1"
-"""How the server writes values: as JSON has them, and so that no digit is lost."""
+_KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6, "tcp_user_timeout": 120_000}
+_WRITE_VALUES_AS_JSON = (
+    "select set_config(name, setting, %s) from (values ('timezone', 'UTC'), ('datestyle', 'ISO'), ('intervalstyle', 'iso_8601'),"
+    " ('bytea_output', 'hex'), ('extra_float_digits', '1')) as settings (name, setting)"
+)
+"""How the server writes values: as JSON has them, and so that no digit is lost. A pooler refuses these as startup parameters."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,9 @@ class Postgresql:
         hosts = str(self._parameters.get("host") or "").split(",")
         if not all(host == "" or host.startswith("/") or is_loopback(host) for host in hosts):
             defaults["sslmode"] = "require"  # the library's own default goes on without encryption where the server wants that
-        options = f"{self._parameters.get('options') or ''} {_SETTINGS}".strip()
         try:
-            with psycopg.connect(**{**defaults, **self._parameters, "options": options}, autocommit=True) as connection:
+            with psycopg.connect(**{**defaults, **_KEEPALIVE, **self._parameters}, autocommit=True) as connection:
+                connection.execute(_WRITE_VALUES_AS_JSON, [False])
                 yield connection
         except psycopg.Error as error:
             raise failed(f"The database of {self.variable} failed", error) from None
@@ -88,6 +92,7 @@ class Postgresql:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             with connection.transaction():
+                connection.execute(_WRITE_VALUES_AS_JSON, [True])  # a pooler may have another connection for each transaction
                 yield PostgresqlReader(connection)
 
 
