@@ -55,7 +55,7 @@ def collect_sql(
         typer.Option(
             metavar="SPAN",
             help="How far before the last row to read again, for rows that were committed late: 10m; 1000 for numbers."
-            "  [default: 10m for instants]",
+            " Default: 10m for instants.",
             show_default=False,
         ),
     ] = None,
@@ -67,9 +67,9 @@ def collect_sql(
     ] = None,
     publication: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="With --slot: the publication.  [default: the slot's name]", show_default=False),
+        typer.Option(metavar="NAME", help="With --slot: the publication. Default: the slot's name.", show_default=False),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="The kind of the rows.  [default: usage]", show_default=False)] = None,
+    kind: Annotated[Kind | None, typer.Option(help="The kind of the rows. Default: usage.", show_default=False)] = None,
     source: Annotated[
         str | None,
         typer.Option(

@@ -253,7 +253,13 @@ def test_a_database_that_was_restored_is_an_error(home: Home, database: str) -> 
     collect(home, *BY_TRANSACTION, "--name", "mine")
     record = home.collecting / "mine.json"
     stored = json.loads(record.read_text())
-    for change, message in (({"cursor": 10**9, "known": []}, "backup was restored"), ({"cursor": "x"}, "cannot be read")):
+    position = stored["position"]
+    for change, message in (
+        (position | {"cursor": 10**9}, "or is behind it"),
+        (position | {"server": "another-1"}, "it failed over"),
+        (position | {"cursor": "x"}, "cannot be read"),
+        ({"cursor": 1}, "cannot be read"),
+    ):
         record.write_text(json.dumps(stored | {"position": change}))
         failed = collect(home, *BY_TRANSACTION, "--name", "mine")
         assert failed.code == 1

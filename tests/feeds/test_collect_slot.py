@@ -180,6 +180,21 @@ def test_changes_that_another_program_took_are_an_error(home: Home, database: st
     assert "are lost to it" in failed.json["error"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"server": "another-1"}, "another server"), ({"lsn": "x"}, "cannot be read"), ({"lsn": None}, "cannot be read")],
+)
+def test_a_position_of_another_server_is_an_error(change: dict[str, Any], message: str, home: Home, database: str) -> None:
+    """Its changes at that position are others: to go on there would miss some."""
+    assert collect(home).code == 0
+    (record,) = home.collecting.glob("*.json")
+    stored = json.loads(record.read_text())
+    record.write_text(json.dumps(stored | {"position": stored["position"] | change}))
+    failed = collect(home)
+    assert failed.code == 1
+    assert message in failed.json["error"]
+
+
 def test_a_slot_that_is_missing_or_of_another_kind_is_explained(home: Home, database: str) -> None:
     drop_slot(database)
     missing = collect(home)

@@ -23,6 +23,8 @@ class Snapshot:
     most: int | None
     """The cursor goes no further: the database's clock, in microseconds since 1970, or its oldest open transaction."""
     warnings: list[str] = field(default_factory=list)
+    server: str = ""
+    """The only server that the cursor holds for; empty where its values do not depend on the server."""
 
 
 class Database(Protocol):
@@ -55,7 +57,7 @@ def collect_rows(home: Home, database: Database, selection: Selection, *, name: 
     place = (*database.place, selection.shown, selection.cursor_column)
     with open_source(home, name, folder, *place) as source, database.connect() as reader:
         snapshot = reader.snapshot(selection)
-        position = CursorPosition.restore(source.position, overlap_of(selection, snapshot.cursor_type))
+        position = CursorPosition.restore(source.position, overlap_of(selection, snapshot.cursor_type), snapshot.server)
         source.collected.warnings.extend(snapshot.warnings)
         _check_not_ahead(position, snapshot)
         batch: list[tuple[bytes, int]] = []
@@ -80,11 +82,13 @@ def collect_rows(home: Home, database: Database, selection: Selection, *, name: 
 
 def _check_not_ahead(position: CursorPosition, snapshot: Snapshot) -> None:
     """Raises BillhouseError where the database is behind the position: it was restored, or is another one."""
-    if position.cursor is None or snapshot.most is None or position.cursor <= snapshot.most + position.overlap:
+    is_ahead = position.cursor is not None and snapshot.most is not None and position.cursor > snapshot.most + position.overlap
+    if position.cursor is None or not (is_ahead or position.server != snapshot.server):
         return
     is_instant = snapshot.cursor_type is CursorType.INSTANT
     reached = f"instant {instant_of(position.cursor)}" if is_instant else f"transaction {position.cursor}"
     raise BillhouseError(
-        f"The database is behind the position of this source, {reached}: its clock was set back, or a backup was restored.",
+        f"The database is not the one of this source's position, {reached}, or is behind it: its clock was set back, a backup was"
+        " restored, or it failed over.",
         "Delete the position's file in the home's folder collecting/ to collect everything again; landing drops duplicates.",
     )

@@ -89,17 +89,18 @@ class CursorPosition:
     """The position in a table while it is read, and the digests of rows at its end, which are not written again."""
 
     overlap: int
+    server: str
     cursor: int | None = None
     _known: frozenset[str] = frozenset()
     _window: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=KNOWN_ROWS))
 
     @classmethod
-    def restore(cls, stored: Any, overlap: int) -> CursorPosition:
+    def restore(cls, stored: Any, overlap: int, server: str) -> CursorPosition:
         """From a stored position; None is the start. Raises BillhouseError for one that cannot be read."""
         if stored is None:
-            return cls(overlap)
+            return cls(overlap, server)
         try:
-            cursor, known = stored["cursor"], stored["known"]
+            cursor, known, stored_server = stored["cursor"], stored["known"], str(stored["server"])
             if not (cursor is None or isinstance(cursor, int)) or not all(isinstance(digest, str) for digest in known):
                 raise TypeError
         except (KeyError, TypeError):
@@ -107,7 +108,7 @@ class CursorPosition:
                 "The stored position of this source cannot be read.",
                 "Delete its file in the home's folder collecting/ to collect everything again; landing drops duplicates.",
             ) from None
-        return cls(overlap, cursor, frozenset(known))
+        return cls(overlap, stored_server, cursor, frozenset(known))
 
     @property
     def since(self) -> int | None:
@@ -139,4 +140,12 @@ class CursorPosition:
 
     def as_stored(self) -> dict[str, Any] | None:
         """For the position's file; None before the first row."""
-        return None if self.cursor is None else {"cursor": self.cursor, "known": [digest for _, digest in self._window]}
+        return (
+            None
+            if self.cursor is None
+            else {
+                "cursor": self.cursor,
+                "known": [digest for _, digest in self._window],
+                "server": self.server,
+            }
+        )

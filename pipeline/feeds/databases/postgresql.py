@@ -120,7 +120,8 @@ class PostgresqlReader:
             most = int(self._value("select (extract(epoch from now()) * 1000000)::bigint::text"))
         elif cursor_type is CursorType.TRANSACTION:
             most = int(self._value("select pg_snapshot_xmin(pg_current_snapshot())::text"))
-        return Snapshot(cursor_type, most, list(self._warnings(selection)))
+        server = server_identity(self._connection) if cursor_type is CursorType.TRANSACTION else ""
+        return Snapshot(cursor_type, most, list(self._warnings(selection)), server)
 
     def _warnings(self, selection: Selection) -> Iterator[str]:
         column, cursor_type = f"r.{quoted_identifier(selection.cursor_column)}", CURSOR_TYPES[self._type_name]
@@ -168,6 +169,13 @@ class PostgresqlReader:
     def _value(self, query: str) -> Any:
         row = self._connection.execute(query.encode()).fetchone()
         return row[0] if row else None
+
+
+def server_identity(connection: psycopg.Connection[Any]) -> str:
+    """The server and its timeline, which changes when it is restored or fails over. Ids and positions hold for one of them."""
+    query = "select system_identifier || '-' || (select timeline_id from pg_control_checkpoint()) from pg_control_system()"
+    row = connection.execute(query).fetchone()
+    return str(row[0]) if row else ""
 
 
 def as_json_line(text: str) -> bytes:

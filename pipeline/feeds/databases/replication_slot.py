@@ -16,7 +16,7 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.home import Home
 from pipeline.feeds.databases.connections import check_columns
 from pipeline.feeds.databases.pgoutput import UNCHANGED, Begin, Commit, Relation, Removed, Row, Value, parse_message
-from pipeline.feeds.databases.postgresql import Postgresql, as_json_line, quoted_identifier
+from pipeline.feeds.databases.postgresql import Postgresql, as_json_line, quoted_identifier, server_identity
 from pipeline.feeds.databases.postgresql_types import check_types
 from pipeline.feeds.position import Collected, Source, open_source
 
@@ -45,14 +45,15 @@ def collect_slot(home: Home, database: Postgresql, slot: Slot, *, name: str, fol
     place = (*database.place, slot.name, slot.publication)
     with open_source(home, name, folder, *place) as source, database.session() as connection:
         confirmed = _confirmed_position(connection, slot)
-        position = confirmed if source.position is None else _number(source.position)
+        server = server_identity(connection)
+        position = confirmed if source.position is None else _stored_position(source.position, server)
         if confirmed > position:
             raise BillhouseError(
                 f"The slot {slot.name} is at {_text(confirmed)}, after the position {_text(position)} of this source: the changes"
                 " between them are lost to it. Another program reads the slot, or it was created again.",
                 _BEHIND,
             )
-        look = _Look(connection, slot, source, position)
+        look = _Look(connection, slot, source, server, position)
         while look.run():
             pass
         source.collected.warnings.extend(look.warnings())
@@ -66,6 +67,7 @@ class _Look:
     connection: psycopg.Connection[Any]
     slot: Slot
     source: Source
+    server: str
     position: int
     _relations: dict[int, Relation] = field(default_factory=dict)
     _conversions: dict[int, str] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class _Look:
         if is_end:  # all that was committed before `logged` has been seen, also if nothing of it was in the publication
             self.position = max(self.position, logged)
         self._add_rows()
-        self.source.add((), _text(self.position))
+        self.source.add((), self._as_stored())
         self.source.flush()
         self._value("select pg_replication_slot_advance(%s, %s::pg_lsn)::text", self.slot.name, _text(self.position))
         return not is_end
@@ -96,6 +98,9 @@ class _Look:
         """What was removed from the tables, which removes nothing from what was collected."""
         for table, number in sorted(self._removed.items()):
             yield f"Rows were deleted from {table}, {number:,} times; collected rows stay. Void events with --kind voids."
+
+    def _as_stored(self) -> dict[str, str]:
+        return {"lsn": _text(self.position), "server": self.server}
 
     def _messages(self) -> Iterator[bytes]:
         import psycopg
@@ -148,7 +153,7 @@ class _Look:
         cursor = self.connection.cursor()
         cursor.execute(cast(Any, self._conversion(relation)), [list(column) for column in columns])
         self._rows = []
-        self.source.add((as_json_line(text) for (text,) in cursor), _text(self.position))
+        self.source.add((as_json_line(text) for (text,) in cursor), self._as_stored())
 
     def _conversion(self, relation: Relation) -> str:
         """The query that makes rows from the texts of their values, which writes them as a read of the table does."""
@@ -211,12 +216,23 @@ def _confirmed_position(connection: psycopg.Connection[Any], slot: Slot) -> int:
     return _number(confirmed)
 
 
-def _number(lsn: str) -> int:
+def _stored_position(stored: Any, server: str) -> int:
+    """The position, which holds for one server alone: another one may have other changes at it. Raises BillhouseError."""
     try:
-        high, low = lsn.split("/")
-        return int(high, 16) << 32 | int(low, 16)
-    except (AttributeError, ValueError):
+        position, stored_server = _number(stored["lsn"]), stored["server"]
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise BillhouseError("The stored position of this source cannot be read.", _BEHIND) from None
+    if stored_server != server:
+        raise BillhouseError(
+            "The position of this source is that of another server, or of this one before it was restored or failed over.",
+            _BEHIND,
+        )
+    return position
+
+
+def _number(lsn: str) -> int:
+    high, low = lsn.split("/")
+    return int(high, 16) << 32 | int(low, 16)
 
 
 def _text(lsn: int) -> str:
