@@ -12,7 +12,8 @@ from pipeline.core.home import Home
 from pipeline.feeds.databases.cursors import CursorPosition, CursorType, Selection, instant_of, overlap_of
 from pipeline.feeds.position import Collected, open_source
 
-_ROWS_AT_ONCE = 2_000
+_ROWS_AT_ONCE = 10_000
+_BYTES_AT_ONCE = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,13 @@ def collect_rows(home: Home, database: Database, selection: Selection, *, name: 
             source.add(lines, position.as_stored())
 
         try:
-            for row in reader.rows(selection, snapshot, position.since):
-                batch.append(row)
-                if len(batch) >= _ROWS_AT_ONCE:
+            waiting = 0
+            for line, cursor in reader.rows(selection, snapshot, position.since):
+                batch.append((line, cursor))
+                waiting += len(line)
+                if len(batch) >= _ROWS_AT_ONCE or waiting >= _BYTES_AT_ONCE:
                     add_batch()
+                    waiting = 0
         finally:  # also the rows before an error: the next run goes on after them
             add_batch()
         if snapshot.cursor_type is CursorType.TRANSACTION and snapshot.most is not None:

@@ -6,6 +6,7 @@ rows from the stored value minus the overlap on, the row at that value included,
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections import deque
@@ -17,8 +18,9 @@ from typing import Any
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 
-KNOWN_ROWS = 10_000
-"""Rows of the overlap whose digests are stored, so that the next run does not write them again."""
+KNOWN_ROWS = 200_000
+"""Rows of the overlap whose digests are stored, so that the next run does not write them again: 4 MB."""
+_DIGEST_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = 1_000_000
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -91,8 +93,8 @@ class CursorPosition:
     overlap: int
     server: str
     cursor: int | None = None
-    _known: frozenset[str] = frozenset()
-    _window: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=KNOWN_ROWS))
+    _known: frozenset[bytes] = frozenset()
+    _window: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=KNOWN_ROWS))
 
     @classmethod
     def restore(cls, stored: Any, overlap: int, server: str) -> CursorPosition:
@@ -101,14 +103,16 @@ class CursorPosition:
             return cls(overlap, server)
         try:
             cursor, known, stored_server = stored["cursor"], stored["known"], str(stored["server"])
-            if not (cursor is None or isinstance(cursor, int)) or not all(isinstance(digest, str) for digest in known):
+            if not isinstance(cursor, int):
                 raise TypeError
-        except (KeyError, TypeError):
+            digests = base64.b64decode(known, validate=True)
+        except (KeyError, TypeError, ValueError):
             raise BillhouseError(
                 "The stored position of this source cannot be read.",
                 "Delete its file in the home's folder collecting/ to collect everything again; landing drops duplicates.",
             ) from None
-        return cls(overlap, stored_server, cursor, frozenset(known))
+        each = range(0, len(digests), _DIGEST_BYTES)
+        return cls(overlap, stored_server, cursor, frozenset(digests[at : at + _DIGEST_BYTES] for at in each))
 
     @property
     def since(self) -> int | None:
@@ -122,7 +126,7 @@ class CursorPosition:
         """
         lines = []
         for line, value in rows:
-            digest = hashlib.sha256(line).hexdigest()[:32]
+            digest = hashlib.sha256(line).digest()[:_DIGEST_BYTES]
             if digest not in self._known:
                 lines.append(line)
             self._window.append((value, digest))
@@ -145,7 +149,7 @@ class CursorPosition:
             if self.cursor is None
             else {
                 "cursor": self.cursor,
-                "known": [digest for _, digest in self._window],
+                "known": base64.b64encode(b"".join(digest for _, digest in self._window)).decode(),
                 "server": self.server,
             }
         )
