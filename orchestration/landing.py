@@ -7,7 +7,6 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestration.lib.automation import has_waiting_run, sensor
 from orchestration.lib.dbt_sources import source_descriptions, source_keys
@@ -28,7 +27,7 @@ from pipeline.landing.verify_events import event_problems
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.integrity import integrity_problems, read_store_state
-from pipeline.store.raw import SCHEMAS
+from pipeline.store.raw import SCHEMAS, rows_by_file
 
 QUARANTINE_ALARM = 0.01
 """The share of quarantined rows above which the check quarantine_is_small warns."""
@@ -162,12 +161,13 @@ def _by_day(
 
 
 def _days_of(home: Home, collection: str, file_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """By day: rows and bytes of these files, which are at raw/<collection>/event_date=.../<file>.parquet."""
+    """By day: the rows of these files, and the bytes of the raw files that they are in."""
     rows, sizes = Counter[str](), Counter[str]()
     for path in (home.raw / collection).glob("*=*/*.parquet"):
-        if path.stem in file_ids:
+        new_rows = sum(count for file_id, count in rows_by_file(path).items() if file_id in file_ids)
+        if new_rows:
             day = path.parent.name.partition("=")[2]
-            rows[day] += pq.read_metadata(path).num_rows
+            rows[day] += new_rows
             sizes[day] += path.stat().st_size
     return {day: {"new_rows": rows[day], "new_bytes": sizes[day]} for day in rows}
 

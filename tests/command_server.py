@@ -102,8 +102,9 @@ def _stream(descriptor: int, mode: str, **options: Any) -> Any:
 
 
 def _run(words: list[str], folder: str, environment: dict[str, str]) -> int:
-    from tests.kills.fork_server import run_command_line
+    from tests.kills.fork_server import LONGEST_COMMAND_SECONDS, run_command_line
 
+    signal.alarm(LONGEST_COMMAND_SECONDS)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()

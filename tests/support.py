@@ -22,9 +22,8 @@ from pipeline.core.home import Home
 from pipeline.core.sql import quoted, rows_as_dictionaries
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.manifest import WrittenFile, append_line, new_line
-from pipeline.warehouse.dbt_events import without_debug_events
+from pipeline.warehouse.dbt_overhead import without_dbt_overhead
 from pipeline.warehouse.dbt_run import close_dbt_connections, dbt_arguments, dbt_environment
-from pipeline.warehouse.dbt_templates import fast_templates
 from pipeline.warehouse.parsed_project import parsed_project
 from pipeline.warehouse.project import project_of
 
@@ -122,7 +121,7 @@ def dbt(home: Home, *words: str) -> list[tuple[str, str]]:
     before = dict(os.environ)
     os.environ.update(dbt_environment(home))
     try:
-        with without_debug_events(), fast_templates():
+        with without_dbt_overhead():
             outcome = dbtRunner(parsed_project(home, project_of(home))).invoke([*words, *dbt_arguments(home), "--quiet"])
     finally:
         os.environ.clear()

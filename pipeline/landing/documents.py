@@ -68,9 +68,9 @@ def _text(file: InputFile) -> str:
         text = content.removeprefix(BYTE_ORDER_MARK).decode()
     except UnicodeDecodeError as error:
         raise InputFileError(file.path, f"is not UTF-8 ({error.reason}).", "Write it in UTF-8.") from error
-    (valid, loses_digits) = duckdb.execute(
-        "select json_valid($1), regexp_matches($1, $2)", [text, ANY_MAY_LOSE_DIGITS]
-    ).fetchall()[0]
+    with duckdb.connect() as connection:
+        checks = "select json_valid($1), regexp_matches($1, $2)"
+        ((valid, loses_digits),) = connection.execute(checks, [text, ANY_MAY_LOSE_DIGITS]).fetchall()
     if not valid:
         raise InputFileError(file.path, "is not one JSON document; none of its rows landed.", "Copy it again from its source.")
     return str(all_in_quotes(pa.array([text]))[0].as_py()) if loses_digits else text

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
@@ -23,7 +22,7 @@ from pipeline.landing.result import LandedFile
 from pipeline.landing.row_checks import check_group, reject_rows, scratch_database, set_file_ids
 from pipeline.landing.specification import Specification
 from pipeline.store.append import NewFiles, append_files
-from pipeline.store.raw import SCHEMAS
+from pipeline.store.raw import MERGED_COLLECTIONS, SCHEMAS, merged_file_name
 
 _EPOCH = date(1970, 1, 1)
 
@@ -57,10 +56,9 @@ def land_group(
                 unchanged.enter_context(while_unchanged(file))
             reject_rows(connection, spec, before)
             counts = _count(connection, spec)
-            rows = _accepted_by_file(connection, spec)
+            _write_accepted(connection, written, spec)
             landed = []
             for number, file in enumerate(files):
-                _write_accepted(written, file, spec, rows[number])
                 of_file = counts[number]
                 duplicates = of_file.rejected.pop("duplicate", 0)
                 if of_file.rejected:
@@ -115,29 +113,32 @@ def _count(connection: duckdb.DuckDBPyConnection, spec: Specification) -> defaul
     return counts
 
 
-def _accepted_by_file(connection: duckdb.DuckDBPyConnection, spec: Specification) -> defaultdict[int, list[tuple[int, pa.Table]]]:
-    """By file, the accepted rows of each day (in days since 1970), in the order in which they are stored."""
-    columns = ", ".join(spec.columns)
+def _write_accepted(connection: duckdb.DuckDBPyConnection, written: NewFiles, spec: Specification) -> None:
+    """Write the accepted rows: a file a day where the files of a day are merged, otherwise one for each landed file and day."""
+    columns = ", ".join([*spec.columns, "file_id", "file_row"])
     day = f"epoch_us({spec.instant}) // 86400000000"
     connection.execute(f"""
         create temp table accepted_rows as
-        select file_row >> {FILE_BITS} as number, {day} as day, {columns}, file_row & {ROW_MASK} as file_row from accepted""")
-    order = f"number, day, sandbox_id, {spec.instant}, file_row"
-    table = connection.sql(f"select {columns}, file_row from accepted_rows order by {order}").to_arrow_table()
-    by_file: defaultdict[int, list[tuple[int, pa.Table]]] = defaultdict(list)
+        select file_row >> {FILE_BITS} as number, {day} as day, {", ".join(spec.columns)},
+            getvariable('file_ids')[(file_row >> {FILE_BITS}) + 1] as file_id, file_row & {ROW_MASK} as file_row
+        from accepted""")
+    place = "day" if spec.collection in MERGED_COLLECTIONS else "number, day"
+    order = f"{place}, sandbox_id, {spec.instant}, file_id, file_row"
+    table = connection.sql(f"select {columns} from accepted_rows order by {order}").to_arrow_table()
+    table = table.cast(SCHEMAS[spec.collection])
     start = 0
-    for number, day_number, rows in connection.execute(
-        "select number, day, count(*) from accepted_rows group by 1, 2 order by 1, 2"
-    ).fetchall():
-        by_file[number].append((day_number, table.slice(start, rows)))
-        start += rows
+    for day_number, file_ids, counts in connection.execute(f"""
+        select day, list(file_id order by file_id), list(row_count order by file_id)
+        from (select number, day, file_id, count(*) as row_count from accepted_rows group by all)
+        group by {place} order by {place}""").fetchall():
+        folder = written.home.raw / spec.collection / f"{spec.partition}={_EPOCH + timedelta(days=day_number)}"
+        names = [f"{file_id}.parquet" for file_id in file_ids]
+        target = written.file(folder / (names[0] if len(names) == 1 else merged_file_name(names)))
+        rows = table.slice(start, sum(counts))
+        # The keys of a merged file's footer are file ids alone.
+        with pq.ParquetWriter(target, rows.schema, compression="zstd", compression_level=1, store_schema=False) as writer:
+            writer.write_table(rows)
+            if len(names) > 1:
+                writer.add_key_value_metadata({file_id: str(count) for file_id, count in zip(file_ids, counts, strict=True)})
+        start += rows.num_rows
     assert start == table.num_rows
-    return by_file
-
-
-def _write_accepted(written: NewFiles, file: InputFile, spec: Specification, days: Sequence[tuple[int, pa.Table]]) -> None:
-    for day, rows in days:
-        folder = written.home.raw / spec.collection / f"{spec.partition}={_EPOCH + timedelta(days=day)}"
-        ids = pa.array([file.file_id] * rows.num_rows, pa.string())
-        table = rows.add_column(rows.num_columns - 1, "file_id", ids).cast(SCHEMAS[spec.collection])
-        pq.write_table(table, written.file(folder / f"{file.file_id}.parquet"), compression="zstd", compression_level=1)

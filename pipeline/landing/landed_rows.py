@@ -117,8 +117,7 @@ class LandedBefore:
 
 def landed_before(index: LandingIndex, file_id: str) -> LandedBefore | None:
     """The earlier landing of a file; None if it has not landed."""
-    ((hashed,),) = duckdb.execute("select hash($1)", [file_id]).fetchall()
-    for path in index.files_with("landed_files", np.array([hashed], np.uint64)):
+    for path in index.rows_of_landed_file(file_id):
         rows = pq.read_table(path, schema=SCHEMAS["landed_files"]).to_pylist()
         for row in rows:
             if row["file_id"] == file_id:

@@ -67,6 +67,11 @@ class LandingIndex:
         """Whether anything is in an index."""
         return bool(self._state.parts.get(index))
 
+    def rows_of_landed_file(self, file_id: str) -> list[Path]:
+        """The raw files of landed_files that may have the row of a landed file."""
+        ((hashed,),) = self._connection.execute("select hash($1)", [file_id]).fetchall()
+        return self.files_with("landed_files", np.array([hashed], np.uint64))
+
     def files_with(self, index: str, hashes: Hashes, within: tuple[str, str] | None = None) -> list[Path]:
         """The raw files that may have a key with one of some hashes (sorted, unique), in order of landing.
 

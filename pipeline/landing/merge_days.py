@@ -7,7 +7,6 @@ of the manifest lists it, and the files that it replaces.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,7 +26,7 @@ from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.integrity import RESTORE
 from pipeline.store.manifest import WrittenFile, entries_from_end, read_manifest
-from pipeline.store.raw import MERGED, SCHEMAS
+from pipeline.store.raw import MERGED, SCHEMAS, merged_file_name
 
 _COLLECTION = "usage_events"
 _SMALL_BYTES = 16 * 2**20
@@ -159,11 +158,10 @@ def _groups(files: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _merge(home: Home, day: Path, files: Sequence[Path]) -> None:
     columns = ", ".join(SCHEMAS[_COLLECTION].names)
-    name = hashlib.sha256("\n".join(path.name for path in files).encode()).hexdigest()
     # The zero-row file has the columns that files of earlier versions lack.
     rows = parquet_list([*files, home.raw / _COLLECTION / EMPTY_FILE])
     with scratch_database(home) as (connection, _), append_files(home, "compact") as written:
-        target = written.file(day / f"{MERGED}{name}.parquet")
+        target = written.file(day / merged_file_name(path.name for path in files))
         connection.execute("set preserve_insertion_order = true")
         counts = connection.execute(f"select file_id, count(*) from {rows} group by 1 order by 1").fetchall()
         footer = ", ".join(f"{quoted(file_id)}: '{count}'" for file_id, count in counts)

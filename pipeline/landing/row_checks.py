@@ -83,7 +83,7 @@ def check_group(
 
 
 def set_file_ids(connection: duckdb.DuckDBPyConnection, file_ids: Sequence[str]) -> None:
-    """Set the ids of the files that are checked, by their numbers, for the details of rejected rows."""
+    """Set the ids of the files that are checked, by their numbers: for the details of rejected rows, and the rows of a group."""
     connection.execute("set variable file_ids = $ids", {"ids": list(file_ids)})
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
@@ -119,6 +122,20 @@ RAW = {name: Collection(f"raw/{name}", schema) for name, schema in SCHEMAS.items
 """By name."""
 MERGED = "merged-"
 """Name prefix of raw files of usage that have the rows of several landed files (pipeline.landing.merge_days)."""
+MERGED_COLLECTIONS = frozenset({"usage_events"})
+
+
+def merged_file_name(names: Iterable[str]) -> str:
+    """The name of a raw file with the rows of those with these names."""
+    return f"{MERGED}{hashlib.sha256(chr(10).join(names).encode()).hexdigest()}.parquet"
+
+
+def rows_by_file(raw_file: Path) -> dict[str, int]:
+    """The number of rows of each landed file in a raw file; a merged one lists them in its footer."""
+    footer = pq.read_metadata(raw_file)
+    if not raw_file.name.startswith(MERGED):
+        return {raw_file.stem: footer.num_rows}
+    return {file_id.decode(): int(count) for file_id, count in (footer.metadata or {}).items() if file_id != b"ARROW:schema"}
 
 
 def ensure_raw_collections(home: Home) -> None:

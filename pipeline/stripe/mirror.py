@@ -190,16 +190,17 @@ class _Sync:
         """Ids of the mirrored events that Stripe's next list can contain again."""
         if self._through is None:
             return frozenset()
-        rows = duckdb.execute(
-            "select stripe_id from read_parquet($events) where created_at >= $since and livemode = $livemode"
-            " and sync_id in (select sync_id from read_parquet($syncs))",
-            {
-                "events": str(self._home.raw / "stripe" / "events" / "*.parquet"),
-                "syncs": str(self._home.raw / "stripe" / "syncs" / "*.parquet"),
-                "since": self._through - _OVERLAP,
-                "livemode": self._connection.is_live,
-            },
-        ).fetchall()
+        with duckdb.connect() as connection:
+            rows = connection.execute(
+                "select stripe_id from read_parquet($events) where created_at >= $since and livemode = $livemode"
+                " and sync_id in (select sync_id from read_parquet($syncs))",
+                {
+                    "events": str(self._home.raw / "stripe" / "events" / "*.parquet"),
+                    "syncs": str(self._home.raw / "stripe" / "syncs" / "*.parquet"),
+                    "since": self._through - _OVERLAP,
+                    "livemode": self._connection.is_live,
+                },
+            ).fetchall()
         return frozenset(id for (id,) in rows)
 
 

@@ -81,11 +81,12 @@ class Outbox:
         files = [str(file) for file in sorted(self.home.outbox.glob("*.parquet"))]
         if not files:
             return frozenset()
-        rows = duckdb.execute(
-            "select distinct invoice_id from read_parquet($files)"
-            " where step = $step and state in ('done', 'found') and livemode = $livemode",
-            {"files": files, "step": step, "livemode": self.is_live},
-        ).fetchall()
+        with duckdb.connect() as connection:
+            rows = connection.execute(
+                "select distinct invoice_id from read_parquet($files)"
+                " where step = $step and state in ('done', 'found') and livemode = $livemode",
+                {"files": files, "step": step, "livemode": self.is_live},
+            ).fetchall()
         return frozenset(invoice_id for (invoice_id,) in rows)
 
     def _append(self, row: dict[str, Any], *, is_synced: bool) -> None:

@@ -17,8 +17,7 @@ from pipeline.core.failures import to_known_error
 from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.core.progress import OnProgress
 from pipeline.warehouse.build_steps import BuildStep, build_steps
-from pipeline.warehouse.dbt_events import without_debug_events
-from pipeline.warehouse.dbt_templates import fast_templates
+from pipeline.warehouse.dbt_overhead import without_dbt_overhead
 from pipeline.warehouse.project import project_of
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def run_dbt(
     # An exposure is a step that does nothing.
     without = ["--exclude-resource-type", "exposure", *([] if unit_tests else ["--exclude-resource-type", "unit_test"])]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
-    with environment(dbt_environment(home)), without_debug_events(), fast_templates(), _without_collecting_old_objects():
+    with environment(dbt_environment(home)), without_dbt_overhead(), _without_collecting_old_objects():
         try:
             outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *QUIET])
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+LONGEST_COMMAND_SECONDS = 900
+"""A command that takes longer has stopped working; it is ended, and fails its test."""
 _HEAVY = (
     *("dbt.cli.main", "dbt.adapters.duckdb", "dbt.adapters.duckdb.impl", "dbt.compilation"),
     *("pandas", "pyarrow.dataset", "pyarrow.compute"),
@@ -56,7 +59,10 @@ def import_everything() -> None:
 
 
 def build_once() -> None:
-    """Build a small home, which is removed."""
+    """Build a small home, which is removed.
+
+    No connection to DuckDB is left: its threads would be missing in a forked process, which would wait for them.
+    """
     from tests.support import billhouse, event, write_jsonl
 
     with tempfile.TemporaryDirectory() as folder:
@@ -64,6 +70,7 @@ def build_once() -> None:
         for words in (("land", started), ("build",)):
             outcome = billhouse(Path(folder) / "home", *words)
             assert outcome.code == 0, outcome.stderr
+    gc.collect()
 
 
 def _run(order: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +101,7 @@ def _wait_until(process: int, instant: float) -> None:
 def _command(order: dict[str, Any]) -> None:
     """In the forked process: the command line, as a shell would call it."""
     os.setsid()
+    signal.alarm(LONGEST_COMMAND_SECONDS)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     random.seed()
     os.environ.update(order["environment"])

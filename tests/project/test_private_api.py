@@ -7,6 +7,7 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,6 +108,7 @@ def test_dbt_duckdbs_connection_can_be_closed() -> None:
 
 
 def test_a_build_drops_dbts_debug_events_and_nothing_else() -> None:
+    from dbt.adapters.events.types import ConnectionLeftOpen
     from dbt_common.events.base_types import EventLevel
     from dbt_common.events.event_manager_client import get_event_manager
     from dbt_common.events.functions import fire_event
@@ -120,22 +122,25 @@ def test_a_build_drops_dbts_debug_events_and_nothing_else() -> None:
         get_event_manager().add_callback(found.append)
         fire_event(Note(msg="for debugging"), level=EventLevel.DEBUG)
         fire_event(Note(msg="for people"), level=EventLevel.INFO)
+        dropped = ConnectionLeftOpen(conn_name="one")
+        assert "pb_msg" not in vars(dropped), LOOK_UP
+        fire_event(dropped, level=EventLevel.INFO)
     assert get_event_manager() is before, LOOK_UP
-    assert [event.info.msg for event in found] == ["for people"], LOOK_UP
+    assert [event.info.msg for event in found] == ["for people", ConnectionLeftOpen(conn_name="one").message()]
 
 
 def test_dbts_macros_and_templates_are_the_same_inside_a_build() -> None:
     from dbt.context.macros import MacroNamespace
     from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment
 
-    from pipeline.warehouse.dbt_templates import fast_templates
+    from pipeline.warehouse.dbt_overhead import without_dbt_overhead
 
     own, root, of_dbt = {"a": "own", "b": "own"}, {"b": "root", "c": "root"}, {"c": "dbt", "d": "dbt", "project": "dbt"}
     packages: Any = {"project": {**own, **root}}
     arguments: tuple[Any, ...] = (root, own, of_dbt, packages)
     expected = dict(MacroNamespace(*arguments))
     before = MacroNamespace.__getitem__, MacroNamespace.__iter__
-    with fast_templates():
+    with without_dbt_overhead():
         inside = MacroNamespace(*arguments)
         assert MacroNamespace.__getitem__ is not before[0], LOOK_UP
         assert (dict(inside), len(inside), inside.get("e")) == (expected, len(expected), None), LOOK_UP
@@ -143,6 +148,56 @@ def test_dbts_macros_and_templates_are_the_same_inside_a_build() -> None:
     assert rendered == ["1", "2"], LOOK_UP
     assert (MacroNamespace.__getitem__, MacroNamespace.__iter__) == before
     assert "compile" not in vars(MacroFuzzEnvironment), LOOK_UP
+
+
+def test_the_objects_of_dbts_macros_are_the_same_inside_a_build() -> None:
+    from dbt.clients.jinja import MacroStack
+    from dbt.context.macros import MacroNamespaceBuilder
+    from dbt.exceptions import DuplicateMacroNameError
+
+    from pipeline.warehouse.dbt_overhead import without_dbt_overhead
+
+    packages = ("ours", "theirs", "dbt", "dbt_duckdb")
+    macros: Any = {}
+    for package in packages:
+        of_package = {"package_name": package, "original_file_path": "macros.sql"}
+        macros[package] = {name: SimpleNamespace(name=name, unique_id=name, **of_package) for name in (package, "shared")}
+    stack: Any = MacroStack()  # type: ignore[no-untyped-call]
+    node, context = object(), {"a": 1}
+
+    def members(package: str) -> dict[str, dict[str, Any]]:
+        builder = MacroNamespaceBuilder("ours", package, stack, ["dbt_duckdb", "dbt"], node)
+        found = builder.build_namespace(macros, context)
+        places = {"own": found.local_namespace, "root": found.global_namespace, "dbt": found.global_project_namespace}
+        return {place: {name: vars(made) for name, made in its.items()} for place, its in (places | found.packages).items()}
+
+    expected = {package: members(package) for package in packages}
+    with without_dbt_overhead():
+        assert {package: members(package) for package in packages} == expected, LOOK_UP
+        macros["ours"]["again"] = macros["ours"]["shared"]
+        with pytest.raises(DuplicateMacroNameError):
+            members("ours")
+
+
+def test_tables_of_results_are_the_same_inside_a_build() -> None:
+    import datetime
+
+    from dbt_common.clients import agate_helper
+
+    from pipeline.warehouse.dbt_overhead import without_dbt_overhead
+
+    rows: Any = [{"day": "2026-09-01", "at": datetime.datetime(2026, 9, 1, 10), "n": 1, "text": "may"}]
+
+    def table() -> list[Any]:
+        made = agate_helper.table_from_data_flat(rows, ["day", "at", "n", "text"])
+        return [[type(column.data_type).__name__ for column in made.columns], [list(row) for row in made.rows]]
+
+    dates: Any = vars(agate_helper)["agate"].data_types.date.parsedatetime
+    expected, before = table(), dates.Constants
+    with without_dbt_overhead():
+        assert dates.Constants("en_US") is dates.Constants("en_US"), LOOK_UP
+        assert table() == expected, LOOK_UP
+    assert dates.Constants is before
 
 
 def test_dbts_progress_events_have_index_total_and_description() -> None:
