@@ -70,8 +70,8 @@ def ids(home: Home) -> list[str]:
 
 def landed(home: Home) -> list[str]:
     """Land all of the inbox; the events that are there once."""
-    result = billhouse(home.path, "land", *sorted((home.inbox / "usage").iterdir()), "--json").json
-    assert result["quarantined"] == 0
+    result = billhouse(home.path, "land", *sorted((home.inbox / "usage").iterdir()), "--json")
+    assert (result.code, result.json["quarantined"]) == (0, 0), result.stdout
     return sorted(str(row["event_id"]) for row in events(home))
 
 
