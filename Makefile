@@ -23,7 +23,7 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
-	soak-hostile soak-receive soak-feeds bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
+	soak-hostile soak-receive soak-feeds soak-collect bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,10 @@ soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, e
 
 soak-feeds: $(READY) ## Kill the consumer of each queue FEED_KILLS times (100); each message must land exactly once
 	@BILLHOUSE_SOAK_FEEDS=$(FEED_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/queues/test_queue_kills.py
+
+soak-collect: $(READY) ## Kill the collecting commands KILLS times (100) each, at every step and at random; each row must land once
+	@BILLHOUSE_SOAK_COLLECT=$(if $(filter file,$(origin KILLS)),100,$(KILLS)) .venv/bin/python -m pytest -q -s \
+		-k "killed_between_every_two_steps" tests/feeds
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
 	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py

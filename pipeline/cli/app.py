@@ -17,6 +17,7 @@ import typer
 from pipeline.cli import (
     alerts,
     collect,
+    collect_sql,
     consume,
     demo,
     exports,
@@ -81,6 +82,7 @@ for command in (
     landing.compact,
     collect.poll_metrics,
     collect.collect,
+    collect_sql.collect_sql,
     receive.receive,
     warehouse.build,
     warehouse.invoices,

@@ -27,6 +27,15 @@ KeyVariable = Annotated[
 KeyHeader = Annotated[
     str, typer.Option(metavar="HEADER", help="The header that carries the key; in Authorization it is a bearer token.")
 ]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        metavar="NAME=VARIABLE",
+        help="Another header of each request, with the environment variable that holds its value. Repeatable.",
+        show_default=False,
+    ),
+]
 Speed = Annotated[int, typer.Option(help="The most requests per second.", min=1, max=1000)]
 Name = Annotated[
     str | None,
@@ -36,6 +45,10 @@ Name = Annotated[
         show_default=False,
     ),
 ]
+
+
+_SHOWN_FILES = 1000
+"""A command that lands more is printed with `find`."""
 
 
 class PagingStyle(StrEnum):
@@ -51,6 +64,13 @@ def poll_metrics(
     url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
+    header: Headers = None,
+    latest: Annotated[
+        bool,
+        typer.Option(
+            "--latest", help="Fetch only the latest sample of each sandbox: one request for 100 sandboxes, not for each."
+        ),
+    ] = False,
     requests_per_second: Speed = 5,
     name: Name = None,
     as_json: Json = False,
@@ -59,11 +79,12 @@ def poll_metrics(
 
     Fetches what is new since the last call, and writes files only to <home>/inbox/. Next: billhouse land --kind metrics FILE...
     """
-    from pipeline.feeds import Access
-    from pipeline.feeds import poll_metrics as poll
+    from pipeline.feeds import Access, poll_latest_metrics
+    from pipeline.feeds import poll_metrics as poll_all_metrics
 
-    access = Access(url, api_key_env, api_key_header, requests_per_second)
-    collected = poll(Home.open(context.obj), access, name=name or f"metrics-{_name_of(url)}")
+    access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
+    poll = poll_latest_metrics if latest else poll_all_metrics
+    collected = poll(Home.open(context.obj), access, name=name or f"metrics-{name_of(url)}")
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
 
 
@@ -79,6 +100,14 @@ def collect(
             metavar="PATH", help="A JSON Lines file, or a folder of them, that a queue is exported to.", show_default=False
         ),
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="A prefix of a bucket (s3://bucket/prefix), a pattern or a folder: files that do not grow, each copied once.",
+            show_default=False,
+        ),
+    ] = None,
     kind: Annotated[Kind | None, typer.Option(help="The kind of the rows.  [default: usage]", show_default=False)] = None,
     source: Annotated[
         str | None,
@@ -88,6 +117,7 @@ def collect(
     ] = None,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
+    header: Headers = None,
     rows_at: Annotated[str, typer.Option(metavar="JSONPATH", help="The path of the list of rows in a response.")] = "data",
     paging: Annotated[
         PagingStyle, typer.Option(help="cursor: in the response; link: in the Link header; offset: rows to skip.")
@@ -106,13 +136,13 @@ def collect(
     name: Name = None,
     as_json: Json = False,
 ) -> None:
-    """Collect new rows from an events API or from a queue's export into the inbox. Safe to interrupt and to repeat.
+    """Collect new rows from an events API, a queue's export or a bucket into the inbox. Safe to interrupt and to repeat.
 
     Collects each row at least once, and writes files only to <home>/inbox/. Next: billhouse land FILE..., which stores each row
     exactly once. Rows of other systems need --source, here or there: billhouse sources.
     """
-    if (url is None) == (export is None):
-        raise WrongUsageError("Give one source to collect from: --url or --export.")
+    if [url, export, objects].count(None) != 2:
+        raise WrongUsageError("Give one source to collect from: --url, --export or --objects.")
     if source and kind is not None:
         raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
     if newest_first and paging is not PagingStyle.OFFSET:
@@ -125,17 +155,20 @@ def collect(
         collect_by_offset,
         collect_events,
         collect_export,
+        collect_objects,
     )
     from pipeline.landing.sources.source_files import find_source
 
     home = Home.open(context.obj)
     folder = find_source(home, source).name if source else kind or Kind.USAGE
     if export is not None:
-        collected = collect_export(home, export, name=name or f"{folder}-{_name_of(export)}", folder=folder)
+        collected = collect_export(home, export, name=name or f"{folder}-{name_of(export)}", folder=folder)
+    elif objects is not None:
+        collected = collect_objects(home, objects, name=name or f"{folder}-{name_of(objects)}", folder=folder)
     else:
         assert url is not None
-        access = Access(url, api_key_env, api_key_header, requests_per_second)
-        name = name or f"{folder}-{_name_of(url)}"
+        access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
+        name = name or f"{folder}-{name_of(url)}"
         if paging is PagingStyle.OFFSET:
             by_offset = OffsetPaging(page_size, offset_parameter, limit_parameter, rows_at)
             collected = collect_by_offset(home, access, name=name, folder=folder, paging=by_offset, is_newest_first=newest_first)
@@ -149,7 +182,13 @@ def collect(
         raise typer.Exit(1)
 
 
-def _name_of(address: str) -> str:
+def _headers(written: list[str] | None) -> tuple[tuple[str, str], ...]:
+    from pipeline.feeds.access import parse_header
+
+    return tuple(map(parse_header, written or ()))
+
+
+def name_of(address: str) -> str:
     """https://api.example.com/v1/events?limit=500 -> api.example.com-v1-events."""
     place = re.sub(r"^[a-z0-9+]+://|[?#].*$", "", address.lower())
     return re.sub(r"[^a-z0-9._]+", "-", place.rpartition("@")[2])[-60:].strip("-._") or "source"
@@ -158,9 +197,15 @@ def _name_of(address: str) -> str:
 def print_collected(result: Collected) -> None:
     """Print the collected files, and the command that lands them."""
     if result.files:
-        out.print(f"Collected [bold]{result.rows:,}[/] rows from {plain(result.source)}.")
-        named = " ".join(shlex.quote(str(path)) for path in result.files)
-        out.print(f"Next: billhouse land {result.land_options} {plain(named)}", soft_wrap=True)
+        number = f"[bold]{result.rows:,}[/] rows" if result.rows else f"[bold]{len(result.files):,}[/] objects"
+        out.print(f"Collected {number} from {plain(result.source)}.")
+        if len(result.files) <= _SHOWN_FILES:
+            named = " ".join(shlex.quote(str(path)) for path in result.files)
+            out.print(f"Next: billhouse land {result.land_options} {plain(named)}", soft_wrap=True)
+        else:  # more than a command line can hold
+            folder = shlex.quote(str(result.files[0].parent))
+            found = f"find {folder} -type f -name {shlex.quote('[!.]*')} -print0"
+            out.print(f"Next: {plain(found)} | xargs -0 billhouse land {result.land_options}", soft_wrap=True)
     else:
         out.print(f"No new rows from {plain(result.source)}.")
     for warning in result.warnings:

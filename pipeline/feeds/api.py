@@ -7,7 +7,6 @@ Numbers stay as they were written: no digit goes through a float.
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -23,10 +22,9 @@ import simplejson
 from pyrate_limiter import Duration, Limiter, Rate
 from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result, stop_after_attempt, wait_exponential
 
-from pipeline.core.errors import BillhouseError, WrongUsageError
+from pipeline.core.errors import BillhouseError
 from pipeline.core.http_client import AnswerTooLargeError, bounded_client, environment_proxy, is_network_error
-from pipeline.core.loopback import is_loopback
-from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.access import Access, check_address, secret_headers
 from pipeline.feeds.paging import Answer, PageRequest, Paging, values_at
 
 TIMEOUT_SECONDS = 60
@@ -40,24 +38,6 @@ ATTEMPTS = 6
 LONGEST_PAUSE_SECONDS = 300
 """Also where `Retry-After` or `RateLimit-Reset` ask for more: a run that fails for it goes on where it was."""
 _INT_DIGITS = 100
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where an API is, and how it knows us."""
-
-    url: str
-    key_variable: str | None = None
-    """The environment variable that holds the key; the key itself is never stored, shown or logged."""
-    key_header: str = "X-API-Key"
-    """The header that carries it; in `Authorization` it is a bearer token."""
-    requests_per_second: int = 5
-
-    @property
-    def shown(self) -> str:
-        """The address for people, without what may be secret in it."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @dataclass(frozen=True)
@@ -78,8 +58,8 @@ class Api:
         self._access = access
         self._limiter = Limiter(Rate(access.requests_per_second, Duration.SECOND))
         self._free_at = 0.0
-        _check_address(access)
-        key_header = _key_header(access)
+        check_address(access)
+        headers = secret_headers(access)
         self._client = bounded_client(
             access.url,
             timeout=TIMEOUT_SECONDS,
@@ -87,7 +67,7 @@ class Api:
             most_bytes=ANSWER_BYTES,
             proxy=environment_proxy(access.url),
         )
-        self._client.headers.update({"User-Agent": f"billhouse/{importlib.metadata.version('billhouse')}", **key_header})
+        self._client.headers.update({"User-Agent": f"billhouse/{importlib.metadata.version('billhouse')}", **headers})
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +101,10 @@ class Api:
             if following is not None:
                 self._check_next(following)
             yield Page([row for rows in found for row in rows], following, paging.says_whether_more_follows(answer))
+
+    def document(self, request: PageRequest) -> Any:
+        """The JSON of one answer that is not a list. Raises BillhouseError."""
+        return self._body(self._get(self._address(request)))
 
     def _address(self, request: PageRequest) -> str:
         self._check_stays(request.address)
@@ -225,8 +209,8 @@ class Api:
     def _refusal(self, status: int) -> BillhouseError:
         where = self._access.shown
         if status in (401, 403):
-            variable = self._access.key_variable
-            held = f"the key in {variable}" if variable else "a request without a key"
+            variables = " and ".join(self._access.variables)
+            held = f"the key in {variables}" if variables else "a request without a key"
             return BillhouseError(f"{where} refuses {held} ({status}).", "Name the variable that holds one with --api-key-env.")
         if status == 429:
             return BillhouseError(
@@ -294,37 +278,3 @@ class NotFoundError(BillhouseError):
 
     def __init__(self, where: str) -> None:
         super().__init__(f"{where} was not found (404).", "Check --url.")
-
-
-def _check_address(access: Access) -> None:
-    try:
-        parts = urlsplit(access.url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets that do not close, a port that is no number
-        is_address = False
-    if not is_address:
-        raise WrongUsageError("What --url names is no address of an API.", "Write it as https://host/path.")
-    if parts.username or parts.password:
-        raise WrongUsageError(
-            "The address holds a name or a password.", "Put the key into a variable, and name that with --api-key-env."
-        )
-    if parts.scheme == "http" and access.key_variable and not is_loopback(parts.hostname):
-        raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
-
-
-def _key_header(access: Access) -> dict[str, str]:
-    """The header that carries the key. Raises WrongUsageError where the variable holds none that can be sent."""
-    if access.key_variable is None:
-        return {}
-    key = os.environ.get(access.key_variable, "").strip()
-    if not key:
-        raise WrongUsageError(
-            f"{access.key_variable} is not set.", f"Call this with the API's key in the variable {access.key_variable}."
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise WrongUsageError(
-            f"{access.key_variable} holds characters that no header can carry.", "Set it to the API's key alone."
-        )
-    remember_secret(key)
-    is_bearer = access.key_header.lower() == "authorization"
-    return {access.key_header: f"Bearer {key}" if is_bearer else key}

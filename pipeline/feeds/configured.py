@@ -26,7 +26,16 @@ from pipeline.core.home import Home
 from pipeline.feeds.position import is_source_name
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 
-COMMANDS = ("collect", "poll-metrics", "consume kafka", "consume redis-streams", "consume sqs", "consume nats")
+COMMANDS = (
+    "collect",
+    "collect-sql postgresql",
+    "collect-sql clickhouse",
+    "poll-metrics",
+    "consume kafka",
+    "consume redis-streams",
+    "consume sqs",
+    "consume nats",
+)
 FEED_SECONDS = 900
 """A feed that takes longer in a run of all feeds is ended, and goes on in the next one."""
 _RUN_SECONDS = 600

@@ -6,7 +6,8 @@ import hashlib
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.feeds.api import Access, Api, as_line
+from pipeline.feeds.access import Access
+from pipeline.feeds.api import Api, as_line
 from pipeline.feeds.paging import CursorPaging, OffsetPaging, ResumablePaging, page_size_of
 from pipeline.feeds.position import Collected, open_source
 from pipeline.landing.record_kinds import Kind
@@ -26,7 +27,7 @@ def collect_events(
     that it repeats. `rows_at` is the JSON path of the rows in a response. Raises BillhouseError.
     """
     paging = paging or CursorPaging()
-    with Api(access) as api, open_source(home, name, folder, access.url, access.key_variable or "") as source:
+    with Api(access) as api, open_source(home, name, folder, *access.place) as source:
         position: str | None = source.position
         empty, asked = 0, {position}
         page_size = page_size_of(access.url)
@@ -64,7 +65,7 @@ def collect_by_offset(
     `is_newest_first`: it reads up to the page with a row of the last run. If there is none any more, `warnings` says so. Raises
     BillhouseError.
     """
-    with Api(access) as api, open_source(home, name, folder, access.url, access.key_variable or "", "offset") as source:
+    with Api(access) as api, open_source(home, name, folder, *access.place, "offset") as source:
         known = frozenset(source.position or ())
         newest: list[str] = []
         before: list[str] = []

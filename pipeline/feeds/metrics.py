@@ -1,19 +1,21 @@
 """Polls samples of CPU and memory use from an API like E2B's: the list of sandboxes, then the metrics of each.
 
 Written after the API's published specification (e2b-dev/infra, spec/openapi.yml): `GET /v2/sandboxes` is paged by the header
-`X-Next-Token`; `GET /sandboxes/{sandboxID}/metrics` takes `start` and `end` in seconds since 1970.
+`X-Next-Token`; `GET /sandboxes/{sandboxID}/metrics` takes `start` and `end` in seconds since 1970; `GET /sandboxes/metrics` takes
+the ids of up to 100 sandboxes and returns the latest sample of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.feeds.api import Access, Api, NotFoundError, as_line
+from pipeline.feeds.access import Access
+from pipeline.feeds.api import Api, NotFoundError, as_line
 from pipeline.feeds.paging import HeaderCursorPaging, PageRequest, SinglePage
 from pipeline.feeds.position import Collected, open_source
 from pipeline.landing.record_kinds import Kind
@@ -26,6 +28,8 @@ _SETTLES_AFTER_SECONDS = 15 * 60
 """Samples may become available until this long after their time; older times without samples are not requested again."""
 _FIRST_LOOK_BACK_SECONDS = 24 * 3600
 """How far back to request samples of a sandbox that is new."""
+_IDS_PER_REQUEST = 100
+"""The API refuses more."""
 _EMPTY_PAGES = 100
 _LONGEST_ID = 800
 """In bytes: four for each of the 200 characters of an id."""
@@ -41,7 +45,7 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
     Raises BillhouseError.
     """
     until = int((now or datetime.now(UTC)).timestamp())
-    with Api(access) as api, open_source(home, name, Kind.METRICS, access.url, access.key_variable or "") as source:
+    with Api(access) as api, open_source(home, name, Kind.METRICS, *access.place) as source:
         known: dict[str, int] = source.position or {}
         listed = dict(_sandboxes(api, until - _FIRST_LOOK_BACK_SECONDS))
         for sandbox_id in sorted(known.keys() | listed.keys()):
@@ -54,6 +58,34 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
                 del known[sandbox_id]
             source.add(map(as_line, rows), known)
     return source.collected
+
+
+def poll_latest_metrics(home: Home, access: Access, *, name: str, now: datetime | None = None) -> Collected:
+    """Write the latest sample of every listed sandbox to the inbox, with one request for 100 sandboxes. Safe to repeat.
+
+    Samples between two runs are not fetched, so it neither reads nor moves the position of `poll_metrics`. Raises BillhouseError.
+    """
+    earliest = int((now or datetime.now(UTC)).timestamp())
+    with Api(access) as api, open_source(home, name, Kind.METRICS, *access.place) as source:
+        # The whole list first: a listing and a sample that are far apart would miss sandboxes that ended between them.
+        listed = sorted(dict(_sandboxes(api, earliest)))
+        for start in range(0, len(listed), _IDS_PER_REQUEST):
+            samples = _latest_samples(api, listed[start : start + _IDS_PER_REQUEST])
+            rows = [_row(sandbox_id, metric) for sandbox_id, metric in samples.items()]
+            source.add(map(as_line, rows), source.position)
+    return source.collected
+
+
+def _latest_samples(api: Api, sandbox_ids: Sequence[str]) -> dict[str, Any]:
+    """The latest sample by sandbox; sandboxes without one are not in the answer."""
+    listed = ",".join(quote(sandbox_id, safe="") for sandbox_id in sandbox_ids)
+    answer = api.document(PageRequest(f"sandboxes/metrics?sandbox_ids={listed}"))
+    samples = answer.get("sandboxes") if isinstance(answer, dict) else None
+    if not isinstance(samples, dict):
+        raise BillhouseError(
+            "The API answered without a map of samples at 'sandboxes'.", "Check --url, or poll without --latest."
+        )
+    return samples
 
 
 def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:

@@ -96,6 +96,8 @@ class Source:
             self.collected.files.append(target)
             self.collected.rows += len(self._lines)
             self._lines, self._bytes = [], 0
+        if self.position is None and not self._files:
+            return  # nothing was collected, perhaps because an option was wrong: the name stays free for another place
         with replace_atomically(self._record, scratch=self._scratch) as path:
             record = {"files": self._files, "position": self.position, "of": self._place_hash}
             path.write_text(json.dumps(record) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.feeds import Access, api, poll_metrics
+from pipeline.feeds import Access, api, poll_latest_metrics, poll_metrics
 from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
 from tests.feeds.fake_api import Answer, Asked, FakeApi, serving
@@ -45,6 +45,11 @@ class Provider:
             return Answer(
                 [{"sandboxID": box, "startedAt": moment(self.started[box]), "state": "running"} for box in listed], 200, headers
             )
+        if asked.path == "/sandboxes/metrics":
+            ids = asked.query["sandbox_ids"].split(",")
+            assert len(ids) <= 100, "the API refuses more"
+            newest = {box: max(self.samples[box].items()) for box in ids if self.samples[box]}
+            return Answer({"sandboxes": {box: metric(at, cpu) for box, (at, cpu) in newest.items()}})
         sandbox = asked.path.split("/")[2]
         if sandbox in self.gone:
             return Answer({"code": 404, "message": "sandbox not found"}, 404)
@@ -182,6 +187,33 @@ def test_an_api_that_gives_up_half_way_is_taken_up_there(home: Home, fake: FakeA
         ("/sandboxes/a/metrics", str(NOON - MINUTE)),
         ("/sandboxes/b/metrics", str(NOON - 5 * MINUTE)),
     ]
+
+
+def test_the_latest_samples_of_250_sandboxes_cost_three_requests(home: Home, fake: FakeApi, provider: Provider) -> None:
+    boxes = [f"box{number:03}" for number in range(250)]
+    for box in boxes:
+        provider.run(box, NOON - 5 * MINUTE, {NOON - 2 * MINUTE: 1, NOON - MINUTE: 20.33})
+    provider.samples["box007"] = {}
+    access = Access(fake.url, "E2B_API_KEY", requests_per_second=1000)
+    now = datetime.fromtimestamp(NOON, UTC)
+    collected = poll_latest_metrics(home, access, name="e2b", now=now)
+    assert len([asked for asked in fake.asked if asked.path == "/sandboxes/metrics"]) == 3
+    assert land_files(home, collected.files, Kind.METRICS).accepted == 249
+    assert known(home) == {(box, NOON - MINUTE): Decimal("20.33") for box in boxes if box != "box007"}
+
+    assert land_files(home, poll_latest_metrics(home, access, name="e2b", now=now).files, Kind.METRICS).duplicates == 249
+    fake.asked.clear()
+    provider.started = {"box000": NOON - 5 * MINUTE}
+    assert poll(home, fake, NOON) == 2, "the position of all samples is not moved by the latest ones"
+
+
+@pytest.mark.parametrize("body", [[], {}, {"sandboxes": []}])
+def test_an_answer_without_a_map_of_samples_is_an_error(body: Any, home: Home, fake: FakeApi, provider: Provider) -> None:
+    provider.run("a", NOON, {})
+    fake.answers = lambda asked: provider(asked) if "v2" in asked.path else Answer(body)
+    polled = billhouse(home.path, "poll-metrics", "--url", fake.url, "--latest", "--json")
+    assert polled.code == 1
+    assert "without a map" in polled.json["error"]
 
 
 def test_a_metric_that_says_too_little_lands_in_quarantine(home: Home, fake: FakeApi, provider: Provider) -> None:

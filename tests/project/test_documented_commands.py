@@ -32,6 +32,8 @@ OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
 QUEUES = "tests/feeds/queues/test_queues.py"
+POSTGRESQL = "tests/feeds/test_collect_postgresql.py"
+_METERING = "--connection-env METERING_URL"
 RUN_ELSEWHERE = {
     "make demo": "tests/demo/test_demo.py",
     "make test": ".ci/run",
@@ -72,6 +74,14 @@ RUN_ELSEWHERE = {
         """curl http://127.0.0.1:8780/v1/usage -H "Authorization: Bearer $KEY" -H 'Content-Type: application/x-ndjson' """
         "--data-binary @events.jsonl"
     ): "tests/feeds/receive/test_receive.py",
+    "billhouse collect --objects s3://bucket/events": "tests/feeds/test_collect_objects.py",
+    "export METERING_URL=postgresql://billing@db.internal/metering": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --table usage_events --cursor-column inserted_at": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --query usage.sql --cursor-column inserted_at": POSTGRESQL,
+    f"billhouse collect-sql postgresql {_METERING} --slot billhouse": "tests/feeds/test_collect_slot.py",
+    f"billhouse collect-sql clickhouse {_METERING} --table usage_events --cursor-column inserted_at": (
+        "tests/feeds/test_collect_clickhouse.py"
+    ),
     "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
     "billhouse consume kafka --servers kafka-1:9092,kafka-2:9092 --topic usage": QUEUES,
     (

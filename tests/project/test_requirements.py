@@ -21,8 +21,15 @@ from pipeline.core.home import PROJECT_ROOT
 PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKS = {path.stem.partition("-")[2] or "runtime": path for path in PROJECT_ROOT.glob("requirements*.lock")}
 OWN = {"pipeline", "orchestration"}
-ON_SPARK = {"pipeline/warehouse/spark.py": {"pyspark"}}
-"""Imported only where the Spark dependencies are installed; the module says so where they are not."""
+DATABASES = "pipeline/feeds/databases"
+OPTIONAL = {
+    "pipeline/warehouse/spark.py": {"pyspark"},
+    f"{DATABASES}/clickhouse.py": {"clickhouse_connect"},
+    f"{DATABASES}/postgresql.py": {"psycopg"},
+    f"{DATABASES}/postgresql_types.py": {"psycopg"},
+    f"{DATABASES}/replication_slot.py": {"psycopg"},
+}
+"""Imported only where the extras of the package are installed; the module says so where they are not."""
 
 
 def locked(name: str) -> dict[str, list[str]]:
@@ -50,7 +57,7 @@ def imported() -> dict[str, set[str]]:
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
             for name in {name.partition(".")[0] for name in names} - OWN - sys.stdlib_module_names:
-                if name not in ON_SPARK.get(where, ()):
+                if name not in OPTIONAL.get(where, ()):
                     found[name].add(where)
     return found
 
