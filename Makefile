@@ -71,30 +71,30 @@ parity-servers: $(SPARK_READY) ## Run a smaller parity check on a Thrift server 
 	@.venv/bin/python -m tests.parity.servers
 
 soak: $(READY) ## Compare SOAK random histories (3000) with the reference engine
-	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \
+	@BILLHOUSE_SOAK=$(SOAK) .venv/bin/python -m pytest --timeout=0 -n 2 --dist load -k "thousands or months_that_are_closed or builds_between or closing_two_months" \
 		tests/models/test_against_reference.py tests/models/test_incremental.py tests/models/test_late_files.py
 
 soak-publish: $(READY) ## Inject failures into publishing at SCHEDULES steps (300); each invoice must be in Stripe exactly once
-	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest tests/stripe/test_faults.py
+	@BILLHOUSE_SOAK_PUBLISH=$(SCHEDULES) .venv/bin/python -m pytest --timeout=0 tests/stripe/test_faults.py
 
 soak-runs: $(READY) ## Launch RUNS Dagster builds at once (200); all must succeed, one at a time, without losing data
-	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest tests/orchestration/test_many_runs.py
+	@BILLHOUSE_SOAK_RUNS=$(RUNS) .venv/bin/python -m pytest --timeout=0 tests/orchestration/test_many_runs.py
 
 soak-kills: $(READY) ## Kill every command at KILLS instants (1000); repeated, each must give the result of an uninterrupted run
-	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest -n 2 --dist load -rP tests/kills
+	@BILLHOUSE_SOAK_KILLS=$(KILLS) .venv/bin/python -m pytest --timeout=0 -n 2 --dist load -rP tests/kills
 
 soak-feeds: $(READY) ## Kill the consumer of each queue FEED_KILLS times (100); each message must land exactly once
-	@BILLHOUSE_SOAK_FEEDS=$(FEED_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/queues/test_queue_kills.py
+	@BILLHOUSE_SOAK_FEEDS=$(FEED_KILLS) .venv/bin/python -m pytest --timeout=0 -q -rP tests/feeds/queues/test_queue_kills.py
 
 soak-collect: $(READY) ## Kill the collecting commands KILLS times (100) each, at every step and at random; each row must land once
-	@BILLHOUSE_SOAK_COLLECT=$(if $(filter file,$(origin KILLS)),100,$(KILLS)) .venv/bin/python -m pytest -q -s \
+	@BILLHOUSE_SOAK_COLLECT=$(if $(filter file,$(origin KILLS)),100,$(KILLS)) .venv/bin/python -m pytest --timeout=0 -q -s \
 		-k "killed_between_every_two_steps" tests/feeds
 
 soak-hostile: $(READY) ## Publish a month of CUSTOMERS (1000) with hostile ids; each must be billed once or quarantined at landing
-	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest -q -s tests/stripe/test_hostile_month.py
+	@BILLHOUSE_SOAK_CUSTOMERS=$(CUSTOMERS) .venv/bin/python -m pytest --timeout=0 -q -s tests/stripe/test_hostile_month.py
 
 soak-receive: $(READY) ## Kill `billhouse receive` RECEIVE_KILLS times (100) while clients post; every row that was answered 202 must be in the inbox
-	@BILLHOUSE_SOAK_RECEIVE=$(RECEIVE_KILLS) .venv/bin/python -m pytest -q -rP tests/feeds/receive/test_kills.py
+	@BILLHOUSE_SOAK_RECEIVE=$(RECEIVE_KILLS) .venv/bin/python -m pytest --timeout=0 -q -rP tests/feeds/receive/test_kills.py
 
 bench-receive: $(READY) ## Measure `billhouse receive` with wrk; then send it 10,000 hostile requests
 	@.venv/bin/python -m benchmarks.receive
