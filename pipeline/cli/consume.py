@@ -11,6 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.collect import print_collected
+from pipeline.cli.queue_options import (
+    FileRows,
+    FileSeconds,
+    Follow,
+    KindOption,
+    Name,
+    Pairs,
+    PasswordVariable,
+    RedeliverAfter,
+    Seconds,
+    SecretPairs,
+    SourceOption,
+    User,
+)
 from pipeline.cli.support import Json, out, show
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
@@ -26,55 +40,6 @@ app = typer.Typer(
     "Each message is written at least once, and acknowledged after that; landing stores each row exactly once. Rows are the JSON"
     " objects in the messages. Next: billhouse land FILE...",
 )
-
-KindOption = Annotated[Kind | None, typer.Option("--kind", help="The kind of the rows.  [default: usage]", show_default=False)]
-SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="NAME",
-        help="The source that landing reads the rows with: see billhouse sources.",
-        show_default=False,
-    ),
-]
-Name = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The feed's name, for its position and its files. Default: made from the queue's.",
-        show_default=False,
-    ),
-]
-Follow = Annotated[
-    bool, typer.Option("--follow", help="Wait for more messages until the process is ended (SIGTERM), as a service.")
-]
-Seconds = Annotated[
-    float | None,
-    typer.Option("--run-seconds", min=0.1, help="End after so many seconds, also if messages are left.", show_default=False),
-]
-FileSeconds = Annotated[float, typer.Option(min=0.1, help="With --follow: a file gets the messages of so many seconds.")]
-FileRows = Annotated[int, typer.Option(min=1, help="The most rows in a file of the inbox.")]
-RedeliverAfter = Annotated[
-    int, typer.Option(min=1, max=43_200, help="Seconds after which an unacknowledged message is delivered again.")
-]
-Pairs = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=VALUE", help="A property of librdkafka; repeatable.", show_default=False)
-]
-SecretPairs = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME=VARIABLE",
-        help="A property of librdkafka, such as sasl.password, and the environment variable that holds it; repeatable.",
-        show_default=False,
-    ),
-]
-PasswordVariable = Annotated[
-    str | None,
-    typer.Option(
-        "--password-env", metavar="VARIABLE", help="The environment variable that holds the password.", show_default=False
-    ),
-]
-User = Annotated[str | None, typer.Option(metavar="NAME", help="The user's name.", show_default=False)]
 
 
 @app.command()
