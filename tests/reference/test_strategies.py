@@ -49,7 +49,7 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
     events = accept(batch.events, batch.books_open_at).events
-    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at)
+    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at, batch.listings)
     return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
 
 
