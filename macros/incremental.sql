@@ -122,7 +122,7 @@
         {%- endfor -%}
         {%- set missing = [] -%}
         {%- for node in graph.nodes.values() if node.config.materialized == 'incremental_replace' -%}
-            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh', 'listings_need_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
+            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh', 'listings_need_full_refresh', 'assignment_needs_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
             {# Sessions that their limit ended at as_of itself are included: only a later build knows that no event followed. #}

@@ -155,7 +155,7 @@ other_executions as (
         sessions.timeline_key,
         sessions.session_number,
         min(events.first_at) as started_at
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     inner join listed_sessions as sessions
         on
             events.sandbox_id = sessions.sandbox_id

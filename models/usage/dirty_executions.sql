@@ -163,6 +163,22 @@ select
 from {{ ref('compacted_events') }}
 where build_number > (select build_number from last_build)
 union
+-- What lands of one execution decides where events without an execution belong.
+select
+    timeline_key,
+    sandbox_id,
+    execution_id
+from {{ ref('compacted_events') }}
+where sandbox_id in (
+    select sandbox_id from {{ ref('compacted_events') }}
+    where
+        build_number > (select build_number from last_build)
+        and sandbox_id in (select sandbox_id from {{ ref('mixed_sandboxes') }})
+    union all
+    select sandbox_id from {{ state_table('applied_voids') }}
+    where event_id not in (select event_id from {{ state_table('known_voids') }})
+)
+union
 select
     timeline_key,
     sandbox_id,

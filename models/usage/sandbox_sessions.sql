@@ -108,7 +108,7 @@ other_executions as (
         paused.timeline_key,
         paused.session_number,
         min(events.first_at) as resumed_elsewhere_at
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     inner join paused_sandboxes as paused
         on
             events.sandbox_id = paused.sandbox_id

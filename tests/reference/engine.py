@@ -126,7 +126,7 @@ def _add(
         runs += followed.runs
         carried += followed.carried
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]
-        result.ignored += [IgnoredEvent(event, reason) for event, reason in followed.ignored]
+        result.ignored += [IgnoredEvent(assigned.as_sent(event), reason) for event, reason in followed.ignored]
 
     contracts = customer.price_book.contracts.get(customer.customer_id, ())
     stretches = customer.stretches()

@@ -34,6 +34,11 @@ class Assigned:
     events: list[Event]
     ignored: list[Event]
     """Those of sandboxes with executions that belong to none, as they were sent. Their quantities are still billed."""
+    moved: set[str | None]
+    """The ids of events that name no execution and belong to one."""
+
+    def as_sent(self, event: Event) -> Event:
+        return replace(event, execution_id=None) if event.event_id in self.moved else event
 
 
 def assign(events: Iterable[Event], books_open_at: datetime) -> Assigned:
@@ -41,7 +46,7 @@ def assign(events: Iterable[Event], books_open_at: datetime) -> Assigned:
     of_sandboxes: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         of_sandboxes[event.sandbox_id].append(event)
-    assigned = Assigned([], [])
+    assigned = Assigned([], [], set())
     for of_sandbox in of_sandboxes.values():
         spans = _spans(of_sandbox, books_open_at)
         has_executions = any(event.execution_id and _acts(event) for event in of_sandbox)
@@ -54,6 +59,7 @@ def assign(events: Iterable[Event], books_open_at: datetime) -> Assigned:
                 assigned.ignored.append(event)
             else:
                 assigned.events.append(replace(event, execution_id=execution_id))
+                assigned.moved |= set() if execution_id is None else {event.event_id}
     return assigned
 
 
