@@ -75,7 +75,8 @@ events_with_execution as (
     select
         events.*,
         coalesce(assigned.execution_id, events.execution_id) as assigned_execution_id,
-        {{ has_no_execution('events', 'assigned') }} as has_no_execution
+        {{ has_no_execution('events', 'assigned') }} as has_no_execution,
+        events.execution_id = '' and assigned.execution_id is null and events.event_kind = 'quantities' as has_quantities_alone
     from events_as_sent as events
     left join {{ executions_of('events_as_sent') | indent(4) }} as assigned
         on events.event_id = assigned.event_id
@@ -91,7 +92,8 @@ events as (
         assigned_execution_id as execution_id,
         customer_id,
         event_at,
-        event_type,
+        -- Without an execution, quantities alone are billed and confirm nothing, as those of usage_recorded.
+        case when has_quantities_alone then 'usage_recorded' else event_type end as event_type,
         case when has_no_execution then 'no_execution' else event_kind end as event_kind,
         case when not has_no_execution then reported_start_at end as reported_start_at,
         {%- for column in resource_columns() + quantity_columns() %}

@@ -2,7 +2,6 @@
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_currencies') }}
--- depends_on: {{ ref('listed_spans') }}
 -- The timelines (sandbox and execution) that this build recomputes. Compared with the last finished build: events landed or were voided,
 -- a session ran at its as_of, the terms or currency of the customer changed, or listings say something else of a session. The sessions of all other timelines stay unchanged.
 -- Empty in a full refresh, which recomputes all timelines.

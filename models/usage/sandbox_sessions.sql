@@ -3,7 +3,6 @@
     pre_hook="{{ delete_dirty_executions() }}"
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
--- depends_on: {{ ref('listed_spans') }}
 -- Billing rules, section 4: where each session of a sandbox (and execution) starts and ends, and why it ended.
 {% set hears_listings = has_listings() %}
 with

@@ -59,7 +59,7 @@ def assign(events: Iterable[Event], books_open_at: datetime) -> Assigned:
                 assigned.ignored.append(event)
             else:
                 assigned.events.append(replace(event, execution_id=execution_id))
-                assigned.moved |= set() if execution_id is None else {event.event_id}
+                assigned.moved.update([] if execution_id is None else [event.event_id])
     return assigned
 
 

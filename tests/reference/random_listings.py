@@ -14,8 +14,9 @@ _EVERY = (timedelta(microseconds=1), timedelta(minutes=1), timedelta(minutes=10)
 def random_listings(
     random: Random, customer_id: str, sandbox_ids: Sequence[str], instant: Callable[[Random], datetime]
 ) -> list[ListingPart]:
-    """The parts of a few series of listings, in any order. Each series has a scope of the customer's own, and each of its listings
-    names most of what the one before named.
+    """The parts of a few series of listings, in any order.
+
+    Each series has a scope of the customer's own, and each of its listings names most of what the one before named.
 
     Some listings lack a part, name a sandbox twice, name nothing, or name sandboxes of which no event is known.
     """

@@ -196,9 +196,7 @@ def follow(
 
 def carried_by(event: Event, meters: Iterable[Meter]) -> Carried | None:
     """The quantities of an event; None without any."""
-    quantities = {
-        meter.event_column: Fraction(getattr(event, meter.event_column) or 0) for meter in meters if meter.is_summed
-    }
+    quantities = {meter.event_column: Fraction(getattr(event, meter.event_column) or 0) for meter in meters if meter.is_summed}
     return (event.event_at, quantities) if any(quantities.values()) else None
 
 
