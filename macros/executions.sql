@@ -98,29 +98,29 @@
     candidates as (
 
         select
-            events.event_id,
+            unassigned.event_id,
             spans.execution_id,
             row_number() over (
-                partition by events.event_id
+                partition by unassigned.event_id
                 order by
                     case
-                        when events.event_kind in ('stop', 'pause') and spans.opened_at < events.event_at then 1
+                        when unassigned.event_kind in ('stop', 'pause') and spans.opened_at < unassigned.event_at then 1
                         when
-                            events.event_kind not in ('stop', 'pause')
-                            and coalesce(events.event_at < spans.ended_at, true)
+                            unassigned.event_kind not in ('stop', 'pause')
+                            and coalesce(unassigned.event_at < spans.ended_at, true)
                             then 1
                         else 0
                     end desc,
                     spans.opened_at desc,
                     spans.execution_id desc
             ) as preference
-        from {{ events }} as events
+        from {{ events }} as unassigned
         inner join {{ ref('execution_spans') }} as spans
             on
-                events.sandbox_id = spans.sandbox_id
-                and events.event_at >= spans.opened_at
-                and events.event_at <= coalesce(spans.ended_at, {{ end_of_time() }})
-        where events.execution_id = ''
+                unassigned.sandbox_id = spans.sandbox_id
+                and unassigned.event_at >= spans.opened_at
+                and unassigned.event_at <= coalesce(spans.ended_at, {{ end_of_time() }})
+        where unassigned.execution_id = ''
 
     )
 

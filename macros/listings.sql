@@ -81,9 +81,13 @@
     {%- if plan.reads_all -%}
     {{ staged }}
     {%- else -%}
+    {#- With the file that has all columns and no row, so that there is always one. -#}
+    {%- set paths = [source_folder('raw', 'running_listings') ~ '/_schema.parquet'] -%}
+    {%- for file in plan.files -%}{%- do paths.append(file) -%}{%- endfor -%}
     (
-        select {{ running_listing_columns() | indent(8) }}
-        from read_parquet({{ listed_files([source_folder('raw', 'running_listings') ~ '/_schema.parquet'] + plan.files) }}, hive_partitioning = false)
+        select
+            {{ running_listing_columns() | indent(8) }}
+        from read_parquet({{ listed_files(paths) }}, hive_partitioning = false)
     )
     {%- endif -%}
 {%- endmacro %}
@@ -252,4 +256,62 @@ inner join last_listings as listings
         and sessions.until_at = listings.instant
         and listings.rank_at_instant = 0
 group by sessions.timeline_key, sessions.session_number
+{%- endmacro %}
+
+{# The sessions of the last build of which listings say something else now, with sandbox_id, execution_id and timeline_key. #}
+{% macro relisted_sessions() -%}
+{%- set unstopped_sessions -%}
+(
+    select
+        *,
+        lead(started_at) over (partition by timeline_key order by session_number) as next_started_at
+    from {{ last_built('sandbox_sessions') }}
+)
+{%- endset -%}
+with
+
+unstopped_sessions as (
+
+    select *
+    from {{ unstopped_sessions }} as built_sessions
+    where
+        end_reason <> 'stopped'
+        and not is_paused_at_end
+
+),
+
+heard_listings as (
+
+    {{ heard_listings('unstopped_sessions') | indent(4) }}
+
+),
+
+sessions_with_listings as (
+
+    select
+        unstopped.timeline_key,
+        unstopped.sandbox_id,
+        unstopped.execution_id,
+        unstopped.ended_at,
+        unstopped.end_reason,
+        unstopped.last_listed_at as previous_listed_at,
+        heard.last_listed_at,
+        heard.last_listing_at,
+        greatest(unstopped.last_event_at, heard.last_listed_at) as confirmed_until
+    from unstopped_sessions as unstopped
+    left join heard_listings as heard
+        on
+            unstopped.timeline_key = heard.timeline_key
+            and unstopped.session_number = heard.session_number
+
+)
+
+select
+    timeline_key,
+    sandbox_id,
+    execution_id
+from sessions_with_listings
+where
+    last_listed_at is distinct from previous_listed_at
+    or coalesce(last_listing_at > confirmed_until and confirmed_until <= ended_at, false) <> (end_reason = 'gone_from_listing')
 {%- endmacro %}

@@ -1,9 +1,9 @@
 {{ config(materialized='table') }}
 -- Billing rules, section 4: sandboxes with executions and with events that name none. Events with quantities alone make no execution.
-select sandbox_id
-from {{ ref('compacted_events') }}
+select events.sandbox_id
+from {{ ref('compacted_events') }} as events
 {{ 'where 1 = 0' if not may_have_mixed_sandboxes() }}
-group by sandbox_id
+group by events.sandbox_id
 having
-    min(execution_id) = ''
-    and max(case when execution_id <> '' and {{ changes_state('compacted_events') }} then 1 else 0 end) = 1
+    min(events.execution_id) = ''
+    and max(case when events.execution_id <> '' and {{ changes_state('events') }} then 1 else 0 end) = 1

@@ -2,9 +2,13 @@
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_currencies') }}
+-- depends_on: {{ ref('complete_listings') }}
+-- depends_on: {{ ref('listed_spans') }}
+-- depends_on: {{ ref('execution_events') }}
+-- depends_on: {{ ref('mixed_sandboxes') }}
 -- The timelines (sandbox and execution) that this build recomputes. Compared with the last finished build: events landed or were voided,
--- a session ran at its as_of, the terms or currency of the customer changed, or listings say something else of a session. The sessions of all other timelines stay unchanged.
--- Empty in a full refresh, which recomputes all timelines.
+-- a session ran at its as_of, the terms or currency of the customer changed, or listings say something else of a session. The sessions of
+-- all other timelines stay unchanged. Empty in a full refresh, which recomputes all timelines.
 {% if needs_full_rating() %}
 select
     timeline_key,
@@ -13,7 +17,6 @@ select
 from {{ ref('compacted_events') }}
 where 1 = 0
 {% else %}
-{% set hears_listings = has_listings() or heard_listings_before() %}
 with
 
 last_build as (
@@ -111,49 +114,7 @@ changed_customers as (
     cross join last_build
     where changed_terms.starts_at <= last_build.as_of
 
-){% if hears_listings %},
-
-unstopped_sessions as (
-
-    select *
-    from (
-        select
-            *,
-            lead(started_at) over (partition by timeline_key order by session_number) as next_started_at
-        from {{ last_built('sandbox_sessions') }}
-    ) as sessions
-    where
-        end_reason <> 'stopped'
-        and not is_paused_at_end
-
-),
-
-heard_listings as (
-
-    {{ heard_listings('unstopped_sessions') | indent(4) }}
-
-),
-
-sessions_with_listings as (
-
-    select
-        sessions.timeline_key,
-        sessions.sandbox_id,
-        sessions.execution_id,
-        sessions.last_listed_at is distinct from heard.last_listed_at as is_listed_otherwise,
-        sessions.end_reason = 'gone_from_listing' as was_gone,
-        coalesce(
-            heard.last_listing_at > greatest(sessions.last_event_at, heard.last_listed_at)
-            and greatest(sessions.last_event_at, heard.last_listed_at) <= sessions.ended_at, false
-        ) as is_gone
-    from unstopped_sessions as sessions
-    left join heard_listings as heard
-        on
-            sessions.timeline_key = heard.timeline_key
-            and sessions.session_number = heard.session_number
-
 )
-{% endif %}
 
 select
     timeline_key,
@@ -190,16 +151,13 @@ select
     sandbox_id,
     execution_id
 from {{ state_table('open_executions') }}
-{% if hears_listings -%}
+{% if has_listings() or heard_listings_before() -%}
 union
 select
     timeline_key,
     sandbox_id,
     execution_id
-from sessions_with_listings
-where
-    is_listed_otherwise
-    or is_gone <> was_gone
+from ({{ relisted_sessions() }}) as sessions
 {% endif -%}
 union
 -- A paused session ends where another execution of its sandbox starts.

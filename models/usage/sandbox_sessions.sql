@@ -4,7 +4,6 @@
 ) }}
 -- depends_on: {{ ref('stale_sessions') }}
 -- Billing rules, section 4: where each session of a sandbox (and execution) starts and ends, and why it ended.
-{% set hears_listings = has_listings() %}
 with
 
 states as (
@@ -184,31 +183,24 @@ sessions as (
 
 ),
 
-{% if hears_listings %}
-sessions_to_hear as (
-
-    select
-        timeline_key,
-        session_number,
-        sandbox_id,
-        last_event_at,
-        next_started_at
-    from sessions
-    where
-        stopped_at is null
-        and not is_stopped_by_next
-        and not is_zero_length
-        and last_paused_at is null
-
-),
-
 heard_listings as (
 
-    {{ heard_listings('sessions_to_hear') | indent(4) }}
+    {% if has_listings() %}
+    {{ heard_listings(
+        '(select * from sessions where stopped_at is null and not is_stopped_by_next and not is_zero_length and last_paused_at is null)'
+    ) | indent(4) }}
+    {% else %}
+    select
+        timeline_key,
+        1 as session_number,
+        cast(null as timestamp) as last_listed_at,
+        cast(null as timestamp) as last_listing_at
+    from {{ ref('timelines') }}
+    where 1 = 0
+    {% endif %}
 
 ),
 
-{% endif %}
 -- Billing rules, section 4: the plan is the one in force at the session's start.
 sessions_with_terms as (
 
@@ -229,22 +221,14 @@ sessions_with_terms as (
             ) }}
         end as limit_at,
         {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at,
-        {% if hears_listings -%}
         heard.last_listed_at,
         heard.last_listing_at,
         greatest(sessions.last_event_at, heard.last_listed_at) as confirmed_until
-        {%- else -%}
-        cast(null as timestamp) as last_listed_at,
-        cast(null as timestamp) as last_listing_at,
-        sessions.last_event_at as confirmed_until
-        {%- endif %}
     from sessions
-    {% if hears_listings -%}
     left join heard_listings as heard
         on
             sessions.timeline_key = heard.timeline_key
             and sessions.session_number = heard.session_number
-    {% endif -%}
     -- A left join, so that no session is lost: the test every_customer_has_terms fails the build if terms are missing.
     left join {{ ref('customer_terms') }} as terms
         on

@@ -73,7 +73,9 @@ def _answer(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_e2bs_answer_is_a_listing_in_parts_at_the_instant_in_its_name_without_paused_sandboxes(home: Home, tmp_path: Path) -> None:
+def test_e2bs_answer_is_a_listing_in_parts_at_the_instant_in_its_name_without_paused_sandboxes(
+    home: Home, tmp_path: Path
+) -> None:
     rows = [{"sandboxID": f"i{number:04d}", "state": "paused" if number == 7 else "running"} for number in range(1500)]
     answers = [
         _answer(tmp_path, "2026-09-03T08-15-00Z.json", rows),
@@ -89,9 +91,7 @@ def test_e2bs_answer_is_a_listing_in_parts_at_the_instant_in_its_name_without_pa
     ]
 
 
-@pytest.mark.parametrize(
-    ("row", "reason"), [('{"sandboxID": "b", "x": 1, "x": 2}', "unreadable"), ('{"other": "b"}', "bad_id")]
-)
+@pytest.mark.parametrize(("row", "reason"), [('{"sandboxID": "b", "x": 1, "x": 2}', "unreadable"), ('{"other": "b"}', "bad_id")])
 def test_e2bs_answer_with_a_row_that_cannot_be_read_is_no_listing(row: str, reason: str, home: Home, tmp_path: Path) -> None:
     path = tmp_path / "2026-09-03T08-15-00Z.json"
     path.write_text(f'[{{"sandboxID": "a"}}, {row}, {{"sandboxID": "c"}}]')

@@ -94,9 +94,7 @@ def due(
     """Everything due, from rows in arrival order."""
     accepted = accept(events, books_open_at).events
     prices = PriceBook.read(seeds)
-    return compute(
-        accepted, records, prices, at(as_of), heartbeat, books_open_at=books_open_at, listing_parts=listings
-    )
+    return compute(accepted, records, prices, at(as_of), heartbeat, books_open_at=books_open_at, listing_parts=listings)
 
 
 def listing(when: str, *sandbox_ids: str, scope: str | None = None, part: int = 1, parts: int = 1) -> ListingPart:

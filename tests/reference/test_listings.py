@@ -70,7 +70,9 @@ def test_a_listing_confirms_a_session_past_the_plans_maximum() -> None:
 
 
 def test_a_session_before_the_next_start_ends_by_the_listings_between() -> None:
-    sessions = due([start("10:00"), start("10:45"), stop("10:50")], listings=[*NAMED, ABSENT, listing("10:46", "sandbox")]).sessions
+    sessions = due(
+        [start("10:00"), start("10:45"), stop("10:50")], listings=[*NAMED, ABSENT, listing("10:46", "sandbox")]
+    ).sessions
     assert spans(sessions) == ["10:00-10:20 gone_from_listing", "10:45-10:50 stopped"]
 
 

@@ -5,7 +5,7 @@ with
 compacted as (
 
     select coalesce(sum(events.event_count - events.quantity_event_count), 0) as event_count
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     {{ only_dirty_executions('events') }}
 
 ),
