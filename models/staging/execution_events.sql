@@ -1,6 +1,4 @@
--- depends_on: {{ ref('mixed_sandboxes') }}
--- Billing rules, section 4: compacted_events with each event under the execution that it belongs to.
-{% if has_mixed_sandboxes() %}
+-- Billing rules, section 4: compacted_events with each event under the execution that it belongs to. Most deployments have no assigned events.
 with
 
 assigned_days as (
@@ -24,10 +22,5 @@ where assigned_days.sandbox_id is null
 union all
 
 select
-    {{ compacted_columns() | indent(4) }}
-from {{ ref('assigned_events') }}
-{% else %}
-select
-    {{ compacted_columns() | indent(4) }}
-from {{ ref('compacted_events') }}
-{% endif %}
+    {{ compacted_columns(events='assigned') | indent(4) }}
+from {{ ref('assigned_events') }} as assigned
