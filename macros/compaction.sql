@@ -242,7 +242,7 @@
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
         delete from {{ state_table('rated_inputs') }};
         delete from {{ state_table('rating_decision') }};
-        drop table if exists {{ assignment_state() }};
+        delete from {{ assignment_state() }};
         drop table if exists {{ compaction_state() }};
     {%- else -%}
         delete from {{ this }} as existing

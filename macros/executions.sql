@@ -30,7 +30,8 @@
     {%- set plan = {'reads_all': false, 'is_full': true, 'files': []} -%}
     {%- set events, landed = ref('compacted_events'), ref('stg_landed_files') -%}
     {%- if not execute or not has_mixed_sandboxes() -%}{{ return(plan) }}{%- endif -%}
-    {%- do plan.update({'is_full': not has_rows_to_reuse() or load_relation(assignment_state()) is none}) -%}
+    {%- do plan.update({'is_full': not has_rows_to_reuse()
+        or run_query("select count(*) from " ~ assignment_state()).rows[0][0] == 0}) -%}
     {%- set days = "event_date in (select event_date from " ~ events ~ " where execution_id = '' and sandbox_id in (select sandbox_id from "
         ~ ref('mixed_sandboxes') ~ ")" ~ ("" if plan.is_full else " and " ~ has_changed_events()) ~ ")" -%}
     {%- set found = run_query(
@@ -58,7 +59,7 @@
     {{ return(assignment_plan().is_full) }}
 {%- endmacro %}
 
-{# The build whose compacted events `assigned_events` was computed from. A full refresh of these drops it. #}
+{# The build whose compacted events `assigned_events` was computed from. A full refresh of these clears it. #}
 {% macro assignment_state() -%}
     {{ return(state_table('assignment_state')) }}
 {%- endmacro %}
@@ -76,8 +77,10 @@
 
 {% macro record_assignments() -%}
     {%- if execute and target.type == 'duckdb' -%}
-        create or replace table {{ assignment_state() }} as select build_number from {{ state_table('compaction_state') }};
-        create or replace table {{ assigned_voids() }} as select event_id from {{ applied_voids() }}
+        delete from {{ assignment_state() }};
+        insert into {{ assignment_state() }} select build_number from {{ state_table('compaction_state') }};
+        delete from {{ assigned_voids() }};
+        insert into {{ assigned_voids() }} select event_id from {{ applied_voids() }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -26,6 +26,8 @@
         create schema if not exists build_state;
         create table if not exists {{ state_table('report_parts') }} (report varchar, part date, written_by varchar);
         create table if not exists {{ state_table('known_closes') }} (period varchar);
+        create table if not exists {{ assignment_state() }} (build_number bigint);
+        create table if not exists {{ assigned_voids() }} (event_id varchar);
         -- One of these two has a row: the decision while a build changes the tables, otherwise the inputs that they were computed from.
         create table if not exists {{ state_table('rating_decision') }} (is_full boolean, as_of timestamp, current_period varchar);
         create table if not exists {{ state_table('rated_inputs') }} (

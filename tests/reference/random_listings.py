@@ -16,7 +16,7 @@ def random_listings(
 ) -> list[ListingPart]:
     """The parts of a few series of listings, in any order.
 
-    Each series has a scope of the customer's own, and each of its listings names most of what the one before named.
+    Each series has a scope of the customer's own, and each of its listings names most sandboxes of the one before.
 
     Some listings lack a part, name a sandbox twice, name nothing, or name sandboxes of which no event is known.
     """
