@@ -242,6 +242,7 @@
         create or replace table {{ applied_voids() }} (event_id varchar, sandbox_id varchar, execution_id varchar);
         delete from {{ state_table('rated_inputs') }};
         delete from {{ state_table('rating_decision') }};
+        delete from {{ assignment_state() }};
         drop table if exists {{ compaction_state() }};
     {%- else -%}
         delete from {{ this }} as existing
@@ -314,7 +315,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# The raw events of the days on which `sandbox_states` has events without effect: few, so that not all of history is read. #}
+{# The raw events of the days on which `sandbox_states` has events without effect, or `assigned_events` events without an execution: few, so that not all of history is read. #}
 {% macro events_of_ignored_days() -%}
     {{ adapter.dispatch('events_of_ignored_days')() }}
 {%- endmacro %}
@@ -325,7 +326,9 @@
 
 {% macro duckdb__events_of_ignored_days() -%}
     {%- set states, landed = ref('sandbox_states'), ref('stg_landed_files') -%}
-    {%- set days = "event_date in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0)" -%}
+    {%- set days = "event_date in (select cast(event_at as date) from " ~ states ~ " where ignored_event_count > 0"
+        ~ " union all select events.event_date from " ~ ref('assigned_events') ~ " as events " ~ only_dirty_executions('events')
+        ~ " where events.execution_id = '' and events.event_count > events.quantity_event_count)" -%}
     {%- set files = [] -%}
     {%- if execute -%}
         {%- set found = run_query(

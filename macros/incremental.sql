@@ -26,6 +26,8 @@
         create schema if not exists build_state;
         create table if not exists {{ state_table('report_parts') }} (report varchar, part date, written_by varchar);
         create table if not exists {{ state_table('known_closes') }} (period varchar);
+        create table if not exists {{ assignment_state() }} (build_number bigint);
+        create table if not exists {{ assigned_voids() }} (event_id varchar);
         -- One of these two has a row: the decision while a build changes the tables, otherwise the inputs that they were computed from.
         create table if not exists {{ state_table('rating_decision') }} (is_full boolean, as_of timestamp, current_period varchar);
         create table if not exists {{ state_table('rated_inputs') }} (
@@ -122,7 +124,7 @@
         {%- endfor -%}
         {%- set missing = [] -%}
         {%- for node in graph.nodes.values() if node.config.materialized == 'incremental_replace' -%}
-            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
+            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh', 'listings_need_full_refresh', 'assignment_needs_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
             {# Sessions that their limit ended at as_of itself are included: only a later build knows that no event followed. #}

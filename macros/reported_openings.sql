@@ -14,7 +14,7 @@ timeline_rows as (
         events.has_start or events.has_resume as is_opening,
         events.has_update or events.has_heartbeat as is_update,
         events.reported_start_at
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     inner join {{ timelines }} as reporting
         on events.timeline_key = reporting.timeline_key
     where {{ changes_state('events') }}

@@ -27,7 +27,7 @@ reports_before_first_event as (
     select distinct
         events.customer_id,
         events.timeline_key
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     inner join first_events on events.customer_id = first_events.customer_id
     where events.reported_start_at < first_events.first_event_at
 

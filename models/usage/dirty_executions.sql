@@ -2,9 +2,13 @@
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- depends_on: {{ ref('customer_terms') }}
 -- depends_on: {{ ref('customer_currencies') }}
+-- depends_on: {{ ref('complete_listings') }}
+-- depends_on: {{ ref('listed_spans') }}
+-- depends_on: {{ ref('execution_events') }}
+-- depends_on: {{ ref('mixed_sandboxes') }}
 -- The timelines (sandbox and execution) that this build recomputes. Compared with the last finished build: events landed or were voided,
--- a session ran at its as_of, or the terms or currency of the customer changed. The sessions of all other timelines stay unchanged.
--- Empty in a full refresh, which recomputes all timelines.
+-- a session ran at its as_of, the terms or currency of the customer changed, or listings say something else of a session. The sessions of
+-- all other timelines stay unchanged. Empty in a full refresh, which recomputes all timelines.
 {% if needs_full_rating() %}
 select
     timeline_key,
@@ -119,6 +123,22 @@ select
 from {{ ref('compacted_events') }}
 where build_number > (select build_number from last_build)
 union
+-- What lands of one execution decides where events without an execution belong.
+select
+    timeline_key,
+    sandbox_id,
+    execution_id
+from {{ ref('compacted_events') }}
+where sandbox_id in (
+    select sandbox_id from {{ ref('compacted_events') }}
+    where
+        build_number > (select build_number from last_build)
+        and sandbox_id in (select sandbox_id from {{ ref('mixed_sandboxes') }})
+    union all
+    select sandbox_id from {{ state_table('applied_voids') }}
+    where event_id not in (select event_id from {{ state_table('known_voids') }})
+)
+union
 select
     timeline_key,
     sandbox_id,
@@ -131,6 +151,14 @@ select
     sandbox_id,
     execution_id
 from {{ state_table('open_executions') }}
+{% if has_listings() or heard_listings_before() -%}
+union
+select
+    timeline_key,
+    sandbox_id,
+    execution_id
+from ({{ relisted_sessions() }}) as sessions
+{% endif -%}
 union
 -- A paused session ends where another execution of its sandbox starts.
 select

@@ -19,7 +19,7 @@ quantities as (
         {%- for quantity in quantity_columns() %}
         cast(sum(events.{{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     {{ only_dirty_executions('events') }}
     where
         events.quantity_event_count > 0

@@ -3,7 +3,7 @@
 {% set reporting -%}
 (
     select distinct timelines.timeline_key
-    from {{ ref('compacted_events') }} as reports
+    from {{ ref('execution_events') }} as reports
     inner join {{ ref('timelines') }} as timelines
         on
             reports.timeline_key = timelines.timeline_key

@@ -106,7 +106,7 @@ other_executions as (
         paused.timeline_key,
         paused.session_number,
         min(events.first_at) as resumed_elsewhere_at
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     inner join paused_sandboxes as paused
         on
             events.sandbox_id = paused.sandbox_id
@@ -183,6 +183,24 @@ sessions as (
 
 ),
 
+heard_listings as (
+
+    {% if has_listings() %}
+    {{ heard_listings(
+        '(select * from sessions where stopped_at is null and not is_stopped_by_next and not is_zero_length and last_paused_at is null)'
+    ) | indent(4) }}
+    {% else %}
+    select
+        timeline_key,
+        1 as session_number,
+        cast(null as timestamp) as last_listed_at,
+        cast(null as timestamp) as last_listing_at
+    from {{ ref('timelines') }}
+    where 1 = 0
+    {% endif %}
+
+),
+
 -- Billing rules, section 4: the plan is the one in force at the session's start.
 sessions_with_terms as (
 
@@ -202,8 +220,15 @@ sessions_with_terms as (
                 'sessions.started_at', 'terms.max_session_seconds * 1000000 + sessions.ended_pause_microseconds'
             ) }}
         end as limit_at,
-        {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at
+        {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at,
+        heard.last_listed_at,
+        heard.last_listing_at,
+        greatest(sessions.last_event_at, heard.last_listed_at) as confirmed_until
     from sessions
+    left join heard_listings as heard
+        on
+            sessions.timeline_key = heard.timeline_key
+            and sessions.session_number = heard.session_number
     -- A left join, so that no session is lost: the test every_customer_has_terms fails the build if terms are missing.
     left join {{ ref('customer_terms') }} as terms
         on
@@ -214,12 +239,12 @@ sessions_with_terms as (
 
 ),
 
--- Billing rules, section 4: a session without a stop ends at the plan's maximum length, or at its last event if that is later.
+-- Billing rules, section 4: a session without a stop ends at the plan's maximum length, or at its last event (or listing) if that is later.
 sessions_with_inferred_end as (
 
     select
         *,
-        greatest(limit_at, last_event_at) as inferred_end_at
+        greatest(limit_at, confirmed_until) as inferred_end_at
     from sessions_with_terms
 
 ),
@@ -249,10 +274,14 @@ sessions_of_their_timeline as (
 
 ),
 
-sessions_with_other_executions as (
+-- Billing rules, section 4: a later listing does not name the sandbox any more.
+sessions_with_other_ends as (
 
     select
         *,
+        coalesce(
+            last_listing_at > confirmed_until and confirmed_until <= ended_in_timeline_at, false
+        ) as is_gone,
         coalesce(
             resumed_elsewhere_at < ended_in_timeline_at and end_reason_in_timeline <> 'stopped', false
         ) as is_ended_elsewhere
@@ -264,9 +293,17 @@ ended_sessions as (
 
     select
         *,
-        case when is_ended_elsewhere then resumed_elsewhere_at else ended_in_timeline_at end as ended_at,
-        case when is_ended_elsewhere then 'stop_missing' else end_reason_in_timeline end as end_reason
-    from sessions_with_other_executions
+        case
+            when is_ended_elsewhere then resumed_elsewhere_at
+            when is_gone then confirmed_until
+            else ended_in_timeline_at
+        end as ended_at,
+        case
+            when is_ended_elsewhere then 'stop_missing'
+            when is_gone then 'gone_from_listing'
+            else end_reason_in_timeline
+        end as end_reason
+    from sessions_with_other_ends
 
 ),
 
@@ -302,6 +339,8 @@ select
     {{ microseconds_between('started_at', 'ended_at') }} - paused_microseconds as duration_microseconds,
     paused_microseconds,
     last_paused_at is not null as is_paused_at_end,
+    last_event_at,
+    last_listed_at,
     is_plain,
     -- What the session opens with; a plain one holds it all the time.
     {%- for resource in resource_columns() %}

@@ -1,12 +1,13 @@
 """The home: the folder that holds everything that Billhouse stores, and its write lock.
 
 inbox/                  files that wait to be landed, one folder per kind (usage/, subscriptions/, customers/, credit_grants/,
-                        voids/, metrics/) or per source, as e2b-events/; files that the Dagster sensor has landed are moved to
-                        inbox/.landed/
+                        voids/, metrics/, running/) or per source, as e2b-events/; files that the Dagster sensor has landed are
+                        moved to inbox/.landed/
 sources/                sources of the user's own, one SQL file each; docs/reference/sources.md
 raw/                    landed rows, append-only Parquet: usage_events/, subscriptions/, customers/, credit_grants/, voids/,
-                        sandbox_metrics/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of Stripe's objects;
-                        small files of a day of usage_events/ are merged into one with the same rows, merged-*.parquet
+                        sandbox_metrics/, running_listings/, quarantine/, retried_rows/, landed_files/; stripe/ is the mirror of
+                        Stripe's objects; small files of a day of usage_events/ are merged into one with the same rows,
+                        merged-*.parquet
 ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
                         credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
                         file in raw/ and ledger/

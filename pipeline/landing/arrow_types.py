@@ -34,7 +34,7 @@ def is_json(type: pa.DataType) -> bool:
 def fits(field: Field, type: pa.DataType) -> bool:
     """Whether a column of this type can hold the field. Its values are checked row by row."""
     stored, types = _values(type), pa.types
-    if types.is_null(stored) or field.type is Type.JSON:
+    if types.is_null(stored) or field.type in (Type.JSON, Type.ID_LIST):
         return True
     if _is_extension(type, "arrow.bool8"):
         return False

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from pipeline.core.input_limits import MAX_NESTING_LEVELS, MAX_NUMBER_DIGITS, MAX_ROW_BYTES
 from pipeline.core.sql import quoted
 from pipeline.landing.documents import WHOLE
-from pipeline.landing.field_values import BLANK, BOUNDS, READINGS, value_sql
+from pipeline.landing.field_values import BOUNDS, READINGS, value_sql
+from pipeline.landing.id_values import BLANK, UNSAFE
 from pipeline.landing.instants import EARLIEST, END, instant_help
 from pipeline.landing.json_bounds import JsonBound
 from pipeline.landing.query_parts import RowsQuery
@@ -20,8 +21,6 @@ _NO_PLAIN_IDS = "'true', 'false', 'nan', 'inf', 'infinity'"
 """Ids that may have been JSON literals without quotes; their JSON type is checked."""
 _PLAIN_ID = "[0-9]+|[A-Za-z0-9_:@/-]*[A-DF-Za-df-z_:@/][A-Za-z0-9_:@/-]*"
 """Nearly all ids. Except for _NO_PLAIN_IDS, only JSON text and whole numbers match."""
-_UNSAFE = r"[\x00-\x1F\x7F-\x9F\x{2028}\x{2029}\x{061C}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2066}-\x{2069}]"
-"""Control characters, line breaks and direction marks: such ids look like others, or break reports."""
 _CLOCK_TOLERANCE = timedelta(hours=24)
 _REASONS = (
     "over_limit",
@@ -102,12 +101,15 @@ def _errors(field: Field, reason: str, rows: RowsQuery, options: LandingOptions)
     if field.event_types:
         is_invalid += f" and event_type in ({', '.join(map(quoted, field.event_types))})"
     match reason:
-        case "over_limit" if field.type in (Type.TEXT, Type.JSON):
+        case "over_limit" if field.type in (Type.TEXT, Type.JSON, Type.ID_LIST):
             return _size_errors(field)
         case "missing_field" if field.is_required:
             return [(reason, f"{text} is null", quoted(f"{name} is missing. Give every row one."))]
         case "bad_id" if field.type is Type.ID:
             return _id_errors(field, rows.id_type_errors.get(field.name, "false"))
+        case "bad_id" if field.type is Type.ID_LIST:
+            help = f"write a JSON array of ids, each a text of at most {ID_LENGTH} characters or a whole number."
+            return [(reason, is_invalid, f"regexp_replace({shown}, '{UNSAFE}', '\ufffd', 'g') || {quoted(help)}")]
         case "bad_timestamp" if field.type is Type.INSTANT:
             bounds = f"{value} < {EARLIEST}" + ("" if field.is_far_future_null else f" or {value} >= {END}")
             return [(reason, f"({is_invalid}) or {bounds}", f"{shown} || {instant_help(text, value, options.timestamps)}")]
@@ -203,10 +205,10 @@ def _id_errors(field: Field, id_type_error: str) -> Sequence[tuple[str, str, str
     is_plain = (
         f"strlen({text}) <= {ID_LENGTH} and regexp_full_match({text}, '{_PLAIN_ID}') and lower({text}) not in ({_NO_PLAIN_IDS})"
     )
-    is_wrong = f"length({text}) > {ID_LENGTH} or regexp_matches({text}, '{_UNSAFE}') or {id_type_error}"
+    is_wrong = f"length({text}) > {ID_LENGTH} or regexp_matches({text}, '{UNSAFE}') or {id_type_error}"
     # A blank id counts as missing if the id is optional.
     condition = f"case when {text} is null or {is_plain} then false when {is_blank} then {field.is_required} else {is_wrong} end"
-    shown = f"regexp_replace(left({text}, 200), '{_UNSAFE}', '\ufffd', 'g')"
+    shown = f"regexp_replace(left({text}, 200), '{UNSAFE}', '\ufffd', 'g')"
     detail = f"""case
         when {is_blank} then {quoted(f"{name} is blank. Give every row one.")}
         when {id_type_error} then '{name} is ' || {shown} || ': write an id as text or as a whole number.'

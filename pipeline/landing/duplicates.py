@@ -210,6 +210,8 @@ def _compare_with_first(connection: duckdb.DuckDBPyConnection, specification: Sp
 def _next_step(specification: Specification) -> str:
     if specification.kind in VOIDED_BY:
         return "If this one is right, void the first (--kind voids), and send this one with a new id."
+    if specification.kind is Kind.RUNNING:
+        return "List again: a later listing says what runs."
     return "A void cannot be changed or cancelled."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.core.sql import quoted
+from pipeline.landing.id_values import BLANK, id_list_sql
 from pipeline.landing.instants import instant_sql
 from pipeline.landing.record_kinds import TimestampUnit
 from pipeline.landing.specification import (
@@ -16,8 +17,6 @@ from pipeline.landing.specification import (
     Type,
 )
 
-BLANK = r"[\s\p{Z}\p{Cf}]*"
-"""A regular expression for blank text, invisible characters included."""
 BOUNDS = {Type.RESOURCE: RESOURCE_BOUND, Type.QUANTITY: QUANTITY_BOUND, Type.AMOUNT: AMOUNT_BOUND}
 """The maximum of exact numbers."""
 READINGS = {Type.PERCENT: 100, Type.BYTES: BYTES_BOUND, Type.SECONDS: QUANTITY_BOUND}
@@ -99,6 +98,8 @@ def _parsed(field: Field, unit: TimestampUnit | None) -> str:
                 value = f"case when regexp_full_match({text}, '-?\\d+') then try_cast({text} as integer) end"
             case Type.JSON:
                 value = f"case when json_valid({text}) then cast(json({text}) as varchar) else {text} end"
+            case Type.ID_LIST:
+                value = id_list_sql(text)
             case Type.BOOLEAN:
                 value = f"case lower({text}) when 'true' then true when 'false' then false end"
             case Type.TEXT:

@@ -22,6 +22,7 @@ KEYS = {
     "customers": ("customer_id",),
     "credit_grants": ("grant_id",),
     "voids": ("voided_id",),
+    "running_listings": ("listing_part",),
 }
 """By collection, the columns that are looked up; for records the key of their specification."""
 SANDBOXES = "sandboxes"

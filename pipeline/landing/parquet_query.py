@@ -32,6 +32,9 @@ from pipeline.landing.query_parts import (
 from pipeline.landing.specification import DECIMALS, Field, Specification, Type
 from pipeline.landing.unread_columns import UnreadColumns
 
+_DOCUMENTS = (Type.JSON, Type.ID_LIST)
+"""Types whose values are objects or arrays."""
+
 
 def with_exact_types(file: InputFile, folder: Path) -> InputFile:
     """The file; if it is Parquet with types that DuckDB does not read exactly, with a converted copy in `folder`."""
@@ -196,10 +199,10 @@ class _Place:
             return "cast(null as varchar)"
         if is_binary(self.type):
             return self.decoded
-        if is_json(self.type) and field.type is not Type.JSON:
+        if is_json(self.type) and field.type not in _DOCUMENTS:
             written = f"trim(cast({self.sql} as varchar))"  # read as text, since a float would lose digits
             return f"case when regexp_full_match({written}, '[-+0-9.eE]+') then {written} else {self.sql} ->> '$' end"
-        if field.type is Type.JSON and pa.types.is_nested(self.type):
+        if field.type in _DOCUMENTS and pa.types.is_nested(self.type):
             return f"cast(to_json({self.sql}) as varchar)"
         return f"cast({self.sql} as varchar)"
 

@@ -16,6 +16,8 @@ class Kind(StrEnum):
     """Cancellations of usage events and credit grants. docs/use/correct-a-mistake.md."""
     METRICS = "metrics"
     """Samples of the actual CPU and memory use of sandboxes. docs/internals/utilisation.md."""
+    RUNNING = "running"
+    """Listings of the sandboxes that ran at an instant. Billing rules, section 4."""
 
 
 class TimestampUnit(StrEnum):

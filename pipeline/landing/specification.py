@@ -46,6 +46,8 @@ class Type(StrEnum):
     SECONDS = "seconds"
     """A measured time, rounded to 6 decimals."""
     JSON = "json"
+    ID_LIST = "id_list"
+    """A JSON array of ids, stored as JSON text: each id once, in order."""
     BOOLEAN = "boolean"
 
 
@@ -162,6 +164,13 @@ _USAGE_RULES = (
     ),
 )
 """Billing rules, section 3: usage_recorded has only quantities."""
+_PART_RULES = (
+    RowRule(
+        "bad_value",
+        "part < 1 or part > parts",
+        "part is not from 1 to parts. Number the parts of a listing from 1, and write their number in parts of each.",
+    ),
+)
 
 
 def _resource(name: str, type: Type = Type.RESOURCE, *, has_plan_default: bool = False, is_added_later: bool = False) -> Field:
@@ -271,3 +280,16 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("mem_bytes", Type.BYTES, is_required=True, paths=("memUsed",)),
             )
             return Specification(kind, "sandbox_metrics", fields, ("sandbox_id", "sampled_at"), True, "sampled_at", "sample_date")
+        case Kind.RUNNING:
+            fields = (
+                Field("listed_at", Type.INSTANT, is_required=True, must_be_past=True),
+                Field("sandbox_ids", Type.ID_LIST, is_required=True),
+                Field("scope", Type.ID),
+                Field("part", Type.INTEGER, default="1"),
+                Field("parts", Type.INTEGER, default="1"),
+            )
+            instant = "strftime(timezone('UTC', listed_at), '%Y-%m-%dT%H:%M:%S.%fZ')"
+            key = (("listing_part", f"concat_ws(' ', {instant}, part, scope)"),)
+            return Specification(
+                kind, "running_listings", fields, ("listing_part",), False, "listed_at", derived=key, row_rules=_PART_RULES
+            )

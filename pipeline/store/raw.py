@@ -79,6 +79,17 @@ SCHEMAS: dict[str, pa.Schema] = {
     "sandbox_metrics": pa.schema(
         {"sandbox_id": pa.string(), "sampled_at": INSTANT, "cpu_used_pct": _RESOURCE, "mem_bytes": pa.int64(), **_ORIGIN}
     ),
+    "running_listings": pa.schema(
+        {
+            "listed_at": INSTANT,
+            "sandbox_ids": pa.string(),
+            "scope": pa.string(),
+            "part": pa.int32(),
+            "parts": pa.int32(),
+            "listing_part": pa.string(),
+            **_ORIGIN,
+        }
+    ),
     "quarantine": pa.schema(
         {
             "file_id": pa.string(),

@@ -21,6 +21,8 @@ from tests.landing.test_sources import E2B_EVENTS, SANDBOX, SHAPES, TEAM
 from tests.support import copy_home, query
 
 pytestmark = pytest.mark.slow
+CRASHED = "icrashed000000000001a"
+"""Created on 2026-09-03 at 08:00:00.5, and never heard of again."""
 EXECUTIONS = (Decimal(43_200), Decimal(21_600))
 """vCPU-seconds and GB-seconds of the three executions: 30, 15 and 45 minutes of 8 vCPU and 4 GB."""
 
@@ -34,6 +36,14 @@ def _of(customer: str, sandbox: str, rows: list[dict[str, Any]]) -> list[str]:
     return [
         json.dumps(row | {"id": f"{customer}-{row['id']}", "sandbox_team_id": customer, "sandbox_id": sandbox}) for row in rows
     ]
+
+
+def _answer(folder: Path, time: str, sandbox_ids: list[str]) -> Path:
+    """E2B's list of running sandboxes, in a file that its instant names."""
+    rows = [{"sandboxID": sandbox_id, "startedAt": "2026-09-03T08:00:00Z", "state": "running"} for sandbox_id in sandbox_ids]
+    path = folder / f"2026-09-03T{time}-00Z.json"
+    path.write_text(json.dumps(rows))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +66,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
             ],
         ),
         ("lago-events", [SHAPES / "lago-event.jsonl"]),
+        ("e2b-running", [_answer(folder, "08-20", [CRASHED, "i-other"]), _answer(folder, "08-21", ["i-other"])]),
     ]
+    minutes = [{"listed_at": f"2026-09-03T08:{minute:02d}:00Z", "sandbox_ids": [CRASHED]} for minute in range(1, 20)]
+    listings = write_lines(folder / "listings.jsonl", map(json.dumps, minutes))
+    assert land_files(home, [listings], Kind.RUNNING).accepted == len(minutes)
     for source, paths in cases:
         summary = land_files(home, paths, source=find_source(home, source))
         assert summary.problems == [] and summary.quarantined == 0
@@ -86,6 +100,13 @@ def test_the_closing_events_of_e2b_alone_come_to_the_same(built: Home) -> None:
 
 def test_the_order_in_which_e2bs_events_lie_in_a_file_means_nothing(built: Home) -> None:
     assert _quantity(built, "reversed", "reversed-box") == EXECUTIONS
+
+
+def test_with_a_listing_each_minute_a_crashed_sandbox_is_billed_to_the_last_one_that_named_it(built: Home) -> None:
+    (session,) = query(built, "from sessions where sandbox_id = $1", CRASHED)
+    assert (session["ended_at"], session["end_reason"]) == (datetime(2026, 9, 3, 8, 20, tzinfo=UTC), "gone_from_listing")
+    # 19 minutes and 59.5 seconds of 2 vCPU, the default of hobby.
+    assert session["vcpu_seconds"] == Decimal("2399")
 
 
 def test_a_period_that_grew_an_end_is_one_session(built: Home) -> None:

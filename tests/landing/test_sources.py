@@ -212,10 +212,10 @@ def test_a_period_that_grows_an_end_later_is_one_start_and_one_stop(home: Home, 
 def test_the_built_in_sources_are_listed_with_what_they_read(home: Home) -> None:
     found, problems = all_sources(home)
     assert problems == []
-    assert [source.name for source in found] == sorted([*FILES, "openmeter"])
+    assert [source.name for source in found] == sorted([*FILES, "openmeter", "e2b-running"])
     assert [source.path for source in found] == sorted(BUILT_IN.iterdir())
     assert all(source.description and source.reads and source.is_built_in for source in found)
-    assert {source.kind for source in found} == {Kind.USAGE, Kind.METRICS}
+    assert {source.kind for source in found} == {Kind.USAGE, Kind.METRICS, Kind.RUNNING}
 
 
 def test_the_ids_of_events_stay_as_they_are_and_others_are_refused(home: Home, tmp_path: Path) -> None:

@@ -22,11 +22,19 @@ from pipeline.landing import Kind, land_files
 from pipeline.ledger.close import close_period
 from pipeline.warehouse.build import build
 from pipeline.warehouse.dbt_run import environment
-from tests.reference import Ledger, PriceBook, Result, Void, accept, compute
+from tests.reference import Ledger, ListingPart, PriceBook, Result, Void, accept, compute
 from tests.reference.compare import compare
 from tests.reference.exact import next_month
 from tests.reference.records import CustomerRecord, SubscriptionRecord
-from tests.reference.strategies import Batch, event_voids_to_jsonl, random_batch, records_to_jsonl, to_jsonl, to_jsonl_parts
+from tests.reference.strategies import (
+    Batch,
+    event_voids_to_jsonl,
+    listings_to_jsonl,
+    random_batch,
+    records_to_jsonl,
+    to_jsonl,
+    to_jsonl_parts,
+)
 from tests.reference.variations import CURRENCIES, PriceBookVariation, correction
 from tests.support import query
 
@@ -58,9 +66,10 @@ def _differences(batch: Batch, home: Home, folder: Path, heartbeat: int | None) 
     assert summary.quarantined == len(accepted.quarantined)
     land_records(batch, home, folder, project)
     land_voids(batch.event_voids, home, folder, project)
+    land_listings(batch.listings, home, folder / "listings.jsonl")
     build(home, batch.as_of, project=project)
     prices = PriceBook.read(project / "seeds")
-    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at)
+    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at, batch.listings)
     return drafts_differ(home, compute(accepted.events, batch.subscriptions, prices, batch.as_of, heartbeat, *records))
 
 
@@ -69,6 +78,14 @@ def land_voids(voids: Sequence[Void], home: Home, folder: Path, project: Path) -
     if voids:
         path = event_voids_to_jsonl(voids, folder)
         summary = land_files(home, [path], Kind.VOIDS, seeds=project / "seeds")
+        assert summary.problems == []
+        assert summary.quarantined == 0
+
+
+def land_listings(listings: Sequence[ListingPart], home: Home, path: Path) -> None:
+    """Land listings of running sandboxes, if there are any."""
+    if listings:
+        summary = land_files(home, [listings_to_jsonl(listings, path)], Kind.RUNNING)
         assert summary.problems == []
         assert summary.quarantined == 0
 
@@ -155,6 +172,7 @@ def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> li
     customer_records = batch.customers
     land_records(_with(batch, subscriptions, customer_records, voids), home, folder / "first", project)
     ledger = Ledger()
+    listings: list[ListingPart] = []
     differences: list[str] = []
     for number, as_of in enumerate(as_ofs):
         land_files(home, parts[number : number + 1], seeds=project / "seeds")
@@ -174,10 +192,14 @@ def _months_differ(random: Random, batch: Batch, home: Home, folder: Path) -> li
         if number > 0:
             land_voids(event_voids, home, folder / f"voids-{number}", project)
             voids = voids + event_voids
+        # Some listings come late, some in parts that come one after the other.
+        of_stage = batch.listings[number :: len(as_ofs)]
+        land_listings(of_stage, home, folder / f"listings-{number}.jsonl")
+        listings += of_stage
         build(home, as_of, project=project)
         landed = accept(batch.events[: _rows(parts[: number + 1])], batch.books_open_at)
         prices = PriceBook.read(project / "seeds")
-        records = (customer_records, batch.grants, ledger, voids, batch.books_open_at)
+        records = (customer_records, batch.grants, ledger, voids, batch.books_open_at, listings)
         result = compute(landed.events, subscriptions, prices, as_of, None, *records)
         differences += [f"as of {as_of}: {difference}" for difference in drafts_differ(home, result)]
         if differences or number == len(as_ofs) - 1:

@@ -55,6 +55,12 @@ def built(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
         day("start", "10:00:00", "twice", vcpu_count=4, event_id="twice-2"),
         day("stop", "11:00:00", "twice"),
         day("update", "11:00:01", "twice", vcpu_count=64, event_id="twice-late"),
+        # An execution, and events that do not name it.
+        day("start", "10:00:00", "mixed", execution_id="x", vcpu_count=2),
+        day("update", "10:30:00", "mixed", vcpu_count=4),
+        day("stop", "11:00:00", "mixed"),
+        day("update", "11:30:00", "mixed", vcpu_count=64, tokens=7, event_id="mixed-late"),
+        day("stop", "11:15:00", "mixed", execution_id="x", event_id="mixed-stop"),
         day("start", "10:00:00", "complete", vcpu_count=2, memory_gb=4, storage_gb=1),
         day("stop", "11:00:00", "complete"),
     ]
@@ -118,6 +124,21 @@ def test_what_an_ignored_event_names_is_listed_with_its_reason(built: Home) -> N
     assert usage_amounts(built, "twice")["vcpu"] == Decimal("0.20")
 
 
+def test_events_without_an_execution_belong_to_the_one_that_runs_and_are_listed_where_none_does(built: Home) -> None:
+    assert sessions(built, "mixed") == ["10:00-11:00 stopped"]
+    # Half an hour of 2 vCPU and half an hour of 4: 3 x 3600 x 0.000014 = 0.1512.
+    assert usage_amounts(built, "mixed")["vcpu"] == Decimal("0.15")
+    ignored = query(built, "from ignored_events where customer_id = 'mixed' order by event_at")
+    assert [(row["event_id"], row["reason"], row["is_quantity_billed"]) for row in ignored] == [
+        ("mixed-stop", "stop_without_start", False),
+        ("mixed-late", "no_execution", True),
+    ]
+    (billed,) = query(
+        built, "select sum(quantity) as tokens from usage_daily where customer_id = 'mixed' and meter_id = 'tokens'"
+    )
+    assert billed["tokens"] == 7
+
+
 def test_an_invoice_of_tokens_alone_is_explained_down_to_the_event(built: Home) -> None:
     (invoice,) = query(built, "from invoices where customer_id = 'alone'")
     (line,) = query(built, "from invoice_lines where customer_id = 'alone'")
@@ -149,6 +170,7 @@ def test_recorded_usage_carries_quantities_and_nothing_else(row: dict[str, Any],
 
 MODELS = {
     "staging.compacted_events": {"every_landed_event_is_counted"},
+    "staging.assigned_events": {"every_event_acts_or_is_ignored"},
     "usage.sandbox_states": {"every_session_is_cut_without_loss"},
     "usage.sandbox_sessions": {"every_event_acts_or_is_ignored"},
     "usage.recorded_quantities": {"every_quantity_reaches_its_line"},

@@ -24,7 +24,7 @@ from pipeline.landing.merge_days import merge_days
 from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_steps import BuildFailedError
-from tests.models.test_against_reference import land_records, land_voids
+from tests.models.test_against_reference import land_listings, land_records, land_voids
 from tests.reference import Void
 from tests.reference.strategies import Batch, random_batch, to_jsonl_parts
 from tests.support import event, query, write_jsonl
@@ -56,6 +56,21 @@ def just_at_its_limit(sandbox: str, as_of: datetime, heartbeat: int) -> list[dic
     """An hour of ticks, as long as Hobby lets a session be, and then none: at as_of it has not been silent for too long yet."""
     instants = [as_of - timedelta(seconds=seconds) for seconds in range(3600, 0, -heartbeat)]
     return [event("start" if at == instants[0] else "heartbeat", at.isoformat(), user="edge", sandbox=sandbox) for at in instants]
+
+
+def of_two_executions(number: int, as_of: datetime) -> list[dict[str, object]]:
+    """Events of a sandbox with executions, some of which name none: where they belong changes with each part that lands."""
+
+    def at(what: str, minute: int, execution: str | None = None, **more: object) -> dict[str, object]:
+        instant = (as_of - timedelta(days=3) + timedelta(minutes=minute)).isoformat()
+        return event(what, instant, user="mixed", sandbox="mixed", execution_id=execution, **more)
+
+    parts = [
+        [at("start", 0), at("update", 30, vcpu_count=8), at("stop", 60), at("update", 90, vcpu_count=2, tokens=5)],
+        [at("start", 10, "x", vcpu_count=1), at("start", 80, "y"), at("usage", 85, tokens=7)],
+        [at("stop", 20, "x"), at("update", 2000, vcpu_count=3), at("stop", 1500, "y")],
+    ]
+    return parts[number]
 
 
 def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
@@ -112,9 +127,13 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
             landed_voids += voids
         # Also as of an instant before many landed events, and before the last build's.
         as_of = batch.as_of - random.choice((timedelta(0), timedelta(days=1), timedelta(days=25, microseconds=1)))
+        # Some listings come late, and some in parts of which one comes later.
+        land_listings(batch.listings[number :: len(parts)], home, tmp_path / f"listings-{number}.jsonl")
         if heartbeat is not None:
             edge = just_at_its_limit(f"edge-{number}", as_of, heartbeat)
             land_files(home, [write_jsonl(tmp_path / f"edge-{number}.jsonl", edge)])
+        mixed = of_two_executions(number, batch.as_of)
+        land_files(home, [write_jsonl(tmp_path / f"mixed-{number}.jsonl", mixed)])
         if number == 1 or when_to_merge.random() < 0.5:
             merged_files += merge_and_put_aside(home, tmp_path / "as-landed")
         build(home, as_of)
@@ -124,7 +143,9 @@ def test_builds_between_landings_come_to_what_one_build_at_the_end_does(
     build(home, batch.as_of)
     assert merged_files > 50
     assert query(home, "from utilisation_daily")
-    assert query(home, "from ignored_events where reason = 'voided'")
+    for reason in ("voided", "no_execution"):
+        assert query(home, "from ignored_events where reason = ?", reason)
+    assert query(home, "from sessions where end_reason = 'gone_from_listing'")
     as_landed = make_home("from-scratch")
     for folder in ("raw", "ledger"):
         shutil.copytree(home.path / folder, as_landed.path / folder, dirs_exist_ok=True)

@@ -26,7 +26,7 @@ from pipeline.stripe.credit_notes import issue_credit_note
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse.build import build
-from tests.models.test_against_reference import land_records, project_of
+from tests.models.test_against_reference import land_listings, land_records, project_of
 from tests.models.test_real_grid_usage import DATA, FILES
 from tests.reference.strategies import random_batch, to_jsonl_parts
 from tests.support import query, write_jsonl
@@ -68,6 +68,7 @@ def random_histories(folder: Path, seed: int, customers: int) -> Built:
     parts = to_jsonl_parts(batch, folder / "events", 3)
     land_records(batch, home, folder / "records", project)
     land_files(home, parts[:2], seeds=project / "seeds")
+    land_listings(batch.listings, home, folder / "listings.jsonl")
     build(home, batch.as_of, project=project)
     for period in _ended_months(home, batch.as_of)[:1]:
         close_period(home, period, force=True, project=project)
@@ -85,6 +86,7 @@ def small(home: Home, folder: Path) -> Built:
     batch = random_batch(Random(274), 14, vary_prices=False)
     land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
+    land_listings(batch.listings, home, folder / "listings.jsonl")
     merge_days(home)
     build(home, batch.as_of)
     for period in _ended_months(home, batch.as_of)[:1]:

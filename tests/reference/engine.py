@@ -13,7 +13,9 @@ from .credits import signup_grant
 from .currencies import currencies_of
 from .customers import LONG_AGO, Customer, contract_starts
 from .exact import next_month
+from .executions import Assigned, assign
 from .invoices import draft_invoices, lines_to_issue
+from .listings import Listings
 from .payable import Spreading
 from .price_book import PriceBook
 from .rating import fee_days, fee_lines, usage_lines
@@ -25,11 +27,12 @@ from .records import (
     IgnoredBecause,
     IgnoredEvent,
     Ledger,
+    ListingPart,
     Result,
     SubscriptionRecord,
     Void,
 )
-from .sessions import Carried, Run, follow, reported_openings, session_of
+from .sessions import Carried, Run, carried_by, follow, reported_openings, session_of
 from .usage import measure
 
 
@@ -44,6 +47,7 @@ def compute(
     ledger: Ledger | None = None,
     voids: Iterable[Void] = (),
     books_open_at: datetime = LONG_AGO,
+    listing_parts: Iterable[ListingPart] = (),
 ) -> Result:
     """Sessions, lines, invoices and daily usage of every customer.
 
@@ -55,6 +59,7 @@ def compute(
         raise ValueError("as_of needs a zone: what the rules call an instant is UTC.")
     timeout = None if heartbeat_timeout_seconds is None else timedelta(seconds=heartbeat_timeout_seconds)
     result = Result()
+    listings = Listings(listing_parts, as_of)
     in_effect = [void for void in voids if void.voided_at <= as_of]
     voided = {void.event_id for void in in_effect if void.event_id is not None}
     events_of: dict[str, list[Event]] = defaultdict(list)
@@ -88,11 +93,12 @@ def compute(
         )
         known = (customer_id, own_events, own_records, price_book, as_of, currencies, books_open_at)
         reported: set[datetime] = set()
-        for timeline in _timelines(own_events).values():
+        assigned = assign(own_events, books_open_at)
+        for timeline in _timelines(assigned.events).values():
             reported |= reported_openings(timeline, Customer(*known), timeout)
         customer = Customer(*known, reported)
         own_grants = [grant for grant in given if grant.customer_id == customer_id and grant.granted_at <= as_of]
-        _add(result, customer, own_events, timeout, own_grants, ledger, voided_grants)
+        _add(result, customer, assigned, timeout, own_grants, ledger, voided_grants, listings)
     result.ignored.sort(key=lambda one: str(one.event.event_id))
     return result
 
@@ -100,23 +106,27 @@ def compute(
 def _add(
     result: Result,
     customer: Customer,
-    events: list[Event],
+    assigned: Assigned,
     heartbeat_timeout: timedelta | None,
     landed_grants: Sequence[CreditGrant],
     ledger: Ledger,
     voided_grants: Collection[str],
+    listings: Listings,
 ) -> None:
     """One customer's part of the result."""
     runs: list[Run] = []
-    carried: list[Carried] = []
+    meters = customer.price_book.meters
+    carried: list[Carried] = [quantities for event in assigned.ignored if (quantities := carried_by(event, meters))]
+    result.ignored += [IgnoredEvent(event, IgnoredBecause.NO_EXECUTION) for event in assigned.ignored]
+    events = assigned.events
     for (sandbox_id, execution_id), timeline in sorted(_timelines(events).items()):
         others = [event for event in events if event.sandbox_id == sandbox_id and (event.execution_id or "") != execution_id]
         opened_at = [event.event_at for event in others if event.event_type in (EventType.START, EventType.RESUME)]
-        followed = follow(timeline, customer, heartbeat_timeout, opened_at)
+        followed = follow(timeline, customer, heartbeat_timeout, opened_at, listings)
         runs += followed.runs
         carried += followed.carried
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]
-        result.ignored += [IgnoredEvent(event, reason) for event, reason in followed.ignored]
+        result.ignored += [IgnoredEvent(assigned.as_sent(event), reason) for event, reason in followed.ignored]
 
     contracts = customer.price_book.contracts.get(customer.customer_id, ())
     stretches = customer.stretches()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 
-from .records import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord, Void
+from .records import CreditGrant, CustomerRecord, Event, EventType, ListingPart, SubscriptionRecord, Void
 
 CAMEL_CASE = {
     EventType.START: "SandboxStarted",
@@ -80,6 +80,14 @@ def void_row(void: Void) -> str:
         "reason": void.reason,
     }
     return json.dumps({name: value for name, value in named.items() if value is not None}, separators=(",", ":"))
+
+
+def listing_row(part: ListingPart) -> str:
+    """One line of JSON."""
+    row: dict[str, object] = {"listed_at": part.listed_at.isoformat(), "sandbox_ids": part.sandbox_ids}
+    row |= {} if part.scope is None else {"scope": part.scope}
+    row |= {} if part.parts == 1 else {"part": part.part, "parts": part.parts}
+    return json.dumps(row, separators=(",", ":"))
 
 
 def grant_row(grant: CreditGrant) -> str:

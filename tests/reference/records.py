@@ -25,6 +25,7 @@ class IgnoredBecause(StrEnum):
     PAUSE_WITHOUT_START = "pause_without_start"
     UPDATE_AFTER_STOP = "update_after_stop"
     SUPERSEDED = "superseded"
+    NO_EXECUTION = "no_execution"
     VOIDED = "voided"
 
 
@@ -33,6 +34,7 @@ class EndReason(StrEnum):
     STOP_MISSING = "stop_missing"
     END_INFERRED = "end_inferred"
     HEARTBEAT_LOST = "heartbeat_lost"
+    GONE_FROM_LISTING = "gone_from_listing"
     OPEN = "open"
 
 
@@ -208,6 +210,18 @@ class Void:
     event_id: str | None = None
     grant_id: str | None = None
     reason: str = "sent by mistake"
+
+
+@dataclass(frozen=True)
+class ListingPart:
+    """A part of a listing of the sandboxes that ran at an instant. Billing rules, section 4."""
+
+    listed_at: datetime
+    sandbox_ids: tuple[str, ...]
+    scope: str | None = None
+    """None: the listing is of all sandboxes."""
+    part: int = 1
+    parts: int = 1
 
 
 @dataclass(frozen=True)

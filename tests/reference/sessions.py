@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -10,6 +10,7 @@ from itertools import groupby
 
 from .customers import Customer
 from .exact import seconds, to_decimal
+from .listings import Listings
 from .price_book import Meter
 from .records import EndReason, Event, EventType, IgnoredBecause, Session
 
@@ -47,6 +48,8 @@ class Run:
     """The quantities that were carried while it ran."""
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
+    lost_at: datetime | None = None
+    """When the heartbeat timeout ended it, or would have if its plan's maximum had not."""
 
     @property
     def inferred_end(self) -> datetime | None:
@@ -85,6 +88,22 @@ class Run:
             opened_at = min((instant for instant in others_opened_at if self.last_event_at < instant < ended_at), default=None)
             if opened_at is not None:
                 self.end(opened_at, EndReason.STOP_MISSING)
+
+    def hear(self, sandbox_id: str, listings: Listings, until: datetime | None) -> None:
+        """Correct the end by the listings before `until` (exclusive; None: up to as_of), unless it was stopped or is paused."""
+        if self.end_reason is EndReason.STOPPED or self.is_paused:
+            return
+        assert self.ended_at is not None
+        heard = listings.of(sandbox_id, until)
+        confirmed_at = max(filter(None, (self.last_event_at, heard.last_listed_at)))
+        if self.limit_at is not None and self.end_reason is not EndReason.OPEN:
+            if self.lost_at is not None and self.lost_at <= max(self.limit_at, confirmed_at):
+                self.end(self.lost_at, EndReason.HEARTBEAT_LOST)
+            else:
+                self.ended_at = max(self.ended_at, confirmed_at)
+        is_gone = heard.last_listing_at is not None and heard.last_listing_at > confirmed_at
+        if is_gone and confirmed_at <= self.ended_at:
+            self.end(confirmed_at, EndReason.GONE_FROM_LISTING)
 
     @property
     def paused_time(self) -> timedelta:
@@ -138,13 +157,15 @@ def follow(
     events: Iterable[Event],
     customer: Customer,
     heartbeat_timeout: timedelta | None = None,
-    others_opened_at: Iterable[datetime] = (),
+    others_opened_at: Collection[datetime] = (),
+    listings: Listings | None = None,
 ) -> Followed:
     """One timeline: one sandbox, and one execution of it where events name executions.
 
     `events` are accepted ones up to the customer's as_of, in any order. `others_opened_at`: when other executions of the sandbox
-    start or resume.
+    start or resume. `listings`: of running sandboxes.
     """
+    events = list(events)
     timeline = _Timeline(customer, heartbeat_timeout)
     groups = _by_instant(events)
     reported = timeline.reported_openings(groups)
@@ -159,7 +180,11 @@ def follow(
         if any(quantities.values()):
             carried.append((instant, quantities))
     timeline.look_back_from(customer.as_of)
-    for run in timeline.runs:
+    for run, following in zip(timeline.runs, [*timeline.runs[1:], None], strict=False):
+        if listings is not None:
+            openings = [instant for instant in others_opened_at if instant > run.last_event_at]
+            openings += [following.started_at] if following else []
+            run.hear(events[0].sandbox_id, listings, min(openings, default=None))
         run.end_its_pause(others_opened_at)
     for instant, quantities in carried:
         # They belong to the session that began last, unless it had ended before.
@@ -167,6 +192,12 @@ def follow(
         if begun and begun[-1].ended_at is not None and instant <= begun[-1].ended_at:
             begun[-1].carried.append((instant, quantities))
     return Followed(timeline.runs, carried, timeline.ignored)
+
+
+def carried_by(event: Event, meters: Iterable[Meter]) -> Carried | None:
+    """The quantities of an event; None without any."""
+    quantities = {meter.event_column: Fraction(getattr(event, meter.event_column) or 0) for meter in meters if meter.is_summed}
+    return (event.event_at, quantities) if any(quantities.values()) else None
 
 
 def reported_openings(events: Iterable[Event], customer: Customer, heartbeat_timeout: timedelta | None = None) -> set[datetime]:
@@ -370,6 +401,7 @@ class _Timeline:
         if run is None or timeout is None or not self._is_silent_at(instant):
             return
         lost_at = run.last_event_at + timeout
+        run.lost_at = lost_at
         inferred_end = run.inferred_end
         if inferred_end is not None and inferred_end < lost_at:
             self._end(inferred_end, EndReason.STOP_MISSING if is_restarted else EndReason.END_INFERRED)

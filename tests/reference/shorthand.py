@@ -12,7 +12,7 @@ from .acceptance import accept
 from .customers import LONG_AGO
 from .engine import compute
 from .price_book import PriceBook
-from .records import DailyUsage, Event, EventType, Invoice, Line, LineType, Result, Session, SubscriptionRecord
+from .records import DailyUsage, Event, EventType, Invoice, Line, LineType, ListingPart, Result, Session, SubscriptionRecord
 
 DAY = "2024-02-10"
 """An ordinary day; February 2024 has 29 days."""
@@ -89,10 +89,16 @@ def due(
     seeds: Path = SEEDS,
     heartbeat: int | None = None,
     books_open_at: datetime = LONG_AGO,
+    listings: Iterable[ListingPart] = (),
 ) -> Result:
     """Everything due, from rows in arrival order."""
     accepted = accept(events, books_open_at).events
-    return compute(accepted, records, PriceBook.read(seeds), at(as_of), heartbeat, books_open_at=books_open_at)
+    prices = PriceBook.read(seeds)
+    return compute(accepted, records, prices, at(as_of), heartbeat, books_open_at=books_open_at, listing_parts=listings)
+
+
+def listing(when: str, *sandbox_ids: str, scope: str | None = None, part: int = 1, parts: int = 1) -> ListingPart:
+    return ListingPart(at(when), sandbox_ids, scope, part, parts)
 
 
 def spans(sessions: Iterable[Session]) -> list[str]:

@@ -29,7 +29,7 @@ def shrink(batch: Batch, customer_id: str, wrong_customers: WrongCustomers) -> B
         still_wrong = [attempt for attempt in attempts.histories if attempt.customer_id in wrong]
         if not still_wrong:
             return smallest
-        best = min(still_wrong, key=lambda attempt: len(attempt.events) + len(attempt.subscriptions))
+        best = min(still_wrong, key=lambda attempt: len(attempt.events) + len(attempt.subscriptions) + len(attempt.listings))
         smallest = only(attempts, best.customer_id)
 
 
@@ -64,6 +64,9 @@ def _smaller(history: History) -> Iterator[History]:
         yield replace(history, customer_records=history.customer_records[:at] + history.customer_records[at + 1 :])
     for at in range(len(history.voids)):
         yield replace(history, voids=history.voids[:at] + history.voids[at + 1 :])
+    for length in _lengths(len(history.listings)):
+        for at in range(0, len(history.listings), length):
+            yield replace(history, listings=history.listings[:at] + history.listings[at + length :])
 
 
 def _lengths(count: int) -> Iterator[int]:
@@ -94,6 +97,14 @@ def _renamed(history: History, new: str) -> History:
     return replace(
         history,
         customer_id=new,
+        listings=tuple(
+            replace(
+                part,
+                scope=part.scope and part.scope.replace(old, new),
+                sandbox_ids=tuple(sandbox_id.replace(old, new) for sandbox_id in part.sandbox_ids),
+            )
+            for part in history.listings
+        ),
         events=tuple(
             replace(
                 event,

@@ -18,8 +18,9 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from tests.reference import CreditGrant, CustomerRecord, Event, EventType, SubscriptionRecord, Void
-from tests.reference.landing_rows import customer_row, event_row, grant_row, subscription_row, void_row
+from tests.reference import CreditGrant, CustomerRecord, Event, EventType, ListingPart, SubscriptionRecord, Void
+from tests.reference.landing_rows import customer_row, event_row, grant_row, listing_row, subscription_row, void_row
+from tests.reference.random_listings import random_listings
 from tests.reference.variations import ALWAYS, CURRENCIES, PriceBookVariation, random_price_book
 
 MICROSECOND = timedelta(microseconds=1)
@@ -100,6 +101,8 @@ class History:
     grants: tuple[CreditGrant, ...] = ()
     voids: tuple[Void, ...] = ()
     """Voids of events and grants. Those of events land after the events."""
+    listings: tuple[ListingPart, ...] = ()
+    """Listings of the customer's sandboxes, of scopes of its own."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,10 @@ class Batch:
     @property
     def voids(self) -> list[Void]:
         return [void for history in self.histories for void in history.voids]
+
+    @property
+    def listings(self) -> list[ListingPart]:
+        return [part for history in self.histories for part in history.listings]
 
     @property
     def event_voids(self) -> list[Void]:
@@ -188,7 +195,26 @@ def random_history(
     currencies = [record.currency for record in customer_records if record.currency is not None]
     grants = _random_grants(random, customer_id, [currency, *currencies], scene)
     voids = [*_random_event_voids(random, rows, scene), *_random_voids(random, customer_id, grants, scene)]
-    return History(customer_id, tuple(rows), tuple(records), scene.as_of, tuple(customer_records), tuple(grants), tuple(voids))
+    # Drawn apart, so that listings change nothing else that a seed draws.
+    apart = Random(f"{customer_id} {scene.as_of} {rows[:1]}")
+    moments = [event.event_at for event in events]
+
+    def instant(random: Random) -> datetime:
+        if not moments or random.random() < 0.3:
+            return scene.instant(random)
+        return max(scene.starts_at, random.choice(moments) + random.choice((-1, 0, 1, 1, 1)) * random.choice(SPANS[:9]))
+
+    listings = random_listings(apart, customer_id, sorted({event.sandbox_id for event in events}), instant)
+    return History(
+        customer_id,
+        tuple(rows),
+        tuple(records),
+        scene.as_of,
+        tuple(customer_records),
+        tuple(grants),
+        tuple(voids),
+        tuple(listings),
+    )
 
 
 def random_batch(random: Random, customers: int, *, vary_prices: bool = True, prefix: str = "customer") -> Batch:
@@ -522,6 +548,11 @@ def records_to_jsonl(batch: Batch, folder: Path) -> tuple[Path, Path, Path]:
 def event_voids_to_jsonl(voids: Iterable[Void], folder: Path) -> Path:
     """Voids of events."""
     return _write(folder / "event_voids.jsonl", map(void_row, voids))
+
+
+def listings_to_jsonl(listings: Iterable[ListingPart], path: Path) -> Path:
+    """Listings of running sandboxes."""
+    return _write(path, map(listing_row, listings))
 
 
 def _write(path: Path, rows: Iterable[str]) -> Path:

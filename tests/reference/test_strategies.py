@@ -28,6 +28,7 @@ from tests.reference import (
     accept,
     compute,
 )
+from tests.reference.executions import assign
 from tests.reference.landing_rows import CAMEL_CASE
 from tests.reference.shorthand import SEEDS
 from tests.reference.shrinking import shrink
@@ -49,7 +50,7 @@ def price_book_of(variation: PriceBookVariation) -> PriceBook:
 def result_of(batch: Batch, heartbeat: int | None = None) -> Result:
     prices = price_book_of(batch.price_book)
     events = accept(batch.events, batch.books_open_at).events
-    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at)
+    records = (batch.customers, batch.grants, None, batch.voids, batch.books_open_at, batch.listings)
     return compute(events, batch.subscriptions, prices, batch.as_of, heartbeat, *records)
 
 
@@ -111,7 +112,8 @@ def test_sessions_of_a_timeline_follow_one_another_and_end_by_as_of(batch: Batch
 @given(histories(10))
 def test_every_instant_with_a_start_opens_one_session_and_so_does_a_first_update(batch: Batch) -> None:
     kinds: dict[tuple[str, str], dict[datetime, set[EventType]]] = defaultdict(lambda: defaultdict(set))
-    for event in counted_events(batch):
+    # Events without an execution id belong to an execution, or to none.
+    for event in assign(counted_events(batch), batch.books_open_at).events:
         if not carries_quantities_alone(event):
             kinds[event.sandbox_id, event.execution_id or ""][event.event_at].add(event.event_type)
     sessions = result_of(batch).sessions

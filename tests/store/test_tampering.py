@@ -33,7 +33,7 @@ from tests.support import billhouse, copy_home, remake_manifest
 
 KINDS = {
     *("raw/usage_events", "raw/subscriptions", "raw/customers", "raw/credit_grants", "raw/voids", "raw/sandbox_metrics"),
-    *("raw/quarantine", "raw/retried_rows", "raw/landed_files"),
+    *("raw/running_listings", "raw/quarantine", "raw/retried_rows", "raw/landed_files"),
     *("raw/stripe/customers", "raw/stripe/invoices", "raw/stripe/invoice_lines", "raw/stripe/events", "raw/stripe/syncs"),
     *("ledger/closes", "ledger/approvals", "ledger/publications", "ledger/outbox", "ledger/credit_notes"),
     *("ledger/alerts", "ledger/accepted_terms"),
@@ -65,6 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Hom
         ("grants", Kind.CREDIT_GRANTS, [grant("G1"), grant("G2")]),
         ("voids", Kind.VOIDS, [{"event_id": "other", "voided_at": "2026-08-02T00:00:00Z", "reason": "a test"}]),
         ("samples", Kind.METRICS, [{"sandbox_id": "x", "timestamp": "2026-08-03T11:00:00Z", "cpu_used_pct": 1, "mem_bytes": 2}]),
+        ("running", Kind.RUNNING, [{"listed_at": "2026-08-03T11:00:00Z", "sandbox_ids": ["x"]}]),
     ):
         path = write_lines(folder / f"{name}.jsonl", [row if isinstance(row, str) else json.dumps(row) for row in rows])
         run("land", "--kind", str(kind), path)

@@ -5,8 +5,17 @@ with
 compacted as (
 
     select coalesce(sum(events.event_count - events.quantity_event_count), 0) as event_count
-    from {{ ref('compacted_events') }} as events
+    from {{ ref('execution_events') }} as events
     {{ only_dirty_executions('events') }}
+
+),
+
+without_execution as (
+
+    select count(*) as event_count
+    from {{ ref('ignored_events') }} as events
+    {{ only_dirty_executions('events') }}
+    where events.reason = 'no_execution'
 
 ),
 
@@ -54,6 +63,7 @@ segments as (
 
 select
     compacted.event_count as events_of_sandboxes,
+    without_execution.event_count as events_without_execution,
     states.event_count as events_of_states,
     timelines.event_count as events_of_timelines,
     timelines.plain_event_count as events_of_plain_timelines,
@@ -64,12 +74,13 @@ select
     segments.{{ resource }}_microseconds as {{ resource }}_microseconds_of_segments
     {%- endfor %}
 from compacted
+cross join without_execution
 cross join states
 cross join timelines
 cross join pieces
 cross join segments
 where
-    compacted.event_count <> timelines.event_count
+    compacted.event_count <> timelines.event_count + without_execution.event_count
     or timelines.event_count <> states.event_count + timelines.plain_event_count
     or pieces.duration_microseconds <> segments.duration_microseconds
     {%- for resource in resource_columns() %}
