@@ -81,6 +81,7 @@ for command in (
     quarantine.quarantine,
     landing.compact,
     collect.poll_metrics,
+    collect.poll_running,
     collect.collect,
     collect_sql.collect_sql,
     receive.receive,

@@ -1,4 +1,4 @@
-"""Commands that collect rows into the inbox: poll-metrics, collect. docs/operate/collecting.md."""
+"""Commands that collect rows into the inbox: poll-metrics, poll-running, collect. docs/operate/collecting.md."""
 
 from __future__ import annotations
 
@@ -85,6 +85,37 @@ def poll_metrics(
     access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
     poll = poll_latest_metrics if latest else poll_all_metrics
     collected = poll(Home.open(context.obj), access, name=name or f"metrics-{name_of(url)}")
+    show(as_json, collected.as_dict(), lambda: print_collected(collected))
+
+
+def poll_running(
+    context: typer.Context,
+    url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
+    api_key_env: KeyVariable = None,
+    api_key_header: KeyHeader = "X-API-Key",
+    header: Headers = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The part of your deployment that this API covers, such as a region, if it does not cover all.",
+            show_default=False,
+        ),
+    ] = None,
+    requests_per_second: Speed = 5,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a listing of running sandboxes from an API like E2B's into the inbox. Safe to interrupt and to repeat.
+
+    Run it each minute: a sandbox that crashes is billed up to the last listing that names it. A listing is complete or not
+    written. Writes files only to <home>/inbox/. Next: billhouse land --kind running FILE...
+    """
+    from pipeline.feeds import Access
+    from pipeline.feeds import poll_running as poll
+
+    access = Access(url, api_key_env, api_key_header, requests_per_second, _headers(header))
+    collected = poll(Home.open(context.obj), access, name=name or f"running-{name_of(url)}", scope=scope)
     show(as_json, collected.as_dict(), lambda: print_collected(collected))
 
 

@@ -11,6 +11,7 @@ from pipeline.feeds.metrics import poll_latest_metrics, poll_metrics
 from pipeline.feeds.objects import collect_objects
 from pipeline.feeds.paging import CursorPaging, LinkPaging, OffsetPaging
 from pipeline.feeds.position import Collected
+from pipeline.feeds.running import poll_running
 
 __all__ = [
     "Access",
@@ -24,4 +25,5 @@ __all__ = [
     "collect_objects",
     "poll_latest_metrics",
     "poll_metrics",
+    "poll_running",
 ]

@@ -31,6 +31,7 @@ COMMANDS = (
     "collect-sql postgresql",
     "collect-sql clickhouse",
     "poll-metrics",
+    "poll-running",
     "consume kafka",
     "consume redis-streams",
     "consume sqs",

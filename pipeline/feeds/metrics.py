@@ -1,8 +1,8 @@
 """Polls samples of CPU and memory use from an API like E2B's: the list of sandboxes, then the metrics of each.
 
-Written after the API's published specification (e2b-dev/infra, spec/openapi.yml): `GET /v2/sandboxes` is paged by the header
-`X-Next-Token`; `GET /sandboxes/{sandboxID}/metrics` takes `start` and `end` in seconds since 1970; `GET /sandboxes/metrics` takes
-the ids of up to 100 sandboxes and returns the latest sample of each.
+Written after the API's published specification (e2b-dev/infra, spec/openapi.yml): `GET /sandboxes/{sandboxID}/metrics` takes
+`start` and `end` in seconds since 1970; `GET /sandboxes/metrics` takes the ids of up to 100 sandboxes and returns the latest
+sample of each.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.feeds.access import Access
 from pipeline.feeds.api import Api, NotFoundError, as_line
-from pipeline.feeds.paging import HeaderCursorPaging, PageRequest, SinglePage
+from pipeline.feeds.paging import PageRequest, SinglePage
 from pipeline.feeds.position import Collected, open_source
+from pipeline.feeds.sandboxes import listed_sandboxes
 from pipeline.landing.record_kinds import Kind
 
 _WINDOW_SECONDS = 50 * 60
@@ -30,9 +31,6 @@ _FIRST_LOOK_BACK_SECONDS = 24 * 3600
 """How far back to request samples of a sandbox that is new."""
 _IDS_PER_REQUEST = 100
 """The API refuses more."""
-_EMPTY_PAGES = 100
-_LONGEST_ID = 800
-"""In bytes: four for each of the 200 characters of an id."""
 _YEAR_5138 = 10**11
 """A larger number is in milliseconds, or not an instant."""
 
@@ -47,7 +45,8 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
     until = int((now or datetime.now(UTC)).timestamp())
     with Api(access) as api, open_source(home, name, Kind.METRICS, *access.place) as source:
         known: dict[str, int] = source.position or {}
-        listed = dict(_sandboxes(api, until - _FIRST_LOOK_BACK_SECONDS))
+        earliest = until - _FIRST_LOOK_BACK_SECONDS
+        listed = {sandbox_id: max(int(started.timestamp()), earliest) for sandbox_id, started in listed_sandboxes(api)}
         for sandbox_id in sorted(known.keys() | listed.keys()):
             since = known[sandbox_id] if sandbox_id in known else listed[sandbox_id]
             rows = list(_samples(api, sandbox_id, since, until))
@@ -60,15 +59,14 @@ def poll_metrics(home: Home, access: Access, *, name: str, now: datetime | None 
     return source.collected
 
 
-def poll_latest_metrics(home: Home, access: Access, *, name: str, now: datetime | None = None) -> Collected:
+def poll_latest_metrics(home: Home, access: Access, *, name: str) -> Collected:
     """Write the latest sample of every listed sandbox to the inbox, with one request for 100 sandboxes. Safe to repeat.
 
     Samples between two runs are not fetched, so it neither reads nor moves the position of `poll_metrics`. Raises BillhouseError.
     """
-    earliest = int((now or datetime.now(UTC)).timestamp())
     with Api(access) as api, open_source(home, name, Kind.METRICS, *access.place) as source:
         # The whole list first: a listing and a sample that are far apart would miss sandboxes that ended between them.
-        listed = sorted(dict(_sandboxes(api, earliest)))
+        listed = sorted({sandbox_id for sandbox_id, _ in listed_sandboxes(api)})
         for start in range(0, len(listed), _IDS_PER_REQUEST):
             samples = _latest_samples(api, listed[start : start + _IDS_PER_REQUEST])
             rows = [_row(sandbox_id, metric) for sandbox_id, metric in samples.items()]
@@ -86,30 +84,6 @@ def _latest_samples(api: Api, sandbox_ids: Sequence[str]) -> dict[str, Any]:
             "The API answered without a map of samples at 'sandboxes'.", "Check --url, or poll without --latest."
         )
     return samples
-
-
-def _sandboxes(api: Api, earliest: int) -> Iterator[tuple[str, int]]:
-    """The sandboxes that the API lists, and since when there may be samples of each, in seconds since 1970."""
-    paging = HeaderCursorPaging("X-Next-Token", "nextToken")
-    asked, empty = set(), 0
-    for page in api.pages(PageRequest("v2/sandboxes", {"limit": 100}), "$", paging):
-        empty = 0 if page.rows else empty + 1
-        if page.next_request is not None:
-            following = str(page.next_request.parameters["nextToken"])
-            if following in asked or empty > _EMPTY_PAGES:
-                raise BillhouseError("The API's list of sandboxes has no end: its pages form a cycle.", "Ask its operator.")
-            asked.add(following)
-        for sandbox in page.rows:
-            try:
-                started_at = datetime.fromisoformat(sandbox["startedAt"])
-                sandbox_id = str(sandbox["sandboxID"])
-                if not 0 < len(sandbox_id.encode()) <= _LONGEST_ID:
-                    raise ValueError(sandbox_id)
-                yield sandbox_id, max(int(started_at.timestamp()), earliest)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise BillhouseError(
-                    f"The API lists a sandbox without its sandboxID and startedAt: {ascii(sandbox)[:200]}.", "Check --url."
-                ) from error
 
 
 def _samples(api: Api, sandbox_id: str, since: int, until: int) -> Iterator[dict[str, Any]]:

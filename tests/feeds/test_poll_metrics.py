@@ -195,13 +195,12 @@ def test_the_latest_samples_of_250_sandboxes_cost_three_requests(home: Home, fak
         provider.run(box, NOON - 5 * MINUTE, {NOON - 2 * MINUTE: 1, NOON - MINUTE: 20.33})
     provider.samples["box007"] = {}
     access = Access(fake.url, "E2B_API_KEY", requests_per_second=1000)
-    now = datetime.fromtimestamp(NOON, UTC)
-    collected = poll_latest_metrics(home, access, name="e2b", now=now)
+    collected = poll_latest_metrics(home, access, name="e2b")
     assert len([asked for asked in fake.asked if asked.path == "/sandboxes/metrics"]) == 3
     assert land_files(home, collected.files, Kind.METRICS).accepted == 249
     assert known(home) == {(box, NOON - MINUTE): Decimal("20.33") for box in boxes if box != "box007"}
 
-    assert land_files(home, poll_latest_metrics(home, access, name="e2b", now=now).files, Kind.METRICS).duplicates == 249
+    assert land_files(home, poll_latest_metrics(home, access, name="e2b").files, Kind.METRICS).duplicates == 249
     fake.asked.clear()
     provider.started = {"box000": NOON - 5 * MINUTE}
     assert poll(home, fake, NOON) == 2, "the position of all samples is not moved by the latest ones"

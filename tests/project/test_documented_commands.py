@@ -83,6 +83,7 @@ RUN_ELSEWHERE = {
         "tests/feeds/test_collect_clickhouse.py"
     ),
     "billhouse poll-metrics --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_metrics.py",
+    "billhouse poll-running --url https://api.e2b.app --api-key-env E2B_API_KEY": "tests/feeds/test_poll_running.py",
     "billhouse consume kafka --servers kafka-1:9092,kafka-2:9092 --topic usage": QUEUES,
     (
         "billhouse consume redis-streams --url redis://events:6379/0 --stream sandbox.events.stream --field payload"
