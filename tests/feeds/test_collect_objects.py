@@ -136,7 +136,7 @@ def test_what_cannot_land_is_listed_each_time_and_the_others_are_taken(home: Hom
     [
         ("x", LINE, ".json"),
         ("x.ndjson", LINE, ".ndjson"),
-        ("x.CSV.GZ", gzip.compress(b"event_id\n1\n"), ".csv.gz"),
+        ("x.CSV.GZ", gzip.compress(b"event_id\n1\n", mtime=0), ".csv.gz"),
         ("x.csv", b"[event_id]\n1\n", ".csv"),
         ("x.parquet", LINE, ".json"),
         ("x.zstd", zstd(LINE), ".json.zst"),
@@ -144,7 +144,7 @@ def test_what_cannot_land_is_listed_each_time_and_the_others_are_taken(home: Hom
         ("x", b"PAR1", ".parquet"),
         ("x", b"event_id\n1\n", None),
         ("x", b"Obj\x01avro", None),
-        ("x.parquet.gz", gzip.compress(b"PAR1"), None),
+        ("x.parquet.gz", gzip.compress(b"PAR1", mtime=0), None),
         ("x.jsonl", b"\0\0\0", None),
         ("x.gz", b"\x1f\x8b", None),
         ("x.zst", b"\x28\xb5\x2f\xfdbroken", None),
