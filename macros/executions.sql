@@ -84,6 +84,15 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Condition on compacted events of an execution, with `timeline_starts_at`, its first event: the execution opens there. A reported start does, too. #}
+{% macro opens_an_execution() -%}
+    (
+        has_start
+        or has_resume
+        or (first_at = timeline_starts_at and (has_update or has_heartbeat) and not has_stop)
+    )
+{%- endmacro %}
+
 {# Whether an event of a sandbox with executions belongs to none, and is ignored: quantities alone are billed without an execution too. #}
 {% macro has_no_execution(events, assigned) -%}
     {{ events }}.execution_id = ''

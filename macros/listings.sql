@@ -139,9 +139,9 @@
 {%- endmacro %}
 
 {# Billing rules, section 4: what listings say of sessions without a stop. `sessions`: a relation with timeline_key, session_number, sandbox_id,
-   last_event_at and next_started_at (null: no later session). A row per session whose sandbox a listing has named: last_listed_at, the last
-   listing that names it; last_listing_at, the last listing of a scope that has named it. Listings count until the next session, until another
-   execution of the sandbox starts or resumes, and up to as_of. #}
+   started_at, last_event_at and next_started_at (null: no later session). A row per session whose sandbox a listing has named: last_listed_at,
+   the last listing that names it; last_listing_at, the last listing of the scope that named it last; is_displaced, whether another execution of
+   the sandbox opened before the next session. Listings count until the next session or that opening, and up to as_of. #}
 {% macro heard_listings(sessions) -%}
 with
 
@@ -153,19 +153,52 @@ listed_sessions as (
 
 ),
 
+events_of_listed_sandboxes as (
+
+    select
+        events.*,
+        min(events.first_at) over (partition by events.timeline_key) as timeline_starts_at
+    from {{ ref('execution_events') }} as events
+    where
+        events.sandbox_id in (select sandbox_id from listed_sessions)
+        and events.execution_id <> ''
+        and {{ changes_state('events') }}
+
+),
+
+openings as (
+
+    select
+        sandbox_id,
+        timeline_key,
+        first_at as opened_at
+    from events_of_listed_sandboxes
+    where {{ opens_an_execution() }}
+
+    union all
+
+    select
+        events.sandbox_id,
+        events.timeline_key,
+        greatest(events.reported_start_at, build.books_open_at) as opened_at
+    from events_of_listed_sandboxes as events
+    cross join {{ ref('stg_build_inputs') }} as build
+    where events.reported_start_at is not null
+
+),
+
 other_executions as (
 
     select
         sessions.timeline_key,
         sessions.session_number,
-        min(events.first_at) as started_at
-    from {{ ref('execution_events') }} as events
+        min(openings.opened_at) as opened_at
+    from openings
     inner join listed_sessions as sessions
         on
-            events.sandbox_id = sessions.sandbox_id
-            and events.timeline_key <> sessions.timeline_key
-            and events.first_at > sessions.last_event_at
-    where events.has_start or events.has_resume
+            openings.sandbox_id = sessions.sandbox_id
+            and openings.timeline_key <> sessions.timeline_key
+            and openings.opened_at > sessions.started_at
     group by sessions.timeline_key, sessions.session_number
 
 ),
@@ -179,9 +212,10 @@ bounded_sessions as (
         sessions.sandbox_id,
         least(
             coalesce(sessions.next_started_at, {{ end_of_time() }}),
-            coalesce(others.started_at, {{ end_of_time() }}),
+            coalesce(others.opened_at, {{ end_of_time() }}),
             {{ plus_microseconds('build.as_of', '1') }}
-        ) as until_at
+        ) as until_at,
+        coalesce(others.opened_at < coalesce(sessions.next_started_at, {{ end_of_time() }}), false) as is_displaced
     from listed_sessions as sessions
     left join other_executions as others
         on
@@ -197,6 +231,7 @@ sessions_by_scope as (
         sessions.timeline_key,
         sessions.session_number,
         sessions.until_at,
+        sessions.is_displaced,
         spans.scope,
         max(spans.last_listed_at) as last_listed_at
     from bounded_sessions as sessions
@@ -204,7 +239,7 @@ sessions_by_scope as (
         on
             sessions.sandbox_id = spans.sandbox_id
             and spans.first_listed_at < sessions.until_at
-    group by sessions.timeline_key, sessions.session_number, sessions.until_at, spans.scope
+    group by sessions.timeline_key, sessions.session_number, sessions.until_at, sessions.is_displaced, spans.scope
 
 ),
 
@@ -241,21 +276,50 @@ last_listings as (
         ) as last_listing_at
     from ends_and_listings
 
-)
+),
 
 -- A span may go on after the end: all listings of its scope within it name the sandbox.
+named_by_scope as (
+
+    select
+        sessions.timeline_key,
+        sessions.session_number,
+        sessions.is_displaced,
+        least(sessions.last_listed_at, listings.last_listing_at) as last_listed_at,
+        listings.last_listing_at
+    from sessions_by_scope as sessions
+    inner join last_listings as listings
+        on
+            sessions.scope = listings.scope
+            and sessions.until_at = listings.instant
+            and listings.rank_at_instant = 0
+
+),
+
+-- A sandbox that another scope has named since has moved there.
+named_last as (
+
+    select
+        *,
+        max(last_listed_at) over (partition by timeline_key, session_number) as named_last_at
+    from named_by_scope
+
+)
+
 select
-    sessions.timeline_key,
-    sessions.session_number,
-    max(least(sessions.last_listed_at, listings.last_listing_at)) as last_listed_at,
-    max(listings.last_listing_at) as last_listing_at
-from sessions_by_scope as sessions
-inner join last_listings as listings
-    on
-        sessions.scope = listings.scope
-        and sessions.until_at = listings.instant
-        and listings.rank_at_instant = 0
-group by sessions.timeline_key, sessions.session_number
+    timeline_key,
+    session_number,
+    is_displaced,
+    named_last_at as last_listed_at,
+    max(last_listing_at) as last_listing_at
+from named_last
+where last_listed_at = named_last_at
+group by timeline_key, session_number, is_displaced, named_last_at
+{%- endmacro %}
+
+{# Condition on a session with what `heard_listings` gives: after its last sign of life, it is not listed any more. #}
+{% macro is_gone_from_listings() -%}
+    (last_listing_at > confirmed_until or is_displaced)
 {%- endmacro %}
 
 {# The sessions of the last build of which listings say something else now, with sandbox_id, execution_id and timeline_key. #}
@@ -297,6 +361,7 @@ sessions_with_listings as (
         unstopped.last_listed_at as previous_listed_at,
         heard.last_listed_at,
         heard.last_listing_at,
+        heard.is_displaced,
         greatest(unstopped.last_event_at, heard.last_listed_at) as confirmed_until
     from unstopped_sessions as unstopped
     left join heard_listings as heard
@@ -313,5 +378,5 @@ select
 from sessions_with_listings
 where
     last_listed_at is distinct from previous_listed_at
-    or coalesce(last_listing_at > confirmed_until and confirmed_until <= ended_at, false) <> (end_reason = 'gone_from_listing')
+    or coalesce({{ is_gone_from_listings() }} and confirmed_until <= ended_at, false) <> (end_reason = 'gone_from_listing')
 {%- endmacro %}

@@ -22,9 +22,7 @@ marks as (
         sandbox_id,
         execution_id,
         first_at as marked_at,
-        has_start
-        or has_resume
-        or (first_at = timeline_starts_at and (has_update or has_heartbeat) and not has_stop) as opens,
+        {{ opens_an_execution() | indent(8) }} as opens,
         has_stop as stops
     from own_events
 

@@ -193,6 +193,7 @@ heard_listings as (
     select
         timeline_key,
         1 as session_number,
+        false as is_displaced,
         cast(null as timestamp) as last_listed_at,
         cast(null as timestamp) as last_listing_at
     from {{ ref('timelines') }}
@@ -223,6 +224,7 @@ sessions_with_terms as (
         {{ plus_seconds('sessions.last_event_at', 'build.heartbeat_timeout_seconds') }} as silent_at,
         heard.last_listed_at,
         heard.last_listing_at,
+        heard.is_displaced,
         greatest(sessions.last_event_at, heard.last_listed_at) as confirmed_until
     from sessions
     left join heard_listings as heard
@@ -280,7 +282,7 @@ sessions_with_other_ends as (
     select
         *,
         coalesce(
-            last_listing_at > confirmed_until and confirmed_until <= ended_in_timeline_at, false
+            {{ is_gone_from_listings() }} and confirmed_until <= ended_in_timeline_at, false
         ) as is_gone,
         coalesce(
             resumed_elsewhere_at < ended_in_timeline_at and end_reason_in_timeline <> 'stopped', false

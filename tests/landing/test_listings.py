@@ -98,3 +98,16 @@ def test_e2bs_answer_with_a_row_that_cannot_be_read_is_no_listing(row: str, reas
     summary = land_files(home, [path], source=find_source(home, "e2b-running"))
     assert summary.accepted == 0
     assert reason in summary.by_reason
+
+
+@pytest.mark.parametrize("rows", [["a", "b", None], [None, "b", "c"], ["a", None]])
+def test_e2bs_answer_with_an_unreadable_row_at_its_start_or_end_is_no_listing(
+    rows: list[str | None], home: Home, tmp_path: Path
+) -> None:
+    path = tmp_path / "2026-09-03T08-15-00Z.json"
+    texts = ['{"sandboxID": "x", "x": 1, "x": 2}' if row is None else json.dumps({"sandboxID": row}) for row in rows]
+    path.write_text(f"[{', '.join(texts)}]")
+    summary = land_files(home, [path], source=find_source(home, "e2b-running"))
+    assert summary.accepted == 0
+    assert summary.problems or summary.quarantined
+    assert rows_of(home, "running_listings") == []

@@ -13,7 +13,7 @@ from .credits import signup_grant
 from .currencies import currencies_of
 from .customers import LONG_AGO, Customer, contract_starts
 from .exact import next_month
-from .executions import Assigned, assign
+from .executions import Assigned, assign, openings_of_others
 from .invoices import draft_invoices, lines_to_issue
 from .listings import Listings
 from .payable import Spreading
@@ -32,7 +32,7 @@ from .records import (
     SubscriptionRecord,
     Void,
 )
-from .sessions import Carried, Run, carried_by, follow, reported_openings, session_of
+from .sessions import Carried, Listed, Run, carried_by, follow, reported_openings, session_of
 from .usage import measure
 
 
@@ -122,7 +122,8 @@ def _add(
     for (sandbox_id, execution_id), timeline in sorted(_timelines(events).items()):
         others = [event for event in events if event.sandbox_id == sandbox_id and (event.execution_id or "") != execution_id]
         opened_at = [event.event_at for event in others if event.event_type in (EventType.START, EventType.RESUME)]
-        followed = follow(timeline, customer, heartbeat_timeout, opened_at, listings)
+        listed = Listed(listings, openings_of_others(others, execution_id, customer.books_open_at))
+        followed = follow(timeline, customer, heartbeat_timeout, opened_at, listed)
         runs += followed.runs
         carried += followed.carried
         result.sessions += [session_of(run, sandbox_id, execution_id, customer) for run in followed.runs]

@@ -85,20 +85,50 @@ def _execution_of(event: Event, spans: Sequence[_Span]) -> str | None:
     return max((rank(span) for span in spans if span.contains(at)), default=(None, None, None))[2]
 
 
-def _spans(events: Iterable[Event], books_open_at: datetime) -> list[_Span]:
-    """When each execution of a sandbox runs, by its own events."""
+def openings_of_others(events: Iterable[Event], execution_id: str, books_open_at: datetime) -> list[datetime]:
+    """When executions of a sandbox other than one open: a start, a resume, a reported start, a first update or heartbeat."""
+    return [
+        instant
+        for other, of_other in _by_execution(events).items()
+        if other != execution_id
+        for instant in _openings(of_other, books_open_at)
+    ]
+
+
+def _by_execution(events: Iterable[Event]) -> dict[str, list[Event]]:
+    """The events that name an execution and act on it."""
     own: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         if event.execution_id and _acts(event):
             own[event.execution_id].append(event)
+    return own
+
+
+def _stops(of_execution: Iterable[Event]) -> set[datetime]:
+    return {event.event_at for event in of_execution if event.event_type is EventType.STOP}
+
+
+def _openings(of_execution: Sequence[Event], books_open_at: datetime) -> set[datetime]:
+    """Of several starts that are reported at one instant, the earliest counts."""
+    opened = {event.event_at for event in of_execution if event.event_type in _OPENING}
+    reported: dict[datetime, datetime] = {}
+    for event in of_execution:
+        if event.reported_start:
+            reported[event.event_at] = min(event.reported_start, reported.get(event.event_at, event.reported_start))
+    opened |= {max(start, books_open_at) for start in reported.values()}
+    first_at = min(event.event_at for event in of_execution)
+    if any(event.event_type in _CONFIRMING for event in of_execution if event.event_at == first_at):
+        opened |= {first_at} - _stops(of_execution)
+    return opened
+
+
+def _spans(events: Iterable[Event], books_open_at: datetime) -> list[_Span]:
+    """When each execution of a sandbox runs, by its own events."""
+    own = _by_execution(events)
     spans: list[_Span] = []
     for execution_id, of_execution in own.items():
-        opened = {event.event_at for event in of_execution if event.event_type in _OPENING}
-        opened |= {max(event.reported_start, books_open_at) for event in of_execution if event.reported_start}
-        stopped = {event.event_at for event in of_execution if event.event_type is EventType.STOP}
-        first_at = min(event.event_at for event in of_execution)
-        if any(event.event_type in _CONFIRMING for event in of_execution if event.event_at == first_at):
-            opened |= {first_at} - stopped
+        stopped = _stops(of_execution)
+        opened = _openings(of_execution, books_open_at)
         running_since: datetime | None = None
         for instant in sorted(opened | stopped):
             if running_since is not None:

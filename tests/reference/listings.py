@@ -17,7 +17,7 @@ class Heard:
     last_listed_at: datetime | None
     """The last listing that names it; None: none does."""
     last_listing_at: datetime | None
-    """The last listing of a scope that has named it, whether or not it names it; None: none."""
+    """The last listing of the scope that named it last, whether or not it names it; None: none."""
 
 
 class Listings:
@@ -37,8 +37,6 @@ class Listings:
     def of(self, sandbox_id: str, before: datetime | None) -> Heard:
         """`before`: exclusive; None: up to as_of."""
         earlier = [one for one in self._listings if before is None or one[1] < before]
-        scopes = {scope for scope, _, named in earlier if sandbox_id in named}
-        return Heard(
-            max((at for _, at, named in earlier if sandbox_id in named), default=None),
-            max((at for scope, at, _ in earlier if scope in scopes), default=None),
-        )
+        last_listed_at = max((at for _, at, named in earlier if sandbox_id in named), default=None)
+        scopes = {scope for scope, at, named in earlier if at == last_listed_at and sandbox_id in named}
+        return Heard(last_listed_at, max((at for scope, at, _ in earlier if scope in scopes), default=None))

@@ -23,6 +23,15 @@ Carried = tuple[datetime, dict[str, Fraction]]
 _HELD_WHILE_PAUSED = ("storage_gb",)
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Listings of running sandboxes, as a session of one execution is compared with them."""
+
+    listings: Listings
+    others_opened_at: Collection[datetime]
+    """When other executions of the sandbox open."""
+
+
 @dataclass
 class Run:
     """A session during and after the processing of its events."""
@@ -89,19 +98,25 @@ class Run:
             if opened_at is not None:
                 self.end(opened_at, EndReason.STOP_MISSING)
 
-    def hear(self, sandbox_id: str, listings: Listings, until: datetime | None) -> None:
-        """Correct the end by the listings before `until` (exclusive; None: up to as_of), unless it was stopped or is paused."""
+    def hear(self, sandbox_id: str, listed: Listed, next_started_at: datetime | None) -> None:
+        """Correct the end by listings, unless it was stopped or is paused. `next_started_at`: of the next session, if any.
+
+        From the instant at which another execution opens, listings speak of that one; if one has named the sandbox before, this
+        session is over then.
+        """
         if self.end_reason is EndReason.STOPPED or self.is_paused:
             return
         assert self.ended_at is not None
-        heard = listings.of(sandbox_id, until)
+        opened_at = min((instant for instant in listed.others_opened_at if instant > self.started_at), default=None)
+        heard = listed.listings.of(sandbox_id, min(filter(None, (opened_at, next_started_at)), default=None))
+        is_displaced = opened_at is not None and (next_started_at is None or opened_at < next_started_at)
         confirmed_at = max(filter(None, (self.last_event_at, heard.last_listed_at)))
         if self.limit_at is not None and self.end_reason is not EndReason.OPEN:
             if self.lost_at is not None and self.lost_at <= max(self.limit_at, confirmed_at):
                 self.end(self.lost_at, EndReason.HEARTBEAT_LOST)
             else:
                 self.ended_at = max(self.ended_at, confirmed_at)
-        is_gone = heard.last_listing_at is not None and heard.last_listing_at > confirmed_at
+        is_gone = heard.last_listing_at is not None and (is_displaced or heard.last_listing_at > confirmed_at)
         if is_gone and confirmed_at <= self.ended_at:
             self.end(confirmed_at, EndReason.GONE_FROM_LISTING)
 
@@ -158,12 +173,12 @@ def follow(
     customer: Customer,
     heartbeat_timeout: timedelta | None = None,
     others_opened_at: Collection[datetime] = (),
-    listings: Listings | None = None,
+    listed: Listed | None = None,
 ) -> Followed:
     """One timeline: one sandbox, and one execution of it where events name executions.
 
     `events` are accepted ones up to the customer's as_of, in any order. `others_opened_at`: when other executions of the sandbox
-    start or resume. `listings`: of running sandboxes.
+    start or resume. `listed`: what listings say of the sandbox.
     """
     events = list(events)
     timeline = _Timeline(customer, heartbeat_timeout)
@@ -181,10 +196,8 @@ def follow(
             carried.append((instant, quantities))
     timeline.look_back_from(customer.as_of)
     for run, following in zip(timeline.runs, [*timeline.runs[1:], None], strict=False):
-        if listings is not None:
-            openings = [instant for instant in others_opened_at if instant > run.last_event_at]
-            openings += [following.started_at] if following else []
-            run.hear(events[0].sandbox_id, listings, min(openings, default=None))
+        if listed is not None:
+            run.hear(events[0].sandbox_id, listed, following.started_at if following else None)
         run.end_its_pause(others_opened_at)
     for instant, quantities in carried:
         # They belong to the session that began last, unless it had ended before.

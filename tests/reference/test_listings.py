@@ -5,6 +5,7 @@ Customers are on the default plan, hobby, with a maximum of one hour.
 
 from __future__ import annotations
 
+from .records import Event
 from .shorthand import due, heartbeat, listing, on, pause, resume, spans, start, stop, update
 
 NAMED = [listing("10:10", "sandbox"), listing("10:20", "sandbox")]
@@ -80,6 +81,37 @@ def test_a_listing_that_names_a_sandbox_after_another_execution_started_is_about
     events = [start("10:00", execution="x"), start("10:40", execution="y"), stop("10:50", execution="y")]
     sessions = due(events, listings=[*NAMED, ABSENT, listing("10:45", "sandbox")]).sessions
     assert spans(sessions) == ["10:00-10:20 gone_from_listing", "10:40-10:50 stopped"]
+
+
+def test_a_session_ends_where_another_execution_opens_if_a_listing_has_named_the_sandbox() -> None:
+    records = [on("enterprise", "2024-01-01")]
+    listings = [*NAMED, *(listing(when, "sandbox") for when in ("10:30", "10:50", "12:00"))]
+    x, y = start("10:00", execution="x"), stop("15:00", execution="y")
+
+    def due_with(*events: Event) -> list[str]:
+        return spans(due([x, *events, y], records, listings=listings).sessions)
+
+    # The stop of x is lost, whatever opens y, also at the instant of x's last event or before it.
+    assert due_with(start("10:22", execution="y")) == ["10:00-10:20 gone_from_listing", "10:22-15:00 stopped"]
+    assert due_with(heartbeat("11:00", execution="y")) == ["10:00-10:50 gone_from_listing", "11:00-15:00 stopped"]
+    reported = stop("15:00", execution="y", started="10:40")
+    assert spans(due([x, reported], records, listings=listings).sessions) == [
+        "10:00-10:30 gone_from_listing",
+        "10:40-15:00 stopped",
+    ]
+    at_once = (update("10:40", execution="x"), start("10:40", execution="y"))
+    assert due_with(*at_once) == ["10:00-10:40 gone_from_listing", "10:40-15:00 stopped"]
+    late = (update("10:41", execution="x"), start("10:40", execution="y"))
+    assert due_with(*late) == ["10:00-10:41 gone_from_listing", "10:40-15:00 stopped"]
+    # No listing named it before.
+    assert due_with(start("10:05", execution="y"))[0].endswith("open")
+
+
+def test_a_scope_that_another_one_followed_says_nothing_of_a_sandbox() -> None:
+    moved = [listing("10:05", "sandbox", scope="a"), listing("10:10", scope="a"), listing("10:20", "sandbox", scope="b")]
+    ends = {"a": "10:00-11:00 end_inferred", "b": "10:00-10:20 gone_from_listing"}
+    for scope, end in ends.items():
+        assert spans(due([start("10:00")], listings=[*moved, listing("10:30", scope=scope)]).sessions) == [end]
 
 
 def test_a_paused_session_does_not_end_by_a_listing_and_one_that_resumed_does() -> None:

@@ -49,6 +49,12 @@ def land_source_file(
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
         profile = judge_source_file(connection, home, index, process, file, source, spec, options, folder)
         counts = count_outcomes(connection)
+        if spec.kind is Kind.RUNNING and counts.accepted and counts.quarantined:
+            raise InputFileError(
+                file.path,
+                f"is a listing of running sandboxes with rows that cannot be read ({counts.example}); none of it landed.",
+                "A listing without them would end sessions that run. Fetch it again.",
+            )
         ((_, first_at, last_at),) = accepted_range(connection, spec)
         if counts.accepted:
             write_accepted(connection, files, file, spec, profile)
