@@ -84,7 +84,7 @@ def test_one_run_lands_builds_and_reports_every_check(
     assert landed["quarantine"]["rows"].value == 1
     assert landed["landed_files"]["received_rows"].value == 5
     checks = {check.asset_check_key: check.passed for check in run.get_asset_check_evaluations()}
-    elsewhere = {"stripe_agrees", "ledger_is_as_written", "raw_events_are_what_landed"}
+    elsewhere = {"stripe_agrees", "ledger_is_as_written", "raw_events_are_what_landed", "every_feed_was_collected"}
     assert {key for key in definitions.resolve_asset_graph().asset_check_keys if key.name not in elsewhere} == checks.keys()
     assert [key.name for key, passed in checks.items() if not passed] == ["quarantine_is_small"]
     (alert,) = [state for state in alert_states(built_home) if state["subject"] == "Rows in quarantine"]
