@@ -125,6 +125,8 @@ class Receiver:
         signers = self._authenticate(name, headers)
         form = Form.DOCUMENT
         is_binary_event = is_binary(headers)
+        if signers and is_binary_event:  # a signature is of the body, so anyone could write other headers for it
+            raise RefusalError(400, "A signed webhook must be a CloudEvent in structured mode.")
         if not is_binary_event or headers.get("content-type"):
             form = form_of(headers.get("content-type", ""))
         is_gzip = check_encoding(headers.get("content-encoding", ""))
