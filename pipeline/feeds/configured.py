@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
+from pipeline.feeds.environment import environment_of_feed
 from pipeline.feeds.position import is_source_name
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 
@@ -150,6 +151,7 @@ def _run(home: Home, feed: Feed, timeout_seconds: float) -> FeedRun:
     try:
         ended = subprocess.run(  # noqa: S603 - the words are those of the home's owner
             arguments,
+            env=environment_of_feed(raises_alerts=False),  # `run_feeds` raises them
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

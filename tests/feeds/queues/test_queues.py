@@ -137,6 +137,16 @@ def test_a_missing_client_library_is_named_with_the_extra_that_brings_it(broker:
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "auto.offset.reset=latest"), "cannot be set"),
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "novalue"), "NAME=VALUE"),
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "no.such=1"), "no.such"),
+        (
+            ("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "plugin.library.paths=/tmp/a.so"),
+            "another program",
+        ),
+        (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--secret", "sasl.kerberos.kinit.cmd=HOME"), "another program"),
+        (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "ssl.engine.location=/tmp/a.so"), "another program"),
+        (
+            ("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "sasl.kerberos.principal=$(id)"),
+            "a shell interprets",
+        ),
         (("sqs", "--url", "my-queue"), "is not the URL"),
         (("sqs", "--url", "https://sqs.eu-west-1.amazonaws.com/1/q", "--source", "nowhere"), "no source"),
         (("sqs", "--url", "https://x.test/1/q", "--source", "e2b-events", "--kind", "usage"), "--kind"),
