@@ -75,7 +75,8 @@ class Clickhouse:
     def place(self) -> tuple[str, ...]:
         """Host, port and database."""
         (parts,) = self._address
-        return "clickhouse", parts.hostname or "", str(parts.port or ""), parts.path.strip("/")
+        in_query = parse_qs(parts.query).get("database", [])
+        return "clickhouse", parts.hostname or "", str(parts.port or ""), parts.path.strip("/"), *in_query
 
     @contextmanager
     def connect(self) -> Iterator[ClickhouseReader]:

@@ -45,7 +45,7 @@ class NatsStream:
 
     @property
     def place(self) -> tuple[str, ...]:
-        return ("nats", self.stream, self.consumer)
+        return ("nats", ",".join(sorted(server.strip() for server in self.servers.split(","))), self.stream, self.consumer)
 
     @contextmanager
     def opened(self, position: Any, report_loss: Callable[[str], None]) -> Iterator[ConsumerReader]:

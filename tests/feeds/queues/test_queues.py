@@ -16,6 +16,8 @@ import pytest
 from pipeline.core.home import Home
 from pipeline.feeds.position import open_source
 from pipeline.feeds.queues import sqs
+from pipeline.feeds.queues.nats_jetstream import NatsStream
+from pipeline.feeds.queues.redis_streams import RedisStream
 from tests.feeds.queues.brokers import REDELIVERY_SECONDS
 from tests.feeds.queues.conftest import inbox, land, lines
 from tests.landing.raw import event_line, quarantined
@@ -158,6 +160,17 @@ def test_what_cannot_be_read_is_refused_and_no_secret_is_shown(words: tuple[str,
     assert refused.code in (1, 2)
     assert message in " ".join(refused.stderr.split())
     assert "top-secret" not in refused.stdout + refused.stderr
+
+
+def test_a_position_is_that_of_one_server(home: Home) -> None:
+    def redis(url: str) -> tuple[str, ...]:
+        return RedisStream(url, "s", "g", "c").place
+
+    urls = ("redis://a", "redis://b", "redis://a:6380", "redis://a/1", "redis://a?db=2")
+    assert len({redis(url) for url in urls}) == len(urls)
+    assert redis("redis://a") == redis("rediss://A:6379/0")
+    assert NatsStream("nats://a", "s", "c").place != NatsStream("nats://b", "s", "c").place
+    assert NatsStream("nats://a,nats://b", "s", "c").place == NatsStream("nats://b, nats://a", "s", "c").place
 
 
 def test_a_source_that_reads_documents_is_refused(home: Home) -> None:
