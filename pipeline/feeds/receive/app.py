@@ -83,6 +83,7 @@ class Receiver:
     def close(self) -> None:
         """Free what the server holds; nothing may be under way."""
         self._rates.close()
+        self._commits.close()
 
     def application(self) -> Starlette:
         """The ASGI application."""
