@@ -76,6 +76,16 @@ def check_address(access: Access) -> None:
         raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
 
 
+def check_file_address(address: str) -> None:
+    """Raises WrongUsageError for an address of files, as s3://bucket/folder, that holds a name or a password."""
+    for part in address.split("::"):  # fsspec's way to write one file system inside another
+        _, separator, rest = part.partition("://")
+        if separator and "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
+            raise WrongUsageError(
+                "The address holds a name or a password.", "Put credentials where the storage's own tools read them, as ~/.aws."
+            )
+
+
 def secret_headers(access: Access) -> dict[str, str]:
     """The headers that carry keys. Raises WrongUsageError where a variable holds no usable one, or a header comes twice."""
     headers: dict[str, str] = {}

@@ -23,6 +23,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, remove_orphaned_folders, sync_folder
 from pipeline.core.home import Home
 from pipeline.core.regular_files import NotRegularError, open_regular
+from pipeline.feeds.access import check_file_address
 from pipeline.feeds.object_formats import HEAD_BYTES, UnknownFormatError, suffix_of
 from pipeline.feeds.position import Collected, open_source
 from pipeline.feeds.taken_objects import TakenObjects, identity_digest
@@ -61,6 +62,7 @@ def collect_objects(home: Home, address: str, *, name: str, folder: str) -> Coll
     and its etag, or its size and modification time where there is none: a changed one is a new one. Objects without a byte and
     hidden ones (a name that begins with a dot) are left out. Raises BillhouseError.
     """
+    check_file_address(address)
     with open_source(home, name, folder, address, "objects") as source:
         files, listed = _list(address)
         source.add((), {})

@@ -137,6 +137,8 @@ def test_a_query_and_what_cannot_be_collected(home: Home, database: Any, tmp_pat
     [
         ("", "is not set"),
         ("mysql://ada:ch-secret-0123456789@host", "no connection string"),
+        ("https://ada:ch-secret-0123456789/x@host", "no connection string"),
+        ("https://ada:ch-secret-0123456789]@host", "no connection string"),
         ("http://ada:ch-secret-0123456789@clickhouse.invalid:8123/default", "is not encrypted"),
         ("clickhouse://ada:ch-secret-0123456789@clickhouse.invalid", "is not encrypted"),
         ("http://ada:ch-secret-0123456789@127.0.0.1:1/default", "failed"),

@@ -169,6 +169,15 @@ def test_a_pattern_leaves_other_objects_out_and_an_empty_place_is_an_error(home:
     assert "billhouse land --kind usage" in shown
 
 
+def test_an_address_with_a_password_is_refused_and_not_shown(home: Home) -> None:
+    for address in ("s3://ada:top-secret@bucket/x", "memory://ada:top-secret@x/y", "simplecache::memory://ada:top-secret@x"):
+        for option in ("--objects", "--export"):
+            refused = billhouse(home.path, "collect", option, address, "--json")
+            assert (refused.code, "holds a name or a password" in refused.json["error"]) == (2, True)
+            assert "top-secret" not in refused.stdout + refused.stderr
+    assert not list(home.collecting.glob("*"))
+
+
 def test_an_object_that_changes_while_it_is_read_is_left_for_the_next_run(home: Home, bucket: Path) -> None:
     path = bucket / "a.jsonl"
     path.write_text(event_line("a"))
