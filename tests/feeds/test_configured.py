@@ -77,6 +77,7 @@ def test_a_failed_feed_is_an_alert_and_the_others_run(home: Home, tmp_path: Path
     assert (alert["subject"], "Redis" in alert["text"]) == ("Feed wrong", True)
     (late,) = run_feeds(home, [find_feed(home, "good")], timeout_seconds=0.01)
     assert "ended after 0.01 seconds" in late.problem
+    assert "paged by offset and poll-metrics begin again" in late.problem
 
 
 @pytest.mark.parametrize("variable", ["STRIPE_API_KEY", "BILLHOUSE_ALERT_WEBHOOK_SECRET", "DAGSTER_POSTGRES_URL"])
