@@ -119,6 +119,7 @@ class TopicReader:
     """Reads all partitions of a topic. Its position: {"cluster": ID, "offsets": {"0": next offset}}."""
 
     hold_seconds: float | None = None
+    is_full = False
 
     def __init__(self, library: Any, consumer: Any, topic: KafkaTopic, position: Any, report_loss: Callable[[str], None]) -> None:
         self._library = library

@@ -95,6 +95,7 @@ class StreamReader:
     """Reads first the entries that an earlier run has read and not acknowledged, then those of dead consumers, then new ones."""
 
     hold_seconds: float | None = None
+    is_full = False
 
     def __init__(
         self,
