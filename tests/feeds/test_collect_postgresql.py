@@ -297,6 +297,32 @@ def test_another_host_is_reached_encrypted_unless_the_connection_string_says_oth
         assert connect.call_args.kwargs.get("sslmode") == mode
 
 
+@pytest.mark.parametrize(
+    ("dsn", "variables", "mode"),
+    [
+        ("host=localhost hostaddr=10.0.0.1", {}, "require"),
+        ("host=localhost,db.invalid", {}, "require"),
+        ("hostaddr=127.0.0.1", {}, None),
+        ("dbname=a", {}, None),
+        ("service=billing", {}, "require"),
+        ("dbname=a", {"PGSERVICE": "billing"}, "require"),
+        ("dbname=a", {"PGHOST": "db.invalid"}, "require"),
+        ("host=localhost", {"PGHOSTADDR": "10.0.0.1"}, "require"),
+        ("host=db.invalid", {"PGSSLMODE": "verify-full"}, None),
+    ],
+)
+def test_encryption_is_required_wherever_another_host_is_named(
+    dsn: str, variables: dict[str, str], mode: str | None, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGSSLMODE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in {**variables, "METERING_URL": dsn}.items():
+        monkeypatch.setenv(variable, value)
+    with patch("psycopg.connect", side_effect=psycopg.OperationalError("no")) as connect:
+        assert collect(home, *BY_TIME).code == 1
+    assert connect.call_args.kwargs.get("sslmode") == mode
+
+
 def test_a_position_is_that_of_one_server_and_database(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER")
     for variable in variables:

@@ -73,6 +73,11 @@ class Postgresql:
         """What the connection string says, otherwise what the library reads from the environment; '' without either."""
         return str(self._parameters.get(name) or os.environ.get(_VARIABLES[name]) or "")
 
+    def _is_local(self) -> bool:
+        """Whether the database is surely on this machine; a service may name any host."""
+        hosts = [host for name in ("host", "hostaddr") for host in self._setting(name).split(",")]
+        return not self._setting("service") and all(host == "" or host.startswith("/") or is_loopback(host) for host in hosts)
+
     @contextmanager
     def session(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection in autocommit. Errors inside become BillhouseError."""
@@ -83,8 +88,7 @@ class Postgresql:
             "application_name": "billhouse",
             "client_encoding": "utf8",
         }
-        hosts = str(self._parameters.get("host") or "").split(",")
-        if not all(host == "" or host.startswith("/") or is_loopback(host) for host in hosts):
+        if not self._is_local() and "PGSSLMODE" not in os.environ:
             defaults["sslmode"] = "require"  # the library's own default goes on without encryption where the server wants that
         try:
             with psycopg.connect(**{**defaults, **_KEEPALIVE, **self._parameters}, autocommit=True) as connection:
