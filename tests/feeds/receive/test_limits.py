@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from pipeline.core.home import Home
@@ -131,3 +133,24 @@ def test_memory_is_bounded(home: Home) -> None:
             assert answer_of(raw).startswith(b"HTTP/1.1 408 ")
             raw.close()
         assert server.post(event_line("e1")).status_code == 202
+
+
+def test_connections_are_bounded_also_those_that_send_nothing(home: Home) -> None:
+    with patch.object(connection, "MOST_OPEN_CONNECTIONS", 3), receiving(home) as server:
+        silent = [server.connect() for _ in range(3)]
+        with server.connect() as one_more, suppress(ConnectionResetError):
+            assert one_more.recv(1) == b""
+        for raw in silent:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer_of(raw).startswith(b"HTTP/1.1 200 ")
+            raw.close()
+        until(lambda: is_open(server))
+        assert server.post(event_line("e1")).status_code == 202
+
+
+def is_open(server: Receiving) -> bool:
+    """Whether the server takes a connection again."""
+    try:
+        return server.client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
