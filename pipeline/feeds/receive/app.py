@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _LARGE_BODY = 1 << 18
 """Bytes. A larger body is read in a thread, so that other requests go on."""
 _RETRY_SECONDS = 5
+_UNCHECKED_SHARE = 4
+"""Requests whose signature is not checked yet hold at most this part of the memory, a quarter."""
 _REST_SECONDS = 5
 _REST_BODIES = 4
 """How many of the largest bodies are read of one that is refused for its size."""
@@ -70,8 +72,9 @@ class Receiver:
         self._names = Names(self.home)
         self._rates = SenderRates(settings.receive_requests_per_second)
         self._disk = DiskSpace(self.home.inbox, settings.receive_min_free_mb << 20)
-        self._memory = Memory(settings.receive_memory_mb << 20)
         self._most_bytes = settings.receive_max_body_mb << 20
+        memory = settings.receive_memory_mb << 20
+        self._memory = Memory(memory, max(memory // _UNCHECKED_SHARE, self._most_bytes))  # at least one body fits
         self._commits = GroupCommit(self.home, settings.receive_gather_milliseconds / 1000, self.metrics.count_commit)
         self.metrics.watch(lambda: self._memory.used, self._disk.is_low)
 
@@ -169,11 +172,14 @@ class Receiver:
 
     async def _stored(self, request: Request, asked: _Asked, share: MemoryShare) -> int:
         """Read the body and store its rows. Returns their number, once they are in the inbox. Raises RefusalError."""
+        if not asked.signers:
+            share.set_checked()
         body = await self._body(request, share)
         if asked.signers:
             signer = next((it for it in asked.signers if it.has_signed(asked.headers, body)), None)
             if signer is None:
                 raise RefusalError(401, "The signature is not valid, or too old.")
+            share.set_checked()
             self._rates.check(signer.id)
         if asked.is_gzip:
             share.hold(len(body) + self._most_bytes)
