@@ -65,9 +65,12 @@ def collect_objects(home: Home, address: str, *, name: str, folder: str) -> Coll
     check_file_address(address)
     with open_source(home, name, folder, address, "objects") as source:
         files, listed = _list(address)
+        taken_path = home.collecting / f"{name}.taken"
+        if source.position is None:  # also where the position was removed, to collect everything again
+            taken_path.unlink(missing_ok=True)
         source.add((), {})
         source.flush()  # the name belongs to this address from now on
-        taken = TakenObjects(home.collecting / f"{name}.taken")
+        taken = TakenObjects(taken_path)
         taken.forget_all_but({each.digest for each in listed}, home.scratch)
         waiting = (each for each in listed if each.digest not in taken)
         while batch := list(islice(waiting, OBJECTS_AT_ONCE)):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.core.files import replace_atomically
+from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 from pipeline.landing.record_kinds import Kind
@@ -158,7 +158,7 @@ def open_source(home: Home, name: str, folder: str, *place: str, replaces_files:
     if not is_source_name(name):
         raise WrongUsageError(f"Invalid source name '{name}'.", "Use lower-case letters, digits, dots, dashes and underscores.")
     for path in (home.collecting, home.inbox / folder):
-        path.mkdir(mode=0o700, exist_ok=True)
+        make_folders(path)
     with hold_lock(home.collecting / f".{name}.lock", activity=f"collecting {name}", timeout_seconds=0):
         source = Source(home, name, folder, *place, replaces_files=replaces_files)
         try:

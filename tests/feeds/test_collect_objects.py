@@ -114,6 +114,15 @@ def test_a_changed_object_is_a_new_one_and_both_land(home: Home, bucket: Path) -
     assert landed(home) == ["a", "b"]
 
 
+def test_without_a_position_everything_is_collected_again(home: Home, bucket: Path) -> None:
+    (bucket / "events.jsonl").write_text(event_line("a") + "\n")
+    files = collect(home, bucket).json["files"]
+    assert len(files) == 1
+    assert collect(home, bucket).json["files"] == []
+    (home.collecting / "mine.json").unlink()
+    assert collect(home, bucket).json["files"] == files
+
+
 def test_what_cannot_land_is_listed_each_time_and_the_others_are_taken(home: Home, bucket: Path) -> None:
     (bucket / "a.jsonl").write_text(event_line("a"))
     (bucket / "image").write_bytes(b"\x89PNG\0\0")
