@@ -59,6 +59,7 @@ def run(
     command.
     """
     from pipeline.feeds.configured import command_line, find_feed, read_feeds, run_feeds
+    from pipeline.feeds.environment import environment_of_feed
 
     home = Home.open(context.obj)
     feeds = [find_feed(home, name) for name in names] if names else [feed for feed in read_feeds(home) if not feed.is_service]
@@ -66,7 +67,7 @@ def run(
         if len(names or []) != 1 or not feeds[0].is_queue:
             raise WrongUsageError("--follow needs the name of one feed that consumes a queue.")
         words = command_line(home, [*feeds[0].words, "--follow"])
-        os.execv(words[0], words)  # noqa: S606 - the words are those of the home's owner
+        os.execve(words[0], words, environment_of_feed(raises_alerts=True))  # noqa: S606 - the words are those of the home's owner
     runs = run_feeds(home, feeds)
     show(as_json, {"feeds": [one.as_dict() for one in runs]}, lambda: _print_runs(runs))
     if any(one.problem for one in runs):

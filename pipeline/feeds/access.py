@@ -5,7 +5,6 @@ Keys are read from environment variables only. They go to the API's own address 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.loopback import is_loopback
 from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.environment import variable_of_feed
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SET_BY_CLIENT = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "user-agent"))
@@ -76,6 +76,16 @@ def check_address(access: Access) -> None:
         raise WrongUsageError(f"{access.shown} is not encrypted: everybody on the way could read the key.", "Write https://.")
 
 
+def check_file_address(address: str) -> None:
+    """Raises WrongUsageError for an address of files, as s3://bucket/folder, that holds a name or a password."""
+    for part in address.split("::"):  # fsspec's way to write one file system inside another
+        _, separator, rest = part.partition("://")
+        if separator and "@" in re.split(r"[/?#]", rest, maxsplit=1)[0]:
+            raise WrongUsageError(
+                "The address holds a name or a password.", "Put credentials where the storage's own tools read them, as ~/.aws."
+            )
+
+
 def secret_headers(access: Access) -> dict[str, str]:
     """The headers that carry keys. Raises WrongUsageError where a variable holds no usable one, or a header comes twice."""
     headers: dict[str, str] = {}
@@ -91,7 +101,7 @@ def secret_headers(access: Access) -> dict[str, str]:
 
 def read_secret(variable: str) -> str:
     """The key in an environment variable, redacted from now on. Raises WrongUsageError where there is none that can be sent."""
-    key = os.environ.get(variable, "").strip()
+    key = variable_of_feed(variable)
     if not key:
         raise WrongUsageError(f"{variable} is not set.", f"Call this with the API's key in the variable {variable}.")
     if not (key.isascii() and key.isprintable()):

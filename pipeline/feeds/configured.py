@@ -23,6 +23,7 @@ from typing import Any
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
+from pipeline.feeds.environment import environment_of_feed
 from pipeline.feeds.position import is_source_name
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 
@@ -38,7 +39,7 @@ COMMANDS = (
     "consume nats",
 )
 FEED_SECONDS = 900
-"""A feed that takes longer in a run of all feeds is ended, and goes on in the next one."""
+"""A feed that takes longer in a run of all feeds is ended. The next one goes on from its last position."""
 _RUN_SECONDS = 600
 """After so long, a queue that never gets empty ends by itself."""
 _RESERVED = ("name", "json", "home", "follow", "run-seconds")
@@ -150,6 +151,7 @@ def _run(home: Home, feed: Feed, timeout_seconds: float) -> FeedRun:
     try:
         ended = subprocess.run(  # noqa: S603 - the words are those of the home's owner
             arguments,
+            env=environment_of_feed(raises_alerts=False),  # `run_feeds` raises them
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -158,7 +160,10 @@ def _run(home: Home, feed: Feed, timeout_seconds: float) -> FeedRun:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        problem = f"It was ended after {timeout_seconds:g} seconds. The next run continues where it stopped."
+        problem = (
+            f"It was ended after {timeout_seconds:g} seconds. The next run goes on after the rows that were written; a list"
+            " that is paged by offset and poll-metrics begin again, and landing drops what comes twice."
+        )
         return FeedRun(feed.name, time.monotonic() - started, problem=problem)
     except OSError as error:
         return FeedRun(feed.name, time.monotonic() - started, problem=str(to_billhouse_error(error)))

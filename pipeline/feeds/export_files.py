@@ -14,6 +14,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.input_limits import MAX_ROW_BYTES
 from pipeline.core.regular_files import NotRegularError, open_regular
+from pipeline.feeds.access import check_file_address
 from pipeline.feeds.position import Collected, Source, open_source
 from pipeline.landing.record_kinds import Kind
 
@@ -29,6 +30,7 @@ def collect_export(home: Home, address: str, *, name: str, folder: str = Kind.US
     stored offset; a last line without a line feed is left for the next run. A file whose start has changed is a new file with an
     old name, and is read from its start. Raises BillhouseError.
     """
+    check_file_address(address)
     with open_source(home, name, folder) as source:
         try:
             files, folder = fsspec.core.url_to_fs(address)

@@ -23,6 +23,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, remove_orphaned_folders, sync_folder
 from pipeline.core.home import Home
 from pipeline.core.regular_files import NotRegularError, open_regular
+from pipeline.feeds.access import check_file_address
 from pipeline.feeds.object_formats import HEAD_BYTES, UnknownFormatError, suffix_of
 from pipeline.feeds.position import Collected, open_source
 from pipeline.feeds.taken_objects import TakenObjects, identity_digest
@@ -61,11 +62,15 @@ def collect_objects(home: Home, address: str, *, name: str, folder: str) -> Coll
     and its etag, or its size and modification time where there is none: a changed one is a new one. Objects without a byte and
     hidden ones (a name that begins with a dot) are left out. Raises BillhouseError.
     """
+    check_file_address(address)
     with open_source(home, name, folder, address, "objects") as source:
         files, listed = _list(address)
+        taken_path = home.collecting / f"{name}.taken"
+        if source.position is None:  # also where the position was removed, to collect everything again
+            taken_path.unlink(missing_ok=True)
         source.add((), {})
         source.flush()  # the name belongs to this address from now on
-        taken = TakenObjects(home.collecting / f"{name}.taken")
+        taken = TakenObjects(taken_path)
         taken.forget_all_but({each.digest for each in listed}, home.scratch)
         waiting = (each for each in listed if each.digest not in taken)
         while batch := list(islice(waiting, OBJECTS_AT_ONCE)):

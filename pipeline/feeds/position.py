@@ -4,7 +4,8 @@
     <home>/inbox/<folder>/<name>-00000012.jsonl  the rows; the folder is that of a kind, or of a source that selects from them
 
 A file is renamed into the inbox before its position is stored. After a kill between the two, the next run writes the file again,
-with the same name and at least the same rows; or, from a queue, which may deliver other rows, it writes another file.
+with the same name and the same first rows, and the others in the files after it; or, from a queue, which may deliver other rows,
+it writes another file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.core.files import replace_atomically
+from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 from pipeline.landing.record_kinds import Kind
@@ -28,6 +30,9 @@ ROWS_PER_FILE = 50_000
 """Rows in memory before they are written. After a kill, a source must send at most these again."""
 BYTES_PER_FILE = 32 << 20
 """Bytes in memory before they are written, plus one page or block."""
+
+SECONDS_IN_MEMORY = 30
+"""After so long, rows in memory are written with the next ones that come: a slow source that is ended loses little of a run."""
 
 
 @dataclass
@@ -75,16 +80,21 @@ class Source:
         self._replaces_files = replaces_files
         self._lines: list[bytes] = []
         self._bytes = 0
+        self._oldest_at = 0.0
+        """When the first of the rows in memory came."""
         self._files, self.position = self._read()
         self.collected = Collected(name, folder)
 
     def add(self, lines: Iterable[bytes], position: Any) -> None:
         """Add rows, as lines of JSON, and the position after them."""
         added = list(lines)  # an error in the iterator must not add half of the lines
+        if not self._lines:
+            self._oldest_at = time.monotonic()
         self._lines += added
         self._bytes += sum(map(len, added))
         self.position = position
-        if len(self._lines) >= ROWS_PER_FILE or self._bytes >= BYTES_PER_FILE:
+        is_old = self._lines and time.monotonic() - self._oldest_at >= SECONDS_IN_MEMORY
+        if is_old or len(self._lines) >= ROWS_PER_FILE or self._bytes >= BYTES_PER_FILE:
             self.flush()
 
     def flush(self) -> None:
@@ -148,7 +158,7 @@ def open_source(home: Home, name: str, folder: str, *place: str, replaces_files:
     if not is_source_name(name):
         raise WrongUsageError(f"Invalid source name '{name}'.", "Use lower-case letters, digits, dots, dashes and underscores.")
     for path in (home.collecting, home.inbox / folder):
-        path.mkdir(mode=0o700, exist_ok=True)
+        make_folders(path)
     with hold_lock(home.collecting / f".{name}.lock", activity=f"collecting {name}", timeout_seconds=0):
         source = Source(home, name, folder, *place, replaces_files=replaces_files)
         try:

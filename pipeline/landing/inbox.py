@@ -21,12 +21,18 @@ _LANDED = ".landed"
 
 
 def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
-    """The files of a kind or source in the inbox, sorted by name, without hidden files (still being written) and other types.
+    """The files of a kind or source in the inbox, sorted by name, without other types and without hidden files and folders.
 
+    What is hidden is still being written: where the inbox is on another disk than .tmp, in a hidden folder of the inbox.
     Includes links, pipes and devices, which landing rejects by name. Links to folders are not followed.
     """
-    found = (path for path in (home.inbox / kind_or_source).rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path for path in found if not path.name.startswith(".") and path.name.lower().endswith(_ENDINGS))
+    folder = home.inbox / kind_or_source
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path for path in found if path.name.lower().endswith(_ENDINGS) and not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def version_of_path(path: Path) -> tuple[int, ...] | None:

@@ -582,3 +582,18 @@ def test_a_full_page_that_does_not_say_whether_more_follow_is_an_error(home: Hom
     for body in ({"data": [row(1), row(2)], "next_cursor": None}, {"data": [row(1)]}):
         api.answers = by_asking(body)
         assert collect(home, api, "--name", f"other-{len(body)}").code == 0
+
+
+def test_rows_that_waited_long_in_memory_are_written_before_the_run_ends(home: Home) -> None:
+    """A slow feed is killed after some minutes, which must not lose all that it had read."""
+    with position.open_source(home, "slow", "usage") as source:
+        source.add([b"1", b"2"], "a")
+        source.add([], "b")
+        assert not source.collected.files
+        with patch.object(position, "SECONDS_IN_MEMORY", 0):
+            source.add([b"3"], "c")
+        (path,) = source.collected.files
+        assert path.read_bytes() == b"1\n2\n3\n"
+        assert json.loads((home.collecting / "slow.json").read_text())["position"] == "c"
+        source.add([b"4"], "d")
+        assert source.collected.files == [path], "its own time has just begun"

@@ -137,6 +137,8 @@ def test_a_query_and_what_cannot_be_collected(home: Home, database: Any, tmp_pat
     [
         ("", "is not set"),
         ("mysql://ada:ch-secret-0123456789@host", "no connection string"),
+        ("https://ada:ch-secret-0123456789/x@host", "no connection string"),
+        ("https://ada:ch-secret-0123456789]@host", "no connection string"),
         ("http://ada:ch-secret-0123456789@clickhouse.invalid:8123/default", "is not encrypted"),
         ("clickhouse://ada:ch-secret-0123456789@clickhouse.invalid", "is not encrypted"),
         ("http://ada:ch-secret-0123456789@127.0.0.1:1/default", "failed"),
@@ -190,6 +192,11 @@ def test_a_connection_that_breaks_is_an_error() -> None:
 def test_a_database_is_known_by_its_address_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METERING_URL", "https://ada:ch-secret-0123456789@host:8443/metering?secure=true")
     assert Clickhouse("METERING_URL").place == ("clickhouse", "host", "8443", "metering")
+    monkeypatch.setenv("METERING_URL", "https://host:8443?database=other")
+    other = Clickhouse("METERING_URL").place
+    monkeypatch.setenv("METERING_URL", "https://host:8443?database=metering")
+    assert other != Clickhouse("METERING_URL").place
+    monkeypatch.setenv("METERING_URL", "https://ada:ch-secret-0123456789@host:8443/metering")
     assert "ch-secret" not in repr(Clickhouse("METERING_URL"))
 
 

@@ -114,6 +114,15 @@ def test_a_changed_object_is_a_new_one_and_both_land(home: Home, bucket: Path) -
     assert landed(home) == ["a", "b"]
 
 
+def test_without_a_position_everything_is_collected_again(home: Home, bucket: Path) -> None:
+    (bucket / "events.jsonl").write_text(event_line("a") + "\n")
+    files = collect(home, bucket).json["files"]
+    assert len(files) == 1
+    assert collect(home, bucket).json["files"] == []
+    (home.collecting / "mine.json").unlink()
+    assert collect(home, bucket).json["files"] == files
+
+
 def test_what_cannot_land_is_listed_each_time_and_the_others_are_taken(home: Home, bucket: Path) -> None:
     (bucket / "a.jsonl").write_text(event_line("a"))
     (bucket / "image").write_bytes(b"\x89PNG\0\0")
@@ -167,6 +176,15 @@ def test_a_pattern_leaves_other_objects_out_and_an_empty_place_is_an_error(home:
     shown = billhouse(home.path, "collect", "--objects", f"{bucket}/a*", "--name", "shown").stdout
     assert "Collected 1 objects" in shown
     assert "billhouse land --kind usage" in shown
+
+
+def test_an_address_with_a_password_is_refused_and_not_shown(home: Home) -> None:
+    for address in ("s3://ada:top-secret@bucket/x", "memory://ada:top-secret@x/y", "simplecache::memory://ada:top-secret@x"):
+        for option in ("--objects", "--export"):
+            refused = billhouse(home.path, "collect", option, address, "--json")
+            assert (refused.code, "holds a name or a password" in refused.json["error"]) == (2, True)
+            assert "top-secret" not in refused.stdout + refused.stderr
+    assert not list(home.collecting.glob("*"))
 
 
 def test_an_object_that_changes_while_it_is_read_is_left_for_the_next_run(home: Home, bucket: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pipeline.core.home import Home
 from pipeline.feeds import position
 from pipeline.feeds.databases import collect_rows, cursors
+from pipeline.feeds.databases.postgresql import Postgresql
 from tests.feeds.killed_runs import kill_between_steps
 from tests.feeds.postgresql_server import postgresql_server, run_sql
 from tests.landing.raw import events
@@ -294,6 +295,51 @@ def test_another_host_is_reached_encrypted_unless_the_connection_string_says_oth
         with patch("psycopg.connect", side_effect=psycopg.OperationalError("no")) as connect:
             assert collect(home, *BY_TIME, "--name", str(mode).lower()).code == 1
         assert connect.call_args.kwargs.get("sslmode") == mode
+
+
+@pytest.mark.parametrize(
+    ("dsn", "variables", "mode"),
+    [
+        ("host=localhost hostaddr=10.0.0.1", {}, "require"),
+        ("host=localhost,db.invalid", {}, "require"),
+        ("hostaddr=127.0.0.1", {}, None),
+        ("dbname=a", {}, None),
+        ("service=billing", {}, "require"),
+        ("dbname=a", {"PGSERVICE": "billing"}, "require"),
+        ("dbname=a", {"PGHOST": "db.invalid"}, "require"),
+        ("host=localhost", {"PGHOSTADDR": "10.0.0.1"}, "require"),
+        ("host=db.invalid", {"PGSSLMODE": "verify-full"}, None),
+    ],
+)
+def test_encryption_is_required_wherever_another_host_is_named(
+    dsn: str, variables: dict[str, str], mode: str | None, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGSSLMODE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in {**variables, "METERING_URL": dsn}.items():
+        monkeypatch.setenv(variable, value)
+    with patch("psycopg.connect", side_effect=psycopg.OperationalError("no")) as connect:
+        assert collect(home, *BY_TIME).code == 1
+    assert connect.call_args.kwargs.get("sslmode") == mode
+
+
+def test_a_position_is_that_of_one_server_and_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER")
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+
+    def place(dsn: str) -> tuple[str, ...]:
+        monkeypatch.setenv("METERING_URL", dsn)
+        return Postgresql("METERING_URL").place
+
+    strings = ("dbname=a", "service=a", "host=a", "hostaddr=10.0.0.1", "host=a hostaddr=10.0.0.1", "port=1", "user=ada")
+    places = {place(dsn) for dsn in strings}
+    assert len(places) == len(strings)
+    for variable in variables:
+        with monkeypatch.context() as set_in_environment:
+            set_in_environment.setenv(variable, "10.0.0.2")
+            places.add(place("connect_timeout=1"))
+    assert len(places) == len(strings) + len(variables) - 1, "the name of the user is that of the database"
 
 
 def test_the_command_needs_one_place_to_read_from(home: Home, database: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.feeds.configured import find_feed, read_feeds, run_feeds
+from tests.feeds.fake_api import serving
 from tests.landing.raw import event_line
 from tests.support import billhouse
 
@@ -75,6 +77,42 @@ def test_a_failed_feed_is_an_alert_and_the_others_run(home: Home, tmp_path: Path
     assert (alert["subject"], "Redis" in alert["text"]) == ("Feed wrong", True)
     (late,) = run_feeds(home, [find_feed(home, "good")], timeout_seconds=0.01)
     assert "ended after 0.01 seconds" in late.problem
+    assert "paged by offset and poll-metrics begin again" in late.problem
+
+
+@pytest.mark.parametrize("variable", ["STRIPE_API_KEY", "BILLHOUSE_ALERT_WEBHOOK_SECRET", "DAGSTER_POSTGRES_URL"])
+def test_a_feed_cannot_send_a_secret_of_billhouse_to_its_server(
+    variable: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "own-secret-0123456789")
+    with serving() as api:
+        for words in (
+            ("collect", "--url", api.url, "--api-key-env", variable),
+            ("collect", "--url", api.url, "--header", f"X-Team={variable}"),
+            ("poll-metrics", "--url", api.url, "--api-key-env", variable),
+            ("consume", "redis-streams", "--url", "redis://127.0.0.1:1", "--stream", "s", "--password-env", variable),
+            ("consume", "nats", "--servers", "nats://127.0.0.1:1", "--stream", "s", "--token-env", variable),
+            ("consume", "kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--secret", f"sasl.password={variable}"),
+            ("collect-sql", "clickhouse", "--connection-env", variable, "--table", "t", "--cursor-column", "c"),
+            ("collect-sql", "postgresql", "--connection-env", variable, "--table", "t", "--cursor-column", "c"),
+        ):
+            refused = billhouse(home.path, *words)
+            assert (refused.code, f"{variable} is a secret of Billhouse" in " ".join(refused.stderr.split())) == (2, True), words
+        assert api.asked == []
+
+
+def test_the_process_of_a_feed_has_no_secret_of_billhouse(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"STRIPE_API_KEY", "BILLHOUSE_ALERT_SLACK_URL", "DAGSTER_POSTGRES_URL"}
+    for variable in (*own, "QUEUE_PASSWORD"):
+        monkeypatch.setenv(variable, "a-secret-0123456789")
+    home.feeds.write_text('[feeds.a]\ncommand = "consume sqs"\nurl = "https://sqs.x/1/q"\n')
+    with patch("subprocess.run", side_effect=OSError("not started")) as run, patch("os.execve", side_effect=SystemExit) as execve:
+        run_feeds(home, read_feeds(home))
+        billhouse(home.path, "feeds", "run", "a", "--follow")
+    in_a_run, as_a_service = run.call_args.kwargs["env"], execve.call_args.args[2]
+    assert in_a_run["QUEUE_PASSWORD"] == as_a_service["QUEUE_PASSWORD"] == "a-secret-0123456789"
+    assert not own & in_a_run.keys()
+    assert own & as_a_service.keys() == {"BILLHOUSE_ALERT_SLACK_URL"}, "it sends its alerts itself"
 
 
 def test_only_a_queue_is_followed(home: Home) -> None:

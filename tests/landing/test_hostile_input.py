@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
 from pipeline.landing import land_files
 from pipeline.landing.duplicates import find_duplicates
@@ -553,6 +555,16 @@ def test_a_link_that_takes_the_files_place_while_it_lands_is_not_followed(
     (problem,) = land_files(home, [path]).problems
     assert "symbolic link" in problem.reason
     assert landed_files(home) == []
+
+
+def test_a_file_that_is_being_written_to_an_inbox_on_another_disk_does_not_wait_yet(home: Home) -> None:
+    target = home.inbox / "usage" / "2026" / "rows.jsonl"
+    other_disk = patch("pipeline.core.files.are_on_same_disk", return_value=False)
+    with other_disk, replace_atomically(target, scratch=home.scratch) as path:
+        path.write_text(GOOD[:10])
+        assert path.is_relative_to(home.inbox)
+        assert (waiting_files(home, "usage"), inbox_digest(home)) == ([], "")
+    assert waiting_files(home, "usage") == [target]
 
 
 def test_links_and_pipes_in_the_inbox_are_rejected_by_name_and_stay(home: Home, tmp_path: Path) -> None:

@@ -55,11 +55,16 @@ class Clickhouse:
             import clickhouse_connect  # noqa: F401
         except ImportError:
             raise missing_client("clickhouse-connect", "clickhouse") from None
-        parts = urlsplit(connection_string(self.variable))
-        if parts.scheme not in ("clickhouse", "clickhouses", "http", "https", "chdb"):
+        text = connection_string(self.variable)
+        try:
+            parts = urlsplit(text)
+            is_address = parts.scheme in ("clickhouse", "clickhouses", "http", "https", "chdb") and parts.port != 0
+        except ValueError:  # its text may repeat a part of the password
+            is_address = False
+        if not is_address:
             raise WrongUsageError(
                 f"{self.variable} holds no connection string of ClickHouse.",
-                "Write it as https://user:password@host:8443/database.",
+                "Write it as https://user:password@host:8443/database, other characters of the password as %2F.",
             )
         remember_secret(parts.password or "")
         is_secure = parts.scheme in ("clickhouses", "https", "chdb") or parts.port in (443, 8443)
@@ -75,7 +80,8 @@ class Clickhouse:
     def place(self) -> tuple[str, ...]:
         """Host, port and database."""
         (parts,) = self._address
-        return "clickhouse", parts.hostname or "", str(parts.port or ""), parts.path.strip("/")
+        in_query = parse_qs(parts.query).get("database", [])
+        return "clickhouse", parts.hostname or "", str(parts.port or ""), parts.path.strip("/"), *in_query
 
     @contextmanager
     def connect(self) -> Iterator[ClickhouseReader]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.environment import variable_of_feed
 
 
 def connection_string(variable: str) -> str:
     """The connection string in an environment variable, redacted from now on. Raises WrongUsageError if there is none."""
-    text = os.environ.get(variable, "").strip()
+    text = variable_of_feed(variable)
     if not text:
         raise WrongUsageError(
             f"{variable} is not set.", f"Call this with the database's connection string in the variable {variable}."

@@ -5,6 +5,7 @@ The server writes each row as JSON (row_to_json): numbers with all their digits,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 _ROWS_PER_FETCH = 2_000
 _CONNECT_SECONDS = 30
 _LONG_TRANSACTION_SECONDS = 600
+_VARIABLES = {
+    "service": "PGSERVICE",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+}
+"""Of the parameters that say which database it is."""
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6, "tcp_user_timeout": 120_000}
 _WRITE_VALUES_AS_JSON = (
     "select set_config(name, setting, %s) from (values ('timezone', 'UTC'), ('datestyle', 'ISO'), ('intervalstyle', 'iso_8601'),"
@@ -55,8 +65,18 @@ class Postgresql:
 
     @property
     def place(self) -> tuple[str, ...]:
-        """Host, port and database."""
-        return ("postgresql", *(str(self._parameters.get(name) or "") for name in ("host", "port", "dbname")))
+        """Service, host, port and database, also where the environment names them."""
+        database = self._setting("dbname") or self._setting("user")
+        return ("postgresql", *map(self._setting, ("service", "host", "hostaddr", "port")), database)
+
+    def _setting(self, name: str) -> str:
+        """What the connection string says, otherwise what the library reads from the environment; '' without either."""
+        return str(self._parameters.get(name) or os.environ.get(_VARIABLES[name]) or "")
+
+    def _is_local(self) -> bool:
+        """Whether the database is surely on this machine; a service may name any host."""
+        hosts = [host for name in ("host", "hostaddr") for host in self._setting(name).split(",")]
+        return not self._setting("service") and all(host == "" or host.startswith("/") or is_loopback(host) for host in hosts)
 
     @contextmanager
     def session(self) -> Iterator[psycopg.Connection[Any]]:
@@ -68,8 +88,7 @@ class Postgresql:
             "application_name": "billhouse",
             "client_encoding": "utf8",
         }
-        hosts = str(self._parameters.get("host") or "").split(",")
-        if not all(host == "" or host.startswith("/") or is_loopback(host) for host in hosts):
+        if not self._is_local() and "PGSSLMODE" not in os.environ:
             defaults["sslmode"] = "require"  # the library's own default goes on without encryption where the server wants that
         try:
             with psycopg.connect(**{**defaults, **_KEEPALIVE, **self._parameters}, autocommit=True) as connection:

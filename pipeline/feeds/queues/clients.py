@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 from typing import Any
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.environment import variable_of_feed
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 
 
@@ -27,7 +27,7 @@ def client_library(module: str, extra: str) -> Any:
 
 def secret_from(variable: str) -> str:
     """The secret in an environment variable; it is redacted from all output. Raises WrongUsageError if it is not set."""
-    secret = os.environ.get(variable, "").strip()
+    secret = variable_of_feed(variable)
     if not secret:
         raise WrongUsageError(f"{variable} is not set.", f"Call this with the secret in the environment variable {variable}.")
     remember_secret(secret)

@@ -47,6 +47,10 @@ class Reader(Protocol):
     def is_drained(self) -> bool:
         """Whether the last call of `receive` has found the queue empty."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is received until what was is acknowledged."""
+
     def receive(self, most: int, wait_seconds: float) -> Sequence[bytes | None]:
         """The payloads of the next messages, at most so many; None for a message without a payload.
 
@@ -156,6 +160,6 @@ def _gather(reader: Reader, limits: Limits, stop: Event, ends_at: float | None, 
             size += sum(map(len, rows))
             result.empty_messages += not rows
         messages += len(payloads)
-        if not payloads and not (limits.is_following and messages):
+        if reader.is_full or (not payloads and not (limits.is_following and messages)):
             break
     return lines, messages

@@ -7,6 +7,7 @@ run reads all of them. Where a stored offset is gone from the topic, the run sto
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,10 @@ _OURS = {
     "enable.partition.eof": None,
 }
 """Properties that a user cannot set, and the options that set them instead."""
+_PROGRAMS = ("plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.location", "ssl.engine.id", "ssl.providers")
+"""Properties with which librdkafka runs a command or loads a library."""
+_KERBEROS_VALUE = re.compile(r"[A-Za-z0-9_@.:/+-]*")
+"""librdkafka puts the properties of Kerberos into a command of the shell."""
 _SECRET_WORDS = ("password", "secret", "pem", "jaas")
 """Properties with these words in their names hold secrets."""
 
@@ -80,6 +85,8 @@ class KafkaTopic:
             if name in _OURS:
                 instead = f"Use {_OURS[name]}." if _OURS[name] else "Leave it out."
                 raise WrongUsageError(f"The property {name} cannot be set.", instead)
+            if name in _PROGRAMS:
+                raise WrongUsageError(f"The property {name} runs another program or library.", "Leave it out.")
         for name in self.properties:
             if any(word in name for word in _SECRET_WORDS):
                 raise WrongUsageError(
@@ -87,6 +94,11 @@ class KafkaTopic:
                     f"Put it into an environment variable, and name that: --secret {name}=VARIABLE",
                 )
         secrets = {name: secret_from(variable) for name, variable in self.secret_properties.items()}
+        for name, value in {**self.properties, **secrets}.items():
+            if name.startswith("sasl.kerberos.") and not _KERBEROS_VALUE.fullmatch(value):
+                raise WrongUsageError(
+                    f"The property {name} has characters that a shell interprets.", "Use letters, digits and _ @ . : / + -"
+                )
         return {
             "client.id": "billhouse",
             "queued.max.messages.kbytes": _QUEUED_KILOBYTES,
@@ -107,6 +119,7 @@ class TopicReader:
     """Reads all partitions of a topic. Its position: {"cluster": ID, "offsets": {"0": next offset}}."""
 
     hold_seconds: float | None = None
+    is_full = False
 
     def __init__(self, library: Any, consumer: Any, topic: KafkaTopic, position: Any, report_loss: Callable[[str], None]) -> None:
         self._library = library

@@ -45,7 +45,7 @@ class NatsStream:
 
     @property
     def place(self) -> tuple[str, ...]:
-        return ("nats", self.stream, self.consumer)
+        return ("nats", ",".join(sorted(server.strip() for server in self.servers.split(","))), self.stream, self.consumer)
 
     @contextmanager
     def opened(self, position: Any, report_loss: Callable[[str], None]) -> Iterator[ConsumerReader]:
@@ -112,6 +112,10 @@ class ConsumerReader:
     def position(self) -> Any:
         return {"accounted": self._accounted}
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._received) >= self._most
+
     async def prepare(self) -> None:
         """Create the consumer if it is missing, and subscribe. Raises BillhouseError for a consumer that does not suit."""
         stream, consumer = self._stream.stream, self._stream.consumer
@@ -149,9 +153,9 @@ class ConsumerReader:
         await self._look_for_loss()
 
     def receive(self, most: int, wait_seconds: float) -> Sequence[bytes | None]:
-        room = self._most - len(self._received)
-        if room <= 0:
+        if self.is_full:
             return []
+        room = self._most - len(self._received)
         messages = self._run(
             self._fetch(
                 max(1, min(most, room, _MESSAGES_AT_ONCE)),

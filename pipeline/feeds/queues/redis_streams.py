@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.feeds.queues.clients import client_library, secret_from
@@ -25,6 +25,8 @@ _BYTES_AT_ONCE = 8 << 20
 _CLAIM_SECONDS = 60
 """How often a run looks for entries that a dead consumer has read and not acknowledged."""
 _IDS_AT_ONCE = 1000
+_NOT_IN_QUERY = frozenset(("username", "password", "host", "port"))
+"""What the client library would also take from the query of the address."""
 
 Entry = tuple[bytes, Mapping[bytes, bytes] | None]
 """An id and the fields; None for an entry that was trimmed after it was read."""
@@ -48,20 +50,31 @@ class RedisStream:
 
     @property
     def place(self) -> tuple[str, ...]:
-        return ("redis-streams", self.stream, self.group)
+        parts = self._address()
+        database = parse_qs(parts.query).get("db", [parts.path.strip("/") or "0"])[0]
+        return ("redis-streams", parts.hostname or "", str(parts.port or 6379), database, self.stream, self.group)
+
+    def _address(self) -> SplitResult:
+        """Raises WrongUsageError for what is no address of Redis, or one with a name or a password."""
+        try:
+            parts = urlsplit(self.url)
+            is_redis = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # its text may repeat a password
+            is_redis = False
+        if not is_redis:
+            raise WrongUsageError("What --url names is no Redis.", "Write it as redis://host:6379/0, or rediss:// with TLS.")
+        if parts.password or parts.username or _NOT_IN_QUERY & parse_qs(parts.query).keys():
+            raise WrongUsageError(
+                "The address holds a name or a password, or a host in its query.",
+                "Put the password into an environment variable: --user NAME --password-env VARIABLE",
+            )
+        return parts
 
     @contextmanager
     def opened(self, position: Any, report_loss: Callable[[str], None]) -> Iterator[StreamReader]:
         """Connect, and create the consumer group if it is missing. Raises BillhouseError."""
         redis = client_library("redis", "redis")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise WrongUsageError("What --url names is no Redis.", "Write it as redis://host:6379/0, or rediss:// with TLS.")
-        if parts.password or parts.username:
-            raise WrongUsageError(
-                "The address holds a name or a password.",
-                "Put the password into an environment variable: --user NAME --password-env VARIABLE",
-            )
+        parts = self._address()
         with _plain_errors(redis, f"{parts.scheme}://{parts.netloc}"):
             client = redis.Redis.from_url(
                 self.url,
@@ -82,6 +95,7 @@ class StreamReader:
     """Reads first the entries that an earlier run has read and not acknowledged, then those of dead consumers, then new ones."""
 
     hold_seconds: float | None = None
+    is_full = False
 
     def __init__(
         self,

@@ -70,9 +70,13 @@ class QueueReader:
         self.hold_seconds: float | None = queue.redeliver_after_seconds / 3
         self.is_drained = False
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._receipts) >= _HELD_MESSAGES
+
     def receive(self, most: int, wait_seconds: float) -> Sequence[bytes | None]:
         """Receive with a long poll, which asks all of SQS's servers. Messages may come in any order."""
-        if len(self._receipts) >= _HELD_MESSAGES:
+        if self.is_full:
             return []
         with _plain_errors(self._errors):
             answer = self._client.receive_message(

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _LARGE_BODY = 1 << 18
 """Bytes. A larger body is read in a thread, so that other requests go on."""
 _RETRY_SECONDS = 5
+_UNCHECKED_SHARE = 4
+"""Requests whose signature is not checked yet hold at most this part of the memory, a quarter."""
 _REST_SECONDS = 5
 _REST_BODIES = 4
 """How many of the largest bodies are read of one that is refused for its size."""
@@ -70,8 +72,9 @@ class Receiver:
         self._names = Names(self.home)
         self._rates = SenderRates(settings.receive_requests_per_second)
         self._disk = DiskSpace(self.home.inbox, settings.receive_min_free_mb << 20)
-        self._memory = Memory(settings.receive_memory_mb << 20)
         self._most_bytes = settings.receive_max_body_mb << 20
+        memory = settings.receive_memory_mb << 20
+        self._memory = Memory(memory, max(memory // _UNCHECKED_SHARE, self._most_bytes))  # at least one body fits
         self._commits = GroupCommit(self.home, settings.receive_gather_milliseconds / 1000, self.metrics.count_commit)
         self.metrics.watch(lambda: self._memory.used, self._disk.is_low)
 
@@ -83,6 +86,7 @@ class Receiver:
     def close(self) -> None:
         """Free what the server holds; nothing may be under way."""
         self._rates.close()
+        self._commits.close()
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -125,6 +129,8 @@ class Receiver:
         signers = self._authenticate(name, headers)
         form = Form.DOCUMENT
         is_binary_event = is_binary(headers)
+        if signers and is_binary_event:  # a signature is of the body, so anyone could write other headers for it
+            raise RefusalError(400, "A signed webhook must be a CloudEvent in structured mode.")
         if not is_binary_event or headers.get("content-type"):
             form = form_of(headers.get("content-type", ""))
         is_gzip = check_encoding(headers.get("content-encoding", ""))
@@ -166,11 +172,14 @@ class Receiver:
 
     async def _stored(self, request: Request, asked: _Asked, share: MemoryShare) -> int:
         """Read the body and store its rows. Returns their number, once they are in the inbox. Raises RefusalError."""
+        if not asked.signers:
+            share.set_checked()
         body = await self._body(request, share)
         if asked.signers:
             signer = next((it for it in asked.signers if it.has_signed(asked.headers, body)), None)
             if signer is None:
                 raise RefusalError(401, "The signature is not valid, or too old.")
+            share.set_checked()
             self._rates.check(signer.id)
         if asked.is_gzip:
             share.hold(len(body) + self._most_bytes)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from pipeline.core.input_limits import MAX_ROW_BYTES
@@ -21,6 +22,11 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _GZIP = 31
 """zlib's window bits for gzip with its header and checksum."""
+
+_MOST_MEMBERS = 100
+"""Of a gzip body: what follows a member is copied, so many small ones would take the square of their number."""
+MOST_ROWS = 50_000
+"""Of a body."""
 
 
 class Form(StrEnum):
@@ -74,9 +80,12 @@ def check_encoding(content_encoding: str) -> bool:
 def decompressed(body: bytes, most_bytes: int) -> bytes:
     """A gzip body, decompressed. Raises RefusalError 413 as soon as it has more than `most_bytes`, 400 if it is not gzip."""
     parts: list[bytes] = []
-    size, waiting = 0, body
+    size, members, waiting = 0, 0, body
     try:
         while waiting:
+            members += 1
+            if members > _MOST_MEMBERS:
+                raise RefusalError(400, f"The body has more than {_MOST_MEMBERS} gzip members.")
             member = zlib.decompressobj(_GZIP)
             while not member.eof:
                 part = member.decompress(waiting, most_bytes + 1 - size)
@@ -107,7 +116,9 @@ def rows_of(body: bytes, form: Form) -> Rows:
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         raise RefusalError(400, f"Line {line} is not UTF-8.") from None
-    found = list(_lines(text) if form is Form.LINES else _document(text))
+    found = list(islice(_lines(text) if form is Form.LINES else _document(text), MOST_ROWS + 1))
+    if len(found) > MOST_ROWS:
+        raise RefusalError(413, f"A body may have {MOST_ROWS:,} rows. Send the rows in several requests.")
     if not found and form is Form.LINES:
         raise RefusalError(400, "The body has no rows.")
     return Rows(len(found), b"".join(found))

@@ -9,6 +9,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 15.0
 """From the first byte of a request, or from the connection, to the end of its headers."""
+MOST_CONNECTIONS = 800
+"""More are answered with 503."""
+MOST_OPEN_CONNECTIONS = 900
+"""More are closed at once. Below the 1,024 open files that systems allow a process by default."""
 MOST_HEAD_BYTES = 1 << 16
 REST_SECONDS = 15.0
 """For the rest of a body whose request was answered before it had arrived; it is not stored."""
@@ -26,6 +30,9 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > MOST_OPEN_CONNECTIONS:
+            transport.abort()
+            return
         self._set_timer(HEAD_SECONDS, _TOO_SLOW)
 
     def connection_lost(self, exc: Exception | None) -> None:

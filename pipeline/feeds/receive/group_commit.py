@@ -13,6 +13,7 @@ import errno
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 GROUP_BYTES = 8 << 20
 """A group of this size is written at once."""
+_THREADS = 8
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL_RETRY_SECONDS = 60
 _FAILED_RETRY_SECONDS = 5
@@ -58,6 +60,8 @@ class GroupCommit:
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._threads = ThreadPoolExecutor(_THREADS, "commit")
+        """Of its own: large bodies, read in the default threads, must not delay the commits of others."""
 
     async def store(self, name: str, rows: Rows) -> None:
         """Return when the rows are in the inbox for good. Raises RefusalError 429 if the disk is full, 503 if writing fails."""
@@ -83,6 +87,10 @@ class GroupCommit:
             group.is_due.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def close(self) -> None:
+        """End the threads; nothing may be under way."""
+        self._threads.shutdown()
+
     async def _commit(self, name: str, group: _Group) -> None:
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
@@ -92,7 +100,7 @@ class GroupCommit:
                 del self._gathering[name]
             started = loop.time()
             try:
-                await asyncio.to_thread(self._write, name, group.parts)
+                await loop.run_in_executor(self._threads, self._write, name, group.parts)
             except Exception as error:
                 _log.error("Rows for %s could not be stored: %s", name, to_billhouse_error(error))
                 group.stored.set_exception(_refusal(error))

@@ -64,9 +64,13 @@ class DiskSpace:
 class Memory:
     """The bytes of all bodies and rows that are not in the inbox yet."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, most_unchecked_bytes: int) -> None:
+        """`most_unchecked_bytes`: of requests whose signature was not checked yet, which anyone can send."""
         self._most_bytes = most_bytes
+        self._most_unchecked_bytes = most_unchecked_bytes
         self.used = 0
+        self.unchecked = 0
+        """The part of `used` that such requests hold."""
 
     @contextmanager
     def share(self) -> Iterator[MemoryShare]:
@@ -76,10 +80,12 @@ class Memory:
             yield share
         finally:
             self.used -= share.bytes
+            self.unchecked -= 0 if share.is_checked else share.bytes
 
-    def has_room(self, more_bytes: int) -> bool:
+    def has_room(self, more_bytes: int, *, is_checked: bool) -> bool:
         """Whether so many more bytes fit."""
-        return self.used + more_bytes <= self._most_bytes
+        has_room = self.used + more_bytes <= self._most_bytes
+        return has_room and (is_checked or self.unchecked + more_bytes <= self._most_unchecked_bytes)
 
 
 class MemoryShare:
@@ -88,11 +94,20 @@ class MemoryShare:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self.bytes = 0
+        self.is_checked = False
+        """Whether the sender has shown a key or a valid signature."""
+
+    def set_checked(self) -> None:
+        """Say that the sender has shown a key or a valid signature."""
+        if not self.is_checked:
+            self.is_checked = True
+            self._memory.unchecked -= self.bytes
 
     def hold(self, size: int) -> None:
         """Hold `size` bytes from now on, more or fewer than before. Raises RefusalError 503 if they do not fit."""
         more = size - self.bytes
-        if more > 0 and not self._memory.has_room(more):
+        if more > 0 and not self._memory.has_room(more, is_checked=self.is_checked):
             raise RefusalError(503, "Too many rows wait to be written.", retry_after=1)
         self._memory.used += more
+        self._memory.unchecked += 0 if self.is_checked else more
         self.bytes = size

@@ -15,12 +15,10 @@ from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 from pipeline.core.settings import Settings
 from pipeline.feeds.receive.app import Receiver
-from pipeline.feeds.receive.connection import BoundedConnection
+from pipeline.feeds.receive.connection import MOST_CONNECTIONS, BoundedConnection
 from pipeline.feeds.receive.names import check_name
 from pipeline.feeds.receive.signatures import Signer
 
-MOST_CONNECTIONS = 800
-"""More are answered with 503. Below the 1,024 open files that systems allow a process by default."""
 _IDLE_SECONDS = 75
 """For a connection between two requests; longer than the 60 seconds after which usual proxies give up theirs."""
 _SECONDS_TO_STOP = 10

@@ -1,7 +1,8 @@
 """Signed webhooks, as an alternative to a key: Standard Webhooks, and E2B's own signature.
 
 Standard Webhooks (standardwebhooks.com): HMAC-SHA256 over id, timestamp and body. The timestamp may be five minutes off, which is
-the library's rule, so a recorded request cannot be sent again later.
+the library's rule, so a recorded request cannot be sent again later. Other headers are not signed: a signed CloudEvent in binary
+mode, whose attributes are headers, is refused (app.py).
 
 E2B (repository e2b-dev/docs, docs/sandbox/lifecycle-events-webhooks.mdx at 24d4916): `e2b-signature` is the SHA-256 of secret and
 body, in base64 with - and _, without padding. It has no timestamp, so it cannot show that a request is a replay: a replayed event

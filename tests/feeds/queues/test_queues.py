@@ -16,6 +16,8 @@ import pytest
 from pipeline.core.home import Home
 from pipeline.feeds.position import open_source
 from pipeline.feeds.queues import sqs
+from pipeline.feeds.queues.nats_jetstream import NatsStream
+from pipeline.feeds.queues.redis_streams import RedisStream
 from tests.feeds.queues.brokers import REDELIVERY_SECONDS
 from tests.feeds.queues.conftest import inbox, land, lines
 from tests.landing.raw import event_line, quarantined
@@ -130,6 +132,9 @@ def test_a_missing_client_library_is_named_with_the_extra_that_brings_it(broker:
         (("redis-streams", "--url", "redis://127.0.0.1:1/0", "--stream", "s"), "Redis at redis://127.0.0.1:1"),
         (("nats", "--servers", "nats://127.0.0.1:1", "--stream", "s"), "NATS at nats://127.0.0.1:1"),
         (("redis-streams", "--url", "redis://:top-secret@127.0.0.1:1/0", "--stream", "s"), "--password-env"),
+        (("redis-streams", "--url", "redis://127.0.0.1:1/0?password=top-secret", "--stream", "s"), "--password-env"),
+        (("redis-streams", "--url", "redis://127.0.0.1:1?username=top-secret", "--stream", "s"), "--password-env"),
+        (("redis-streams", "--url", "redis://:top-secret/x@127.0.0.1:1", "--stream", "s"), "redis://host"),
         (("redis-streams", "--url", "http://127.0.0.1:1/0", "--stream", "s"), "redis://host"),
         (("nats", "--servers", "nats://ada:top-secret@127.0.0.1:1", "--stream", "s"), "--password-env"),
         (("redis-streams", "--url", "redis://127.0.0.1:1", "--stream", "s", "--password-env", "NO_SUCH"), "NO_SUCH is not set"),
@@ -137,6 +142,16 @@ def test_a_missing_client_library_is_named_with_the_extra_that_brings_it(broker:
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "auto.offset.reset=latest"), "cannot be set"),
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "novalue"), "NAME=VALUE"),
         (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "no.such=1"), "no.such"),
+        (
+            ("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "plugin.library.paths=/tmp/a.so"),
+            "another program",
+        ),
+        (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--secret", "sasl.kerberos.kinit.cmd=HOME"), "another program"),
+        (("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "ssl.engine.location=/tmp/a.so"), "another program"),
+        (
+            ("kafka", "--servers", "127.0.0.1:1", "--topic", "t", "--property", "sasl.kerberos.principal=$(id)"),
+            "a shell interprets",
+        ),
         (("sqs", "--url", "my-queue"), "is not the URL"),
         (("sqs", "--url", "https://sqs.eu-west-1.amazonaws.com/1/q", "--source", "nowhere"), "no source"),
         (("sqs", "--url", "https://x.test/1/q", "--source", "e2b-events", "--kind", "usage"), "--kind"),
@@ -148,6 +163,17 @@ def test_what_cannot_be_read_is_refused_and_no_secret_is_shown(words: tuple[str,
     assert refused.code in (1, 2)
     assert message in " ".join(refused.stderr.split())
     assert "top-secret" not in refused.stdout + refused.stderr
+
+
+def test_a_position_is_that_of_one_server(home: Home) -> None:
+    def redis(url: str) -> tuple[str, ...]:
+        return RedisStream(url, "s", "g", "c").place
+
+    urls = ("redis://a", "redis://b", "redis://a:6380", "redis://a/1", "redis://a?db=2")
+    assert len({redis(url) for url in urls}) == len(urls)
+    assert redis("redis://a") == redis("rediss://A:6379/0")
+    assert NatsStream("nats://a", "s", "c").place != NatsStream("nats://b", "s", "c").place
+    assert NatsStream("nats://a,nats://b", "s", "c").place == NatsStream("nats://b, nats://a", "s", "c").place
 
 
 def test_a_source_that_reads_documents_is_refused(home: Home) -> None:

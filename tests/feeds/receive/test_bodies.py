@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipeline.core.input_limits import MAX_ROW_BYTES
-from pipeline.feeds.receive.bodies import Form, check_encoding, decompressed, form_of, rows_of
+from pipeline.feeds.receive.bodies import MOST_ROWS, Form, check_encoding, decompressed, form_of, rows_of
 from pipeline.feeds.receive.cloud_events import structured
 from pipeline.feeds.receive.refusal import RefusalError
 
@@ -73,13 +73,23 @@ def test_a_row_may_be_as_large_as_landing_accepts_and_no_larger() -> None:
     assert refused.value.status == 413
 
 
+def test_a_body_may_have_so_many_rows_and_no_more() -> None:
+    lines, array = b"{}\n" * MOST_ROWS, b"[" + b",".join([b"{}"] * MOST_ROWS)
+    assert rows_of(lines, Form.LINES).count == rows_of(array + b"]", Form.DOCUMENT).count == MOST_ROWS == 50_000
+    for body, form in ((lines + b"{}", Form.LINES), (array + b",{}]", Form.DOCUMENT)):
+        with pytest.raises(RefusalError, match="50,000 rows") as refused:
+            rows_of(body, form)
+        assert refused.value.status == 413
+
+
 def test_gzip_is_decompressed_up_to_the_limit_and_no_further() -> None:
     body = b'{"a":1}\n' * 1000
     assert decompressed(gzip.compress(body), len(body)) == body
     assert decompressed(gzip.compress(body) + gzip.compress(body), 2 * len(body)) == 2 * body
     for wrong, status in (
         (gzip.compress(bytes(100 << 20)), 413),
-        (gzip.compress(body) * 1000, 413),
+        (gzip.compress(body * 2) * 90, 413),
+        (gzip.compress(b"") * 101 + gzip.compress(body), 400),
         (gzip.compress(body)[:-9], 400),
         (gzip.compress(body)[:-4] + b"abcd", 400),
         (gzip.compress(body) + b"x", 400),

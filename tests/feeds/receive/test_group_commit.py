@@ -6,8 +6,10 @@ import asyncio
 import errno
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -19,7 +21,7 @@ from pipeline.feeds.receive import group_commit
 from pipeline.feeds.receive.bodies import Rows
 from pipeline.feeds.receive.group_commit import GroupCommit
 from pipeline.feeds.receive.refusal import RefusalError
-from tests.feeds.receive.running import error_of, receiving, waiting
+from tests.feeds.receive.running import SECONDS, error_of, receiving, waiting
 from tests.landing.raw import event_line
 
 
@@ -149,3 +151,23 @@ def test_a_failure_that_no_request_waits_for_is_no_error(home: Home, recwarn: py
 
     asyncio.run(run())
     assert list(recwarn) == []
+
+
+def test_large_bodies_that_are_read_delay_no_commit(home: Home) -> None:
+    end_of_reading = threading.Event()
+
+    async def store() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        reading = loop.run_in_executor(None, end_of_reading.wait, SECONDS)
+        group_commits = commits(home, 0.001)
+        try:
+            await asyncio.wait_for(group_commits.store("usage", row(1)), SECONDS / 4)
+            assert not reading.done()
+        finally:
+            end_of_reading.set()
+            await reading
+            group_commits.close()
+
+    asyncio.run(store())
+    assert len(waiting(home)) == 1

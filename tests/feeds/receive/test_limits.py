@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from pipeline.core.home import Home
 from pipeline.feeds.receive import app, connection, limits
 from pipeline.feeds.receive.keys import add_key
+from pipeline.feeds.receive.refusal import RefusalError
+from pipeline.feeds.receive.signatures import Scheme, Signer
 from tests.feeds.receive.running import LINES, Receiving, answer_of, error_of, metric, receiving, until, waiting
 from tests.landing.raw import event_line
 
@@ -131,3 +135,48 @@ def test_memory_is_bounded(home: Home) -> None:
             assert answer_of(raw).startswith(b"HTTP/1.1 408 ")
             raw.close()
         assert server.post(event_line("e1")).status_code == 202
+
+
+def test_requests_without_a_valid_signature_leave_memory_to_the_others(home: Home) -> None:
+    """Anyone can begin a request that claims a signature: it is known only once the body is there."""
+    body = event_line("e1").encode() + b" " * (4 << 20)
+    signer = Signer(Scheme.E2B, "e2b-events", "a-secret-of-e2b-0123")
+    settings = {"memory_mb": 16, "max_body_mb": 4, "body_seconds": 3}
+    with patch.object(app, "_REST_SECONDS", 0.1), receiving(home, [signer], **settings) as server:
+        head = "POST /v1/e2b-events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nE2B-Signature: wrong\r\n"
+        with server.connect() as unsigned, server.connect() as another:
+            for raw in (unsigned, another):
+                raw.sendall(f"{head}Content-Length: {4 << 20}\r\n\r\n".encode() + b" " * ((3 << 20) - 1))
+            until(lambda: metric(server, 'billhouse_receive_requests_total{name="e2b-events",status="503"}') == 1)
+            assert metric(server, "billhouse_receive_waiting_bytes") <= 4 << 20
+            assert server.post(body[: 4 << 20]).status_code == 202
+    memory = limits.Memory(8, 2)
+    with memory.share() as share:
+        share.hold(2)
+        with pytest.raises(RefusalError, match="wait to be written"):
+            share.hold(3)
+        share.set_checked()
+        share.hold(8)
+        assert (memory.used, memory.unchecked) == (8, 0)
+    assert (memory.used, memory.unchecked) == (0, 0)
+
+
+def test_connections_are_bounded_also_those_that_send_nothing(home: Home) -> None:
+    with patch.object(connection, "MOST_OPEN_CONNECTIONS", 3), receiving(home) as server:
+        silent = [server.connect() for _ in range(3)]
+        with server.connect() as one_more, suppress(ConnectionResetError):
+            assert one_more.recv(1) == b""
+        for raw in silent:
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer_of(raw).startswith(b"HTTP/1.1 200 ")
+            raw.close()
+        until(lambda: is_open(server))
+        assert server.post(event_line("e1")).status_code == 202
+
+
+def is_open(server: Receiving) -> bool:
+    """Whether the server takes a connection again."""
+    try:
+        return server.client.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

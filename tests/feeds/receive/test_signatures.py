@@ -111,6 +111,16 @@ def test_a_standard_webhook_is_stored_and_a_wrong_or_old_one_is_not(server: Rece
     assert server.lines("cloudevents") == before
 
 
+def test_headers_make_no_event_of_a_signed_body(server: Receiving) -> None:
+    """Who has seen one signed webhook could otherwise send it again as events with other ids, for which no signature exists."""
+    before = server.lines("cloudevents"), server.lines("e2b-events")
+    forged = {"ce_specversion": "1.0", "ce_id": "forged", "ce_source": "/x", "ce_type": "sandbox.started"}
+    for name, signature in (("cloudevents", standard(EVENT)), ("e2b-events", {"e2b_signature": e2b(EVENT)})):
+        response = server.post(EVENT, name, Authorization="", **signature, **forged)
+        assert error_of(response, 400) == "A signed webhook must be a CloudEvent in structured mode."
+    assert (server.lines("cloudevents"), server.lines("e2b-events")) == before
+
+
 def test_a_secret_is_read_from_its_variable_only_and_checked_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
