@@ -47,7 +47,7 @@ setup-runtime: $(READY) ## Create the environment of a deployment: without the d
 
 setup-spark: $(SPARK_READY) ## Install the Spark dependencies (500 MB; Java not included)
 
-setup-bench: $(BENCH_READY) ## Install Polars, which the benchmarks compare with
+setup-bench: $(BENCH_READY) ## Install Polars, which the benchmarks compare with, and ClickHouse's engine for its tests (500 MB)
 
 setup-docs: $(DOCS_READY) ## Install the site generator
 

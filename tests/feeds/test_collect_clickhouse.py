@@ -25,6 +25,7 @@ from tests.feeds.killed_runs import SOAK, kill_between_steps
 from tests.landing.raw import events
 from tests.support import Outcome, billhouse
 
+pytest.importorskip("chdb", reason="ClickHouse's engine is not installed: make setup-bench")
 USAGE = """
 create table usage_events (
     event_id String, sandbox_id String default 'box', user_id LowCardinality(String) default 'ada',
