@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,7 +26,8 @@ from tests.feeds.killed_runs import SOAK, kill_between_steps
 from tests.landing.raw import events
 from tests.support import Outcome, billhouse
 
-pytest.importorskip("chdb", reason="ClickHouse's engine is not installed: make setup-bench")
+# Not imported here: a process that is forked from one with the engine waits for its threads.
+pytestmark = pytest.mark.skipif(find_spec("chdb") is None, reason="ClickHouse's engine is not installed: make setup-bench")
 USAGE = """
 create table usage_events (
     event_id String, sandbox_id String default 'box', user_id LowCardinality(String) default 'ada',
