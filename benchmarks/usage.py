@@ -202,7 +202,8 @@ def _first_day(shape: str, sessions: int) -> str:
                 as decimal(18, 6)) as memory_gb,
             cast(case when k < {length - 1} then 10 end as decimal(18, 6)) as storage_gb,
             null::varchar as execution_id, null::varchar as metadata, null::decimal(18, 6) as gpu_count,
-            null::decimal(18, 6) as tokens, '{0:064x}' as file_id, s * {length} + k + 1 as file_row
+            null::decimal(18, 6) as tokens, null::timestamptz as started_at, null::decimal(18, 6) as duration_seconds,
+            '{0:064x}' as file_id, s * {length} + k + 1 as file_row
         from events order by sandbox_id, event_at"""
 
 

@@ -100,7 +100,9 @@ def test_external_calls_are_retried_with_exponential_backoff(definitions: dg.Def
 def test_everything_that_writes_to_the_warehouse_uses_one_pool(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
     pools = {key.path[-1]: graph.get(key).assets_def.op.pool for key in graph.materializable_asset_keys}
-    assert {name for name, pool in pools.items() if pool != "warehouse"} == {"alert_deliveries"}
+    # Feeds write to the inbox alone.
+    assert {name for name, pool in pools.items() if pool not in ("warehouse", "feeds")} == {"alert_deliveries"}
+    assert [name for name, pool in pools.items() if pool == "feeds"] == ["collected_rows"]
 
 
 def test_every_schedule_and_sensor_is_off_by_default_except_the_alert_on_failure(definitions: dg.Definitions) -> None:

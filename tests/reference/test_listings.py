@@ -91,7 +91,7 @@ def test_a_session_ends_where_another_execution_opens_if_a_listing_has_named_the
     def due_with(*events: Event) -> list[str]:
         return spans(due([x, *events, y], records, listings=listings).sessions)
 
-    # The stop of x is lost, whatever opens y, also at the instant of x's last event or before it.
+    # The stop of x is lost. Any event of y may open it, also at the instant of x's last event or before it.
     assert due_with(start("10:22", execution="y")) == ["10:00-10:20 gone_from_listing", "10:22-15:00 stopped"]
     assert due_with(heartbeat("11:00", execution="y")) == ["10:00-10:50 gone_from_listing", "11:00-15:00 stopped"]
     reported = stop("15:00", execution="y", started="10:40")
