@@ -254,7 +254,17 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# After compaction, in its transaction: record the files that were read. #}
+{# The build number of the compaction before this one: 0 in a full one, which drops the state before. Not by `load_relation`, which caches. #}
+{% macro previous_build_number() -%}
+    {%- set state = compaction_state() -%}
+    {%- set exists = run_query(
+        "select count(*) from information_schema.tables where table_schema = '" ~ state.schema ~ "' and table_name = '" ~ state.identifier ~ "'"
+    ).rows[0][0] -%}
+    {{ return(run_query('select max(build_number) from ' ~ state).rows[0][0] if exists else 0) }}
+{%- endmacro %}
+
+{# After compaction, in its transaction: record the files that were read. The build number never falls, also if the rows with the highest one are
+   voided: others compare with it. #}
 {% macro record_compaction() -%}
     {%- if execute and target.type == 'duckdb' -%}
         insert into {{ compacted_files() }}
@@ -263,7 +273,12 @@
         insert into {{ applied_voids() }}
         select event_id, sandbox_id, execution_id from {{ voids_to_apply() }};
         create or replace table {{ compaction_state() }} as
-        select as_of, books_open_at, heartbeat_timeout_seconds, code_version, (select coalesce(max(build_number), 0) from {{ this }}) as build_number
+        select
+            as_of,
+            books_open_at,
+            heartbeat_timeout_seconds,
+            code_version,
+            greatest((select max(build_number) from {{ this }}), {{ previous_build_number() }}) as build_number
         from {{ ref('stg_build_inputs') }}
     {%- endif -%}
 {%- endmacro %}

@@ -295,3 +295,20 @@ def test_a_build_reads_only_the_days_that_something_landed_for(home: Home, tmp_p
     build(home, as_of)
     assert written().keys() == first.keys()
     assert {row["sandbox_id"] for row in query(home, "from sessions")} == {"box"}
+
+
+def test_the_number_of_a_build_does_not_fall_when_the_newest_events_are_voided(home: Home, tmp_path: Path) -> None:
+    """What changed is found by comparing numbers: one that came twice would hide a change."""
+
+    def number_after(kind: Kind, row: dict[str, object]) -> int:
+        land_files(home, [write_jsonl(tmp_path / f"{row['event_id']}-{kind}.jsonl", [row])], kind)
+        build(home)
+        with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+            ((number,),) = connection.execute("select build_number from build_state.compaction_state").fetchall()
+        return int(number)
+
+    kept, voided = (event("start", "2026-09-01T10:00:00Z", sandbox=sandbox) for sandbox in ("kept", "voided"))
+    void = {"event_id": voided["event_id"], "voided_at": "2026-09-02T00:00:00Z", "reason": "a test"}
+    numbers = [number_after(Kind.USAGE, kept), number_after(Kind.USAGE, voided), number_after(Kind.VOIDS, void)]
+    assert numbers == [1, 2, 2]
+    assert number_after(Kind.USAGE, event("start", "2026-09-03T10:00:00Z", sandbox="later")) == 3
