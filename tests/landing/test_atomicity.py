@@ -233,7 +233,8 @@ def test_a_full_disk_is_one_clear_error_and_the_file_lands_when_there_is_room(
     name: str, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = Home.open(tmp_path / "undisturbed")
-    land_files(undisturbed, files)
+    for file in files:
+        land_files(undisturbed, [file])
     expected = _state(undisturbed)
     honest: Callable[..., Any] = getattr(os, name)
     home = Home.open(tmp_path / "home")
