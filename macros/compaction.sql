@@ -258,7 +258,7 @@
 {% macro previous_build_number() -%}
     {%- set state = compaction_state() -%}
     {%- set exists = run_query(
-        "select count(*) from information_schema.tables where table_schema = '" ~ state.schema ~ "' and table_name = '" ~ state.identifier ~ "'"
+        "select count(*) from duckdb_tables() where schema_name = '" ~ state.schema ~ "' and table_name = '" ~ state.identifier ~ "'"
     ).rows[0][0] -%}
     {{ return(run_query('select max(build_number) from ' ~ state).rows[0][0] if exists else 0) }}
 {%- endmacro %}

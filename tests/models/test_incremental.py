@@ -307,8 +307,8 @@ def test_the_number_of_a_build_does_not_fall_when_the_newest_events_are_voided(h
             ((number,),) = connection.execute("select build_number from build_state.compaction_state").fetchall()
         return int(number)
 
-    kept, voided = (event("start", "2026-09-01T10:00:00Z", sandbox=sandbox) for sandbox in ("kept", "voided"))
+    first, voided = (event("start", "2026-09-01T10:00:00Z", sandbox=sandbox) for sandbox in ("first", "voided"))
     void = {"event_id": voided["event_id"], "voided_at": "2026-09-02T00:00:00Z", "reason": "a test"}
-    numbers = [number_after(Kind.USAGE, kept), number_after(Kind.USAGE, voided), number_after(Kind.VOIDS, void)]
+    numbers = [number_after(Kind.USAGE, first), number_after(Kind.USAGE, voided), number_after(Kind.VOIDS, void)]
     assert numbers == [1, 2, 2]
     assert number_after(Kind.USAGE, event("start", "2026-09-03T10:00:00Z", sandbox="later")) == 3
