@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.loopback import is_loopback
-from pipeline.core.plain_text import remember_secret
-from pipeline.feeds.environment import variable_of_feed
+from pipeline.feeds.environment import secret_of_feed
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SET_BY_CLIENT = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "user-agent"))
@@ -101,10 +100,7 @@ def secret_headers(access: Access) -> dict[str, str]:
 
 def read_secret(variable: str) -> str:
     """The key in an environment variable, redacted from now on. Raises WrongUsageError where there is none that can be sent."""
-    key = variable_of_feed(variable)
-    if not key:
-        raise WrongUsageError(f"{variable} is not set.", f"Call this with the API's key in the variable {variable}.")
+    key = secret_of_feed(variable, "the API's key")
     if not (key.isascii() and key.isprintable()):
         raise WrongUsageError(f"{variable} holds characters that no header can carry.", "Set it to the API's key alone.")
-    remember_secret(key)
     return key

@@ -17,8 +17,9 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.loopback import is_loopback
 from pipeline.core.plain_text import remember_secret
 from pipeline.feeds.databases.collect_rows import Snapshot
-from pipeline.feeds.databases.connections import check_columns, connection_string, failed, missing_client, unreadable_column
+from pipeline.feeds.databases.connections import check_columns, failed, missing_client, unreadable_column
 from pipeline.feeds.databases.cursors import CursorType, Selection, instant_of, microseconds_of
+from pipeline.feeds.environment import secret_of_feed
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -55,7 +56,7 @@ class Clickhouse:
             import clickhouse_connect  # noqa: F401
         except ImportError:
             raise missing_client("clickhouse-connect", "clickhouse") from None
-        text = connection_string(self.variable)
+        text = secret_of_feed(self.variable, "the database's connection string")
         try:
             parts = urlsplit(text)
             is_address = parts.scheme in ("clickhouse", "clickhouses", "http", "https", "chdb") and parts.port != 0

@@ -5,19 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.core.plain_text import remember_secret
-from pipeline.feeds.environment import variable_of_feed
-
-
-def connection_string(variable: str) -> str:
-    """The connection string in an environment variable, redacted from now on. Raises WrongUsageError if there is none."""
-    text = variable_of_feed(variable)
-    if not text:
-        raise WrongUsageError(
-            f"{variable} is not set.", f"Call this with the database's connection string in the variable {variable}."
-        )
-    remember_secret(text)
-    return text
 
 
 def missing_client(package: str, extra: str) -> BillhouseError:

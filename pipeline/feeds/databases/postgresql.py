@@ -15,9 +15,10 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.loopback import is_loopback
 from pipeline.core.plain_text import remember_secret
 from pipeline.feeds.databases.collect_rows import Snapshot
-from pipeline.feeds.databases.connections import check_columns, connection_string, failed, missing_client
+from pipeline.feeds.databases.connections import check_columns, failed, missing_client
 from pipeline.feeds.databases.cursors import CursorType, Selection, instant_of
 from pipeline.feeds.databases.postgresql_types import CURSOR_TYPES, check_types
+from pipeline.feeds.environment import secret_of_feed
 
 if TYPE_CHECKING:
     import psycopg
@@ -56,7 +57,9 @@ class Postgresql:
         except ImportError:
             raise missing_client("psycopg", "postgresql") from None
         try:
-            self._parameters.update(psycopg.conninfo.conninfo_to_dict(connection_string(self.variable)))
+            self._parameters.update(
+                psycopg.conninfo.conninfo_to_dict(secret_of_feed(self.variable, "the database's connection string"))
+            )
         except psycopg.Error:  # its text may repeat the string
             raise WrongUsageError(
                 f"{self.variable} holds no connection string of PostgreSQL.", "Write it as postgresql://user@host:5432/database."

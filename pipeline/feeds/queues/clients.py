@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from pipeline.core.errors import BillhouseError, WrongUsageError
+from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
-from pipeline.core.plain_text import remember_secret
-from pipeline.feeds.environment import variable_of_feed
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 
 
@@ -23,15 +21,6 @@ def client_library(module: str, extra: str) -> Any:
             f"The client library for this queue, {module.partition('.')[0]}, is not installed.",
             f"Install it: pip install 'billhouse[{extra}]'",
         ) from None
-
-
-def secret_from(variable: str) -> str:
-    """The secret in an environment variable; it is redacted from all output. Raises WrongUsageError if it is not set."""
-    secret = variable_of_feed(variable)
-    if not secret:
-        raise WrongUsageError(f"{variable} is not set.", f"Call this with the secret in the environment variable {variable}.")
-    remember_secret(secret)
-    return secret
 
 
 def alert_about_loss(home: Home, name: str, loss: str) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.feeds.queues.clients import client_library, secret_from
+from pipeline.feeds.environment import secret_of_feed
+from pipeline.feeds.queues.clients import client_library
 
 _ANSWER_SECONDS = 30
 """For the cluster to answer a request, and at most without a message from a partition that has some."""
@@ -93,7 +94,7 @@ class KafkaTopic:
                     f"The property {name} holds a secret.",
                     f"Put it into an environment variable, and name that: --secret {name}=VARIABLE",
                 )
-        secrets = {name: secret_from(variable) for name, variable in self.secret_properties.items()}
+        secrets = {name: secret_of_feed(variable, "the secret") for name, variable in self.secret_properties.items()}
         for name, value in {**self.properties, **secrets}.items():
             if name.startswith("sasl.kerberos.") and not _KERBEROS_VALUE.fullmatch(value):
                 raise WrongUsageError(

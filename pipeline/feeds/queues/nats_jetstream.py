@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.feeds.queues.clients import client_library, secret_from
+from pipeline.feeds.environment import secret_of_feed
+from pipeline.feeds.queues.clients import client_library
 
 _MESSAGES_AT_ONCE = 100
 _HELD_MESSAGES = 10_000
@@ -72,9 +73,9 @@ class NatsStream:
         if self.user is not None:
             options["user"] = self.user
         if self.password_variable is not None:
-            options["password"] = secret_from(self.password_variable)
+            options["password"] = secret_of_feed(self.password_variable, "the secret")
         if self.token_variable is not None:
-            options["token"] = secret_from(self.token_variable)
+            options["token"] = secret_of_feed(self.token_variable, "the secret")
         if self.credentials is not None:
             options["user_credentials"] = str(self.credentials)
         return options

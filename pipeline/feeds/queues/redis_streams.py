@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pipeline.core.errors import BillhouseError, WrongUsageError
-from pipeline.feeds.queues.clients import client_library, secret_from
+from pipeline.feeds.environment import secret_of_feed
+from pipeline.feeds.queues.clients import client_library
 from pipeline.feeds.queues.stream_position import BEGINNING, StreamPosition, ordinal_of_id
 
 _ENTRIES_AT_ONCE = 500
@@ -79,7 +80,7 @@ class RedisStream:
             client = redis.Redis.from_url(
                 self.url,
                 username=self.user,
-                password=secret_from(self.password_variable) if self.password_variable else None,
+                password=secret_of_feed(self.password_variable, "the secret") if self.password_variable else None,
                 protocol=2,
                 socket_connect_timeout=10,
                 socket_timeout=30,

@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,7 +22,7 @@ from enum import StrEnum
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from pipeline.core.errors import WrongUsageError
-from pipeline.core.plain_text import remember_secret
+from pipeline.feeds.environment import secret_of_feed
 
 _FEWEST_CHARACTERS = 16
 """Of E2B's secret, which people choose: a shorter one could be found by trying."""
@@ -67,10 +66,7 @@ def signer_of(scheme: Scheme, option: str) -> Signer:
             "A webhook is written as NAME=VARIABLE.",
             "For example e2b-events=E2B_WEBHOOK_SECRET, with the secret in that variable.",
         )
-    secret = os.environ.get(variable, "").strip()
-    if not secret:
-        raise WrongUsageError(f"{variable} is not set.", f"Start this with the webhook's secret in the variable {variable}.")
-    remember_secret(secret)
+    secret = secret_of_feed(variable, "the webhook's secret")
     if scheme is Scheme.STANDARD:
         try:
             Webhook(secret)
