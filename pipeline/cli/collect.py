@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.feed_options import KindOption, SourceOption, inbox_folder, refuse_kind_with_source
 from pipeline.cli.support import Json, out, show
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.terminal import plain
-from pipeline.landing.record_kinds import Kind
 
 if TYPE_CHECKING:
     from pipeline.feeds import Collected, CursorPaging, LinkPaging
 
+BaseUrl = Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)]
 KeyVariable = Annotated[
     str | None,
     typer.Option(
@@ -61,7 +62,7 @@ class PagingStyle(StrEnum):
 
 def poll_metrics(
     context: typer.Context,
-    url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
+    url: BaseUrl,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     header: Headers = None,
@@ -90,7 +91,7 @@ def poll_metrics(
 
 def poll_running(
     context: typer.Context,
-    url: Annotated[str, typer.Option(metavar="URL", help="The API's base address, without a path.", show_default=False)],
+    url: BaseUrl,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     header: Headers = None,
@@ -139,13 +140,8 @@ def collect(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="The kind of the rows.  [default: usage]", show_default=False)] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The source that landing reads the rows with: see billhouse sources.", show_default=False
-        ),
-    ] = None,
+    kind: KindOption = None,
+    source: SourceOption = None,
     api_key_env: KeyVariable = None,
     api_key_header: KeyHeader = "X-API-Key",
     header: Headers = None,
@@ -174,8 +170,7 @@ def collect(
     """
     if [url, export, objects].count(None) != 2:
         raise WrongUsageError("Give one source to collect from: --url, --export or --objects.")
-    if source and kind is not None:
-        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
+    refuse_kind_with_source(kind, source)
     if newest_first and paging is not PagingStyle.OFFSET:
         raise WrongUsageError("--newest-first needs --paging offset.", "Other lists are read from the oldest row on.")
     from pipeline.feeds import (
@@ -188,10 +183,9 @@ def collect(
         collect_export,
         collect_objects,
     )
-    from pipeline.landing.sources.source_files import find_source
 
     home = Home.open(context.obj)
-    folder = find_source(home, source).name if source else kind or Kind.USAGE
+    folder = inbox_folder(home, kind, source)
     if export is not None:
         collected = collect_export(home, export, name=name or f"{folder}-{name_of(export)}", folder=folder)
     elif objects is not None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.collect import Name, name_of, print_collected
+from pipeline.cli.feed_options import KindOption, SourceOption, inbox_folder, refuse_kind_with_source
 from pipeline.cli.support import Json, show
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
-from pipeline.landing.record_kinds import Kind
 
 if TYPE_CHECKING:
     from pipeline.feeds import Collected
@@ -69,13 +69,8 @@ def collect_sql(
         str | None,
         typer.Option(metavar="NAME", help="With --slot: the publication. Default: the slot's name.", show_default=False),
     ] = None,
-    kind: Annotated[Kind | None, typer.Option(help="The kind of the rows. Default: usage.", show_default=False)] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The source that landing reads the rows with: see billhouse sources.", show_default=False
-        ),
-    ] = None,
+    kind: KindOption = None,
+    source: SourceOption = None,
     name: Name = None,
     as_json: Json = False,
 ) -> None:
@@ -85,8 +80,7 @@ def collect_sql(
     (--slot), which misses no row, however late it is committed. Collects each row at least once; next, billhouse land FILE...
     stores each row exactly once.
     """
-    if source and kind is not None:
-        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
+    refuse_kind_with_source(kind, source)
     if [table, query, slot].count(None) != 2:
         raise WrongUsageError("Give one place to read rows from: --table, --query or --slot.")
     if slot is None and (cursor_column is None or publication is not None):
@@ -95,10 +89,9 @@ def collect_sql(
         )
     if slot is not None and (cursor_column is not None or overlap is not None or database is not DatabaseType.POSTGRESQL):
         raise WrongUsageError("--slot needs postgresql, and neither --cursor-column nor --overlap.")
-    from pipeline.landing.sources.source_files import find_source
 
     home = Home.open(context.obj)
-    folder = find_source(home, source).name if source else kind or Kind.USAGE
+    folder = inbox_folder(home, kind, source)
     read = table or (query.stem if query else slot) or ""
     name = name or f"{folder}-{name_of(f'{database}-{read}')}"
     if slot is not None:

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.collect import print_collected
+from pipeline.cli.feed_options import KindOption, SourceOption, inbox_folder, refuse_kind_with_source
 from pipeline.cli.queue_options import (
     FileRows,
     FileSeconds,
     Follow,
-    KindOption,
     Name,
     Pairs,
     PasswordVariable,
     RedeliverAfter,
     Seconds,
     SecretPairs,
-    SourceOption,
     User,
 )
 from pipeline.cli.support import Json, out, show
@@ -198,10 +197,11 @@ def _consume(
     """Run one of the commands. `queue` makes the queue of a feed's name; `place` is what the name is made of."""
     from pipeline.feeds.queues import Limits, consume
 
-    if source and kind is not None:
-        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
+    refuse_kind_with_source(kind, source)
     home = Home.open(context.obj)
-    folder = _rows_source(home, source) if source else str(kind or Kind.USAGE)
+    if source:
+        _check_reads_rows(home, source)
+    folder = inbox_folder(home, kind, source)
     name = name or f"{folder}-{re.sub(r'[^a-z0-9._]+', '-', place.lower())[-60:].strip('-._') or 'queue'}"
 
     def on_file(path: Path, rows: int) -> None:
@@ -227,8 +227,8 @@ def _consume(
         raise typer.Exit(1)
 
 
-def _rows_source(home: Home, name: str) -> str:
-    """The name of a source that reads a row from each line. Raises WrongUsageError for one that reads documents."""
+def _check_reads_rows(home: Home, name: str) -> None:
+    """Raises WrongUsageError for a source that does not read a row from each line, but rows in documents."""
     from pipeline.landing.sources.source_files import find_source
 
     source = find_source(home, name)
@@ -237,7 +237,6 @@ def _rows_source(home: Home, name: str) -> str:
             f"The source '{name}' reads rows inside a document, at {source.rows_at}; a message of a queue is a row.",
             "Write a source without 'rows:' that selects from the messages.",
         )
-    return source.name
 
 
 def _stop_signal() -> Event:

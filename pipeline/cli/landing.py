@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from pipeline.cli.feed_options import refuse_kind_with_source
 from pipeline.cli.support import Json, out, progress, show, stderr, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
@@ -68,8 +69,7 @@ def land(
             "--again cannot be combined with --source, --rows-at or --dry-run.",
             "Rows in quarantine are checked with the source that they landed with.",
         )
-    if source and kind is not None:
-        raise WrongUsageError("--kind cannot be combined with --source.", "The source says of which kind its rows are.")
+    refuse_kind_with_source(kind, source)
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
     from pipeline.landing.merge_days import merge_if_possible

@@ -6,18 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.landing.record_kinds import Kind
-
-KindOption = Annotated[Kind | None, typer.Option("--kind", help="The kind of the rows.  [default: usage]", show_default=False)]
-SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        metavar="NAME",
-        help="The source that landing reads the rows with: see billhouse sources.",
-        show_default=False,
-    ),
-]
 Name = Annotated[
     str | None,
     typer.Option(
