@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline.warehouse.replaced_members import replaced_members
+
 
 @contextmanager
 def without_debug_events() -> Iterator[None]:
@@ -39,9 +41,8 @@ def without_debug_events() -> Iterator[None]:
 
     before = get_event_manager()
     ctx_set_event_manager(InfoEvents())
-    event_class.__init__, event_class.__getattr__ = make_later, made_attribute
     try:
-        yield
+        with replaced_members([(BaseEvent, "__init__", make_later), (BaseEvent, "__getattr__", made_attribute)]):
+            yield
     finally:
-        event_class.__init__, event_class.__getattr__ = make, get_attribute
         ctx_set_event_manager(before)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.warehouse.dbt_events import without_debug_events
+from pipeline.warehouse.replaced_members import replaced_members
 
 _compiled: dict[str, Any] = {}
 """The code of each template by its text, of the builds of this process: it depends on nothing else."""
@@ -42,24 +43,8 @@ def without_dbt_overhead() -> Iterator[None]:
         # Constants of a locale. Each has 40 regular expressions; agate makes three for every table of a result.
         (dates, "Constants", cache(dates.Constants)),
     )
-    with without_debug_events(), _replaced(members):
+    with without_debug_events(), replaced_members(members):
         yield
-
-
-@contextmanager
-def _replaced(members: Iterable[tuple[Any, str, Any]]) -> Iterator[None]:
-    """Inside a block, these members of classes and modules are others."""
-    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in members]
-    for owner, name, replacement in members:
-        setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        for owner, name, replacement in before:
-            if replacement is None:
-                delattr(owner, name)  # it was inherited
-            else:
-                setattr(owner, name, replacement)
 
 
 def _add_macros(self: Any, macros: Iterable[Any], context: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ from pipeline.warehouse.build_steps import COLUMN_RULES
 from pipeline.warehouse.dbt_run import run_dbt
 from pipeline.warehouse.parsed_project import parsed_project
 from pipeline.warehouse.project import project_of
+from pipeline.warehouse.replaced_members import replaced_members
 
 FOLDER = "spark"
 _COLUMNS_FILE = "_common_metadata"  # Spark skips names that begin with `_`, but reads this one for a folder's columns
@@ -149,18 +150,14 @@ def _exact_decimals() -> Iterator[None]:
     """Keep Spark's ANSI mode on, which dbt-spark switches off: with it an overflow is an error, without it a null amount."""
     from dbt.adapters.spark.connections import SparkCredentials
 
-    credentials: Any = SparkCredentials
-    original = credentials.__post_init__
+    original = SparkCredentials.__post_init__
 
     def with_ansi(self: Any) -> None:
         original(self)
         self.server_side_parameters["spark.sql.ansi.enabled"] = "true"
 
-    credentials.__post_init__ = with_ansi
-    try:
+    with replaced_members([(SparkCredentials, "__post_init__", with_ansi)]):
         yield
-    finally:
-        credentials.__post_init__ = original
 
 
 @contextmanager
