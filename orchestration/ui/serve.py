@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestration.ui.parent_watch import OPTION, start_child, stop_children
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import to_billhouse_error
+from pipeline.core.files import make_folders
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, SEEDS, SEEDS_VARIABLE, Home
 from pipeline.core.terminal import protected_output, show_failure
 
@@ -53,6 +54,7 @@ def serve(home: Home, port: int = 3000) -> None:
     _require_free(port)
     instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
+    print(f"It shows what needs a person and what ran; the graph is at http://{LOOPBACK}:{port}/asset-groups", flush=True)
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
     if SEEDS_VARIABLE in os.environ:  # a relative path would have another meaning in PROJECT_ROOT
         variables[SEEDS_VARIABLE] = str(SEEDS)
@@ -78,7 +80,7 @@ def prepare_instance(home: Home) -> Path:
     from dagster import DagsterInstance  # takes a second to import
 
     folder = home.path / ".dagster"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folders(home.command_reports)  # from now on commands report what they do
     (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
     # Without an explicit limit, the daemon applies the default limit of a pool only from its second pass over the queue; the
     # first would launch all waiting runs.
