@@ -17,7 +17,6 @@ from pipeline.core.home import Home
 from pipeline.core.plain_text import plain_line
 
 _SHOWN_CHARACTERS = 400
-_STATES = {"SUCCESS": "good", "FAILURE": "bad"}
 
 
 def render_start_page(home: Home, state: HomeState, dagster: DagsterState, now: datetime) -> tuple[str, dict[str, str]]:
@@ -31,7 +30,6 @@ def render_start_page(home: Home, state: HomeState, dagster: DagsterState, now: 
         now=now,
         nonce=nonce,
         links=lambda item: links(item, dagster.location),
-        run_class=_STATES,
     )
     return page, {
         "Content-Security-Policy": f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none';"
@@ -87,6 +85,11 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"shown": shown, "asset_link": asset_link, "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"}
+    pages.filters |= {
+        "shown": shown,
+        "asset_link": asset_link,
+        "segment": lambda text: quote(text, safe=""),
+        "utc": lambda at: f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+    }
     pages.globals["ago"] = ago
     return pages.get_template("start.html.j2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipeline.demo.dagster_history import DagsterHistory, recorded_history
 from pipeline.demo.dataset import generate
 from pipeline.exports import export_period
 from pipeline.landing import land_files
+from pipeline.landing.inbox import LANDED, move_landed, version_of_path
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
@@ -77,6 +78,7 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
             began = monotonic()
             summaries.append(land_files(home, paths, kind, on_progress=follow))
             history.report("land", summaries[-1], kind=kind, seconds=round(monotonic() - began, 2))
+            _archive(home, summaries[-1].landed_paths)
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in _COUNTS}
     console.print(
         f"   {counts['received']:,} rows received = {counts['accepted']:,} accepted + {counts['duplicates']:,} duplicates"
@@ -124,6 +126,13 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
         "exported": exported.as_dict(),
         "folder": exported.folder,
     }
+
+
+def _archive(home: Home, paths: Sequence[Path]) -> None:
+    """Move landed files to inbox/.landed/, as a Dagster run does, in place of those of an earlier demo."""
+    for path in paths:
+        (home.inbox / LANDED / path.relative_to(home.inbox)).unlink(missing_ok=True)
+    move_landed(home, {path: version_of_path(path) for path in paths})
 
 
 def _build_if_outdated(home: Home, as_of: datetime, follow: Follow, history: DagsterHistory) -> None:
