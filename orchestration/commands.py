@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from time import monotonic
 from typing import Any
 
 import dagster as dg
@@ -44,23 +45,27 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import ApprovalResult
 from pipeline.ledger.close import CloseResult
 from pipeline.ledger.verify import VerifyResult
-from pipeline.monitoring.command_reports import BuildReport, CommandReport, waiting_reports
+from pipeline.monitoring.command_reports import BuildReport, CommandReport, waiting_reports, write_progress
 from pipeline.stripe.mirror import SyncResult
 from pipeline.stripe.publish_result import PublishResult
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import reconciliation
 
+_SECONDS = 20.0
+"""How long one evaluation of the sensor records; Dagster ends one after 60 seconds."""
 _LOCK_SECONDS = 2
 """How long to wait for a command that writes. The next evaluation tries again."""
 
 
-def record_reports(instance: dg.DagsterInstance, home: Home) -> int:
+def record_reports(instance: dg.DagsterInstance, home: Home, seconds: float | None = None) -> int:
     """Record the reports of commands as runless events, and remove them; returns the number of events.
 
     A build is recorded with the numbers that the warehouse has now, since later builds replace them. While another command
-    writes, or after a failed build, it waits. One process records at a time: raises BillhouseError where another one does.
+    writes, or after a failed build, it waits. `seconds`: stop after these; the next call goes on there. One process records at a
+    time: raises BillhouseError where another one does.
     """
     recorded = 0
+    ends_at = None if seconds is None else monotonic() + seconds
     with hold_lock(home.command_reports / ".lock", activity="recording what commands did", timeout_seconds=0):
         for report in _without_replaced_builds(waiting_reports(home)):
             try:
@@ -70,7 +75,12 @@ def record_reports(instance: dg.DagsterInstance, home: Home) -> int:
             except (ValidationError, KeyError, FileNotFoundError):  # of another version, or of files that were removed
                 events = []
             extra = {"command": f"billhouse {report.work}", "finished_at": dg.MetadataValue.timestamp(report.finished_at)}
-            recorded += record_without_run(instance, events, extra, _blocking_checks())
+            rest = events[report.recorded :]
+            number = record_without_run(instance, rest, extra, _blocking_checks(), ends_at)
+            recorded += number
+            if number < len(rest):
+                write_progress(report, report.recorded + number)
+                break
             report.path.unlink(missing_ok=True)
     return recorded
 
@@ -212,7 +222,7 @@ def record_commands(context: dg.SensorEvaluationContext, home: dg.ResourceParam[
     if not waiting_reports(home.home):
         return dg.SkipReason("No command has done anything since.")
     try:
-        return dg.SkipReason(f"Recorded {record_reports(context.instance, home.home)} events of commands.")
+        return dg.SkipReason(f"Recorded {record_reports(context.instance, home.home, _SECONDS)} events of commands.")
     except BillhouseError as error:
         return dg.SkipReason(error.message)
 

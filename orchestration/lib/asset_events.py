@@ -6,6 +6,7 @@ Work of the command line has no run; its events are recorded as runless events, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from time import monotonic
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -55,8 +56,12 @@ def record_without_run(
     events: Iterable[AssetEvent],
     extra: Mapping[str, Any],
     blocking: Collection[dg.AssetCheckKey] = (),
+    ends_at: float | None = None,
 ) -> int:
-    """Record events as runless ones; returns their number. `extra`: metadata of each; `blocking`: the checks that block."""
+    """Record events as runless ones; returns their number. `extra`: metadata of each; `blocking`: the checks that block.
+
+    Stops after the event during which the monotonic clock passed `ends_at`.
+    """
     number = 0
     for event in events:
         if isinstance(event, dg.AssetMaterialization):
@@ -67,6 +72,8 @@ def record_without_run(
         else:
             instance.report_runless_asset_event(_evaluation(instance, event, extra, check_key(event) in blocking))
         number += 1
+        if ends_at is not None and monotonic() > ends_at:
+            break
     return number
 
 

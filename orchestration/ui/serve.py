@@ -17,6 +17,7 @@ from pipeline.core.failures import to_billhouse_error
 from pipeline.core.files import make_folders
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, SEEDS, SEEDS_VARIABLE, Home
 from pipeline.core.terminal import protected_output, show_failure
+from pipeline.monitoring.home_history import report_history
 
 LOOPBACK = "127.0.0.1"
 
@@ -80,7 +81,12 @@ def prepare_instance(home: Home) -> Path:
     from dagster import DagsterInstance  # takes a second to import
 
     folder = home.path / ".dagster"
-    make_folders(home.command_reports)  # from now on commands report what they do
+    if not home.command_reports.is_dir():
+        make_folders(home.command_reports)  # from now on commands report what they do
+        try:
+            report_history(home)
+        except Exception as error:  # the UI also has to start where, say, a file of the ledger is damaged
+            print(f"The graph does not show what ran before: {to_billhouse_error(error)}", flush=True)
     (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
     # Without an explicit limit, the daemon applies the default limit of a pool only from its second pass over the queue; the
     # first would launch all waiting runs.

@@ -40,6 +40,8 @@ class CommandReport:
     result: Any
     """The command's result as JSON."""
     details: dict[str, Any]
+    recorded: int = 0
+    """Its events that Dagster has recorded already."""
 
     def result_as(self, type_: type[T]) -> T:
         """The result, which was of this type. Raises pydantic.ValidationError for a report of another version."""
@@ -76,11 +78,7 @@ def report_command(home: Home, work: str, result: Any, **details: Any) -> None:
         "result": _as_json(result),
         "details": details,
     }
-    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
-    new = folder / f".{name}"
-    new.write_text(json.dumps(written), encoding="utf-8")
-    new.chmod(0o600)
-    os.replace(new, folder / name)
+    _write(folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json", written)
     for old in _waiting(home)[:-MOST_WAITING]:
         old.unlink(missing_ok=True)
 
@@ -92,12 +90,25 @@ def waiting_reports(home: Home) -> list[CommandReport]:
         try:
             read = json.loads(path.read_text(encoding="utf-8"))
             at = datetime.fromisoformat(read["finished_at"])
-            found.append(CommandReport(path, read["work"], at, read["result"], read["details"]))
+            found.append(CommandReport(path, read["work"], at, read["result"], read["details"], read.get("recorded", 0)))
         except FileNotFoundError:
             continue
         except (KeyError, TypeError, ValueError):
             path.unlink(missing_ok=True)
     return found
+
+
+def write_progress(report: CommandReport, recorded: int) -> None:
+    """Record in a report that Dagster has its first events."""
+    written = json.loads(report.path.read_text(encoding="utf-8"))
+    _write(report.path, {**written, "recorded": recorded})
+
+
+def _write(path: Path, written: dict[str, Any]) -> None:
+    new = path.with_name(f".{path.name}")
+    new.write_text(json.dumps(written), encoding="utf-8")
+    new.chmod(0o600)
+    os.replace(new, path)
 
 
 def _waiting(home: Home) -> list[Path]:

@@ -156,6 +156,40 @@ def test_results_with_amounts_and_problems_survive_the_report(definitions: dg.De
     assert waiting_reports(home) == []
 
 
+def test_recording_goes_on_where_the_time_of_an_evaluation_was_over(definitions: dg.Definitions, tmp_path: Path) -> None:
+    from orchestration.commands import record_reports
+
+    home = Home.open(tmp_path / "home")
+    make_folders(home.command_reports)
+    assert billhouse(home.path, "land", write_jsonl(tmp_path / "a.jsonl", [event("start", "2026-08-20T10:00:00Z")])).code == 0
+    with dg.DagsterInstance.ephemeral() as instance:
+        calls = 0
+        while waiting_reports(home):
+            assert record_reports(instance, home, seconds=0) == 1
+            calls += 1
+            assert calls < 20
+        days = instance.fetch_materializations(dg.AssetKey(["raw", "usage_events"]), limit=10).records
+    assert calls == 7, "a day, the quarantine, retried rows, landed files, and three checks"
+    assert len(days) == 1
+
+
+def test_a_dagster_that_begins_to_serve_a_home_finds_what_it_has(definitions: dg.Definitions, worked: tuple[Home, Any]) -> None:
+    from pipeline.monitoring.home_history import report_history
+
+    home, instance = worked
+    before = recorded(instance, dg.AssetKey("closed_invoices"))
+    report_history(home)
+    assert [report.work for report in waiting_reports(home)] == ["land", "land", "land", "build", "close"]
+    from orchestration.commands import record_reports
+
+    with dg.DagsterInstance.ephemeral() as new:
+        record_reports(new, home)
+        (closed,) = recorded(new, dg.AssetKey("closed_invoices")).values()
+        assert closed["total_USD"] == before["closed_invoices", "2026-08"]["total_USD"]
+        assert recorded(new, dg.AssetKey(["billing", "invoices"]))
+        assert recorded(new, dg.AssetKey(["raw", "customers"]))["raw/customers", None]["accepted_rows"].value == 1
+
+
 def test_without_a_dagster_a_command_neither_reports_nor_imports_it(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "usage.jsonl", [event("start", "2026-08-20T10:00:00Z")])
     script = (
