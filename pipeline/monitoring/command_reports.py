@@ -1,4 +1,4 @@
-"""Reports for Dagster of what commands did, so that its graph and history also show the work of the command line.
+"""Reports of commands for Dagster, so that its graph and history also show the work of the command line.
 
     <home>/.dagster/commands/<nanoseconds>-<id>.json    one file for each command; Dagster removes it when it has recorded it
 

@@ -245,7 +245,7 @@ def test_reports_do_not_pile_up_where_dagster_never_runs(tmp_path: Path, monkeyp
         ({"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["a"], "everything": True}, "It is not clear which"),
         ({"month": "August", "by": "Ann", "why": "checked", "everything": True}, "August"),
         ({"month": "2026-07", "by": "Ann", "why": "checked", "everything": True}, "2026-07 is not closed"),
-        ({"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["nobody"]}, "Customer 'nobody' has no invoice"),
+        ({"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["quinn"]}, "Customer 'quinn' has no invoice"),
         ({"month": "2026-08", "by": "Ann", "why": "checked", "invoices": ["INV-1"]}, "INV-1 is not a collected invoice"),
     ],
 )
