@@ -16,7 +16,7 @@ from orchestration.approvals import approval_events
 from orchestration.feeds import feed_events
 from orchestration.lib.asset_events import AssetEvent, materialized, record_without_run
 from orchestration.lib.dbt_sources import written_files
-from orchestration.lib.landing_events import KindLanding, few_accepted, kinds_of_files, landing_events
+from orchestration.lib.landing_events import KINDS, KindLanding, few_accepted, kinds_of_files, landing_events
 from orchestration.lib.partitions import is_month_with_partition
 from orchestration.lib.resources import BillhouseHome
 from orchestration.month_end import (
@@ -107,17 +107,20 @@ def _without_replaced_builds(reports: list[CommandReport]) -> Iterator[CommandRe
 
 
 def _land(home: Home, report: CommandReport) -> Iterator[AssetEvent]:
+    """With a kind, of that kind; without, of the kinds of the files; with `all_kinds` as a run that looks for files of all."""
     landed = report.result_as(LandingSummary)
+    is_of_all = report.details.get("all_kinds", False)
+    kinds: dict[Kind, LandingSummary] = {kind: LandingSummary() for kind in KINDS} if is_of_all else {}
     if report.details["kind"] is not None:
-        kinds = {Kind(report.details["kind"]): landed}
+        kinds[Kind(report.details["kind"])] = landed
     else:
         of_file = kinds_of_files(home)
-        kinds = {}
         for file in landed.files:
             if file.landed_as in of_file:
                 kinds.setdefault(of_file[file.landed_as], LandingSummary()).files.append(file)
     landings = [KindLanding(kind, summary, report.details["seconds"]) for kind, summary in kinds.items()]
-    return landing_events(home, landings, landed, few_accepted(landed), ())
+    days = [f"{report.finished_at:%Y-%m-%d}"] if is_of_all else []
+    return landing_events(home, landings, landed, few_accepted(landed), days)
 
 
 def _build(home: Home, report: CommandReport) -> Iterator[AssetEvent]:

@@ -24,7 +24,7 @@ from pipeline.core.terminal import Console, plain
 from pipeline.demo.dagster_history import DagsterHistory, recorded_history
 from pipeline.demo.dataset import generate
 from pipeline.exports import export_period
-from pipeline.landing import land_files
+from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import LANDED, move_landed, version_of_path
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
@@ -72,13 +72,13 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
         files = generate(home.inbox, on_progress=follow)
     console.print(f"   {len(files.landings)} landings for a few hundred customers, in {plain(files.folder)}", soft_wrap=True)
 
-    summaries = []
+    summaries, began = [], monotonic()
     with _step(console, "Landing") as follow:
         for kind, paths in files.landings:
-            began = monotonic()
             summaries.append(land_files(home, paths, kind, on_progress=follow))
-            history.report("land", summaries[-1], kind=kind, seconds=round(monotonic() - began, 2))
             _archive(home, summaries[-1].landed_paths)
+    landed = LandingSummary([file for summary in summaries for file in summary.files])
+    history.report("land", landed, kind=None, all_kinds=True, seconds=round(monotonic() - began, 2))
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in _COUNTS}
     console.print(
         f"   {counts['received']:,} rows received = {counts['accepted']:,} accepted + {counts['duplicates']:,} duplicates"

@@ -47,13 +47,13 @@ def worked(
     for kind, records in rows.items():
         (home.inbox / kind).mkdir(parents=True)
         billhouse(home.path, "land", "--kind", kind, write_jsonl(home.inbox / kind / "file.jsonl", records))
-    for words in (("build", "--as-of", "2026-09-05T00:00:00Z"), ("close", "2026-08"), ("export", "2026-08"), ("verify",)):
-        outcome = billhouse(home.path, *words)
-        assert outcome.code == 0, outcome.stderr
     from orchestration.commands import record_reports
 
     with dg.DagsterInstance.ephemeral() as instance:
-        record_reports(instance, home)
+        for words in (("build", "--as-of", "2026-09-05T00:00:00Z"), ("close", "2026-08"), ("export", "2026-08"), ("verify",)):
+            outcome = billhouse(home.path, *words)
+            assert outcome.code == 0, outcome.stderr
+            record_reports(instance, home)
         yield home, instance
 
 
