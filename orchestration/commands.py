@@ -51,8 +51,8 @@ from pipeline.stripe.publish_result import PublishResult
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import reconciliation
 
-_SECONDS = 20.0
-"""How long one evaluation of the sensor records; Dagster ends one after 60 seconds."""
+_SECONDS = 10.0
+"""How long one evaluation of the sensor records: other sensors wait meanwhile, and Dagster ends one after 60 seconds."""
 _LOCK_SECONDS = 2
 """How long to wait for a command that writes. The next evaluation tries again."""
 
