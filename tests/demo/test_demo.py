@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from pipeline.core.home import Home
+from tests.exports.statement_sums import statements_that_do_not_sum
 from tests.support import billhouse, query
 
 
@@ -21,6 +22,7 @@ def test_the_demo_publishes_and_exports_a_month_and_a_second_run_changes_nothing
     assert totals.keys() == {"published", "closed"}  # those only closed are on plans that are not collected
     assert (home.exports / first["period"] / f"billhouse-{first['period']}.xlsx").exists()
     statements = query(home, "from invoices order by all")
+    assert statements_that_do_not_sum(home) == []
 
     again = billhouse(home.path, "demo", "--json")
     assert again.code == 0, again.stderr
