@@ -21,6 +21,7 @@ from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folder
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
+from pipeline.exports.charts_sheet import write_charts_sheet
 from pipeline.exports.journal import write_journal
 from pipeline.exports.period_totals import CurrencyTotals, PeriodSummary, read_period_summary
 from pipeline.exports.statements import OnStatement, write_statements
@@ -130,6 +131,7 @@ def _write(
         workbook = PeriodWorkbook(aside / workbook_name, summary.period, scratch)
         sheets = [table for table in SHEETS if summary.rows[table.name] <= rows_per_sheet]
         SummarySheet(workbook, summary, sheets).write(_notes(home, summary, sheets))
+        write_charts_sheet(workbook, reports, summary.period, [totals.currency for totals in summary.totals])
         for table in EXPORT_TABLES:
             with (aside / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 _write_table(reports, summary, table, stream, workbook if table in sheets else None)

@@ -105,7 +105,7 @@ def land_records(batch: Batch, home: Home, folder: Path, project: Path) -> None:
 
 
 def drafts_differ(home: Home, expected: Result) -> list[str]:
-    """What differs between the reports of the last build, closed invoices aside, and the engine's result; and wrong statements."""
+    """What differs between the reports of the last build, closed invoices aside, and the engine's result; wrong statements."""
     drafts = "where invoice_id in (select invoice_id from invoices where status = 'draft')"
     return statements_that_do_not_sum(home) + compare(
         expected,

@@ -56,6 +56,8 @@ def steps_of(line: Row, prices: LinePrices, formats: Formats) -> list[Step]:
 
 
 def _steps(line: Row, prices: LinePrices, formats: Formats) -> list[Step]:
+    if line["unit_amount"] is None and line["line_type"] in ("fee", "discount"):
+        return [Step(formats.texts.get("by_price_list", plan=prices.plan_name))]
     match line["line_type"]:
         case "usage":
             return _usage(line, prices, formats)

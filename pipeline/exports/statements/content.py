@@ -85,6 +85,9 @@ class _Statement:
     # Charges --------------------------------------------------------------------------------------------------------
 
     def _title(self, line: Row) -> str:
+        if line["unit_amount"] is None and line["line_type"] in ("discount", "commitment"):
+            # A correction of a line that is not due any more has no price.
+            return self.texts.get(f"{line['line_type']}_change")
         match line["line_type"]:
             case "usage":
                 return f"{self._meter(line['meter_id'])}, {self._plan(line['plan_id'])}"
