@@ -130,7 +130,7 @@ def test_a_negative_number_in_csv_gets_no_apostrophe() -> None:
 
 def test_the_workbook_has_real_numbers_dates_and_currency_formats(home: Home) -> None:
     book = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])
-    assert book.sheetnames == ["Summary", *(table.sheet for table in SHEETS)]
+    assert book.sheetnames == ["Summary", "Charts", *(table.sheet for table in SHEETS)]
     invoices = book["Invoices"]
     subtotal, closed_at = invoices["J2"], invoices["O2"]
     assert (subtotal.value, subtotal.number_format) == (150.1, "[$USD] #,##0.00")
@@ -171,6 +171,32 @@ def test_the_summary_is_formulas_with_their_values_stored(home: Home) -> None:
     assert usd[4].startswith("=COUNTIFS(Invoices!$F$2:$F$8,$A")
     assert usd[5].startswith("=SUMIFS(Invoices!$J$2:$J$8,Invoices!$F$2:$F$8,$A")
     assert "1 of 7 invoices are drafts" in formulas["A4"].value
+
+
+def test_the_charts_show_revenue_by_month_plan_and_meter_and_the_largest_customers(home: Home) -> None:
+    with duckdb.connect(str(home.analysts_file)) as reports:
+        reports.execute("use billing")
+        reports.execute(
+            "insert into invoice_lines select * replace ('INV-2026-08-1' as invoice_id, '2026-08' as period, 7 as amount)"
+            " from invoice_lines where line_id = 'INV-2026-09-1-b'"
+        )
+    sheet = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])["Charts"]
+    rows = [(first.value, second.value) for first, second in sheet.iter_rows(max_col=2)]
+    titles = [label for label, _ in rows if label and label.endswith(", USD")]
+    assert titles == [
+        "Revenue by month, the last 12 months, USD",
+        "Revenue by plan, USD",
+        "Revenue by meter and kind of line, USD",
+        "The 10 largest customers, USD",
+    ]
+    assert len(sheet._charts) == 8, "as many for yen"
+    first = rows.index((titles[0], None))
+    assert rows[first + 2 : first + 4] == [("2026-08", 7), ("2026-09", 900.6)]
+    meters = rows.index((titles[2], None))
+    assert rows[meters + 2 : meters + 4] == [("fee", 900), ("vcpu", 0.6)]
+    customers = [label for label, _ in rows[rows.index((titles[3], None)) + 2 :] if label]
+    assert customers[:4] == FORMULA_NAMES[:4]
+    assert not [cell for cell in cells(sheet) if cell.data_type == "f"], "a name is never a formula"
 
 
 def test_a_table_too_long_for_a_sheet_is_only_in_its_csv_file(home: Home) -> None:
@@ -269,7 +295,9 @@ def test_libreoffice_opens_the_workbook_and_calculates_the_same_values(home: Hom
     )
     warnings = [line for line in converted.stderr.splitlines() if "javaldx" not in line]  # Java is optional
     assert warnings == []
-    calculated = openpyxl.load_workbook(tmp_path / "out" / path.name, data_only=True)["Summary"]
+    converted_book = openpyxl.load_workbook(tmp_path / "out" / path.name, data_only=True)
+    assert len(converted_book["Charts"]._charts) == 8, "LibreOffice has read and written every chart"
+    calculated = converted_book["Summary"]
     stored = openpyxl.load_workbook(path, data_only=True)["Summary"]
     formulas = openpyxl.load_workbook(path)["Summary"]
     compared = 0
