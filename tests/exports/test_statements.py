@@ -129,6 +129,7 @@ def test_numbers_amounts_and_quantities_are_shown_in_full_and_in_the_units_that_
     assert ENGLISH.quantity(Decimal(12345678), "token") == "12.3 M tokens"
     assert GERMAN.quantity(Decimal(12345678), "token") == "12,3 Mio. Token"
     assert ENGLISH.quantity(Decimal(1800), "GB-second") == "1,800 GB-seconds"
+    assert (ENGLISH.hours(Decimal(1818), "GB-second"), GERMAN.hours(Decimal(3), "token")) == ("0.51 GB-hours", "3 Token")
     assert (ENGLISH.quantity(Decimal(3), "image"), GERMAN.quantity(Decimal(3), "image")) == ("3 images", "3 image")
     assert (ENGLISH.money(Decimal("-1234.5"), "USD"), GERMAN.money(Decimal("-1234.5"), "USD")) == (
         "USD -1,234.50",
@@ -167,7 +168,7 @@ _QUANTITIES = st.integers(0, 10**15).map(lambda units: Decimal(units).scaleb(-6)
 
 @st.composite
 def _invoices(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "line_type": draw(st.sampled_from(("usage", "usage", "usage", "fee", "discount", "commitment", "carry_forward"))),
             "is_adjustment": draw(st.booleans()),

@@ -244,7 +244,7 @@ class _Statement:
             {
                 "day": self.formats.short_day(day),
                 "quantities": [
-                    f"{self._meter(row['meter_id'])} {self.formats.quantity(row['quantity'], row['unit'])}"
+                    f"{self._meter(row['meter_id'])} {self.formats.hours(row['quantity'], row['unit'])}"
                     for row in rows
                     if row["quantity"]
                 ],

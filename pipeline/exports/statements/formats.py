@@ -95,6 +95,13 @@ class Formats:
             return self.texts.get("millions", number=self._tenths(quantity, _MILLION), unit=self.unit(unit))
         return self.exact(quantity, unit)
 
+    def hours(self, quantity: Decimal, unit: str) -> str:
+        """The same for lists of days, where small and large quantities are below each other: always hours, two decimals."""
+        if not unit.endswith(_SECOND):
+            return self.quantity(quantity, unit)
+        number = format_decimal(_divided(quantity, _HOUR, Decimal("0.01")), format="#,##0.00", locale=self._locale)
+        return f"{number} {self.texts.get('hours', resource=unit.removesuffix(_SECOND))}"
+
     def people_price(self, amount: Decimal, unit: str, currency: str) -> tuple[str, str]:
         """A unit price per hour or per million, rounded to 6 decimals, and that unit."""
         if unit.endswith(_SECOND):
