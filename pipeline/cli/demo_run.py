@@ -111,7 +111,7 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
         _build_if_outdated(home, files.as_of, follow, history)
     history.report("sync-stripe", synced)  # its check reads the refreshed reports
     with _step(console, "Exporting"):
-        exported = export_period(home, files.period)
+        exported = export_period(home, files.period, with_pdf=False)  # `billhouse export` writes them, too
         history.report("export", exported)
     with _step(console, "Verifying the ledger"):
         history.report("verify", verify_ledger(home))
