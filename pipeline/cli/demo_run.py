@@ -154,6 +154,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print()
     console.print(Rule("Next steps", align="left"))
     console.print("  [bold]make ui[/]                      the asset graph in Dagster, on this machine")
+    console.print("  [bold]make notebook[/]                revenue, customers and usage as charts, each with its SQL")
     console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
     console.print(f"  {plain(home.analysts_file)}   query it: select * from billing.invoices;")
     console.print("  .venv/bin/billhouse invoices   all invoices; [bold]--help[/] lists the other commands")
