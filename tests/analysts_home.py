@@ -1,4 +1,4 @@
-"""A home for tests of what analysts read: five customers, a closed month, a late event, a row in quarantine, samples."""
+"""A home for the tests of reports: five customers, a closed month, a late event, a row in quarantine, samples."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Samples of what sandboxes use, one a minute, for the demo: a week of the sandboxes whose sessions a cluster reports.
+"""Samples of the utilisation of sandboxes, one a minute, for the demo: a week of the sandboxes whose sessions a cluster reports.
 
-The same events and seed give the same bytes. Most sandboxes use a fraction of what they hold, some nearly all of it.
+The same events and seed give the same bytes. Most sandboxes use a fraction of their resources, some nearly all.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SAMPLES = f"""
     select
         sandbox_id,
         (starts_at + minute * interval 1 minute) at time zone 'UTC' as timestamp,
-        -- Between 5 and 90 percent of what it holds on average, by sandbox, and up and down by minute.
+        -- Between 5 and 90 percent of its vCPUs on average, by sandbox, and up and down by minute.
         (least(95, 5 + draw % 60 + (draw // 64 % 4 = 0)::int * 25 + up))::decimal(9, 2) as cpu_used_pct,
         (memory_gb * 1073741824 * (10 + draw // 256 % 70 + up // 2) / 100)::bigint as mem_bytes
     from moved

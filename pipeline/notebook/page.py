@@ -26,7 +26,7 @@ _CURRENCIES = "select currency from billing.invoices group by currency order by 
 _TABLES_OPEN = frozenset({"invoice_change"})
 """Charts whose figures are seen without a click, since their columns say more than the chart."""
 
-_NO_SAMPLES = "No samples of what sandboxes use have landed. docs/operate/collecting.md says how to collect them."
+_NO_SAMPLES = "No samples of utilisation have landed. docs/operate/collecting.md says how to collect them."
 _WITHOUT_ROWS = {
     "utilisation_by_day": _NO_SAMPLES,
     "savings_by_customer": "No day has samples for at least half of the billed time.",

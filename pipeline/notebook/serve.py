@@ -25,7 +25,7 @@ theme = "system"
 """
 """marimo's, in place of those of the user: light or dark as the browser is."""
 _HEADERS = (
-    # The page asks nobody but this server, whatever a library or a text of the data may try. Vega compiles its expressions.
+    # The page can ask this server only, also if a library or a text of the data tried. Vega compiles its expressions.
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline';"
