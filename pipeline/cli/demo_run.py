@@ -193,6 +193,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print()
     console.print(Rule("Next steps", align="left"))
     console.print("  [bold]make ui[/]   then open http://127.0.0.1:3000: what needs a person, what ran, and the graph in Dagster")
+    console.print("  [bold]make notebook[/]   revenue, customers and usage as charts, each with its SQL")
     console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
     console.print(f"  {plain(home.analysts_file)}   query it: select * from billing.invoices;")
     console.print("  .venv/bin/billhouse invoices   all invoices; [bold]--help[/] lists the other commands")
