@@ -39,8 +39,18 @@ class ApprovalConfig(dg.Config):
 @dg.op(pool="warehouse", description="Record the decisions in the ledger, then refresh the reports.")
 @convert_errors
 def approve(context: dg.OpExecutionContext, config: ApprovalConfig, home: dg.ResourceParam[BillhouseHome]) -> None:
-    """Fails without a decision where the configuration is incomplete, or names a customer or an invoice that is not there."""
+    """Fails without a decision where the configuration is incomplete, or names an unknown customer or invoice.
+
+    It is not repeated by a re-execution, which would decide once more under the name of the first.
+    """
+    if context.run.parent_run_id is not None:
+        raise WrongUsageError("A run that approves cannot be executed again.", "Launch the job approve_invoices with your name.")
     opened = home.home
+
+    def record(decided: ApprovalResult) -> None:
+        for event in approval_events(opened, decided):
+            context.log_event(event)
+
     month = BillingPeriod.parse(config.month.strip())
     chosen = chosen_invoices(opened, month, config)
     with updated_health(opened):
@@ -50,11 +60,10 @@ def approve(context: dg.OpExecutionContext, config: ApprovalConfig, home: dg.Res
             chosen,
             everything=config.everything,
             revoke=config.revoke,
-            by=config.by.strip(),
-            why=config.why.strip(),
+            by=config.by,
+            why=config.why,
+            on_decided=record,
         )
-    for event in approval_events(opened, result):
-        context.log_event(event)
     context.log.info(
         f"{len(result.approved)} approved, {len(result.revoked)} revoked, {len(result.waiting)} of {month} wait for approval."
     )
@@ -66,9 +75,7 @@ def chosen_invoices(home: Home, month: BillingPeriod, config: ApprovalConfig) ->
         if not text.strip():
             raise WrongUsageError(f"`{name}` is empty.", "Write who decides in `by` and the reason in `why`.")
     if bool(config.customers or config.invoices) == config.everything:
-        raise WrongUsageError(
-            "It is not clear which invoices are meant.", "Name `customers` or `invoices`, or set `everything: true`, not both."
-        )
+        raise WrongUsageError("No invoices are selected.", "Name `customers` or `invoices`, or set `everything: true`, not both.")
     if month not in closed_periods(home):
         raise WrongUsageError(
             f"{month} is not closed: only closed invoices can be approved.", "Close it with the job close_month."
@@ -78,7 +85,10 @@ def chosen_invoices(home: Home, month: BillingPeriod, config: ApprovalConfig) ->
     for customer in config.customers:
         if customer not in with_invoice:
             raise WrongUsageError(f"Customer {customer!r} has no invoice of {month}.", f"List them: billhouse invoices {month}")
-    found = [row["invoice_id"] for row in rows if row["customer_id"] in config.customers and row["collection"] != "none"]
+    collected = [row for row in rows if row["customer_id"] in config.customers and row["collection"] != "none"]
+    for customer in sorted(set(config.customers) - {row["customer_id"] for row in collected}):
+        raise WrongUsageError(f"The invoice of customer {customer!r} of {month} is not collected: it needs no approval.")
+    found = [row["invoice_id"] for row in collected]
     return list(dict.fromkeys([*config.invoices, *found]))
 
 

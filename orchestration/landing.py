@@ -114,7 +114,8 @@ def land_inbox(
         raise_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
     if landed.newly_quarantined:
         raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", landed.quarantine_text))
-    yield from in_run(context, landing_events(opened, landings, landed, mostly_refused, selected_partitions(context)))
+    refusals = [file.refusal for file in mostly_refused]
+    yield from in_run(context, landing_events(opened, landings, landed, refusals, selected_partitions(context)))
     if mostly_refused:
         # A retry would find an empty inbox and succeed.
         raise dg.Failure(f"Mostly refused: {' '.join(file.refusal for file in mostly_refused[:5])}", allow_retries=False)

@@ -109,10 +109,10 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
         if published.counts["not_approved"]:
             context.log.warning(f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {month}")
         context.add_asset_metadata(publish_metadata(published), partition_key=str(month))
-    for written in written_files(home.home, "ledger"):
-        context.log_event(written)
     for problem in problems:
         context.log.error(str(problem))
+    for written in written_files(home.home, "ledger"):
+        context.log_event(written)
     if problems:
         raise dg.Failure(f"{len(problems)} invoices were not published. First: {problems[0]}")
     return dg.MaterializeResult()
@@ -144,7 +144,7 @@ def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Billh
 
 def export_metadata(exported: ExportResult) -> dict[str, Any]:
     """Metadata of an exported month."""
-    sizes = {file.name: file.stat().st_size for file in exported.files}
+    sizes = {file.name: file.stat().st_size for file in exported.files if file.exists()}  # a later export may replace them
     return {
         "folder": dg.MetadataValue.path(str(exported.folder)),
         "files": markdown_table(["file", "bytes"], sizes.items()),

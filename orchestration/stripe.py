@@ -1,6 +1,5 @@
 """The mirror of Stripe, and its comparison with the ledger."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -16,6 +15,7 @@ from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.stripe.comparison import DIFFERENCE_COLUMNS, SUBSCRIPTION_COLUMNS, StripeComparison, stripe_comparison
 from pipeline.stripe.mirror import SyncResult, newest_unmirrored_event
 from pipeline.stripe.operations import sync_and_build
 from pipeline.warehouse.reports import reconciliation
@@ -55,31 +55,21 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     if result["subscriptions"]:
         text = f"{len(result['subscriptions'])} subscriptions in Stripe do not identify their plan. See: billhouse reconcile"
         raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
-    return compared_with_stripe(result)
+    return compared_with_stripe(stripe_comparison(result))
 
 
-def compared_with_stripe(result: Mapping[str, Any]) -> dg.AssetCheckResult:
-    """The check of the ledger against Stripe, of `pipeline.warehouse.reports.reconciliation`."""
-    columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
-    rows = [[row[column] for column in columns] for row in result["differences"][:50]]
-    sums = {
-        f"{name}_{row['currency']}": str(row[f"{name}_amount"])
-        for row in result["sums"]
-        for name in ("total", "paid", "open", "overdue")
-    }
-    unclear = result["subscriptions"]
-    subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
-    subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
+def compared_with_stripe(found: StripeComparison) -> dg.AssetCheckResult:
+    """The check of the ledger against Stripe."""
     return dg.AssetCheckResult(
         asset_key=stripe_mirror.key,
         check_name="stripe_agrees",
-        passed=not result["differences"] and not unclear,
+        passed=not found.differences and not found.subscriptions,
         metadata={
-            "differences": len(result["differences"]),
-            "table": markdown_table(columns, rows),
-            "unclear_subscriptions": len(unclear),
-            "subscriptions": markdown_table(subscription_columns, subscription_rows),
-            **sums,
+            "differences": found.differences,
+            "table": markdown_table(DIFFERENCE_COLUMNS, found.difference_rows),
+            "unclear_subscriptions": found.subscriptions,
+            "subscriptions": markdown_table(SUBSCRIPTION_COLUMNS, found.subscription_rows),
+            **found.sums,
         },
     )
 

@@ -24,7 +24,7 @@ from orchestration.lib.table_metadata import TableMetadata, unique_id_of
 from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
-from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
+from pipeline.monitoring.command_reports import BuildReport, days_landed, reports_replaced_at
 from pipeline.monitoring.health import write_health
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_record import is_current, last_build
@@ -59,7 +59,7 @@ def build_warehouse(
     """
     opened = home.home
     with opened.writing():
-        changed_days = _days_landed_since(opened, reports_replaced_at(opened))
+        changed_days = days_landed(opened, reports_replaced_at(opened))  # landing and building never run at the same time
         started = monotonic()
         try:
             steps = _build(context, config, opened)
@@ -112,16 +112,11 @@ def build_events(home: Home, report: BuildReport) -> Iterator[AssetEvent]:
     """The events of a build that ran without Dagster. Needs the home's write lock: the warehouse is read."""
     steps = {step.unique_id: step for step in report.steps}
     if not report.has_failed:
-        days = {*_days_landed_since(home, report.replaced_at), f"{report.as_of:%Y-%m-%d}"}
+        days = {*report.days, f"{report.as_of:%Y-%m-%d}"}
         with open_warehouse(home) as warehouse:
             yield from TableMetadata(home, warehouse, steps).materializations(build_warehouse.specs, days)
         yield from written_files(home, "build")
     yield from _check_results(build_warehouse, steps, has_passed=not report.has_failed)
-
-
-def _days_landed_since(home: Home, since: float) -> set[str]:
-    """Days with rows that landed since the reports were replaced. Landing and building never run at the same time."""
-    return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 
 def _check_results(

@@ -20,7 +20,8 @@ from pipeline.core.sql import parquet_files
 from pipeline.landing import LandedFile, LandingSummary
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import specification
-from pipeline.store.raw import rows_by_file
+from pipeline.monitoring.home_history import LandingHistory
+from pipeline.store.raw import MERGED, rows_by_file
 
 QUARANTINE_ALARM = 0.01
 """The share of quarantined rows above which the check quarantine_is_small warns."""
@@ -44,9 +45,13 @@ class KindLanding:
 
 
 def landing_events(
-    home: Home, landings: Sequence[KindLanding], whole: LandingSummary, mostly_refused: Sequence[LandedFile], days: Iterable[str]
+    home: Home, landings: Sequence[KindLanding], whole: LandingSummary, refusals: Sequence[str] | None, days: Iterable[str]
 ) -> Iterator[AssetEvent]:
-    """The events of a landing. `whole`: all kinds together; `days`: those to report also where no row landed for them."""
+    """The events of a landing. `whole`: all kinds together; `days`: those to report also where no row landed for them.
+
+    `refusals`: a message for each file with few accepted rows; None where only rows in quarantine were checked again, of which
+    most stay there: then no check on shares is reported.
+    """
     for landing in landings:
         collection = _SPECIFICATIONS[landing.kind].collection
         metadata = _counts(landing.summary) | {"seconds": landing.seconds}
@@ -56,25 +61,47 @@ def landing_events(
         landed = _days_of(home, collection, {file.landed_as for file in landing.summary.files if file.landed_as is not None})
         for day in with_partition({*landed, *days}):
             yield materialized(RAW_KEYS[collection], {**metadata, **landed.get(day, {})}, day)
-    yield from _quarantine(whole)
-    yield from _files(whole, mostly_refused)
+    yield from _quarantine(whole, has_check=refusals is not None)
+    yield from _files(whole, refusals)
 
 
-def _days_of(home: Home, collection: str, file_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """By day: the rows of these files, and the bytes of the raw files that they are in."""
-    if not file_ids:
-        return {}
+def landing_history_events(home: Home, history: LandingHistory) -> Iterator[AssetEvent]:
+    """What a home has landed until now: materializations only, since no check ran."""
+    for landed in history.kinds:
+        collection = _SPECIFICATIONS[landed.kind].collection
+        if collection not in PARTITIONED_BY_DAY:
+            yield materialized(RAW_KEYS[collection], landed.rows)
+            continue
+        days = _days_of(home, collection, None)
+        for day in with_partition(days):
+            yield materialized(RAW_KEYS[collection], {**landed.rows, **days[day]}, day)
+    reasons = markdown_table(["reason", "rows"], history.by_reason.items())
+    yield materialized(RAW_KEYS["quarantine"], {"rows": sum(history.by_reason.values()), "reasons": reasons})
+    total = Counter[str]()
+    for landed in history.kinds:
+        total.update(landed.rows)
+    yield materialized(RAW_KEYS["landed_files"], total)
+
+
+def _days_of(home: Home, collection: str, file_ids: set[str] | None) -> dict[str, dict[str, Any]]:
+    """By day: the rows of these files (None: of all), and the bytes of the raw files that they are in."""
     rows, sizes = Counter[str](), Counter[str]()
-    for path in (home.raw / collection).glob("*=*/*.parquet"):
-        new_rows = sum(count for file_id, count in rows_by_file(path).items() if file_id in file_ids)
+    for path in (home.raw / collection).glob("*=*/*.parquet") if file_ids != set() else ():
+        if file_ids is not None and path.stem not in file_ids and not path.name.startswith(MERGED):
+            continue
+        try:
+            found, size = rows_by_file(path), path.stat().st_size
+        except FileNotFoundError:  # merged with others since it was listed
+            continue
+        new_rows = sum(count for file_id, count in found.items() if file_ids is None or file_id in file_ids)
         if new_rows:
             day = path.parent.name.partition("=")[2]
             rows[day] += new_rows
-            sizes[day] += path.stat().st_size
+            sizes[day] += size
     return {day: {"new_rows": rows[day], "new_bytes": sizes[day]} for day in rows}
 
 
-def _quarantine(landed: LandingSummary) -> Iterator[AssetEvent]:
+def _quarantine(landed: LandingSummary, *, has_check: bool) -> Iterator[AssetEvent]:
     share = landed.quarantined / landed.received if landed.received else 0.0
     metadata: dict[str, Any] = {
         "share_of_received": share,
@@ -83,6 +110,8 @@ def _quarantine(landed: LandingSummary) -> Iterator[AssetEvent]:
     retried_files = sum(file.landed_as is not None for file in landed.files if file.is_already_landed)
     yield materialized(RAW_KEYS["quarantine"], {"rows": landed.quarantined, **metadata})
     yield materialized(RAW_KEYS["retried_rows"], {"files": retried_files})
+    if not has_check:
+        return
     yield dg.AssetCheckResult(
         passed=share <= QUARANTINE_ALARM,
         asset_key=RAW_KEYS["quarantine"],
@@ -92,7 +121,7 @@ def _quarantine(landed: LandingSummary) -> Iterator[AssetEvent]:
     )
 
 
-def _files(landed: LandingSummary, mostly_refused: Sequence[LandedFile]) -> Iterator[AssetEvent]:
+def _files(landed: LandingSummary, refusals: Sequence[str] | None) -> Iterator[AssetEvent]:
     rows = [
         [file.file_name, file.received, file.accepted, file.duplicates, file.quarantined, file.unread_text or ""]
         for file in landed.files
@@ -107,11 +136,13 @@ def _files(landed: LandingSummary, mostly_refused: Sequence[LandedFile]) -> Iter
         check_name="every_file_landed",
         metadata={"files": markdown_table(["unreadable files"], [[problem] for problem in landed.problems])},
     )
+    if refusals is None:
+        return
     yield dg.AssetCheckResult(
-        passed=not mostly_refused,
+        passed=not refusals,
         asset_key=RAW_KEYS["landed_files"],
         check_name="most_rows_are_accepted",
-        metadata={"files": markdown_table(["mostly refused"], [[file.refusal] for file in mostly_refused[:_FILES_SHOWN]])},
+        metadata={"files": markdown_table(["mostly refused"], [[refusal] for refusal in refusals[:_FILES_SHOWN]])},
     )
 
 

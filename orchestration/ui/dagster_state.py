@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -25,6 +26,12 @@ _WORK = (
 """What ran, by the asset that it materializes."""
 _RUNS_SHOWN = 6
 _FAILED_CHECKS_SHOWN = 8
+_FAILURES_FOR = timedelta(days=35)
+"""A month and its grace period: an older failed run is no longer of interest."""
+_FAILURES_READ = 500
+_MONTH = re.compile(r"\d{4}-\d{2}(-01)?")
+"""A partition of a job with one run a month."""
+_PARTITION = "dagster/partition"
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Work:
     """The Dagster run; empty for a command."""
     command: str = ""
     partition: str = ""
+    is_history: bool = False
+    """It ran before a Dagster served the home."""
 
 
 @dataclass
@@ -51,10 +60,12 @@ class DagsterState:
     """The schedules and sensors that are on and launch runs."""
     automation_count: int = 0
     location: str = ""
-    """The name of the code location; empty while it loads."""
+    """The name of the code location; empty unless it is loaded: then checks, schedules and sensors are not known."""
+    load_error: str = ""
+    """Why the code location could not be loaded."""
 
 
-def read_dagster_state(context: BaseWorkspaceRequestContext) -> DagsterState:
+def read_dagster_state(context: BaseWorkspaceRequestContext, now: datetime) -> DagsterState:
     """Read the state of the instance."""
     instance = context.instance
     state = DagsterState()
@@ -66,12 +77,18 @@ def read_dagster_state(context: BaseWorkspaceRequestContext) -> DagsterState:
             state.work.append(Work(name, path))
             continue
         found = event.asset_materialization
-        command = found.metadata.get("command") if found is not None else None
-        at = datetime.fromtimestamp(event.timestamp, UTC)
+        metadata = found.metadata if found is not None else {}
+        command, finished_at = metadata.get("command"), metadata.get("finished_at")
+        at = finished_at.value if isinstance(finished_at, dg.TimestampMetadataValue) else event.timestamp
         partition = (found.partition if found is not None else None) or ""
-        state.work.append(Work(name, path, at, event.run_id, str(command.value) if command is not None else "", partition))
+        text = str(command.value) if command is not None else ""
+        ran = Work(name, path, datetime.fromtimestamp(at, UTC), event.run_id, text, partition, "history" in metadata)
+        state.work.append(ran)
     _add_runs(instance, state)
-    locations = context.code_locations
+    _add_failed_runs(instance, state, now)
+    locations, errors = context.code_locations, context.code_location_errors()
+    if errors:
+        state.load_error = errors[0].message
     if locations:
         state.location = locations[0].name
         _add_checks(context, state)
@@ -84,19 +101,29 @@ def _keys() -> list[dg.AssetKey]:
 
 
 def _add_runs(instance: dg.DagsterInstance, state: DagsterState) -> None:
-    latest: dict[str, str] = {}
-    for record in instance.get_run_records(limit=25):
+    for record in instance.get_run_records(limit=_RUNS_SHOWN):
         run = record.dagster_run
-        status = run.status.value
-        first_of_job = latest.setdefault(run.job_name, run.run_id) == run.run_id
-        partition = run.tags.get("dagster/partition", "")
-        if first_of_job and run.status is dg.DagsterRunStatus.FAILURE:
-            state.needs.append(
-                Item(f"The last run of {run.job_name} failed", f"Partition {partition}." if partition else "", run=run.run_id)
-            )
-        if len(state.runs) < _RUNS_SHOWN:
-            at = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-            state.runs.append({"id": run.run_id, "job": run.job_name, "status": status, "partition": partition, "at": at})
+        at = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+        partition = run.tags.get(_PARTITION, "")
+        state.runs.append({"id": run.run_id, "job": run.job_name, "status": run.status.value, "partition": partition, "at": at})
+
+
+def _add_failed_runs(instance: dg.DagsterInstance, state: DagsterState, now: datetime) -> None:
+    """Of each job the last run, and of a job with one run a month the last run of each month, if it failed."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=now - _FAILURES_FOR)
+    newest: dict[tuple[str, str], str] = {}
+    for record in instance.get_run_records(failed, limit=_FAILURES_READ):
+        run = record.dagster_run
+        partition = run.tags.get(_PARTITION, "")
+        month = partition if _MONTH.fullmatch(partition) else ""
+        if (run.job_name, month) in newest:
+            continue
+        tags = {_PARTITION: month} if month else None
+        (last,) = instance.get_run_records(dg.RunsFilter(job_name=run.job_name, tags=tags), limit=1)
+        newest[run.job_name, month] = last.dagster_run.run_id
+        if last.dagster_run.run_id == run.run_id:
+            text = f"Partition {partition}." if partition else ""
+            state.needs.append(Item(f"The last run of {run.job_name} failed", text, run=run.run_id))
 
 
 def _add_checks(context: BaseWorkspaceRequestContext, state: DagsterState) -> None:

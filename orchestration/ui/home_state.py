@@ -5,9 +5,10 @@ Reads only, and takes no lock: the analysts' file, which builds replace by renam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -20,7 +21,10 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.core.settings import Settings
 from pipeline.landing.inbox import waiting_files
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.sources.source_files import all_sources
+from pipeline.monitoring.command_reports import failed_reports
 from pipeline.store.alert_log import alert_states
+from pipeline.store.approvals import APPROVALS
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
@@ -63,10 +67,12 @@ def read_home_state(home: Home, now: datetime) -> HomeState:
     state = HomeState()
     record = last_build(home)
     state.as_of = record.as_of if record is not None else None
-    for find in (_approvals, _closing, _quarantine, _stripe, _alerts):
+    for find in (_approvals, _closing, _quarantine, _stripe, _alerts, _unrecorded):
         state.needs += _found(home, now, find)
     for find in (_inbox, _built, _publishing, _next_close):
         state.due += _found(home, now, find)
+    state.needs = list(dict.fromkeys(state.needs))  # each section says that the reports are of an earlier version
+    state.due = [item for item in dict.fromkeys(state.due) if item not in state.needs]
     try:
         state.months = _months(home)
     except _FAILURES:
@@ -95,24 +101,46 @@ def _rows(home: Home, sql: str) -> list[tuple[Any, ...]]:
 
 
 def _approvals(home: Home, _: datetime) -> Iterator[Item]:
-    found: dict[str, tuple[int, list[str]]] = {}
-    for period, currency, number, total in _rows(
-        home,
-        "select period, currency, count(*), sum(total_amount) from invoices"
-        " where status = 'closed' and collection <> 'none' group by all order by all",
-    ):
-        count, totals = found.get(period, (0, []))
-        found[period] = (count + number, [*totals, format_money(total, currency)])
-    for period, (count, totals) in found.items():
-        config = f'ops:\n  approve:\n    config:\n      month: "{period}"\n      by: ""\n      why: ""\n      everything: true\n'
+    for period, totals in _by_month(_closed(home, is_automatic=False)).items():
+        count, shown = sum(number for number, _ in totals), ", ".join(total for _, total in totals)
+        # Without `by` and `why`, which Dagster asks for before it launches the job.
+        config = f'ops:\n  approve:\n    config:\n      month: "{period}"\n      everything: true\n'
         yield Item(
             f"{_count(count, 'invoice')} of {period} {'waits' if count == 1 else 'wait'} for approval",
-            f"{', '.join(totals)}. Nothing is published to Stripe before.",
+            f"{shown}. Nothing is published to Stripe before.",
             job="approve_invoices",
             config=config,
             command=f"billhouse approve {period}",
             asset=("billing", "invoices"),
         )
+
+
+_Totals = Iterable[tuple[str, str, int, Decimal]]
+"""Month, currency, number of invoices, and their sum in major units."""
+
+
+def _closed(home: Home, *, is_automatic: bool) -> _Totals:
+    """Collected invoices without approval: those that a publication approves (BILLHOUSE_AUTO_APPROVE_UNDER), or the others."""
+    limits = Settings.load().auto_approve_under
+    decided = set(APPROVALS.read_only(home)["invoice_id"].to_pylist()) if limits else set()
+    found: dict[tuple[str, str], tuple[int, Decimal]] = {}
+    for period, currency, invoice_id, amount in _rows(
+        home,
+        "select period, currency, invoice_id, total_amount from invoices"
+        " where status = 'closed' and collection <> 'none' order by all",
+    ):
+        limit = limits.get(currency)
+        if (limit is not None and amount < limit and invoice_id not in decided) is is_automatic:
+            number, total = found.get((period, currency), (0, Decimal(0)))
+            found[period, currency] = (number + 1, total + amount)
+    return [(*key, *value) for key, value in found.items()]
+
+
+def _by_month(totals: _Totals) -> dict[str, list[tuple[int, str]]]:
+    found: dict[str, list[tuple[int, str]]] = {}
+    for period, currency, number, total in totals:
+        found.setdefault(period, []).append((number, format_money(total, currency)))
+    return found
 
 
 def _closing(home: Home, now: datetime) -> Iterator[Item]:
@@ -167,9 +195,10 @@ def _stripe(home: Home, _: datetime) -> Iterator[Item]:
 
 
 def _alerts(home: Home, now: datetime) -> Iterator[Item]:
-    if not (home.alerts.is_dir() and home.alert_deliveries.is_dir()):
+    if not all(any(folder.glob("*.parquet")) for folder in (home.alerts, home.alert_deliveries)):
         return
-    recent = [row for row in alert_states(home) if row["raised_at"] > now - _ALERTS_FOR and row["state"] != "suppressed"]
+    states = alert_states(home, may_write=False)
+    recent = [row for row in states if row["raised_at"] > now - _ALERTS_FOR and row["state"] != "suppressed"]
     if recent:
         newest = recent[0]
         yield Item(
@@ -181,8 +210,18 @@ def _alerts(home: Home, now: datetime) -> Iterator[Item]:
         )
 
 
+def _unrecorded(home: Home, _: datetime) -> Iterator[Item]:
+    reasons = failed_reports(home)
+    if reasons:
+        folder = home.command_reports / "failed"
+        verb = "is" if len(reasons) == 1 else "are"
+        text = f"Newest: {reasons[0]} The work itself is done. Read {folder}, then delete it."
+        yield Item(f"{_count(len(reasons), 'command')} {verb} not in Dagster's history", text)
+
+
 def _inbox(home: Home, _: datetime) -> Iterator[Item]:
-    number = sum(len(waiting_files(home, kind)) for kind in Kind)
+    folders = [*Kind, *(source.name for source in all_sources(home)[0])]
+    number = sum(len(waiting_files(home, folder)) for folder in folders)
     if number:
         yield Item(f"{_count(number, 'file')} in the inbox to land", job="land_and_build")
 
@@ -203,6 +242,13 @@ def _publishing(home: Home, _: datetime) -> Iterator[Item]:
     ):
         yield Item(
             f"{_count(number, 'approved invoice')} of {period} to publish",
+            job="publish_month",
+            command=f"billhouse publish {period}",
+        )
+    for period, totals in _by_month(_closed(home, is_automatic=True)).items():
+        yield Item(
+            f"{_count(sum(number for number, _ in totals), 'invoice')} of {period} to approve automatically and publish",
+            f"{', '.join(total for _, total in totals)}, each below BILLHOUSE_AUTO_APPROVE_UNDER.",
             job="publish_month",
             command=f"billhouse publish {period}",
         )

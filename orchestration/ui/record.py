@@ -1,7 +1,7 @@
 """Records what commands do while another process runs them: `python -m orchestration.ui.record HOME`, for `billhouse demo`.
 
 Reads standard input until it ends, which is when the other process has done its work or was killed; then records the rest and
-ends. It loads Dagster once for all commands, meanwhile.
+ends. It loads Dagster once for all commands.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ import time
 from contextlib import suppress
 
 from orchestration.ui.serve import prepare_instance
-from pipeline.core.errors import BillhouseError
+from pipeline.core.errors import BillhouseError, LockedError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import HOME_VARIABLE, Home
 from pipeline.core.terminal import protected_output, show_failure
-from pipeline.monitoring.command_reports import waiting_reports
+from pipeline.monitoring.command_reports import failed_reports, unrecorded_work
 
 _SECONDS_BETWEEN = 0.5
-_SECONDS_FOR_THE_REST = 60
-"""What is not recorded by then, `billhouse ui` records when it starts."""
+_MOST_SECONDS_AFTER_END = 60
+"""How long to record after the other process has ended. `billhouse ui` records the rest when it starts."""
 
 
 def record_until(home: Home, is_over: threading.Event) -> None:
-    """Record the home's reports until the event is set and no report waits, at most _SECONDS_FOR_THE_REST longer."""
+    """Record the home's reports until the event is set and no report waits, at most _MOST_SECONDS_AFTER_END longer.
+
+    Raises BillhouseError if reports are left then, or could not be recorded.
+    """
+    problems: list[str] = []
     instance_folder = prepare_instance(home)
     from dagster import DagsterInstance
 
@@ -35,13 +39,19 @@ def record_until(home: Home, is_over: threading.Event) -> None:
     with DagsterInstance.from_config(str(instance_folder)) as instance:
         while True:
             was_over = is_over.is_set()
-            with suppress(BillhouseError):  # another process records
-                record_reports(instance, home)
+            with suppress(LockedError):  # another process records
+                record_reports(instance, home, on_problem=problems.append)
             if was_over:
-                ends_at = ends_at or time.monotonic() + _SECONDS_FOR_THE_REST
-                if not waiting_reports(home) or time.monotonic() > ends_at:
-                    return
+                ends_at = ends_at or time.monotonic() + _MOST_SECONDS_AFTER_END
+                if not unrecorded_work(home) or time.monotonic() > ends_at:
+                    break
             is_over.wait(_SECONDS_BETWEEN) if not was_over else time.sleep(_SECONDS_BETWEEN)
+    failed, waiting = len(failed_reports(home)), len(unrecorded_work(home))
+    if failed or waiting:
+        raise BillhouseError(
+            f"{failed + waiting} commands are not in Dagster's history. {problems[-1] if problems else ''}".rstrip(),
+            "`billhouse ui` tries those again that wait, and shows the others on its first page.",
+        )
 
 
 def main() -> None:

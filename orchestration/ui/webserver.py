@@ -37,7 +37,9 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         return [Middleware(RequestGuard, hosts=hosts), *super().build_middleware()]
 
     def build_routes(self) -> list[BaseRoute]:
-        """The start page at `/` before Dagster's own, where this process can read the home."""
+        """The start page at `/` before Dagster's own; not below a path prefix, which its links do not have."""
+        if self._app_path_prefix:
+            return list(super().build_routes())  # type: ignore[no-untyped-call]
         return [Route("/", self.start_page_endpoint), *super().build_routes()]  # type: ignore[no-untyped-call]
 
     def start_page_endpoint(self, request: Request) -> Response:
@@ -48,7 +50,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
             return response
         now = datetime.now(UTC)
         with self.request_context(request) as context:
-            dagster = read_dagster_state(context)
+            dagster = read_dagster_state(context, now)
         page, headers = render_start_page(home, read_home_state(home, now), dagster, now)
         return HTMLResponse(page, headers=headers)
 

@@ -37,7 +37,7 @@ def alerts(
     result = send_test() if test else send_alerts(home)
     write_health(home)
     if not test:
-        report(home, "alerts --send", result)
+        report(home, "alerts --send", lambda: result)
     show(as_json, result.as_dict(), lambda: print_deliveries(result))
     for problem in result.problems:
         stderr.print(f"[red]not sent[/] {plain(problem)}", highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from pipeline.cli.warehouse import month_table
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
+from pipeline.core.settings import Settings
 from pipeline.core.terminal import Console, plain
 from pipeline.demo.dagster_history import DagsterHistory, recorded_history
 from pipeline.demo.dataset import generate
@@ -29,10 +30,11 @@ from pipeline.landing.inbox import LANDED, move_landed, version_of_path
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
-from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
+from pipeline.monitoring.command_reports import LandReport, build_report, reports_replaced_at
 from pipeline.monitoring.health import write_health
 from pipeline.store.raw import landed_files
 from pipeline.stripe.client import local_emulator
+from pipeline.stripe.comparison import sync_report
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse.build import build
@@ -78,7 +80,9 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
             summaries.append(land_files(home, paths, kind, on_progress=follow))
             _archive(home, summaries[-1].landed_paths)
     landed = LandingSummary([file for summary in summaries for file in summary.files])
-    history.report("land", landed, kind=None, all_kinds=True, seconds=round(monotonic() - began, 2))
+    seconds = round(monotonic() - began, 2)
+    refusals = [file.refusal for file in landed.mostly_refused(Settings.load().land_min_accepted_share)]
+    history.report("land", lambda: LandReport(landed, seconds, None, refusals, is_of_all_kinds=True))
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in _COUNTS}
     console.print(
         f"   {counts['received']:,} rows received = {counts['accepted']:,} accepted + {counts['duplicates']:,} duplicates"
@@ -95,27 +99,28 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
         _build_if_outdated(home, files.as_of, follow, history)
     with _step(console, f"Closing {files.period}") as follow:
         closed = close_period(home, files.period, on_progress=follow)
-    history.report("close", closed)
+    history.report("close", lambda: closed)
     console.print(f"   {closed.invoices:,} invoices written to the ledger")
     approved = approve(home, files.period, everything=True, by="demo", why="The demo approves everything.")
-    history.report("approve", approved)
+    history.report("approve", lambda: approved)
     console.print(f"   {len(approved.approved):,} of them approved; the others are on plans that are not collected")
     with _step(console, "Publishing to the local Stripe emulator") as follow, local_emulator(home) as stripe:
         published = publish_period(home, files.period, client=stripe, on_progress=follow)
     if published.problems:
         raise BillhouseError("Publishing failed: " + "; ".join(str(problem) for problem in published.problems))
-    history.report("publish", published)
+    history.report("publish", lambda: published)
     with _step(console, "Mirroring Stripe"), local_emulator(home) as stripe:
         synced = sync_stripe(home, client=stripe)
     with _step(console, "Refreshing the reports") as follow:
         _build_if_outdated(home, files.as_of, follow, history)
-    history.report("sync-stripe", synced)  # its check reads the refreshed reports
+    history.report("sync-stripe", lambda: sync_report(home, synced))  # compares the refreshed reports
     with _step(console, "Exporting"):
         exported = export_period(home, files.period, with_pdf=False)  # `billhouse export` writes them, too
-        history.report("export", exported)
+        history.report("export", lambda: exported)
     with _step(console, "Verifying the ledger"):
-        history.report("verify", verify_ledger(home))
-    history.report("alerts --send", send_alerts(home))
+        history.report("verify", lambda: verify_ledger(home))
+    sent = send_alerts(home)
+    history.report("alerts --send", lambda: sent)
     write_health(home)
     return {
         **counts,
@@ -139,7 +144,7 @@ def _build_if_outdated(home: Home, as_of: datetime, follow: Follow, history: Dag
     if not is_current(home, as_of):
         replaced_at = reports_replaced_at(home)
         built = build(home, as_of, on_progress=follow)
-        history.report("build", BuildReport(as_of, built.steps, replaced_at))
+        history.report("build", lambda: build_report(home, as_of, built.steps, replaced_at))
 
 
 _COUNTS = ("received", "accepted", "duplicates", "quarantined")

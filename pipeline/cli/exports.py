@@ -34,7 +34,7 @@ def export(
     home = Home.open(context.obj)
     with progress("Writing statements") as follow:
         result = export_period(home, month, with_pdf=pdf, on_progress=follow)
-    report(home, "export", result)
+    report(home, "export", lambda: result)
     show(as_json, result.as_dict(), lambda: print_export(result))
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.landing.merge_days import MergedDays
     from pipeline.landing.preview import Preview
     from pipeline.landing.sources.source_files import Source
+    from pipeline.monitoring.command_reports import LandReport
 
 
 def land(
@@ -105,8 +106,9 @@ def land(
         not_merged = merge_if_possible(home)
     write_health(home)
     landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)
-    report(home, "land", summary, kind=landed_kind, seconds=round(monotonic() - started, 2))
+    seconds = round(monotonic() - started, 2)
     refused = [] if again else summary.mostly_refused(least_share)
+    report(home, "land", lambda: _land_report(summary, seconds, landed_kind, None if again else refused))
     show(as_json, summary.as_dict(refused), lambda: print_landing(summary, is_again=again))
     for problem in summary.problems:
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
@@ -116,6 +118,12 @@ def land(
         stderr.print(f"[yellow]warning[/] {plain(not_merged)}", highlight=False, soft_wrap=True)
     if summary.problems or refused:
         raise typer.Exit(1)
+
+
+def _land_report(summary: LandingSummary, seconds: float, kind: Kind | None, refused: list[LandedFile] | None) -> LandReport:
+    from pipeline.monitoring.command_reports import LandReport
+
+    return LandReport(summary, seconds, kind, [file.refusal for file in refused] if refused is not None else None)
 
 
 def compact(context: typer.Context, as_json: Json = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,7 @@ def close(
     home = Home.open(context.obj)
     with updated_health(home), progress("Closing") as follow:
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
-    report(home, "close", result)
+    report(home, "close", lambda: result)
     show(as_json, result.as_dict(), lambda: print_close(result))
 
 
@@ -100,9 +101,16 @@ def approve(
     home = Home.open(context.obj)
     with updated_health(home), progress("Approving") as follow:
         result = approve_and_build(
-            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, why=why, on_progress=follow
+            home,
+            month,
+            invoice_ids or (),
+            everything=everything,
+            revoke=revoke,
+            by=by,
+            why=why,
+            on_decided=lambda decided: report(home, "approve", lambda: decided),
+            on_progress=follow,
         )
-    report(home, "approve", result)
     show(as_json, result.as_dict(), lambda: print_approvals(result))
 
 
@@ -153,7 +161,8 @@ def verify(
     if adopt:
         print_adopted(adopt_files(home))
     result = verify_ledger(home, head=head)
-    report(home, "verify", result)
+    # A head with a spelling error says nothing about the ledger.
+    report(home, "verify", lambda: replace(result, problems=[one for one in result.problems if one != result.head_problem]))
     show(as_json, result.as_dict(), lambda: print_verification(result))
     if result.problems:
         raise typer.Exit(1)

@@ -40,7 +40,7 @@ def publish(
     with updated_health(home), progress("Publishing") as follow:
         result = publish_and_build(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
     if not dry_run:
-        report(home, "publish", result)
+        report(home, "publish", lambda: result)
     show(as_json, result.as_dict(), lambda: print_publication(result))
     if result.problems:
         raise typer.Exit(1)
@@ -95,12 +95,13 @@ def sync_stripe(
     Only reads from Stripe. Safe to interrupt and to repeat. Next: billhouse reconcile.
     """
     from pipeline.monitoring.health import updated_health
+    from pipeline.stripe.comparison import sync_report
     from pipeline.stripe.operations import sync_and_build
 
     home = Home.open(context.obj)
     with updated_health(home), progress("Mirroring") as follow:
         result = sync_and_build(home, full=full, allow_live=live, on_progress=follow)
-    report(home, "sync-stripe", result)
+    report(home, "sync-stripe", lambda: sync_report(home, result))
     show(as_json, result.as_dict(), lambda: print_sync(result))
 
 
@@ -114,12 +115,13 @@ def reconcile(
     Also shows the paid, open and overdue amounts. Changes nothing. What each difference means: docs/operate/stripe.md.
     """
     month = BillingPeriod.parse(period) if period is not None else None
+    from pipeline.stripe.comparison import stripe_comparison
     from pipeline.warehouse.reports import reconciliation
 
     home = Home.open(context.obj)
     result = reconciliation(home, month)
     if month is None:
-        report(home, "reconcile", result)
+        report(home, "reconcile", lambda: stripe_comparison(result))
     show(as_json, result, lambda: print_reconciliation(result))
     if result["differences"] or result["subscriptions"]:
         raise typer.Exit(1)

@@ -52,14 +52,22 @@ def table(*columns: str, title: str = "") -> Table:
     return shown
 
 
-def report(home: Home, work: str, result: Any, **details: Any) -> None:
-    """Report a command's result to the Dagster that serves the home, if there is one. A failure is a warning."""
-    if not home.command_reports.is_dir():
-        return
-    from pipeline.monitoring.command_reports import report_command
-
+def is_reported(home: Home) -> bool:
+    """Whether a Dagster serves the home, and its folder for reports is accessible."""
     try:
-        report_command(home, work, result, **details)
+        return home.command_reports.is_dir()
+    except OSError:  # the folder of another user's Dagster
+        return False
+
+
+def report(home: Home, work: str, make_result: Callable[[], Any]) -> None:
+    """Report a command's result to the Dagster that serves the home, if there is one. A failure is a warning."""
+    if not is_reported(home):
+        return
+    try:
+        from pipeline.monitoring.command_reports import report_command
+
+        report_command(home, work, make_result())
     except Exception as error:  # the command's own work is done
         stderr.print(f"[yellow]warning[/] {plain(f'Dagster does not show this command: {error}')}", soft_wrap=True)
 

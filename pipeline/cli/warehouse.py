@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.support import Json, OptionalPeriod, out, progress, report, show, table
+from pipeline.cli.support import Json, OptionalPeriod, is_reported, out, progress, report, show, table
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod, parse_instant
@@ -56,23 +56,33 @@ def build(
 @contextmanager
 def reported_build(home: Home, as_of: datetime | None) -> Iterator[Callable[[BuildResult], BuildResult]]:
     """Report the build of a block to Dagster, also a failed one. Call the yielded function with the result; it returns it."""
-    if not home.command_reports.is_dir():
+    if not is_reported(home):
         yield lambda result: result
         return
-    from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
+    from pipeline.monitoring.command_reports import build_report, failed_build_report
     from pipeline.warehouse.build_steps import BuildFailedError
 
-    replaced_at = reports_replaced_at(home)
+    replaced_at = _reports_replaced_at(home)
 
     def built(result: BuildResult) -> BuildResult:
-        report(home, "build", BuildReport(result.as_of, result.steps, replaced_at))
+        report(home, "build", lambda: build_report(home, result.as_of, result.steps, replaced_at))
         return result
 
     try:
         yield built
     except BuildFailedError as error:
-        report(home, "build", BuildReport(as_of or datetime.now(UTC), error.steps, replaced_at, has_failed=True))
+        steps = error.steps
+        report(home, "build", lambda: failed_build_report(as_of or datetime.now(UTC), steps))
         raise
+
+
+def _reports_replaced_at(home: Home) -> float:
+    from pipeline.monitoring.command_reports import reports_replaced_at
+
+    try:
+        return reports_replaced_at(home)
+    except OSError:
+        return 0.0
 
 
 def invoices(

@@ -32,6 +32,10 @@ class NotPossibleError(BillhouseError):
     """The request is valid, and not possible yet or no longer possible. Nothing failed, so no alert is raised."""
 
 
+class LockedError(BillhouseError):
+    """Another command holds a lock."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One error in one place of one file, as data, so that all errors of a file can be reported at once."""

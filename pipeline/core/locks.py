@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline.core.errors import BillhouseError
+from pipeline.core.errors import LockedError
 
 
 @contextmanager
@@ -16,14 +16,14 @@ def hold_lock(path: Path, *, activity: str, timeout_seconds: float, is_reentrant
     """Hold the lock file at `path` while the block runs. Its folder must exist.
 
     `activity`: what the holder does, as in "Another command is <activity>.". `is_reentrant`: a thread that holds the lock may
-    acquire it again. Raises BillhouseError if another process still holds the lock after `timeout_seconds`; 0 does not wait.
+    acquire it again. Raises LockedError if another process still holds the lock after `timeout_seconds`; 0 does not wait.
     """
     lock = FileLock(path, is_singleton=is_reentrant, mode=0o600)
     try:
         lock.acquire(timeout=timeout_seconds)
     except Timeout:
         held = f"has been {activity} for over {timeout_seconds:g} seconds" if timeout_seconds else f"is {activity}"
-        raise BillhouseError(
+        raise LockedError(
             f"Another command {held}.", "Wait until it is done, or end it if it hangs; then run this command again."
         ) from None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -24,10 +24,10 @@ class DagsterHistory:
     recorder: subprocess.Popen[bytes]
     problems: list[str] = field(default_factory=list)
 
-    def report(self, work: str, result: object, **details: object) -> None:
+    def report(self, work: str, make_result: Callable[[], object]) -> None:
         """Report a step, as the command of that name does."""
         try:
-            report_command(self.home, work, result, **details)
+            report_command(self.home, work, make_result())
         except Exception as error:  # the step's own work is done
             self.problems.append(str(error))
 

@@ -21,7 +21,7 @@ from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import PRICE_BOOK, SCHEMAS, SUMS, close_folder, closed_periods, content_hash, read_close
 from pipeline.store.credit_notes import credit_note_id_of, read_credit_notes
-from pipeline.store.integrity import RESTORE, integrity_problems, read_store_state
+from pipeline.store.integrity import RESTORE, head_problem, integrity_problems, read_store_state
 from pipeline.store.manifest import Manifest
 from pipeline.store.publications import PUBLICATIONS
 
@@ -35,6 +35,8 @@ class VerifyResult:
     head: str = ""
     """The manifest's head. Empty where nothing was ever written."""
     problems: list[Problem] = field(default_factory=list)
+    head_problem: Problem | None = None
+    """The one of `problems` that the manifest does not contain the given head."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -56,6 +58,7 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
     picture = read_store_state(home)
     written = picture.manifest
     result = VerifyResult(head=written.head)
+    result.head_problem = head_problem(home, written, head) if head is not None else None
     result.problems += integrity_problems(home, picture, head=head, with_raw_content=with_raw_content)
     by_close = _files_by_close(written)
     published = _publications(home, result.problems)  # first, so that a publication during this call is of a close read below

@@ -174,15 +174,22 @@ def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
         return rows_as_dictionaries(result)
 
 
-def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
-    """The latest alerts with their current state, one row per alert and channel, newest first."""
+def alert_states(home: Home, limit: int = 50, *, may_write: bool = True) -> list[dict[str, Any]]:
+    """The latest alerts with their current state, one row per alert and channel, newest first.
+
+    `may_write=False`: nothing is written in the home; then both collections must exist.
+    """
+    if may_write:
+        ALERTS.ensure(home)
+        DELIVERIES.ensure(home)
+    alerts, deliveries = (parquet_files(collection.path(home), "*.parquet") for collection in (ALERTS, DELIVERIES))
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         result = connection.execute(
             f"""
             with latest as (
                 select alert_id, channel, arg_max(outcome, (outcome <> 'failed', tried_at)) as outcome
-                from {_deliveries_query(home)}
+                from {deliveries}
                 group by alert_id, channel
             )
             select
@@ -192,7 +199,7 @@ def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
                     when alerts.channel = '' then 'kept'
                     else coalesce(outcome, 'pending')
                 end as state
-            from {alerts_query(home)} as alerts left join latest using (alert_id, channel)
+            from {alerts} as alerts left join latest using (alert_id, channel)
             order by raised_at desc, reached_at desc, alert_id, channel limit $limit""",
             {"limit": limit},
         )

@@ -61,10 +61,8 @@ def integrity_problems(
     shown = _shown(home, home.manifest)
     for number, reason in manifest.broken_lines:
         yield Problem(shown, number, f"{reason}.", RESTORE)
-    if head is not None and head not in manifest.heads:
-        reason = f"does not contain the head {head}: it was forged, or rolled back to an earlier state."
-        next_step = "Check the spelling of the head. If it is right, restore raw/ and ledger/ from a backup."
-        yield Problem(shown, None, reason, next_step)
+    if head is not None and (problem := head_problem(home, manifest, head)) is not None:
+        yield problem
     yield from _empty_files(home, [path for path in found if _is_empty_file(path)])
     yield from _differing(home, state, with_raw_content)
     unknown = _unknown_files(home, state)
@@ -83,6 +81,15 @@ def integrity_problems(
     for path in sorted(manifest.journals - found.keys()):
         reason = "is missing: a publishing run was writing it. Stripe has a record of the run's requests."
         yield Problem(path, None, reason, "Restore it from a backup; if it is lost: billhouse verify --adopt")
+
+
+def head_problem(home: Home, manifest: Manifest, head: str) -> Problem | None:
+    """The problem if the manifest does not contain a head that was recorded earlier."""
+    if head in manifest.heads:
+        return None
+    reason = f"does not contain the head {head}: it was forged, or rolled back to an earlier state."
+    next_step = "Check the spelling of the head. If it is right, restore raw/ and ledger/ from a backup."
+    return Problem(_shown(home, home.manifest), None, reason, next_step)
 
 
 def adopt_files(home: Home) -> int:

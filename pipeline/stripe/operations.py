@@ -6,7 +6,7 @@ The build makes the reports show the result. A failure raises an operational ale
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipeline.core.home import Home
@@ -32,19 +32,25 @@ def approve_and_build(
     revoke: bool = False,
     by: str | None = None,
     why: str = "",
+    on_decided: Callable[[ApprovalResult], object] = lambda _: None,
     on_progress: OnProgress | None = None,
 ) -> ApprovalResult:
-    """Approve invoices (pipeline.ledger.approvals), then build. `by`: default, the current user."""
+    """Approve invoices (pipeline.ledger.approvals), then build. `by`: default, the current user.
+
+    `on_decided` gets decisions before the build, which may fail; it is not called if there are none.
+    """
     result = approve(
         home,
         period,
         invoice_ids,
         everything=everything,
         revoke=revoke,
-        by=by or getpass.getuser(),
+        by=getpass.getuser() if by is None else by,
         why=why,
         published=published_invoices(home, is_live=None),
     )
+    if result.approved or result.revoked:
+        on_decided(result)
     _build_if_outdated(home, on_progress)
     return result
 

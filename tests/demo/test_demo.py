@@ -7,7 +7,7 @@ import sqlite3
 from decimal import Decimal
 
 from pipeline.core.home import Home
-from pipeline.monitoring.command_reports import waiting_reports
+from pipeline.monitoring.command_reports import unrecorded_work
 from tests.exports.statement_sums import statements_that_do_not_sum
 from tests.support import billhouse, query
 
@@ -25,7 +25,7 @@ def test_the_demo_publishes_and_exports_a_month_and_a_second_run_changes_nothing
     assert totals.keys() == {"open", "closed"}  # those only closed are on plans that are not collected
     assert (home.exports / first["period"] / f"billhouse-{first['period']}.xlsx").exists()
     statements = query(home, "from invoices order by all")
-    assert waiting_reports(home) == [], "Dagster's history has all of it"
+    assert unrecorded_work(home) == [], "Dagster's history has all of it"
     events = sqlite3.connect(home.path / ".dagster" / "history" / "runs" / "index.db")
     with contextlib.closing(events):
         rows = events.execute("select asset_key from asset_keys where last_materialization is not null").fetchall()

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
-from pipeline.monitoring.command_reports import waiting_reports
+from pipeline.monitoring.command_reports import unrecorded_work
 from tests.orchestration.serving import CHROMIUM, CHROMIUM_ARGUMENTS, served
 from tests.support import billhouse, event, prepare, query, write_jsonl
 
@@ -96,7 +96,7 @@ def test_from_the_start_page_a_person_finds_the_rows_in_quarantine_and_what_they
     billed = billhouse(home.path, "land", "--again")
     assert billed.code == 0, billed.stderr
     deadline = time.monotonic() + SECONDS_TO_ANSWER
-    while waiting_reports(home):
+    while unrecorded_work(home):
         assert time.monotonic() < deadline, "the command was not recorded"
         time.sleep(1)
     page.goto("/")

@@ -13,17 +13,19 @@ import pytest
 
 from pipeline.core.files import make_folders
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.core.periods import BillingPeriod
 from pipeline.landing.record_kinds import Kind
 from pipeline.monitoring import command_reports
-from pipeline.monitoring.command_reports import report_command, waiting_reports
+from pipeline.monitoring.command_reports import read_report, report_command, unrecorded_work, waiting_reports
 from pipeline.store.approvals import APPROVALS
+from pipeline.store.closes import read_close
 from pipeline.stripe.mirror import SyncResult
 from pipeline.stripe.publish_result import PublishResult
 from tests.orchestration.jobs import in_home
 from tests.support import billhouse, copy_home, event, write_jsonl
 
 Events = dict[tuple[str, str | None], dict[str, Any]]
-DIFFERENT = {"seconds", "bytes", "files", "new_bytes", "command", "finished_at", "latest_files"}
+DIFFERENT = {"seconds", "bytes", "files", "new_bytes", "command", "finished_at", "history", "latest_files"}
 """Metadata of time, paths and compressed sizes, and what only runless events have."""
 
 
@@ -67,6 +69,10 @@ def recorded(instance: dg.DagsterInstance, key: dg.AssetKey) -> Events:
     return found
 
 
+def all_checks(definitions: dg.Definitions) -> list[dg.AssetCheckKey]:
+    return sorted(definitions.resolve_asset_graph().asset_check_keys)
+
+
 def comparable(metadata: Any) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name not in DIFFERENT}
 
@@ -75,7 +81,7 @@ def test_a_landing_and_a_build_of_the_command_line_equal_those_of_a_run(
     definitions: dg.Definitions, first_run: tuple[Home, dg.ExecuteInProcessResult], worked: tuple[Home, dg.DagsterInstance]
 ) -> None:
     home, instance = worked
-    assert waiting_reports(home) == [], "each report is recorded once"
+    assert unrecorded_work(home) == [], "each report is recorded once"
     of_run: Events = {}
     for found in first_run[1].filter_events(lambda event: event.is_step_materialization):
         materialization = found.step_materialization_data.materialization
@@ -131,7 +137,6 @@ def test_results_with_amounts_and_problems_survive_the_report(definitions: dg.De
     from orchestration.commands import record_reports
     from pipeline.alerts import SendResult
     from pipeline.core.errors import Problem
-    from pipeline.core.periods import BillingPeriod
     from pipeline.feeds.configured import FeedRun
 
     home = Home.open(tmp_path / "home")
@@ -142,8 +147,6 @@ def test_results_with_amounts_and_problems_survive_the_report(definitions: dg.De
     report_command(home, "publish", PublishResult(month, "the emulator", problems=[Problem("INV-1", None, "failed", "")]))
     report_command(home, "feeds run", [FeedRun("orders", 1.25, 3, 1, "lost")])
     report_command(home, "alerts --send", SendResult([]))
-    report_command(home, "a command of a later version", SyncResult("", is_full=False))
-    (home.command_reports / "00000.json").write_text("[]")
     with dg.DagsterInstance.ephemeral() as instance:
         record_reports(instance, home)
         (found,) = recorded(instance, dg.AssetKey("published_invoices")).values()
@@ -153,7 +156,7 @@ def test_results_with_amounts_and_problems_survive_the_report(definitions: dg.De
         assert instance.event_log_storage.get_latest_asset_check_execution_by_key([check])[check].status.value == "FAILED"
     assert found["total_USD"].value == "12.340"
     assert fed["rows"].value == 3
-    assert waiting_reports(home) == []
+    assert unrecorded_work(home) == []
 
 
 def test_recording_goes_on_where_the_time_of_an_evaluation_was_over(definitions: dg.Definitions, tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_recording_goes_on_where_the_time_of_an_evaluation_was_over(definitions:
     assert billhouse(home.path, "land", write_jsonl(tmp_path / "a.jsonl", [event("start", "2026-08-20T10:00:00Z")])).code == 0
     with dg.DagsterInstance.ephemeral() as instance:
         calls = 0
-        while waiting_reports(home):
+        while unrecorded_work(home):
             assert record_reports(instance, home, seconds=0) == 1
             calls += 1
             assert calls < 20
@@ -174,12 +177,12 @@ def test_recording_goes_on_where_the_time_of_an_evaluation_was_over(definitions:
 
 
 def test_a_dagster_that_begins_to_serve_a_home_finds_what_it_has(definitions: dg.Definitions, worked: tuple[Home, Any]) -> None:
-    from pipeline.monitoring.home_history import report_history
+    from pipeline.monitoring.home_history import BUILT, CLOSED, LANDED, report_history
 
     home, instance = worked
     before = recorded(instance, dg.AssetKey("closed_invoices"))
     report_history(home)
-    assert [report.work for report in waiting_reports(home)] == ["land", "land", "land", "build", "close"]
+    assert [read_report(path).work for path in waiting_reports(home)] == [LANDED, BUILT, CLOSED]
     from orchestration.commands import record_reports
 
     with dg.DagsterInstance.ephemeral() as new:
@@ -188,6 +191,16 @@ def test_a_dagster_that_begins_to_serve_a_home_finds_what_it_has(definitions: dg
         assert closed["total_USD"] == before["closed_invoices", "2026-08"]["total_USD"]
         assert recorded(new, dg.AssetKey(["billing", "invoices"]))
         assert recorded(new, dg.AssetKey(["raw", "customers"]))["raw/customers", None]["accepted_rows"].value == 1
+        assert recorded(new, dg.AssetKey(["raw", "quarantine"]))["raw/quarantine", None]["rows"].value == 1
+        days = recorded(new, dg.AssetKey(["raw", "usage_events"]))
+        assert days.keys() == {("raw/usage_events", "2026-08-20")}
+        assert days["raw/usage_events", "2026-08-20"]["new_rows"].value == 2
+        (latest,) = new.fetch_materializations(dg.AssetKey("closed_invoices"), limit=1).records
+        assert latest.asset_materialization is not None
+        (closed_at,) = read_close(home, BillingPeriod(2026, 8), "close")["closed_at"].to_pylist()
+        assert latest.asset_materialization.metadata["finished_at"].value == closed_at.timestamp()
+        assert "command" not in latest.asset_materialization.metadata
+        assert new.event_log_storage.get_latest_asset_check_execution_by_key(all_checks(definitions)) == {}, "nobody ran a check"
 
 
 def test_without_a_dagster_a_command_neither_reports_nor_imports_it(tmp_path: Path) -> None:
@@ -233,7 +246,7 @@ def test_reports_do_not_pile_up_where_dagster_never_runs(tmp_path: Path, monkeyp
     monkeypatch.setattr(command_reports, "MOST_WAITING", 3)
     for number in range(5):
         report_command(home, "sync-stripe", SyncResult(str(number), is_full=True))
-    assert [report.result["where"] for report in waiting_reports(home)] == ["2", "3", "4"]
+    assert [read_report(path).result["where"] for path in waiting_reports(home)] == ["2", "3", "4"]
 
 
 @pytest.mark.parametrize(
@@ -241,12 +254,22 @@ def test_reports_do_not_pile_up_where_dagster_never_runs(tmp_path: Path, monkeyp
     [
         ({"month": "2026-08", "by": " ", "why": "checked", "everything": True}, "`by` is empty."),
         ({"month": "2026-08", "by": "Ann", "why": "", "everything": True}, "`why` is empty."),
-        ({"month": "2026-08", "by": "Ann", "why": "checked"}, "It is not clear which invoices are meant."),
-        ({"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["a"], "everything": True}, "It is not clear which"),
+        ({"month": "2026-08", "by": "Ann", "why": "checked"}, "No invoices are selected."),
+        (
+            {"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["a"], "everything": True},
+            "No invoices are selected.",
+        ),
         ({"month": "August", "by": "Ann", "why": "checked", "everything": True}, "August"),
         ({"month": "2026-07", "by": "Ann", "why": "checked", "everything": True}, "2026-07 is not closed"),
         ({"month": "2026-08", "by": "Ann", "why": "checked", "customers": ["quinn"]}, "Customer 'quinn' has no invoice"),
         ({"month": "2026-08", "by": "Ann", "why": "checked", "invoices": ["INV-1"]}, "INV-1 is not a collected invoice"),
+        ({"month": "2026-08", "by": "Ann\x1b[2J", "why": "checked", "everything": True}, "a character that cannot be displayed"),
+        (
+            {"month": "2026-08", "by": "Automatic: under 5", "why": "checked", "everything": True},
+            "cannot begin with 'automatic:'",
+        ),
+        ({"month": "2026-08", "by": "A" * 201, "why": "checked", "everything": True}, "`by` has 201 characters."),
+        ({"month": "2026-08", "by": "Ann", "why": "c" * 2001, "everything": True}, "`why` has 2,001 characters."),
     ],
 )
 def test_an_approval_that_is_incomplete_fails_with_what_to_write(
@@ -267,6 +290,26 @@ def test_a_customers_invoices_are_approved_in_the_ui_with_who_and_why(
     assert (decision["decided_by"], decision["reason"], decision["is_approved"]) == ("Ann", "Usage checked", True)
     ((_, found),) = recorded(worked[1], dg.AssetKey(["ledger", "approvals"])).items()
     assert (found["approved"].value, found["waiting"].value, found["dagster/row_count"].value) == (1, 0, 1)
+
+
+def test_a_run_that_approves_is_not_executed_again_under_the_same_name(
+    definitions: dg.Definitions, worked: tuple[Home, dg.DagsterInstance]
+) -> None:
+    config = {"month": "2026-08", "by": "Ann", "why": "Usage checked", "everything": True, "revoke": True}
+    before = APPROVALS.read(worked[0]).num_rows
+    run = in_home(definitions, worked[0], "approve_invoices").execute_in_process(
+        run_config={"ops": {"approve": {"config": config}}},
+        instance=worked[1],
+        raise_on_error=False,
+        tags={"dagster/parent_run_id": first_run_id(worked[1]), "dagster/root_run_id": first_run_id(worked[1])},
+    )
+    assert not run.success
+    assert "cannot be executed again" in str(run.get_step_failure_events()[0].step_failure_data.error)
+    assert APPROVALS.read(worked[0]).num_rows == before
+
+
+def first_run_id(instance: dg.DagsterInstance) -> str:
+    return instance.get_run_records(limit=1)[0].dagster_run.run_id
 
 
 def approve(

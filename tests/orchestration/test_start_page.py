@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import dagster as dg
 import duckdb
 import pytest
 
-from orchestration.ui.dagster_state import DagsterState, Work
+from orchestration.ui.dagster_state import DagsterState, Work, read_dagster_state
 from orchestration.ui.home_state import HomeState, Item, read_home_state
 from orchestration.ui.start_page import links, render_start_page
 from pipeline.core.home import Home
+from pipeline.monitoring.command_reports import set_aside
 
 NOW = datetime(2026, 9, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[2J"
@@ -78,7 +82,8 @@ def test_the_page_works_while_a_build_replaces_the_reports_and_with_reports_of_a
     write_reports(home, _TABLES.replace("'INV-2', '2026-08', 'USD', 'closed'", "'INV-2', '2026-08', 'USD', 'published'"))
     assert read_home_state(home, NOW).needs[0].title == "1 invoice of 2026-08 waits for approval"
     write_reports(home, "create schema billing")
-    assert "The reports are of an earlier version." in {item.title for item in read_home_state(home, NOW).needs}
+    state = read_home_state(home, NOW)
+    assert [item.title for item in (*state.needs, *state.due)].count("The reports are of an earlier version.") == 1
     assert read_home_state(Home.open(home.path.parent / "empty"), NOW).needs == []
 
 
@@ -102,7 +107,85 @@ def test_hostile_names_are_text(home: Home) -> None:
     assert all(address.startswith("/") and " " not in address for address in re.findall(r'href="([^"]*)"', page))
 
 
-def test_a_page_without_anything_to_do_says_so(tmp_path: Path) -> None:
-    page, _ = render_start_page(Home(tmp_path), HomeState(), DagsterState(), NOW)
-    assert "Nothing: no approval" in page
-    assert "Dagster is loading" in page
+def test_a_page_without_anything_to_do_says_so_only_where_the_checks_were_read(tmp_path: Path) -> None:
+    def page(dagster: DagsterState) -> str:
+        return render_start_page(Home(tmp_path), HomeState(), dagster, NOW)[0]
+
+    assert "Nothing: no approval" in page(DagsterState(location="orchestration.definitions"))
+    assert "failed check" not in page(DagsterState())
+    assert "Dagster is loading: its checks are not read yet." in page(DagsterState())
+    broken = page(DagsterState(load_error="No module named 'x'"))
+    assert "failed check" not in broken
+    assert "could not be loaded" in broken
+    assert "No module named &#39;x&#39;" in broken
+
+
+def test_invoices_below_the_limit_wait_for_no_person(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "10"}')
+    state = read_home_state(home, NOW)
+    assert "1 invoice of 2026-08 waits for approval" in {item.title for item in state.needs}
+    (automatic,) = [item for item in state.due if "automatically" in item.title]
+    assert automatic.title == "1 invoice of 2026-08 to approve automatically and publish"
+    assert automatic.text.startswith("1.50 USD")
+    assert not any(home.path.rglob("approvals")), "the page writes nothing"
+
+
+def test_the_approval_that_the_page_opens_needs_a_name_and_a_reason(home: Home) -> None:
+    (approval,) = [item for item in read_home_state(home, NOW).needs if item.job == "approve_invoices"]
+    assert approval.config == 'ops:\n  approve:\n    config:\n      month: "2026-08"\n      everything: true\n'
+
+
+def test_files_of_sources_in_the_inbox_are_counted(home: Home) -> None:
+    for folder in ("usage", "e2b-events"):
+        (home.inbox / folder).mkdir(parents=True)
+        (home.inbox / folder / "a.jsonl").write_text("{}")
+    assert "2 files in the inbox to land" in {item.title for item in read_home_state(home, NOW).due}
+
+
+def test_commands_that_are_not_recorded_are_shown(home: Home) -> None:
+    (home.command_reports).mkdir(parents=True)
+    (home.command_reports / "1.json").write_text("[]")
+    set_aside(home, home.command_reports / "1.json", f"It is no report. {HOSTILE}")
+    (item,) = [item for item in read_home_state(home, NOW).needs if "history" in item.title]
+    assert item.title == "1 command is not in Dagster's history"
+    assert "It is no report." in item.text
+
+
+def record_run(instance: dg.DagsterInstance, job: str, status: dg.DagsterRunStatus, partition: str = "") -> None:
+    tags = {"dagster/partition": partition} if partition else {}
+    instance.add_run(dg.DagsterRun(job_name=job, run_id=dg_run_id(), status=status, tags=tags))
+
+
+def dg_run_id() -> str:
+    return str(uuid.uuid4())
+
+
+def test_failed_runs_of_each_month_are_shown_until_that_month_succeeds() -> None:
+    failed, succeeded = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
+    with dg.DagsterInstance.ephemeral() as instance:
+        record_run(instance, "publish_month", failed, "2026-08")
+        record_run(instance, "publish_month", failed, "2026-07")
+        record_run(instance, "publish_month", succeeded, "2026-07")
+        record_run(instance, "land_and_build", failed, "2026-09-01")
+        for day in range(1, 29):
+            record_run(instance, "land_and_build", succeeded, f"2026-09-{day:02}")
+        context = SimpleNamespace(instance=instance, code_locations=[], code_location_errors=list)
+        state = read_dagster_state(context, datetime.now(UTC))  # type: ignore[arg-type]
+    assert [(item.title, item.text) for item in state.needs] == [("The last run of publish_month failed", "Partition 2026-08.")]
+    assert len(state.runs) == 6
+
+
+def test_what_ran_shows_when_the_command_finished() -> None:
+    finished = datetime(2026, 9, 4, 12, tzinfo=UTC)
+    times = {"finished_at": dg.MetadataValue.timestamp(finished)}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for key, extra in (("closed_invoices", {"command": "billhouse close"}), ("month_export", {"history": "files"})):
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, partition="2026-08", metadata={**times, **extra}))
+        context = SimpleNamespace(instance=instance, code_locations=[], code_location_errors=list)
+        state = read_dagster_state(context, NOW)  # type: ignore[arg-type]
+    work = {one.name: one for one in state.work}
+    assert (work["Close"].at, work["Close"].command) == (finished, "billhouse close")
+    assert work["Export"].is_history
+    page, _ = render_start_page(Home(Path("/home")), HomeState(), state, NOW)
+    assert page.count("12 hours ago") == 2
+    assert "before this history" in page
