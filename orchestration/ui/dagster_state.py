@@ -143,7 +143,7 @@ def _add_automation(context: BaseWorkspaceRequestContext, state: DagsterState) -
         for repository in location.get_repositories().values():
             launching: list[RemoteSchedule | RemoteSensor] = [*repository.get_schedules(), *repository.get_sensors()]
             for one in launching:
-                if one.name in ("alert_on_failure", "record_commands"):  # always on; they launch no run
+                if one.name in ("alert_on_failure", "record_commands"):  # on by default; they launch no run
                     continue
                 state.automation_count += 1
                 if one.get_current_instigator_state(stored.get(one.selector_id)).is_running:
