@@ -43,7 +43,7 @@ def approve(context: dg.OpExecutionContext, config: ApprovalConfig, home: dg.Res
 
     It is not repeated by a re-execution, which would decide once more under the name of the first.
     """
-    if context.run.parent_run_id is not None:
+    if context.run.parent_run_id is not None or "dagster/parent_run_id" in context.run.tags:
         raise WrongUsageError("A run that approves cannot be executed again.", "Launch the job approve_invoices with your name.")
     opened = home.home
 

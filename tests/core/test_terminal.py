@@ -160,7 +160,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> dic
         "status": ("status",),
         "close": ("close", "2026-09"),
         "waiting": ("approve", "2026-09"),
-        "approve": ("approve", "2026-09", "--all", "--by", HOSTILE),
+        "wrong approver": ("approve", "2026-09", "--all", "--by", HOSTILE),
+        "approve": ("approve", "2026-09", "--all", "--by", "cfo"),
         "dry run": ("publish", "2026-09", "--dry-run"),
         "publish": ("publish", "2026-09"),
         "sync": ("sync-stripe",),
@@ -215,6 +216,7 @@ def test_every_command_fails_with_a_message_and_prints_valid_json(shown: dict[st
             assert outcome.json, name
     for name in ("land", "build", "close", "approve", "publish", "sync", "verify", "export"):
         assert shown[name].code == 0, (name, shown[name].stderr)
+    assert shown["wrong approver"].code == 2
 
 
 # Secrets

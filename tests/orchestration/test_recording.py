@@ -378,3 +378,72 @@ def test_a_report_that_is_too_large_is_a_warning(home: Home, monkeypatch: pytest
     assert landed.code == 0
     assert "Dagster does not show this command" in landed.stderr
     assert waiting_reports(home) == []
+
+
+@pytest.mark.parametrize(
+    ("by", "why", "error"),
+    [
+        ("  ", "", "It does not say who approves."),
+        ("Ann\nBob", "", "contains a line end"),
+        ("Ann", "sk_live_abcdefghijkl", "or a secret"),
+        ("AUTOMATIC: under 500 USD", "", "cannot begin with 'automatic:'"),
+        ("A" * 201, "", "`by` has 201 characters."),
+        ("Ann", "c" * 2001, "`why` has 2,001 characters."),
+    ],
+)
+def test_what_the_ledger_records_of_an_approval_is_plain_and_bounded(by: str, why: str, error: str, home: Home) -> None:
+    refused = billhouse(home.path, "approve", "2026-08", "--all", "--by", by, "--why", why)
+    assert refused.code == 2
+    assert error in " ".join(refused.stderr.split())
+
+
+def test_a_customer_whose_invoice_is_not_collected_is_an_error(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration import approvals
+    from pipeline.core.errors import BillhouseError
+    from pipeline.core.periods import BillingPeriod
+
+    month = BillingPeriod(2026, 8)
+    rows = [{"customer_id": "paula", "invoice_id": "INV-1", "collection": "none"}]
+    monkeypatch.setattr(approvals, "closed_periods", lambda _: [month])
+    monkeypatch.setattr(approvals, "closed_invoice_rows", lambda *_: rows)
+    config = approvals.ApprovalConfig(month="2026-08", by="Ann", why="checked", customers=["paula"])
+    with pytest.raises(BillhouseError, match="not collected"):
+        approvals.chosen_invoices(home, month, config)
+
+
+def test_a_recorder_that_leaves_something_fails_with_the_number(
+    home: Home, definitions: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    from orchestration.ui import record
+    from pipeline.core.errors import BillhouseError
+
+    (home.command_reports / "00000.json").write_text("[]")
+    report_command(home, "build", BuildReport(NOW, [], []))
+    monkeypatch.setattr(record, "_MOST_SECONDS_AFTER_END", 0)
+    is_over = threading.Event()
+    is_over.set()
+    with pytest.raises(BillhouseError, match="2 commands are not in Dagster's history"):
+        record.record_until(home, is_over)
+
+
+def test_below_a_path_prefix_the_start_page_is_dagsters_own() -> None:
+    from orchestration.ui.webserver import GuardedWebserver
+
+    def endpoints(prefix: str) -> set[str]:
+        routes = GuardedWebserver(None, prefix).build_routes()
+        return {getattr(getattr(route, "endpoint", None), "__name__", "") for route in routes}
+
+    assert "start_page_endpoint" in endpoints("")
+    assert "start_page_endpoint" not in endpoints("/dagster")
+
+
+def test_a_damaged_file_of_the_ledger_hides_nothing(home: Home, definitions: dg.Definitions) -> None:
+    from orchestration.lib.dbt_sources import written_files
+
+    for folder in (home.approvals, home.publications):
+        make_folders(folder)
+        (folder / "damaged.parquet").write_bytes(b"no parquet")
+    keys = {event.asset_key.to_user_string() for event in written_files(home, "ledger")}
+    assert not keys & {"ledger/approvals", "ledger/publications"}
