@@ -146,7 +146,7 @@ def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now
     if parts is not None:
         return ["--select", *(f"{model}+" for model in readers(manifest, parts))]
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"]
+        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "config.materialized:dirty_rows", "resource_type:test"]
     return []
 
 
