@@ -19,7 +19,7 @@ from pipeline.core.home import SEEDS, Home
 from pipeline.core.settings import Settings
 from pipeline.landing import LandedFile, LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
-from pipeline.landing.merge_days import merge_if_possible
+from pipeline.landing.merge_raw_files import merge_if_possible
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import Source, all_sources
 from pipeline.landing.specification import specification

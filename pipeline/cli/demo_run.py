@@ -26,7 +26,7 @@ from pipeline.landing import land_files
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
 from pipeline.monitoring.health import write_health
-from pipeline.store.raw import landed_files
+from pipeline.store.raw import landed_file_ids
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse.build import build
@@ -109,7 +109,7 @@ _COUNTS = ("received", "accepted", "duplicates", "quarantined")
 def _mark_as_demo(home: Home) -> None:
     """Mark the home as the demo's, and refuse one with other data: generated usage must not mix with real usage."""
     mark = home.path / _MARK
-    if landed_files(home) and not mark.exists():
+    if landed_file_ids(home) and not mark.exists():
         raise BillhouseError(
             f"{home.path} has landed data that is not the demo's.", "Use another home for the demo: billhouse --home DIR demo"
         )

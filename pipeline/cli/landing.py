@@ -20,7 +20,7 @@ from pipeline.landing.record_kinds import Kind, TimestampUnit
 
 if TYPE_CHECKING:
     from pipeline.landing import LandedFile, LandingSummary
-    from pipeline.landing.merge_days import MergedDays
+    from pipeline.landing.merge_raw_files import MergedFiles
     from pipeline.landing.preview import Preview
     from pipeline.landing.sources.source_files import Source
 
@@ -72,7 +72,7 @@ def land(
     refuse_kind_with_source(kind, source)
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
-    from pipeline.landing.merge_days import merge_if_possible
+    from pipeline.landing.merge_raw_files import merge_if_possible
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
 
@@ -115,18 +115,18 @@ def land(
 
 
 def compact(context: typer.Context, as_json: Json = False) -> None:
-    """Merge the small raw files of usage of each day that has many of them into one file, so that builds read fewer files.
+    """Merge small raw files, those of each day of usage and the rows of landed files, so that builds read fewer files.
 
-    Every row has its landed file and line. Days with at most BILLHOUSE_RAW_FILES_PER_DAY (default: 32) files below 16 MB stay
+    Every row has its landed file and line. Folders with at most BILLHOUSE_RAW_FILES_PER_DAY (default: 32) files below 16 MB stay
     unchanged. Each landing does this. Replaced files that exist again, as after a restore from a bucket, are removed. Safe to
     interrupt and to repeat. The exit code is 1 if a file was changed after it was written: it is not merged.
     """
-    from pipeline.landing.merge_days import merge_days, remove_replaced
+    from pipeline.landing.merge_raw_files import merge_raw_files, remove_replaced
 
     home = Home.open(context.obj)
     with progress("Compacting") as follow:
         removed = remove_replaced(home)
-        merged = merge_days(home, on_progress=follow)
+        merged = merge_raw_files(home, on_progress=follow)
     show(as_json, {**merged.as_dict(), "removed": removed}, lambda: print_merged(merged, removed))
     for problem in merged.problems:
         stderr.print(f"[red]not merged[/] {plain(problem)}", highlight=False, soft_wrap=True)
@@ -134,14 +134,14 @@ def compact(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def print_merged(merged: MergedDays, removed: int) -> None:
+def print_merged(merged: MergedFiles, removed: int) -> None:
     """Print the number of files before and after."""
     if removed:
         out.print(f"Removed {removed:,} file(s) that had been replaced before.")
     if merged.files:
-        out.print(f"[bold]{merged.files:,}[/] files of {merged.days:,} day(s) became {merged.merged_files:,}.")
+        out.print(f"[bold]{merged.files:,}[/] small files became {merged.merged_files:,} (usage of {merged.days:,} days).")
     else:
-        out.print("No day has so many small files.")
+        out.print("No folder has so many small files.")
 
 
 def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:
