@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipeline.cli.support import Json, Period, out, progress, show
+from pipeline.cli.support import Json, Period, out, progress, report, show
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.terminal import plain
@@ -27,6 +27,7 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
     home = Home.open(context.obj)
     with progress("Writing statements") as follow:
         result = export_period(home, month, on_progress=follow)
+    report(home, "export", result)
     show(as_json, result.as_dict(), lambda: print_export(result))
 
 

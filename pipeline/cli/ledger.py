@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.support import SHOWN_ROWS, Json, Period, out, progress, show, stderr, table
+from pipeline.cli.support import SHOWN_ROWS, Json, Period, out, progress, report, show, stderr, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
@@ -42,6 +42,7 @@ def close(
     home = Home.open(context.obj)
     with updated_health(home), progress("Closing") as follow:
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
+    report(home, "close", result)
     show(as_json, result.as_dict(), lambda: print_close(result))
 
 
@@ -57,11 +58,12 @@ def approve(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who approves. Default: the name of the logged-in user.", show_default=False),
     ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, recorded with the decision.")] = "",
     as_json: Json = False,
 ) -> None:
     """Approve closed invoices for publishing; without INVOICE or --all, list the invoices that wait for approval.
 
-    Records who approved which invoice and when. Safe to repeat. BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}',
+    Records who approved which invoice, when and why. Safe to repeat. BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}',
     approves smaller invoices automatically. Next: billhouse publish PERIOD.
     """
     month = BillingPeriod.parse(period)
@@ -75,8 +77,9 @@ def approve(
     home = Home.open(context.obj)
     with updated_health(home), progress("Approving") as follow:
         result = approve_and_build(
-            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
+            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, why=why, on_progress=follow
         )
+    report(home, "approve", result)
     show(as_json, result.as_dict(), lambda: print_approvals(result))
 
 
@@ -127,6 +130,7 @@ def verify(
     if adopt:
         print_adopted(adopt_files(home))
     result = verify_ledger(home, head=head)
+    report(home, "verify", result)
     show(as_json, result.as_dict(), lambda: print_verification(result))
     if result.problems:
         raise typer.Exit(1)
