@@ -21,7 +21,7 @@ from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.credit_notes import read_credit_notes
-from pipeline.store.raw import SCHEMAS, landed_file_rows
+from pipeline.store.raw import SCHEMAS, landed_file_rows, merged_file_name
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.store.stripe_mirror import MIRRORED_KINDS, ensure_mirror
 from pipeline.warehouse.build import build
@@ -73,7 +73,8 @@ def _link_landed(home: Home, scratch: Home, landed: int | None) -> None:
     rows = scratch.raw / "landed_files"
     rows.mkdir()
     (rows / EMPTY_FILE).symlink_to(home.raw / "landed_files" / EMPTY_FILE)
-    pq.write_table(landed_file_rows(home).slice(0, landed), rows / "landed.parquet")
+    first = landed_file_rows(home).slice(0, landed)
+    pq.write_table(first, rows / merged_file_name(first["file_id"].to_pylist()))
 
 
 def _link_stripe(home: Home, scratch: Home, until: datetime | None) -> None:

@@ -352,9 +352,9 @@ def test_a_build_notices_rows_that_a_merged_file_lost(home: Home) -> None:
 
 
 def test_one_line_of_the_manifest_lists_a_merged_file_and_those_that_it_replaces(home: Home) -> None:
-    before = raw_files(home)
+    before = sorted([*raw_files(home), *(f"landed_files/{path.name}" for path in home.raw.glob("landed_files/0*"))])
     merge_raw_files(home)
-    entries = [json.loads(line) for line in home.manifest.read_text().splitlines()][-2:]
-    assert [entry["command"] for entry in entries] == ["compact", "compact"]
+    entries = [json.loads(line) for line in home.manifest.read_text().splitlines()][-3:]
+    assert [entry["command"] for entry in entries] == ["compact"] * 3
     assert sorted(name.removeprefix("raw/") for entry in entries for name in entry["replaced"]) == before
     assert all(len(entry["files"]) == 1 for entry in entries)
