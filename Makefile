@@ -17,12 +17,14 @@ READY = .venv/.ready
 SPARK_READY = .venv/.ready-spark
 BENCH_READY = .venv/.ready-bench
 DOCS_READY = .venv/.ready-docs
-SQL = models tests/warehouse
+SQL = models tests/warehouse pipeline/notebook/questions
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	--no-emit-find-links --quiet
+# What requirements.lock has is in no other lock file. It has psutil for Windows only.
+RUNTIME_IS_ELSEWHERE = $$(sed -n '/^psutil==/!s/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-runtime setup-spark setup-bench setup-docs demo test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
+.PHONY: help setup setup-runtime setup-spark setup-bench setup-docs setup-notebook demo notebook test test-fast parity parity-servers soak soak-publish soak-runs soak-kills \
 	soak-hostile soak-receive soak-feeds soak-collect bench-receive bench-publish check format ui docs site reference bench bench-hostile bench-landing bench-billion bench-safety lock sbom check-runtime clean
 
 help: ## List these targets
@@ -50,6 +52,8 @@ setup-spark: $(SPARK_READY) ## Install the Spark dependencies (500 MB; Java not 
 setup-bench: $(BENCH_READY) ## Install Polars, which the benchmarks compare with, and ClickHouse's engine for its tests (500 MB)
 
 setup-docs: $(DOCS_READY) ## Install the site generator
+
+setup-notebook: .venv/.ready-notebook ## Install what `billhouse notebook` needs, in a deployment (a development environment has it)
 
 .venv/.ready-%: requirements-%.lock $(READY)
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r $<
@@ -141,6 +145,9 @@ format: $(READY) ## Format Python and SQL
 ui: $(READY) ## Serve the start page and the Dagster UI at http://127.0.0.1:3000
 	@.venv/bin/billhouse --home $(HOME_FOLDER) ui
 
+notebook: $(READY) ## Serve the analysts' notebook at http://127.0.0.1:2718
+	@.venv/bin/billhouse --home $(HOME_FOLDER) notebook
+
 docs: $(READY) ## Write dbt's documentation of the models, as of the last build
 	@.venv/bin/billhouse --home $(HOME_FOLDER) docs
 
@@ -150,15 +157,17 @@ site: $(DOCS_READY) ## Build the documentation as a site in site/; a broken link
 reference: $(READY) ## Generate the references, the data dictionary and the diagrams from the code and the yml
 	@.venv/bin/python -m docs.generate
 
-lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site, queues
+lock: $(READY) ## Resolve all dependencies to the newest versions: runtime, development, Spark, benchmarks, site, queues, notebook
 	@$(COMPILE) --upgrade --annotation-style line -o requirements.lock
 	@.venv/bin/python -m deploy.sbom
 	@for extra in dev spark bench docs; do \
 		$(COMPILE) --extra $$extra --constraint requirements.lock $$(test $$extra = dev || echo --constraint requirements-dev.lock) \
-			$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --upgrade --no-annotate -o requirements-$$extra.lock || exit 1; \
+			$(RUNTIME_IS_ELSEWHERE) --upgrade --no-annotate -o requirements-$$extra.lock || exit 1; \
 	done
 	@$(COMPILE) --extra kafka --extra nats --extra redis --extra sqs --constraint requirements.lock --constraint requirements-dev.lock \
-		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock) --no-annotate -o requirements-queues.lock
+		$(RUNTIME_IS_ELSEWHERE) --no-annotate -o requirements-queues.lock
+	@$(COMPILE) --extra notebook --constraint requirements.lock --constraint requirements-dev.lock \
+		$(RUNTIME_IS_ELSEWHERE) --no-annotate -o requirements-notebook.lock
 
 sbom: $(READY) ## Generate deploy/sbom.cdx.json, the packages of the image, from requirements.lock
 	@.venv/bin/python -m deploy.sbom

@@ -14,6 +14,7 @@ from filelock import FileLock
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.warehouse.parsed_project import parsed_project as parse
+from tests.analysts_home import fill
 from tests.support import Outcome, billhouse, copy_home
 
 _SLOW_FILES = (
@@ -121,6 +122,19 @@ def parsed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parse(Home.open(tmp_path_factory.mktemp("parsing")), PROJECT_ROOT)
             shared.mkdir()
     return shared
+
+
+@pytest.fixture(scope="session")
+def analysts_home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home:
+    """A home with every report table filled (tests.analysts_home), built once for all workers. Copy it to change it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "analysts"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            folder = tmp_path_factory.mktemp("analysts")
+            fill(copy_home(parsed_project, folder / "home"), folder)
+            (folder / "home").rename(shared)
+    return Home(shared)
 
 
 @pytest.fixture

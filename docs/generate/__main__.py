@@ -12,6 +12,7 @@ from docs.generate.configuration import configuration_page
 from docs.generate.data_dictionary import data_dictionary
 from docs.generate.diagrams import layers_page, report_tables_page
 from docs.generate.home_folder import architecture_page
+from docs.generate.questions import questions_page
 
 DOCS = Path(__file__).resolve().parents[1]
 PAGES: Mapping[Path, Callable[[], str]] = {
@@ -21,6 +22,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "reference" / "report-tables.md": report_tables_page,
     DOCS / "internals" / "model-layers.md": layers_page,
     DOCS / "internals" / "architecture.md": architecture_page,
+    DOCS / "use" / "questions.md": questions_page,
 }
 
 

@@ -24,6 +24,7 @@ from pipeline.cli import (
     feeds,
     landing,
     ledger,
+    notebook,
     prices,
     quarantine,
     receive,
@@ -104,6 +105,7 @@ for command in (
     warehouse.docs,
     demo.demo,
     ui.ui,
+    notebook.notebook,
 ):
     app.command()(command)
 app.add_typer(receive.receive_key, name="receive-key")

@@ -111,7 +111,7 @@ def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[st
         _build_if_outdated(home, files.as_of, follow, history)
     history.report("sync-stripe", synced)  # its check reads the refreshed reports
     with _step(console, "Exporting"):
-        exported = export_period(home, files.period)
+        exported = export_period(home, files.period, with_pdf=False)  # `billhouse export` writes them, too
         history.report("export", exported)
     with _step(console, "Verifying the ledger"):
         history.report("verify", verify_ledger(home))
@@ -193,6 +193,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print()
     console.print(Rule("Next steps", align="left"))
     console.print("  [bold]make ui[/]   then open http://127.0.0.1:3000: what needs a person, what ran, and the graph in Dagster")
+    console.print("  [bold]make notebook[/]   revenue, customers and usage as charts, each with its SQL")
     console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
     console.print(f"  {plain(home.analysts_file)}   query it: select * from billing.invoices;")
     console.print("  .venv/bin/billhouse invoices   all invoices; [bold]--help[/] lists the other commands")

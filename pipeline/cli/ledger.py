@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from pipeline.core.terminal import plain
 
 if TYPE_CHECKING:
     from pipeline.ledger.approvals import ApprovalResult
+    from pipeline.ledger.checklist_item import ChecklistItem
     from pipeline.ledger.close import CloseResult
     from pipeline.ledger.explanation import InvoiceExplanation, LineExplanation
     from pipeline.ledger.verify import VerifyResult
@@ -28,14 +30,24 @@ def close(
         bool,
         typer.Option("--accept-adjustments", help="Allow adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."),
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item blocks.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Close a month: write its draft invoices to the ledger, where they never change again. Safe to interrupt and to repeat.
 
     Builds first if anything changed since the last build. Months close in order. Usage that lands later for a closed month is
     adjusted on the next invoice. Next: billhouse approve PERIOD.
+
+    With --check it reads only: everything that must be so before the month is closed, each with its state and the next step.
     """
     month = BillingPeriod.parse(period)
+    if check:
+        if force or accept_adjustments:
+            raise WrongUsageError("--check closes nothing: use it without --force and --accept-adjustments.")
+        _check_close(Home.open(context.obj), month, as_json)
+        return
     from pipeline.ledger.close import close_period
     from pipeline.monitoring.health import updated_health
 
@@ -44,6 +56,17 @@ def close(
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
     report(home, "close", result)
     show(as_json, result.as_dict(), lambda: print_close(result))
+
+
+def _check_close(home: Home, month: BillingPeriod, as_json: bool) -> None:
+    from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
+
+    items = closing_checklist(home, month)
+    is_ready = can_be_closed(items)
+    data = {"period": str(month), "can_be_closed": is_ready, "items": [one.as_dict() for one in items]}
+    show(as_json, data, lambda: print_checklist(month, items, is_ready))
+    if not is_ready:
+        raise typer.Exit(1)
 
 
 def approve(
@@ -145,6 +168,24 @@ def print_close(result: CloseResult) -> None:
         out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in total.")
     out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
     out.print(f"Next: billhouse approve {result.period}")
+
+
+def print_checklist(month: BillingPeriod, items: list[ChecklistItem], is_ready: bool) -> None:
+    """Print each item with its state, and below it what to do."""
+    colors = {"ok": "green", "attention": "yellow", "blocks": "red"}
+    for one in items:
+        state = f"[{colors[one.state]}]{one.state:<9}[/]"
+        out.print(f"{state} [bold]{one.title}[/]: {plain(one.detail)}", soft_wrap=True)
+        if one.name == "adjustments":
+            for example in one.examples:
+                amount = format_money(Decimal(example["adjustment_amount"]), example["currency"])
+                out.print(f"            {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True)
+        if one.next_step:
+            out.print(f"          [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
+    if is_ready:
+        out.print(f"No item blocks the close of {month}.")
+    else:
+        out.print(f"Items that block the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
 
 
 def print_approvals(result: ApprovalResult) -> None:

@@ -1,4 +1,4 @@
-"""Writes the files that the demo lands: a month and a half of usage, customers, plans and credit grants.
+"""Writes the files that the demo lands: a month and a half of usage, customers, plans, credit grants, and samples of utilisation.
 
 The same seed gives the same bytes. Four collectors write usage, each in its own format:
 
@@ -45,6 +45,7 @@ from pipeline.demo.events import (
     Events,
     simulate,
 )
+from pipeline.demo.samples import write_samples
 from pipeline.landing.record_kinds import Kind
 
 PERIOD_TO_CLOSE = BillingPeriod(2026, 9)
@@ -130,6 +131,7 @@ class DemoFiles:
     subscriptions: tuple[Path, ...]
     credit_grants: tuple[Path, ...]
     usage: tuple[Path, ...]
+    metrics: tuple[Path, ...]
     as_of: datetime = AS_OF
     """Build as of this instant, so that the result does not depend on the clock."""
     period: BillingPeriod = PERIOD_TO_CLOSE
@@ -143,6 +145,7 @@ class DemoFiles:
             (Kind.SUBSCRIPTIONS, self.subscriptions),
             (Kind.CREDIT_GRANTS, self.credit_grants),
             (Kind.USAGE, self.usage),
+            (Kind.METRICS, self.metrics),
         )
 
 
@@ -156,6 +159,7 @@ def generate(folder: Path, seed: int = 1, *, on_progress: OnProgress | None = No
     rng = np.random.default_rng(seed)
     cast = make_cast(rng, STARTS_AT)
     plans = folder / Kind.SUBSCRIPTIONS
+    usage, metrics = _write_usage(folder, cast, simulate(rng, cast), seed, on_progress)
     return DemoFiles(
         folder=folder,
         customers=(_write_customers(folder / Kind.CUSTOMERS / "customers.csv", cast),),
@@ -164,7 +168,8 @@ def generate(folder: Path, seed: int = 1, *, on_progress: OnProgress | None = No
             _write_subscriptions(plans / "subscriptions-corrected-2026-10-02.jsonl", cast.corrections),
         ),
         credit_grants=(_write_credit_grants(folder / Kind.CREDIT_GRANTS / "credit_grants.jsonl", cast),),
-        usage=_write_usage(folder / Kind.USAGE, cast, simulate(rng, cast), seed, on_progress),
+        usage=usage,
+        metrics=(metrics,),
     )
 
 
@@ -220,19 +225,22 @@ def _write_credit_grants(path: Path, cast: Cast) -> Path:
     )
 
 
-def _write_usage(folder: Path, cast: Cast, events: Events, seed: int, on_progress: OnProgress | None) -> tuple[Path, ...]:
-    """Write every collector's files, and return them in the order in which they would arrive."""
+def _write_usage(
+    folder: Path, cast: Cast, events: Events, seed: int, on_progress: OnProgress | None
+) -> tuple[tuple[Path, ...], Path]:
+    """Write every collector's files, and return them in the order in which they would arrive; then the samples."""
     arriving: list[tuple[float, int, Path]] = []
     with duckdb.connect() as renderer:
         _register(renderer, cast, events, seed)
         to_write = np.unique(np.stack([events.collector, events.file]), axis=1).T.tolist()
         for done, (collector, file) in enumerate(to_write, start=1):
-            path = _write_usage_file(renderer, folder, collector, file)
+            path = _write_usage_file(renderer, folder / Kind.USAGE, collector, file)
             last_day = min((file + 1) * int(FILE_DAYS[collector]), DAYS)
             arriving.append((LATE_FILE_LANDS_ON_DAY if file == OUTAGE_FILE else last_day, collector, path))
             if on_progress:
                 on_progress(path.name, done, len(to_write))
-    return tuple(path for _, _, path in sorted(arriving))
+        metrics = write_samples(renderer, folder / Kind.METRICS / "samples.parquet")
+    return tuple(path for _, _, path in sorted(arriving)), metrics
 
 
 def _register(renderer: duckdb.DuckDBPyConnection, cast: Cast, events: Events, seed: int) -> None:

@@ -26,6 +26,10 @@ from pipeline.warehouse.report_tables import ReportTable, report_tables
 
 _FORMER_FILE = "billing.duckdb"
 """The name of the analysts' file in homes of earlier versions."""
+_STORAGE = "v1.2.0"
+"""The oldest DuckDB that can read the analysts' file: DBeaver and other tools bring a driver of their own, often an older one."""
+_STORAGE_NUMBER = 65
+"""Its number in the header of a file (https://duckdb.org/docs/stable/internals/storage)."""
 
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collection[str] | None = None) -> dict[str, int]:
@@ -39,7 +43,7 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collect
         scratch = folder / "snapshot.duckdb"
         if _is_partitioned(home):
             shutil.copyfile(home.analysts_file, scratch)
-        with duckdb.connect(str(scratch)) as connection:
+        with duckdb.connect(str(scratch), config={"storage_compatibility_version": _STORAGE}) as connection:
             connection.execute("set TimeZone = 'UTC'")
             # With this optimizer, whether a Parquet column is declared nullable depends on statistics of rows long deleted.
             connection.execute("set disabled_optimizers = 'statistics_propagation'")
@@ -71,13 +75,15 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collect
 
 
 def _is_partitioned(home: Home) -> bool:
-    """Whether there is a readable copy with its table of parts, so that unchanged parts can be reused."""
+    """Whether there is a readable copy in this storage format with its table of parts, so that unchanged parts can be reused."""
     try:
+        with home.analysts_file.open("rb") as file:
+            header = file.read(20)
         with duckdb.connect(str(home.analysts_file), read_only=True) as connection:
-            connection.execute("select count(*) from written.parts")
-    except duckdb.Error:
+            connection.execute("select count(*) from written.parts").fetchall()
+    except (FileNotFoundError, duckdb.Error):
         return False
-    return True
+    return int.from_bytes(header[12:], "little") == _STORAGE_NUMBER
 
 
 @contextmanager

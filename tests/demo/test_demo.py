@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from pipeline.core.home import Home
 from pipeline.monitoring.command_reports import waiting_reports
+from tests.exports.statement_sums import statements_that_do_not_sum
 from tests.support import billhouse, query
 
 
@@ -34,6 +35,7 @@ def test_the_demo_publishes_and_exports_a_month_and_a_second_run_changes_nothing
     months = ('["closed_invoices"]', '["published_invoices"]', '["month_export"]', '["stripe_mirror"]', '["alert_deliveries"]')
     assert {*months, '["billing", "invoices"]', '["raw", "usage_events"]', '["ledger", "approvals"]'} <= materialized
     assert len(materialized) > 100
+    assert statements_that_do_not_sum(home) == []
 
     again = billhouse(home.path, "demo", "--json")
     assert again.code == 0, again.stderr

@@ -242,3 +242,21 @@ def test_amounts_are_realistic(files: DemoFiles, events: duckdb.DuckDBPyConnecti
     pro = sorted(amounts["pro"])
     assert 30 < pro[len(pro) // 2] < 150 and pro[-1] < 1500
     assert 2000 < one(events, "select amount from amounts where user_id = 'acme-robotics'") < 10_000
+
+
+def test_some_sandboxes_have_a_sample_a_minute_while_they_run(files: DemoFiles, events: duckdb.DuckDBPyConnection) -> None:
+    (path,) = files.metrics
+    samples = f"read_parquet('{path}')"
+    assert 10_000 < one(events, f"select count(*) from {samples}") < 50_000
+    used = events.sql(f"select min(cpu_used_pct), max(cpu_used_pct), min(mem_bytes) from {samples}").fetchall()[0]
+    assert 0 < used[0] < used[1] <= 100 and used[2] > 0
+    outside = f"""
+        select count(*) from {samples} as samples
+        where not exists (
+            select 1 from (
+                select sandbox_id, execution_id, min(event_at) as starts_at, max(event_at) as ends_at
+                from events where collector = 'cluster' group by all
+            ) as runs
+            where runs.sandbox_id = samples.sandbox_id and samples.timestamp between runs.starts_at and runs.ends_at
+        )"""
+    assert one(events, outside) == 0

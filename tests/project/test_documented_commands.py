@@ -31,6 +31,7 @@ BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
+NOTEBOOK = "tests/notebook/test_notebook.py"
 QUEUES = "tests/feeds/queues/test_queues.py"
 POSTGRESQL = "tests/feeds/test_collect_postgresql.py"
 _METERING = "--connection-env METERING_URL"
@@ -39,9 +40,11 @@ RUN_ELSEWHERE = {
     "make test": ".ci/run",
     "make test-fast": "tests/project/test_fast_run.py",
     "make check": ".ci/run",
+    "make notebook": NOTEBOOK,
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/models/test_against_reference.py",
     "billhouse land --again": RETRIED,
+    "billhouse close 2026-09 --check": "tests/ledger/test_closing_checklist.py",
     "billhouse land --again --kind subscriptions": RETRIED,
     "billhouse land --again plans.csv": RETRIED,
     "umask 077": OPERATIONS,
