@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pyarrow.parquet as pq
-
 from pipeline.core.home import Home
 from pipeline.landing import LandedFile, LandingSummary
 from pipeline.landing.quarantine_report import reasons_in_quarantine
 from pipeline.ledger.close import CloseResult, totals_by_currency
 from pipeline.monitoring.command_reports import BuildReport, report_command
 from pipeline.store.closes import closed_periods, read_close
-from pipeline.store.raw import SCHEMAS, landed_files
+from pipeline.store.raw import landed_file_rows
 from pipeline.warehouse.build_record import last_build
 
 
@@ -29,9 +27,9 @@ def report_history(home: Home) -> None:
 
 def _landings(home: Home) -> dict[str, LandingSummary]:
     """By kind, the files that landed, with the rows that are in quarantine now under the first file of the kind."""
-    paths = landed_files(home)
+    rows = landed_file_rows(home)
     found: dict[str, LandingSummary] = {}
-    for row in pq.read_table(paths, schema=SCHEMAS["landed_files"]).to_pylist() if paths else []:
+    for row in rows.to_pylist():
         file = LandedFile(
             row["file_name"],
             row["file_id"],
@@ -44,6 +42,6 @@ def _landings(home: Home) -> dict[str, LandingSummary]:
             omitted=row["omitted_rows"] or 0,
         )
         found.setdefault(row["kind"], LandingSummary()).files.append(file)
-    for reason in reasons_in_quarantine(home) if paths else []:
+    for reason in reasons_in_quarantine(home) if rows.num_rows else []:
         found[reason["kind"]].files[0].by_reason[reason["reason"]] = reason["rows"]
     return found
