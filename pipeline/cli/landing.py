@@ -29,7 +29,9 @@ def land(
     context: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files: .jsonl, .json, .csv (also .gz, .zst) or .parquet.", show_default=False),
+        typer.Argument(
+            metavar="PATH...", help="Files: .jsonl, .json, .csv (also .gz, .zst), .parquet or .avro.", show_default=False
+        ),
     ] = None,
     kind: Annotated[
         Kind | None, typer.Option(help="The kind of the rows. Default: usage; with --again, all kinds.", show_default=False)

@@ -16,7 +16,7 @@ from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
 
 _TEXT = (".jsonl", ".ndjson", ".json", ".csv")
-_ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet")
+_ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet", ".avro")
 _LANDED = ".landed"
 
 
