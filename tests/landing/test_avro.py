@@ -359,7 +359,7 @@ def test_changed_bytes_land_refuse_the_file_or_quarantine_rows(home: Home, tmp_p
 
 
 def test_rows_of_avro_are_those_of_json_lines(home: Home, tmp_path: Path) -> None:
-    rows = [STARTED | {"event_id": f"e{place}", "vcpu_count": place / 8} for place in range(9)]
+    rows: list[dict[str, Any]] = [STARTED | {"event_id": f"e{place}", "vcpu_count": place / 8} for place in range(9)]
     schema = record("Event", **EVENT | {"vcpu_count": "double"})
     land(home, write(tmp_path / "a.avro", rows, schema))
     lines = [event_line(**row | {"timestamp": AT.isoformat()}) for row in rows]
