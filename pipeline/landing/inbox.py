@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.home import Home
@@ -29,6 +30,18 @@ def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
     folder = home.inbox / kind_or_source
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path for path in found if path.name.lower().endswith(_ENDINGS) and not _is_hidden(path.relative_to(folder)))
+
+
+def waiting_since(home: Home) -> list[float]:
+    """For each file that waits in the inbox, in any of its folders, when it was last written, in seconds since 1970."""
+    instants = []
+    for folder, folders, names in os.walk(home.inbox):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
+                with suppress(OSError):  # it landed meanwhile
+                    instants.append(Path(folder, name).lstat().st_mtime)
+    return instants
 
 
 def _is_hidden(path: Path) -> bool:
