@@ -42,7 +42,9 @@ _MASKS = (
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b"), "<hash>"),
     (re.compile(r"-[0-9a-f]{8}(?=\.)"), "-<id>"),
     (re.compile(r'"steps": \d+'), '"steps": <number>'),  # of a build: more where the one before it was killed
-    (re.compile(r"(_timestamp_seconds) .*"), r"\1 <instant>"),
+    (re.compile(r'"seconds": [\d.]+'), '"seconds": <number>'),  # of a build
+    (re.compile(r"(_timestamp_seconds(?:\{.*\})?) .*"), r"\1 <instant>"),
+    (re.compile(r"(billhouse_(?:build_seconds|disk_free_bytes)) .*"), r"\1 <number>"),
 )
 _STRIPE_MASKS = (
     (re.compile(r"\b(?:[a-z]+_)+[A-Za-z0-9]{14,}\b"), "<id>"),

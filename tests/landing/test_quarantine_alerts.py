@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,6 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from pipeline.core.home import Home
+from pipeline.landing import land_files
 from pipeline.store.alert_log import alert_states
 from tests.landing.raw import event_line, rows_of, write_lines
 from tests.support import billhouse
@@ -52,9 +54,18 @@ def test_a_file_alerts_once_also_on_another_day_or_checked_again(home: Home, tmp
     path = write(tmp_path / "a.jsonl", bad=1)
     for words in (["land", path], ["land", path], ["land", "--again"]):
         assert billhouse(home.path, *words).code == 0
-        with patch("pipeline.landing.quarantine_alerts.raise_alert", side_effect=AssertionError("raised again")):
+        with patch("pipeline.store.alert_log.datetime", now=lambda _: datetime(2030, 1, 1, tzinfo=UTC)):
             assert "warning" not in billhouse(home.path, "land", path).stderr
     assert len(alerts(home)) == 1
+
+
+def test_a_landing_that_was_killed_before_its_alert_raises_it_when_it_is_repeated(home: Home, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", bad=1)
+    land_files(home, [path])
+    assert alerts(home) == []
+    assert billhouse(home.path, "land", path).code == 0
+    (alert,) = alerts(home)
+    assert alert["text"].startswith("a.jsonl: 1 of 4 rows went to quarantine")
 
 
 def test_a_file_that_is_mostly_refused_raises_one_alert(home: Home, tmp_path: Path) -> None:
@@ -63,7 +74,7 @@ def test_a_file_that_is_mostly_refused_raises_one_alert(home: Home, tmp_path: Pa
     assert alert["text"].startswith("a.jsonl: 9 of 10 rows are in quarantine.")
 
 
-def test_files_of_one_name_alert_each_and_many_files_share_one(home: Home, tmp_path: Path) -> None:
+def test_files_of_one_name_alert_each_and_of_many_files_five_are_sent(home: Home, tmp_path: Path) -> None:
     for folder in ("monday", "tuesday"):
         (tmp_path / folder).mkdir()
         lines = [event_line(f"{folder}-good"), event_line(f"{folder}-bad", timestamp="no")]
@@ -72,10 +83,11 @@ def test_files_of_one_name_alert_each_and_many_files_share_one(home: Home, tmp_p
     paths = [write(tmp_path / f"f{number}.jsonl", bad=number + 1, good=20) for number in range(8)]
     assert billhouse(home.path, "land", *paths).code == 0
     raised = [alert for alert in alerts(home) if "usage.jsonl" not in alert["subject"]]
-    assert len(raised) == 6
-    (shared,) = [alert for alert in raised if "more files" in alert["subject"]]
-    assert shared["subject"].startswith("Rows in quarantine of f2.jsonl (")
-    assert shared["text"].startswith("6 rows of these files went to quarantine")
+    assert [alert["state"] for alert in raised] == ["suppressed"] * 3 + ["kept"] * 5  # f0 to f2 have the fewest rows
+    assert [alert["subject"][:31] for alert in raised if "3 more alerts" in alert["text"]] == ["Rows in quarantine of f3.jsonl "]
+    before = alerts(home)
+    assert billhouse(home.path, "land", *reversed(paths)).code == 0
+    assert alerts(home) == before
 
 
 def test_an_alert_waits_for_the_channels_that_are_configured(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +104,7 @@ def test_a_dry_run_and_a_landing_without_quarantine_raise_none(home: Home, tmp_p
 
 
 def test_a_landing_succeeds_where_the_alert_cannot_be_recorded(home: Home, tmp_path: Path) -> None:
-    with patch("pipeline.landing.quarantine_alerts.raise_alert", side_effect=OSError(28, "No space left on device")):
+    with patch("pipeline.landing.quarantine_alerts.raise_each_once", side_effect=OSError(28, "No space left on device")):
         outcome = billhouse(home.path, "land", "--json", write(tmp_path / "a.jsonl", bad=1))
     assert (outcome.code, json.loads(outcome.stdout)["accepted"]) == (0, 3)
     assert "The alert could not be recorded." in outcome.stderr

@@ -61,8 +61,8 @@ def rules() -> list[dict[str, Any]]:
 
 
 def documented_metrics() -> set[str]:
-    """The metrics of docs/reference/metrics.md; those with a suffix of their kind without it."""
-    text = (PROJECT_ROOT / "docs" / "reference" / "metrics.md").read_text()
+    """The metrics of a home and of a receiver on their pages; those with a suffix of their kind without it."""
+    text = "".join((PROJECT_ROOT / "docs" / page).read_text() for page in ("reference/metrics.md", "operate/receiving.md"))
     return {name.removesuffix("_total") for name in re.findall(r"`(billhouse_\w+)`", text)}
 
 
