@@ -170,6 +170,8 @@ def _rows(path: Path) -> list[str]:
     found = rows.to_pylist()
     if path.parent.name == "syncs":  # a sync that is called again when all is mirrored says that there was nothing
         found = [row for row in found if row["objects"]]
+    if path.parent.name == "alerts":  # one about Billhouse itself is reached when it is raised
+        found = [row | {"reached_at": row["reached_at"] if row["customer_id"] else None} for row in found]
     if "body" in rows.column_names:
         found = [row | {"body": _masked_body(row["body"])} for row in found]
     return sorted(masked(str(row)) for row in found)
