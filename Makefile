@@ -55,7 +55,7 @@ setup-docs: $(DOCS_READY) ## Install the site generator
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r $<
 	@touch $@
 
-demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the Stripe emulator, export
+demo: $(READY) ## Run the whole job on generated usage: land, build, close, publish to the Stripe emulator, export; then: make ui
 	@.venv/bin/billhouse --home $(HOME_FOLDER) demo
 
 test: $(READY) ## Run the whole test suite
@@ -138,7 +138,7 @@ format: $(READY) ## Format Python and SQL
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/sqlfluff fix --processes 2 $(SQL)
 
-ui: $(READY) ## Serve the Dagster UI at http://127.0.0.1:3000
+ui: $(READY) ## Serve the start page and the Dagster UI at http://127.0.0.1:3000
 	@.venv/bin/billhouse --home $(HOME_FOLDER) ui
 
 docs: $(READY) ## Write dbt's documentation of the models, as of the last build

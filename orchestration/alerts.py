@@ -1,14 +1,18 @@
 """Alerts: a failed run raises one, and a sensor sends all pending ones."""
 
+from typing import Any
+
 import dagster as dg
 
 from orchestration.lib.automation import digest, hourly_run_key, sensor
+from orchestration.lib.dbt_sources import written_files
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY
 from pipeline import alerts
 from pipeline.core.failures import convert_errors
+from pipeline.core.home import Home
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, alert_states, raise_alert
 
@@ -42,16 +46,21 @@ def alert_deliveries(context: dg.AssetExecutionContext, home: dg.ResourceParam[B
         context.log.error(problem)
     if sent.problems:
         raise dg.Failure(f"{len(sent.problems)} alerts were not sent. First: {sent.problems[0]}")
+    for written in written_files(home.home, "ledger"):
+        context.log_event(written)
+    return dg.MaterializeResult(metadata=delivery_metadata(home.home, sent))
+
+
+def delivery_metadata(home: Home, sent: alerts.SendResult) -> dict[str, Any]:
+    """Metadata of a call that sent alerts."""
     columns = ("raised_at", "kind", "subject", "channel", "state")
-    latest = [[state[column] for column in columns] for state in alert_states(home.home, limit=10)]
-    return dg.MaterializeResult(
-        metadata={
-            "channels": ", ".join(sent.channels) or "none configured",
-            "raised": sent.raised,
-            "delivered": sent.delivered,
-            "latest": markdown_table(columns, latest),
-        }
-    )
+    latest = [[state[column] for column in columns] for state in alert_states(home, limit=10)]
+    return {
+        "channels": ", ".join(sent.channels) or "none configured",
+        "raised": sent.raised,
+        "delivered": sent.delivered,
+        "latest": markdown_table(columns, latest),
+    }
 
 
 @dg.run_failure_sensor(

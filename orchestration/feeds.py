@@ -1,15 +1,16 @@
 """Feeds: the home's feeds.toml names commands that fetch rows into the inbox, from where landing takes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from orchestration.lib.asset_events import AssetEvent, in_run, materialized
 from orchestration.lib.automation import has_waiting_run, sensor
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import convert_errors
-from pipeline.feeds.configured import read_feeds, run_feeds
+from pipeline.feeds.configured import FeedRun, read_feeds, run_feeds
 from pipeline.monitoring.health import write_health
 
 _KEY = dg.AssetKey("collected_rows")
@@ -44,11 +45,16 @@ def collected_rows(
         for warning in run.warnings:
             context.log.warning(f"{run.feed}: {warning}")
     write_health(home.home)
+    yield from in_run(context, feed_events(runs))
+
+
+def feed_events(runs: Sequence[FeedRun]) -> Iterator[AssetEvent]:
+    """The events of a run of feeds."""
     table = markdown_table(
         ["feed", "rows", "files", "seconds", "problem"],
         [[run.feed, run.rows, run.files, round(run.seconds, 1), run.problem] for run in runs],
     )
-    yield dg.MaterializeResult(asset_key=_KEY, metadata={"rows": sum(run.rows for run in runs), "feeds": table})
+    yield materialized(_KEY, {"rows": sum(run.rows for run in runs), "feeds": table})
     failed = [run.feed for run in runs if run.problem]
     yield dg.AssetCheckResult(
         asset_key=_KEY,

@@ -1,44 +1,40 @@
 """Landing: files in the inbox become raw Parquet."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from time import monotonic
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
+from orchestration.lib.asset_events import in_run
 from orchestration.lib.automation import has_waiting_run, sensor
-from orchestration.lib.dbt_sources import source_descriptions, source_keys
+from orchestration.lib.dbt_sources import source_descriptions
+from orchestration.lib.landing_events import (
+    KINDS,
+    PARTITIONED_BY_DAY,
+    QUARANTINE_ALARM,
+    RAW_KEYS,
+    KindLanding,
+    few_accepted,
+    landing_events,
+)
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import PLATFORM
-from orchestration.lib.partitions import report_days, today, usage_days
+from orchestration.lib.partitions import selected_partitions, today, usage_days
 from orchestration.lib.resources import BillhouseHome
 from pipeline.core.failures import convert_errors
-from pipeline.core.home import SEEDS, Home
-from pipeline.core.settings import Settings
-from pipeline.landing import LandedFile, LandingSummary, land_files
+from pipeline.core.home import Home
+from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
 from pipeline.landing.merge_days import merge_if_possible
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import Source, all_sources
-from pipeline.landing.specification import specification
 from pipeline.landing.verify_events import event_problems
 from pipeline.monitoring.health import write_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.integrity import integrity_problems, read_store_state
-from pipeline.store.raw import SCHEMAS, rows_by_file
+from pipeline.store.raw import SCHEMAS
 
-QUARANTINE_ALARM = 0.01
-"""The share of quarantined rows above which the check quarantine_is_small warns."""
-
-_FILES_SHOWN = 50
-
-_SPECIFICATIONS = {kind: specification(kind, SEEDS) for kind in Kind}
-_PARTITIONED_BY_DAY = {spec.collection for spec in _SPECIFICATIONS.values() if spec.partition is not None}
-
-RAW_KEYS = source_keys("raw")
-"""The raw collections: one per kind of record, the quarantine, and the landed files."""
 _DESCRIPTIONS = source_descriptions("raw")
 
 
@@ -51,7 +47,7 @@ def _spec(collection: str) -> dg.AssetSpec:
         kinds={"parquet"},
         owners=[PLATFORM],
         metadata={"dagster/column_schema": dg.TableSchema(columns)},
-        partitions_def=usage_days if collection in _PARTITIONED_BY_DAY else None,
+        partitions_def=usage_days if collection in PARTITIONED_BY_DAY else None,
     )
 
 
@@ -98,24 +94,18 @@ def land_inbox(
     opened = home.home
     sources, bad_sources = all_sources(opened)
     landed = LandingSummary(problems=bad_sources)
-    results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
-    # Records of customers and plans before usage.
-    for kind, spec in sorted(_SPECIFICATIONS.items(), key=lambda item: item[1].collection in _PARTITIONED_BY_DAY):
+    landings: list[KindLanding] = []
+    for kind in KINDS:
         started = monotonic()
         summary = _land(opened, kind, sources)
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
-        metadata = _counts(summary) | {"seconds": round(monotonic() - started, 2)}
-        if spec.collection in _PARTITIONED_BY_DAY:
-            results += _by_day(context, opened, spec.collection, summary, metadata)
-        else:
-            results.append(dg.MaterializeResult(asset_key=RAW_KEYS[spec.collection], metadata=metadata))
+        landings.append(KindLanding(kind, summary, round(monotonic() - started, 2)))
     not_merged = merge_if_possible(opened)
     if not_merged is not None:
         context.log.warning(str(not_merged))
     write_health(opened)
-    mostly_refused = landed.mostly_refused(Settings.load().land_min_accepted_share)
-    results += [*_quarantine(landed), *_files(landed), _most_rows(mostly_refused)]
+    mostly_refused = few_accepted(landed)
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
         raise_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))
@@ -125,20 +115,10 @@ def land_inbox(
     others = LandingSummary([file for file in landed.files if file not in mostly_refused])
     if others.newly_quarantined:
         raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", others.quarantine_text))
-    yield from _selected(context, results)
+    yield from in_run(context, landing_events(opened, landings, landed, mostly_refused, selected_partitions(context)))
     if mostly_refused:
         # A retry would find an empty inbox and succeed.
         raise dg.Failure(f"Mostly refused: {' '.join(file.refusal for file in mostly_refused[:5])}", allow_retries=False)
-
-
-def _most_rows(mostly_refused: list[LandedFile]) -> dg.AssetCheckResult:
-    table = markdown_table(["mostly refused"], [[file.refusal] for file in mostly_refused[:_FILES_SHOWN]])
-    return dg.AssetCheckResult(
-        passed=not mostly_refused,
-        asset_key=RAW_KEYS["landed_files"],
-        check_name="most_rows_are_accepted",
-        metadata={"files": table},
-    )
 
 
 def _land(home: Home, kind: Kind, sources: Iterable[Source] = ()) -> LandingSummary:
@@ -151,87 +131,6 @@ def _land(home: Home, kind: Kind, sources: Iterable[Source] = ()) -> LandingSumm
         landed.files.extend(summary.files)
         landed.problems.extend(summary.problems)
     return landed
-
-
-def _by_day(
-    context: dg.AssetExecutionContext, home: Home, collection: str, summary: LandingSummary, metadata: Mapping[str, Any]
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Report the days for which the new files have rows, with the numbers of each day."""
-    days = _days_of(home, collection, {file.landed_as for file in summary.files if file.landed_as is not None})
-    yield from report_days(context, RAW_KEYS[collection], days, lambda day: {**metadata, **days.get(day, {})})
-
-
-def _days_of(home: Home, collection: str, file_ids: set[str]) -> dict[str, dict[str, Any]]:
-    """By day: the rows of these files, and the bytes of the raw files that they are in."""
-    rows, sizes = Counter[str](), Counter[str]()
-    for path in (home.raw / collection).glob("*=*/*.parquet"):
-        new_rows = sum(count for file_id, count in rows_by_file(path).items() if file_id in file_ids)
-        if new_rows:
-            day = path.parent.name.partition("=")[2]
-            rows[day] += new_rows
-            sizes[day] += path.stat().st_size
-    return {day: {"new_rows": rows[day], "new_bytes": sizes[day]} for day in rows}
-
-
-def _quarantine(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    share = landed.quarantined / landed.received if landed.received else 0.0
-    metadata: dict[str, Any] = {
-        "share_of_received": share,
-        "reasons": markdown_table(["reason", "rows"], landed.by_reason.items()),
-    }
-    retried_files = sum(file.landed_as is not None for file in landed.files if file.is_already_landed)
-    yield dg.MaterializeResult(asset_key=RAW_KEYS["quarantine"], metadata={"rows": landed.quarantined, **metadata})
-    yield dg.MaterializeResult(asset_key=RAW_KEYS["retried_rows"], metadata={"files": retried_files})
-    yield dg.AssetCheckResult(
-        passed=share <= QUARANTINE_ALARM,
-        asset_key=RAW_KEYS["quarantine"],
-        check_name="quarantine_is_small",
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata=metadata,
-    )
-
-
-def _files(landed: LandingSummary) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    rows = [
-        [file.file_name, file.received, file.accepted, file.duplicates, file.quarantined, file.unread_text or ""]
-        for file in landed.files
-        if not file.is_already_landed
-    ]
-    columns = ["file", "received", "accepted", "duplicates", "quarantined", "columns not read"]
-    files = markdown_table(columns, rows[:_FILES_SHOWN])
-    yield dg.MaterializeResult(asset_key=RAW_KEYS["landed_files"], metadata={**_counts(landed), "new_files": files})
-    yield dg.AssetCheckResult(
-        passed=not landed.problems,
-        asset_key=RAW_KEYS["landed_files"],
-        check_name="every_file_landed",
-        metadata={"files": markdown_table(["unreadable files"], [[problem] for problem in landed.problems])},
-    )
-
-
-def _counts(summary: LandingSummary) -> dict[str, Any]:
-    return {
-        "files": len(summary.files),
-        "files_new": sum(not file.is_already_landed for file in summary.files),
-        "received_rows": summary.received,
-        "accepted_rows": summary.accepted,
-        "duplicate_rows": summary.duplicates,
-        "quarantined_rows": summary.quarantined,
-        "omitted_rows": summary.omitted,
-    }
-
-
-def _selected(
-    context: dg.AssetExecutionContext, results: Iterable[dg.MaterializeResult[None] | dg.AssetCheckResult]
-) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-    """The results for the assets and checks that the run selects."""
-    for result in results:
-        if isinstance(result, dg.AssetCheckResult):
-            assert result.asset_key is not None
-            assert result.check_name is not None
-            if dg.AssetCheckKey(result.asset_key, result.check_name) in context.selected_asset_check_keys:
-                yield result
-        elif result.asset_key in context.selected_asset_keys:
-            yield result
 
 
 @dg.asset_check(

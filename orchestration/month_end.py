@@ -1,11 +1,13 @@
 """The month end: close, publish and export, with one partition per calendar month; and the audit."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
 from orchestration.landing import raw_events_are_what_landed
 from orchestration.lib.automation import digest, hourly_run_key, schedule, sensor
+from orchestration.lib.dbt_sources import written_files
 from orchestration.lib.due import invoices_to_publish, month_to_close, month_to_export
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING, FINANCE
@@ -14,12 +16,13 @@ from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.retries import EXTERNAL_CALL_RETRY_POLICY, fail_without_retry
 from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
-from pipeline.exports import export_period
-from pipeline.ledger.close import close_period
-from pipeline.ledger.verify import verify_ledger
+from pipeline.exports import ExportResult, export_period
+from pipeline.ledger.close import CloseResult, close_period
+from pipeline.ledger.verify import VerifyResult, verify_ledger
 from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.stripe.operations import publish_and_build
+from pipeline.stripe.publish_result import PublishResult
 
 _DRAFTS = [dg.AssetKey(["invoicing", table]) for table in ("draft_invoices", "draft_invoice_lines", "draft_credit_applications")]
 
@@ -44,10 +47,16 @@ def closed_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam[Bi
     for month in selected_months(context):
         with updated_health(home.home):
             closed = close_period(home.home, month)
-        totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
-        metadata = {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
-        context.add_asset_metadata(metadata, partition_key=str(month))
+        context.add_asset_metadata(close_metadata(closed), partition_key=str(month))
+    for written in written_files(home.home, "closes"):
+        context.log_event(written)
     return dg.MaterializeResult()
+
+
+def close_metadata(closed: CloseResult) -> dict[str, Any]:
+    """Metadata of a closed month."""
+    totals = {f"total_{currency}": str(total) for currency, total in closed.totals.items()}
+    return {"dagster/partition_row_count": closed.invoices, "was_closed_before": closed.already_closed, **totals}
 
 
 @dg.asset_check(asset=closed_invoices, blocking=True, description="Every file of the ledger is unchanged, byte for byte.")
@@ -58,7 +67,14 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
     if result.problems:
         text = f"It has changed since it was written. {result.problems[0]}"
         raise_alert(home.home, OperationalAlert("check_failed", "The ledger", text))
+    return verified_ledger(result)
+
+
+def verified_ledger(result: VerifyResult) -> dg.AssetCheckResult:
+    """The check of the ledger."""
     return dg.AssetCheckResult(
+        asset_key=closed_invoices.key,
+        check_name="ledger_is_as_written",
         passed=not result.problems,
         metadata={
             "months": len(result.periods),
@@ -71,7 +87,7 @@ def ledger_is_as_written(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheck
 @dg.asset(
     partitions_def=billing_months,
     deps=[closed_invoices],
-    group_name="month_end",
+    group_name="stripe",
     kinds={"stripe"},
     owners=[BILLING],
     pool="warehouse",
@@ -92,8 +108,9 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
         problems += published.problems
         if published.counts["not_approved"]:
             context.log.warning(f"{published.counts['not_approved']} invoices wait for approval: billhouse approve {month}")
-        amounts = {f"total_{currency}": str(amount) for currency, amount in published.amounts.items()}
-        context.add_asset_metadata({"where": published.where, **published.counts, **amounts}, partition_key=str(month))
+        context.add_asset_metadata(publish_metadata(published), partition_key=str(month))
+    for written in written_files(home.home, "ledger"):
+        context.log_event(written)
     for problem in problems:
         context.log.error(str(problem))
     if problems:
@@ -101,10 +118,16 @@ def published_invoices(context: dg.AssetExecutionContext, home: dg.ResourceParam
     return dg.MaterializeResult()
 
 
+def publish_metadata(published: PublishResult) -> dict[str, Any]:
+    """Metadata of a published month."""
+    amounts = {f"total_{currency}": str(amount) for currency, amount in published.amounts.items()}
+    return {"where": published.where, **published.counts, **amounts}
+
+
 @dg.asset(
     partitions_def=billing_months,
     deps=[closed_invoices],
-    group_name="month_end",
+    group_name="exports",
     kinds={"excel", "csv"},
     owners=[FINANCE],
     pool="warehouse",
@@ -115,17 +138,21 @@ def month_export(context: dg.AssetExecutionContext, home: dg.ResourceParam[Billh
     """The month for finance: Excel workbook, tables as CSV and Parquet, double-entry journal, a statement for each customer."""
     for month in selected_months(context):
         exported = export_period(home.home, month)
-        sizes = {file.name: file.stat().st_size for file in exported.files}
-        metadata = {
-            "folder": dg.MetadataValue.path(str(exported.folder)),
-            "files": markdown_table(["file", "bytes"], sizes.items()),
-            "bytes": sum(sizes.values()),
-            "rows": markdown_table(["table", "rows"], exported.rows.items()),
-            "statements": exported.statements,
-            **{f"total_{totals.currency}": str(totals.total) for totals in exported.totals},
-        }
-        context.add_asset_metadata(metadata, partition_key=str(month))
+        context.add_asset_metadata(export_metadata(exported), partition_key=str(month))
     return dg.MaterializeResult()
+
+
+def export_metadata(exported: ExportResult) -> dict[str, Any]:
+    """Metadata of an exported month."""
+    sizes = {file.name: file.stat().st_size for file in exported.files}
+    return {
+        "folder": dg.MetadataValue.path(str(exported.folder)),
+        "files": markdown_table(["file", "bytes"], sizes.items()),
+        "bytes": sum(sizes.values()),
+        "rows": markdown_table(["table", "rows"], exported.rows.items()),
+        "statements": exported.statements,
+        **{f"total_{totals.currency}": str(totals.total) for totals in exported.totals},
+    }
 
 
 close_month = dg.define_asset_job(

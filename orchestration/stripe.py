@@ -1,8 +1,12 @@
 """The mirror of Stripe, and its comparison with the ledger."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import dagster as dg
 
 from orchestration.lib.automation import hourly_run_key, sensor
+from orchestration.lib.dbt_sources import written_files
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.owners import BILLING
 from orchestration.lib.resources import BillhouseHome
@@ -12,7 +16,7 @@ from pipeline.core.failures import convert_errors
 from pipeline.core.settings import Settings
 from pipeline.monitoring.health import updated_health
 from pipeline.store.alert_log import OperationalAlert, raise_alert
-from pipeline.stripe.mirror import newest_unmirrored_event
+from pipeline.stripe.mirror import SyncResult, newest_unmirrored_event
 from pipeline.stripe.operations import sync_and_build
 from pipeline.warehouse.reports import reconciliation
 
@@ -26,11 +30,18 @@ from pipeline.warehouse.reports import reconciliation
     retry_policy=EXTERNAL_CALL_RETRY_POLICY,
 )
 @convert_errors
-def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
+def stripe_mirror(context: dg.AssetExecutionContext, home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult[None]:
     """Customers, subscriptions, invoices, payments, credit notes and events in Stripe, as of the last sync."""
     with fail_without_retry(), updated_health(home.home):
         synced = sync_and_build(home.home, allow_live=Settings.load().stripe_live)
-    return dg.MaterializeResult(metadata={"where": synced.where, "is_full": synced.is_full, **synced.counts})
+    for written in written_files(home.home, "stripe"):
+        context.log_event(written)
+    return dg.MaterializeResult(metadata=sync_metadata(synced))
+
+
+def sync_metadata(synced: SyncResult) -> dict[str, Any]:
+    """Metadata of a sync."""
+    return {"where": synced.where, "is_full": synced.is_full, **synced.counts}
 
 
 @dg.asset_check(asset=stripe_mirror)
@@ -38,6 +49,17 @@ def stripe_mirror(home: dg.ResourceParam[BillhouseHome]) -> dg.MaterializeResult
 def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
     """Stripe agrees with the ledger for each invoice and line, and each subscription in Stripe identifies its plan."""
     result = reconciliation(home.home)
+    if result["differences"]:
+        text = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
+        raise_alert(home.home, OperationalAlert("drift", "Stripe", text))
+    if result["subscriptions"]:
+        text = f"{len(result['subscriptions'])} subscriptions in Stripe do not identify their plan. See: billhouse reconcile"
+        raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
+    return compared_with_stripe(result)
+
+
+def compared_with_stripe(result: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """The check of the ledger against Stripe, of `pipeline.warehouse.reports.reconciliation`."""
     columns = ("difference", "invoice_id", "stripe_invoice_id", "customer_id")
     rows = [[row[column] for column in columns] for row in result["differences"][:50]]
     sums = {
@@ -45,16 +67,12 @@ def stripe_agrees(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
         for row in result["sums"]
         for name in ("total", "paid", "open", "overdue")
     }
-    if result["differences"]:
-        text = f"{len(result['differences'])} invoices differ between Stripe and the ledger. See: billhouse reconcile"
-        raise_alert(home.home, OperationalAlert("drift", "Stripe", text))
     unclear = result["subscriptions"]
-    if unclear:
-        text = f"{len(unclear)} subscriptions in Stripe do not identify their plan. See: billhouse reconcile"
-        raise_alert(home.home, OperationalAlert("drift", "Stripe subscriptions", text))
     subscription_columns = ("problem", "stripe_subscription_id", "stripe_customer_id", "customer_id", "stripe_status")
     subscription_rows = [[row[column] for column in subscription_columns] for row in unclear[:50]]
     return dg.AssetCheckResult(
+        asset_key=stripe_mirror.key,
+        check_name="stripe_agrees",
         passed=not result["differences"] and not unclear,
         metadata={
             "differences": len(result["differences"]),

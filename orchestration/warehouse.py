@@ -13,16 +13,18 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 from orchestration.landing import land_inbox, raw_events_are_what_landed
+from orchestration.lib.asset_events import AssetEvent, in_run
 from orchestration.lib.automation import has_waiting_run, schedule
 from orchestration.lib.dbt_manifest import ready_manifest
-from orchestration.lib.dbt_sources import files_read_by_builds
+from orchestration.lib.dbt_sources import files_read_by_builds, written_files
 from orchestration.lib.dbt_translator import Translator
-from orchestration.lib.partitions import today
+from orchestration.lib.partitions import selected_partitions, today
 from orchestration.lib.resources import BillhouseHome
 from orchestration.lib.table_metadata import TableMetadata, unique_id_of
 from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.core.periods import parse_instant
+from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
 from pipeline.monitoring.health import write_health
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_record import is_current, last_build
@@ -57,17 +59,22 @@ def build_warehouse(
     """
     opened = home.home
     with opened.writing():
-        changed_days = _days_landed_since_the_last_build(opened)
+        changed_days = _days_landed_since(opened, reports_replaced_at(opened))
         started = monotonic()
         try:
             steps = _build(context, config, opened)
         except BuildFailedError as error:
-            yield from _check_results(context, {step.unique_id: step for step in error.steps}, has_passed=False)
+            steps_so_far = {step.unique_id: step for step in error.steps}
+            yield from in_run(context, _check_results(context.assets_def, steps_so_far, has_passed=False))
             raise
         with open_warehouse(opened) as warehouse:
-            tables = TableMetadata(context, opened, warehouse, {step.unique_id: step for step in steps})
-            yield from tables.materializations(changed_days)
-        yield from _check_results(context, tables.steps, has_passed=True)
+            tables = TableMetadata(opened, warehouse, {step.unique_id: step for step in steps})
+            selected = [spec for spec in context.assets_def.specs if spec.key in context.selected_asset_keys]
+            yield from in_run(context, tables.materializations(selected, {*changed_days, *selected_partitions(context)}))
+        if not context.is_subset:
+            for written in written_files(opened, "build"):
+                context.log_event(written)
+        yield from in_run(context, _check_results(context.assets_def, tables.steps, has_passed=True))
         context.log.info(f"{len(steps)} steps in {monotonic() - started:.1f} s")
 
 
@@ -101,21 +108,29 @@ def _launched_at(context: dg.AssetExecutionContext) -> datetime:
     return record.create_timestamp.astimezone(UTC) if record is not None else datetime.now(UTC)
 
 
-def _days_landed_since_the_last_build(home: Home) -> set[str]:
-    """Days with rows that landed since the reports were last replaced. Landing and building never run at the same time."""
-    since = home.analysts_file.stat().st_mtime if home.analysts_file.exists() else 0.0
+def build_events(home: Home, report: BuildReport) -> Iterator[AssetEvent]:
+    """The events of a build that ran without Dagster. Needs the home's write lock: the warehouse is read."""
+    steps = {step.unique_id: step for step in report.steps}
+    if not report.has_failed:
+        days = {*_days_landed_since(home, report.replaced_at), f"{report.as_of:%Y-%m-%d}"}
+        with open_warehouse(home) as warehouse:
+            yield from TableMetadata(home, warehouse, steps).materializations(build_warehouse.specs, days)
+        yield from written_files(home, "build")
+    yield from _check_results(build_warehouse, steps, has_passed=not report.has_failed)
+
+
+def _days_landed_since(home: Home, since: float) -> set[str]:
+    """Days with rows that landed since the reports were replaced. Landing and building never run at the same time."""
     return {path.parent.name.partition("=")[2] for path in home.raw.glob("*/*=*/*.parquet") if path.stat().st_mtime > since}
 
 
 def _check_results(
-    context: dg.AssetExecutionContext, steps: Mapping[str, BuildStep], *, has_passed: bool
+    assets: dg.AssetsDefinition, steps: Mapping[str, BuildStep], *, has_passed: bool
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the selected checks. In a build that has passed, a check that did not have to run again has passed."""
-    for spec in context.assets_def.check_specs:
+    """The results of the checks. In a build that has passed, a check that did not have to run again has passed."""
+    for spec in assets.check_specs:
         step = steps.get(unique_id_of(spec))
-        if spec.key not in context.selected_asset_check_keys or (step is None and not has_passed):
-            continue
-        if step is not None and step.status == "skipped":
+        if (step is None and not has_passed) or (step is not None and step.status == "skipped"):
             continue
         metadata = {} if step is None else {"seconds": round(step.seconds, 3), "failing_rows": step.failures or 0}
         yield dg.AssetCheckResult(

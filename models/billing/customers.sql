@@ -18,6 +18,7 @@ select
     accounts.customer_id,
     accounts.name,
     accounts.email,
+    coalesce(accounts.language, 'en') as language,
     accounts.currency,
     current_terms.plan_id,
     current_terms.contract_id,

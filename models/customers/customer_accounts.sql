@@ -3,6 +3,7 @@ select
     coalesce(seen.customer_id, records.customer_id) as customer_id,
     records.name,
     records.email,
+    records.language,
     currencies.currency,
     records.stripe_customer_id,
     records.monthly_spend_limit_amount,

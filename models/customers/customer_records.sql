@@ -6,6 +6,7 @@
     'stripe_customer_id': 'stripe_customer_id',
     'monthly_spend_limit': 'monthly_spend_limit_amount',
     'created_at': 'created_at',
+    'language': 'language',
 } %}
 with
 

@@ -7,6 +7,7 @@ select
     records.monthly_spend_limit as monthly_spend_limit_amount,
     {{ to_utc('records.created_at') }} as created_at,
     {{ to_utc('records.effective_at') }} as effective_at,
+    records.language,
     records.cleared_fields,
     files.landed_sequence,
     records.file_id,

@@ -11,6 +11,7 @@ from orchestration.lib.partitions import usage_days
 
 _DAY_COLUMNS = ("usage_date", "event_date")
 """A table with one of these columns is partitioned by day."""
+_GROUPS = {"price_book": "price_book", "invoicing": "invoices", "billing": "reports"}
 GENERIC_TESTS = {
     "not_null": "Never null.",
     "unique": "Unique.",
@@ -24,6 +25,11 @@ GENERIC_TESTS = {
 def layer_of(node: Mapping[str, Any]) -> str:
     """The layer of a node: the folder of a model, `price_book` for a seed."""
     return "price_book" if node["resource_type"] == "seed" else str(node["fqn"][1])
+
+
+def group_of(layer: str) -> str:
+    """The group in the graph: what people read and decide on has its own; the other layers are one click below `warehouse`."""
+    return _GROUPS.get(layer, f"warehouse/{layer}")
 
 
 def day_column(node: Mapping[str, Any]) -> str | None:
@@ -54,7 +60,7 @@ class Translator(DagsterDbtTranslator):
             return spec
         layer = layer_of(node)
         return spec.replace_attributes(
-            group_name=layer,
+            group_name=group_of(layer),
             owners=[OF_LAYER.get(layer, PLATFORM)],
             description=node["description"],
             kinds={"csv" if layer == "price_book" else "dbt", "duckdb"},

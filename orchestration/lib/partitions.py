@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -34,21 +33,11 @@ def selected_months(context: dg.AssetExecutionContext) -> list[BillingPeriod]:
     return [BillingPeriod.parse(key) for key in selected_partitions(context)]
 
 
-def report_days(
-    context: dg.AssetExecutionContext,
-    key: dg.AssetKey,
-    changed_days: Iterable[str],
-    metadata_of_day: Callable[[str], Mapping[str, Any]],
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Report the materialized days of a table: those that the run was launched for, and those with newly landed rows.
+def with_partition(days: Iterable[str]) -> list[str]:
+    """The days that have a partition, in order: from the first billing month to the current day."""
+    return sorted(day for day in set(days) if f"{_FIRST_MONTH}-01" <= day <= today())
 
-    Days before the first billing month have no partition and are not reported.
-    """
-    selected = selected_partitions(context)
-    if key in context.selected_asset_keys:
-        for day in selected:
-            context.add_asset_metadata(metadata_of_day(day), key, day)
-        yield dg.MaterializeResult(asset_key=key)
-    for day in sorted(set(changed_days) - set(selected)):
-        if day >= f"{_FIRST_MONTH}-01":
-            context.log_event(dg.AssetMaterialization(key, partition=day, metadata=metadata_of_day(day)))
+
+def is_month_with_partition(month: BillingPeriod) -> bool:
+    """Whether a month has a partition: it is over, and not before the first billing month."""
+    return month >= _FIRST_MONTH and month.end <= datetime.now(UTC)

@@ -9,9 +9,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from orchestration.lib.asset_events import materialized
 from orchestration.lib.dbt_manifest import ready_manifest
 from orchestration.lib.dbt_translator import day_column, layer_of
-from orchestration.lib.partitions import report_days
+from orchestration.lib.partitions import with_partition
 from orchestration.lib.report_metadata import highlights
 from pipeline.core.home import Home
 from pipeline.warehouse.build_steps import BuildStep
@@ -25,11 +26,8 @@ def unique_id_of(spec: dg.AssetSpec | dg.AssetCheckSpec) -> str:
 class TableMetadata:
     """Metadata of the tables of the warehouse, read when it is created."""
 
-    def __init__(
-        self, context: dg.AssetExecutionContext, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, BuildStep]
-    ) -> None:
+    def __init__(self, home: Home, warehouse: duckdb.DuckDBPyConnection, steps: Mapping[str, BuildStep]) -> None:
         self.steps = steps
-        self._context = context
         self._home = home
         self._warehouse = warehouse
         self._nodes: dict[str, dict[str, Any]] = json.loads(ready_manifest().read_text())["nodes"]
@@ -41,20 +39,18 @@ class TableMetadata:
         ).fetchall():
             self._columns.setdefault((schema, table), []).append((column, type_.lower()))
 
-    def materializations(self, changed_days: set[str]) -> Iterator[dg.MaterializeResult[None]]:
-        """The materialization of each table that the run selects, upstream tables first."""
-        for spec in self._upstream_first():
+    def materializations(self, specs: Iterable[dg.AssetSpec], days: Iterable[str]) -> Iterator[dg.AssetMaterialization]:
+        """The materialization of each of these tables, upstream tables first; of partitioned ones, of each of these days."""
+        reported = with_partition(days)
+        for spec in _upstream_first(specs):
             node = self._nodes[unique_id_of(spec)]
             metadata = self._metadata(spec, node)
             if (column := day_column(node)) is None:
-                yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
-            else:
-                yield from report_days(self._context, spec.key, changed_days, self._metadata_by_day(spec.key, column, metadata))
-
-    def _upstream_first(self) -> Iterable[dg.AssetSpec]:
-        specs = {spec.key: spec for spec in self._context.assets_def.specs}
-        order = TopologicalSorter({key: [dep.asset_key for dep in specs[key].deps] for key in sorted(specs)}).static_order()
-        yield from (specs[key] for key in order if key in specs and key in self._context.selected_asset_keys)
+                yield materialized(spec.key, metadata)
+                continue
+            of_day = self._metadata_by_day(spec.key, column, metadata)
+            for day in reported:
+                yield materialized(spec.key, of_day(day), day)
 
     def _metadata(self, spec: dg.AssetSpec, node: Mapping[str, Any]) -> dict[str, Any]:
         schema, table = spec.key.path
@@ -79,3 +75,9 @@ class TableMetadata:
         counts = self._warehouse.execute(f"select {column}::date, count(*) from {schema}.{table} group by all").fetchall()
         rows = {day.isoformat(): number for day, number in counts if isinstance(day, date)}
         return lambda day: {**metadata, "dagster/partition_row_count": rows.get(day, 0)}
+
+
+def _upstream_first(specs: Iterable[dg.AssetSpec]) -> Iterator[dg.AssetSpec]:
+    by_key = {spec.key: spec for spec in specs}
+    order = TopologicalSorter({key: [dep.asset_key for dep in by_key[key].deps] for key in sorted(by_key)}).static_order()
+    yield from (by_key[key] for key in order if key in by_key)

@@ -14,8 +14,10 @@ from pathlib import Path
 from orchestration.ui.parent_watch import OPTION, start_child, stop_children
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import to_billhouse_error
+from pipeline.core.files import make_folders
 from pipeline.core.home import HOME_VARIABLE, PROJECT_ROOT, SEEDS, SEEDS_VARIABLE, Home
 from pipeline.core.terminal import protected_output, show_failure
+from pipeline.monitoring.home_history import report_history
 
 LOOPBACK = "127.0.0.1"
 
@@ -53,6 +55,7 @@ def serve(home: Home, port: int = 3000) -> None:
     _require_free(port)
     instance = prepare_instance(home)
     print(f"Billhouse at http://{LOOPBACK}:{port} (Ctrl-C stops it); home {home.path}", flush=True)
+    print(f"It shows what needs a person and what ran; the graph is at http://{LOOPBACK}:{port}/asset-groups", flush=True)
     variables = os.environ | {HOME_VARIABLE: str(home.path), "DAGSTER_HOME": str(instance), "PYTHONWARNINGS": "ignore"}
     if SEEDS_VARIABLE in os.environ:  # a relative path would have another meaning in PROJECT_ROOT
         variables[SEEDS_VARIABLE] = str(SEEDS)
@@ -78,7 +81,12 @@ def prepare_instance(home: Home) -> Path:
     from dagster import DagsterInstance  # takes a second to import
 
     folder = home.path / ".dagster"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    if not home.command_reports.is_dir():
+        make_folders(home.command_reports)  # from now on commands report what they do
+        try:
+            report_history(home)
+        except Exception as error:  # the UI also has to start where, say, a file of the ledger is damaged
+            print(f"The graph does not show what ran before: {to_billhouse_error(error)}", flush=True)
     (folder / "dagster.yaml").write_text(_INSTANCE.format(events=json.dumps(str(folder / "history" / "runs"))))
     # Without an explicit limit, the daemon applies the default limit of a pool only from its second pass over the queue; the
     # first would launch all waiting runs.

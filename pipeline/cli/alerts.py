@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.support import Json, out, show, stderr, table
+from pipeline.cli.support import Json, out, report, show, stderr, table
 from pipeline.core.home import Home
 from pipeline.core.terminal import plain
 
@@ -36,6 +36,8 @@ def alerts(
         return
     result = send_test() if test else send_alerts(home)
     write_health(home)
+    if not test:
+        report(home, "alerts --send", result)
     show(as_json, result.as_dict(), lambda: print_deliveries(result))
     for problem in result.problems:
         stderr.print(f"[red]not sent[/] {plain(problem)}", highlight=False, soft_wrap=True)

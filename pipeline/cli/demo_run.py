@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,20 +14,26 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.rule import Rule
 from rich.table import Table
 
+from pipeline.alerts import send_alerts
 from pipeline.cli.landing import reason_table
 from pipeline.cli.warehouse import month_table
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.terminal import Console, plain
+from pipeline.demo.dagster_history import DagsterHistory, recorded_history
 from pipeline.demo.dataset import generate
 from pipeline.exports import export_period
-from pipeline.landing import land_files
+from pipeline.landing import LandingSummary, land_files
+from pipeline.landing.inbox import LANDED, move_landed, version_of_path
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
+from pipeline.ledger.verify import verify_ledger
+from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
 from pipeline.monitoring.health import write_health
 from pipeline.store.raw import landed_files
 from pipeline.stripe.client import local_emulator
+from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_record import is_current
@@ -38,7 +44,9 @@ Follow = Callable[[str, int, int], None]
 
 
 def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
-    """Generate usage, land it, build, close, approve, publish to the local Stripe emulator, and export. Returns the results.
+    """Generate usage, land it, build, close, approve, publish to the local Stripe emulator, mirror it, export and verify.
+
+    Dagster's instance in the home then shows all of it. Returns the results.
 
     Safe to repeat: the same files land again as duplicates, and the closed month stays closed. `as_json`: print to stderr. Raises
     BillhouseError where the home has other data.
@@ -48,14 +56,29 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
     _mark_as_demo(home)
     console.print(Rule("[bold]Billhouse demo[/]: from raw usage events to invoices", align="left"))
 
+    with recorded_history(home) as history:
+        report = _run_steps(home, console, history)
+        with _step(console, "Recording it in Dagster"):
+            history.finish()
+    for problem in history.problems:
+        console.print(f"[yellow]warning[/] Dagster does not show all of it: {plain(problem)}", soft_wrap=True)
+    _summarize(console, home, read_status(home)["months"], report.pop("folder"), monotonic() - started)
+    return {**report, "seconds": round(monotonic() - started, 1)}
+
+
+def _run_steps(home: Home, console: Console, history: DagsterHistory) -> dict[str, Any]:
+    """Run the steps of a month, each followed by its report for Dagster. Returns their results."""
     with _step(console, "Generating a month and a half of usage") as follow:
         files = generate(home.inbox, on_progress=follow)
     console.print(f"   {len(files.landings)} landings for a few hundred customers, in {plain(files.folder)}", soft_wrap=True)
 
-    summaries = []
+    summaries, began = [], monotonic()
     with _step(console, "Landing") as follow:
         for kind, paths in files.landings:
             summaries.append(land_files(home, paths, kind, on_progress=follow))
+            _archive(home, summaries[-1].landed_paths)
+    landed = LandingSummary([file for summary in summaries for file in summary.files])
+    history.report("land", landed, kind=None, all_kinds=True, seconds=round(monotonic() - began, 2))
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in _COUNTS}
     console.print(
         f"   {counts['received']:,} rows received = {counts['accepted']:,} accepted + {counts['duplicates']:,} duplicates"
@@ -69,24 +92,31 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
         console.print(reason_table(reasons))
 
     with _step(console, f"Building as of {files.as_of:%Y-%m-%d}") as follow:
-        _build_if_outdated(home, files.as_of, follow)
+        _build_if_outdated(home, files.as_of, follow, history)
     with _step(console, f"Closing {files.period}") as follow:
         closed = close_period(home, files.period, on_progress=follow)
+    history.report("close", closed)
     console.print(f"   {closed.invoices:,} invoices written to the ledger")
-    approved = approve(home, files.period, everything=True, by="demo")
+    approved = approve(home, files.period, everything=True, by="demo", why="The demo approves everything.")
+    history.report("approve", approved)
     console.print(f"   {len(approved.approved):,} of them approved; the others are on plans that are not collected")
     with _step(console, "Publishing to the local Stripe emulator") as follow, local_emulator(home) as stripe:
         published = publish_period(home, files.period, client=stripe, on_progress=follow)
     if published.problems:
         raise BillhouseError("Publishing failed: " + "; ".join(str(problem) for problem in published.problems))
+    history.report("publish", published)
+    with _step(console, "Mirroring Stripe"), local_emulator(home) as stripe:
+        synced = sync_stripe(home, client=stripe)
     with _step(console, "Refreshing the reports") as follow:
-        _build_if_outdated(home, files.as_of, follow)
+        _build_if_outdated(home, files.as_of, follow, history)
+    history.report("sync-stripe", synced)  # its check reads the refreshed reports
     with _step(console, "Exporting"):
-        exported = export_period(home, files.period)
-
+        exported = export_period(home, files.period, with_pdf=False)  # `billhouse export` writes them, too
+        history.report("export", exported)
+    with _step(console, "Verifying the ledger"):
+        history.report("verify", verify_ledger(home))
+    history.report("alerts --send", send_alerts(home))
     write_health(home)
-    report = read_status(home)
-    _summarize(console, home, report["months"], exported.folder, monotonic() - started)
     return {
         **counts,
         "by_reason": reasons,
@@ -94,13 +124,22 @@ def run_demo(home: Home, *, as_json: bool = False) -> dict[str, Any]:
         "closed": closed.as_dict(),
         "published": published.as_dict(),
         "exported": exported.as_dict(),
-        "seconds": round(monotonic() - started, 1),
+        "folder": exported.folder,
     }
 
 
-def _build_if_outdated(home: Home, as_of: datetime, follow: Follow) -> None:
+def _archive(home: Home, paths: Sequence[Path]) -> None:
+    """Move landed files to inbox/.landed/, as a Dagster run does, in place of those of an earlier demo."""
+    for path in paths:
+        (home.inbox / LANDED / path.relative_to(home.inbox)).unlink(missing_ok=True)
+    move_landed(home, {path: version_of_path(path) for path in paths})
+
+
+def _build_if_outdated(home: Home, as_of: datetime, follow: Follow, history: DagsterHistory) -> None:
     if not is_current(home, as_of):
-        build(home, as_of, on_progress=follow)
+        replaced_at = reports_replaced_at(home)
+        built = build(home, as_of, on_progress=follow)
+        history.report("build", BuildReport(as_of, built.steps, replaced_at))
 
 
 _COUNTS = ("received", "accepted", "duplicates", "quarantined")
@@ -153,7 +192,7 @@ def _summarize(console: Console, home: Home, months: list[dict[str, Any]], expor
     console.print(table)
     console.print()
     console.print(Rule("Next steps", align="left"))
-    console.print("  [bold]make ui[/]                      the asset graph in Dagster, on this machine")
+    console.print("  [bold]make ui[/]   then open http://127.0.0.1:3000: what needs a person, what ran, and the graph in Dagster")
     console.print(f"  {plain(exports)}/   the workbook and CSV files for finance")
     console.print(f"  {plain(home.analysts_file)}   query it: select * from billing.invoices;")
     console.print("  .venv/bin/billhouse invoices   all invoices; [bold]--help[/] lists the other commands")

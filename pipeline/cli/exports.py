@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.support import Json, Period, out, progress, show
+from pipeline.cli.support import Json, Period, out, progress, report, show
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.terminal import plain
@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from pipeline.exports import ExportResult
 
 
-def export(context: typer.Context, period: Period, as_json: Json = False) -> None:
-    """Export a month for finance: workbook, CSV, Parquet, FOCUS, double-entry journal, and a statement for each invoice.
+def export(
+    context: typer.Context,
+    period: Period,
+    pdf: Annotated[
+        bool, typer.Option("--pdf/--no-pdf", help="Write each statement as PDF, too (about 0.1 seconds for each).")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Export a month for finance: workbook, CSV, Parquet, FOCUS, double-entry journal, and statements for customers.
 
     Writes <home>/exports/PERIOD/ from the report tables of the last build. Safe to repeat: it replaces the files, and the same
     tables give the same bytes. docs/use/exports.md describes each file.
@@ -26,7 +33,8 @@ def export(context: typer.Context, period: Period, as_json: Json = False) -> Non
 
     home = Home.open(context.obj)
     with progress("Writing statements") as follow:
-        result = export_period(home, month, on_progress=follow)
+        result = export_period(home, month, with_pdf=pdf, on_progress=follow)
+    report(home, "export", result)
     show(as_json, result.as_dict(), lambda: print_export(result))
 
 
@@ -35,4 +43,4 @@ def print_export(result: ExportResult) -> None:
     out.print(f"Exported to [bold]{plain(result.folder)}[/]:")
     for file in result.files:
         out.print(f"  {plain(file.name)}")
-    out.print(f"  statements/  {result.statements:,} pages, one for each invoice")
+    out.print(f"  statements/  {result.statements:,} statements, one for each invoice")

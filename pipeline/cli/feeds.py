@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.support import Json, out, show, table
+from pipeline.cli.support import Json, out, report, show, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.terminal import plain
@@ -69,6 +69,7 @@ def run(
         words = command_line(home, [*feeds[0].words, "--follow"])
         os.execve(words[0], words, environment_of_feed(raises_alerts=True))  # noqa: S606 - the words are those of the home's owner
     runs = run_feeds(home, feeds)
+    report(home, "feeds run", runs)
     show(as_json, {"feeds": [one.as_dict() for one in runs]}, lambda: _print_runs(runs))
     if any(one.problem for one in runs):
         raise typer.Exit(1)

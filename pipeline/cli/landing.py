@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pipeline.cli.feed_options import refuse_kind_with_source
-from pipeline.cli.support import Json, out, progress, show, stderr, table
+from pipeline.cli.support import Json, out, progress, report, show, stderr, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.terminal import plain
@@ -90,6 +91,7 @@ def land(
     if dry_run:
         dry_run_of(home, paths or [], kind or Kind.USAGE, timestamps, chosen, rows_at, as_json=as_json)
         return
+    started = monotonic()
     with progress("Landing") as follow:
         if again:
             names = [path.name for path in paths or ()]
@@ -108,6 +110,8 @@ def land(
     refused = [] if again else summary.mostly_refused(least_share)
     not_recorded = None if again else raise_quarantine_alerts(home, summary, refused)
     write_health(home)
+    landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)
+    report(home, "land", summary, kind=landed_kind, seconds=round(monotonic() - started, 2))
     show(as_json, summary.as_dict(refused), lambda: print_landing(summary, is_again=again))
     for problem in summary.problems:
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)

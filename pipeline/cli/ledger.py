@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.support import SHOWN_ROWS, Json, Period, out, progress, show, stderr, table
+from pipeline.cli.support import SHOWN_ROWS, Json, Period, out, progress, report, show, stderr, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
@@ -15,6 +16,7 @@ from pipeline.core.terminal import plain
 
 if TYPE_CHECKING:
     from pipeline.ledger.approvals import ApprovalResult
+    from pipeline.ledger.checklist_item import ChecklistItem
     from pipeline.ledger.close import CloseResult
     from pipeline.ledger.explanation import InvoiceExplanation, LineExplanation
     from pipeline.ledger.verify import VerifyResult
@@ -28,21 +30,43 @@ def close(
         bool,
         typer.Option("--accept-adjustments", help="Allow adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."),
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item blocks.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Close a month: write its draft invoices to the ledger, where they never change again. Safe to interrupt and to repeat.
 
     Builds first if anything changed since the last build. Months close in order. Usage that lands later for a closed month is
     adjusted on the next invoice. Next: billhouse approve PERIOD.
+
+    With --check it reads only: everything that must be so before the month is closed, each with its state and the next step.
     """
     month = BillingPeriod.parse(period)
+    if check:
+        if force or accept_adjustments:
+            raise WrongUsageError("--check closes nothing: use it without --force and --accept-adjustments.")
+        _check_close(Home.open(context.obj), month, as_json)
+        return
     from pipeline.ledger.close import close_period
     from pipeline.monitoring.health import updated_health
 
     home = Home.open(context.obj)
     with updated_health(home), progress("Closing") as follow:
         result = close_period(home, month, force=force, accept_adjustments=accept_adjustments, on_progress=follow)
+    report(home, "close", result)
     show(as_json, result.as_dict(), lambda: print_close(result))
+
+
+def _check_close(home: Home, month: BillingPeriod, as_json: bool) -> None:
+    from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
+
+    items = closing_checklist(home, month)
+    is_ready = can_be_closed(items)
+    data = {"period": str(month), "can_be_closed": is_ready, "items": [one.as_dict() for one in items]}
+    show(as_json, data, lambda: print_checklist(month, items, is_ready))
+    if not is_ready:
+        raise typer.Exit(1)
 
 
 def approve(
@@ -57,11 +81,12 @@ def approve(
         str | None,
         typer.Option("--by", metavar="NAME", help="Who approves. Default: the name of the logged-in user.", show_default=False),
     ] = None,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, recorded with the decision.")] = "",
     as_json: Json = False,
 ) -> None:
     """Approve closed invoices for publishing; without INVOICE or --all, list the invoices that wait for approval.
 
-    Records who approved which invoice and when. Safe to repeat. BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}',
+    Records who approved which invoice, when and why. Safe to repeat. BILLHOUSE_AUTO_APPROVE_UNDER, for example '{"USD": "500"}',
     approves smaller invoices automatically. Next: billhouse publish PERIOD.
     """
     month = BillingPeriod.parse(period)
@@ -75,8 +100,9 @@ def approve(
     home = Home.open(context.obj)
     with updated_health(home), progress("Approving") as follow:
         result = approve_and_build(
-            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, on_progress=follow
+            home, month, invoice_ids or (), everything=everything, revoke=revoke, by=by, why=why, on_progress=follow
         )
+    report(home, "approve", result)
     show(as_json, result.as_dict(), lambda: print_approvals(result))
 
 
@@ -127,6 +153,7 @@ def verify(
     if adopt:
         print_adopted(adopt_files(home))
     result = verify_ledger(home, head=head)
+    report(home, "verify", result)
     show(as_json, result.as_dict(), lambda: print_verification(result))
     if result.problems:
         raise typer.Exit(1)
@@ -141,6 +168,24 @@ def print_close(result: CloseResult) -> None:
         out.print(f"Closed [bold]{result.period}[/]: {result.invoices:,} invoices, {totals} in total.")
     out.print(f"Head of the manifest: {result.head}", soft_wrap=True)
     out.print(f"Next: billhouse approve {result.period}")
+
+
+def print_checklist(month: BillingPeriod, items: list[ChecklistItem], is_ready: bool) -> None:
+    """Print each item with its state, and below it what to do."""
+    colors = {"ok": "green", "attention": "yellow", "blocks": "red"}
+    for one in items:
+        state = f"[{colors[one.state]}]{one.state:<9}[/]"
+        out.print(f"{state} [bold]{one.title}[/]: {plain(one.detail)}", soft_wrap=True)
+        if one.name == "adjustments":
+            for example in one.examples:
+                amount = format_money(Decimal(example["adjustment_amount"]), example["currency"])
+                out.print(f"            {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True)
+        if one.next_step:
+            out.print(f"          [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
+    if is_ready:
+        out.print(f"No item blocks the close of {month}.")
+    else:
+        out.print(f"Items that block the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
 
 
 def print_approvals(result: ApprovalResult) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pipeline.cli.support import SHOWN_ROWS, Json, Live, OptionalPeriod, Period, out, progress, show, table
+from pipeline.cli.support import SHOWN_ROWS, Json, Live, OptionalPeriod, Period, out, progress, report, show, table
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
@@ -39,6 +39,8 @@ def publish(
     home = Home.open(context.obj)
     with updated_health(home), progress("Publishing") as follow:
         result = publish_and_build(home, month, dry_run=dry_run, allow_live=live, on_progress=follow)
+    if not dry_run:
+        report(home, "publish", result)
     show(as_json, result.as_dict(), lambda: print_publication(result))
     if result.problems:
         raise typer.Exit(1)
@@ -98,6 +100,7 @@ def sync_stripe(
     home = Home.open(context.obj)
     with updated_health(home), progress("Mirroring") as follow:
         result = sync_and_build(home, full=full, allow_live=live, on_progress=follow)
+    report(home, "sync-stripe", result)
     show(as_json, result.as_dict(), lambda: print_sync(result))
 
 
@@ -113,7 +116,10 @@ def reconcile(
     month = BillingPeriod.parse(period) if period is not None else None
     from pipeline.warehouse.reports import reconciliation
 
-    result = reconciliation(Home.open(context.obj), month)
+    home = Home.open(context.obj)
+    result = reconciliation(home, month)
+    if month is None:
+        report(home, "reconcile", result)
     show(as_json, result, lambda: print_reconciliation(result))
     if result["differences"] or result["subscriptions"]:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pipeline.core.home import Home
 from pipeline.core.plain_text import plain_json
 from pipeline.core.terminal import Console, plain
 
@@ -49,6 +50,18 @@ def table(*columns: str, title: str = "") -> Table:
             column.removeprefix(">"), justify="right" if is_number else "left", no_wrap=is_number or column == "invoice"
         )
     return shown
+
+
+def report(home: Home, work: str, result: Any, **details: Any) -> None:
+    """Report a command's result to the Dagster that serves the home, if there is one. A failure is a warning."""
+    if not home.command_reports.is_dir():
+        return
+    from pipeline.monitoring.command_reports import report_command
+
+    try:
+        report_command(home, work, result, **details)
+    except Exception as error:  # the command's own work is done
+        stderr.print(f"[yellow]warning[/] {plain(f'Dagster does not show this command: {error}')}", soft_wrap=True)
 
 
 @contextmanager

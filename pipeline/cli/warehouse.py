@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from pipeline.cli.support import Json, OptionalPeriod, out, progress, show, table
+from pipeline.cli.support import Json, OptionalPeriod, out, progress, report, show, table
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod, parse_instant
@@ -40,10 +43,36 @@ def build(
     from pipeline.warehouse.build import build as build_warehouse
 
     home = Home.open(context.obj)
-    with progress("Building") as follow, raise_alert_on_error(home, "check_failed", "The build"):
-        result = build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow)
+    with (
+        progress("Building") as follow,
+        raise_alert_on_error(home, "check_failed", "The build"),
+        reported_build(home, instant) as built,
+    ):
+        result = built(build_warehouse(home, instant, from_scratch=from_scratch, on_progress=follow))
     write_health(home)
     show(as_json, result.as_dict(), lambda: print_build(home, result))
+
+
+@contextmanager
+def reported_build(home: Home, as_of: datetime | None) -> Iterator[Callable[[BuildResult], BuildResult]]:
+    """Report the build of a block to Dagster, also a failed one. Call the yielded function with the result; it returns it."""
+    if not home.command_reports.is_dir():
+        yield lambda result: result
+        return
+    from pipeline.monitoring.command_reports import BuildReport, reports_replaced_at
+    from pipeline.warehouse.build_steps import BuildFailedError
+
+    replaced_at = reports_replaced_at(home)
+
+    def built(result: BuildResult) -> BuildResult:
+        report(home, "build", BuildReport(result.as_of, result.steps, replaced_at))
+        return result
+
+    try:
+        yield built
+    except BuildFailedError as error:
+        report(home, "build", BuildReport(as_of or datetime.now(UTC), error.steps, replaced_at, has_failed=True))
+        raise
 
 
 def invoices(

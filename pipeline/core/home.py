@@ -27,7 +27,8 @@ stripe-emulator.sqlite  the state of the local Stripe emulator
 demo.json               marks a home that `billhouse demo` created
 spark/                  the same as build/ and the warehouse, for builds on Spark
 .dbt/                   dbt's logs and the SQL that it ran
-.dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`
+.dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`; commands/ holds the
+                        reports of commands that Dagster has not recorded yet
 .tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
 .lock, .manifest.lock, .alerts.lock, .raising.lock, .health.lock
                         lock files
@@ -177,6 +178,11 @@ class Home:
     def landing_index(self) -> Path:
         """The index of landed keys; derived from raw/."""
         return self.path / "landing-index"
+
+    @property
+    def command_reports(self) -> Path:
+        """Reports of commands for Dagster. It exists only where a Dagster serves this home."""
+        return self.path / ".dagster" / "commands"
 
     @property
     def health(self) -> Path:

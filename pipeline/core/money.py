@@ -14,11 +14,14 @@ def shown_digits(currency: str) -> int:
     return int(get_currency_precision(currency))
 
 
-def format_amount(amount: Decimal, currency: str) -> str:
-    """1234.5 USD -> '1,234.50'; 27200 ISK -> '27,200'; 60.603 KWD -> '60.603'. Further decimals of the amount are shown too."""
+def format_amount(amount: Decimal, currency: str, language: str = _LOCALE) -> str:
+    """1234.5 USD -> '1,234.50'; 27200 ISK -> '27,200'; 60.603 KWD -> '60.603'. Further decimals of the amount are shown too.
+
+    `language`: whose separators; in German 1234.5 USD is '1.234,50'.
+    """
     exponent = amount.normalize().as_tuple().exponent
     digits = max(shown_digits(currency), -exponent if isinstance(exponent, int) else 0)
-    return format_decimal(amount, format="#,##0" + ("." + "0" * digits if digits else ""), locale=_LOCALE)
+    return format_decimal(amount, format="#,##0" + ("." + "0" * digits if digits else ""), locale=language)
 
 
 def format_money(amount: Decimal, currency: str) -> str:

@@ -21,6 +21,7 @@ from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folder
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
+from pipeline.exports.charts_sheet import write_charts_sheet
 from pipeline.exports.journal import write_journal
 from pipeline.exports.period_totals import CurrencyTotals, PeriodSummary, read_period_summary
 from pipeline.exports.statements import OnStatement, write_statements
@@ -52,7 +53,7 @@ class ExportResult:
     totals: tuple[CurrencyTotals, ...]
     """One for each currency, ordered by code."""
     statements: int
-    """Pages in the folder `statements`: one for each invoice."""
+    """Statements in the folder `statements`: one for each invoice."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: amounts are exact text."""
@@ -67,24 +68,32 @@ class ExportResult:
 
 
 def export_period(
-    home: Home, period: BillingPeriod, *, rows_per_sheet: int = ROWS_PER_SHEET, on_progress: OnStatement | None = None
+    home: Home,
+    period: BillingPeriod,
+    *,
+    rows_per_sheet: int = ROWS_PER_SHEET,
+    with_pdf: bool = True,
+    on_progress: OnStatement | None = None,
 ) -> ExportResult:
     """Write <home>/exports/<period>/ from billhouse.duckdb: workbook, each table as CSV and Parquet, journal, statements.
 
     Files are replaced when all of them are complete; the same tables give the same bytes. A table of more than `rows_per_sheet`
-    rows gets no sheet, and the Summary says so. Raises BillhouseError where nothing was built, the report tables cannot be read,
-    the period has no invoices, or a file cannot be written.
+    rows gets no sheet, and the Summary says so. `with_pdf`: write each statement as PDF, too.
+
+    Raises BillhouseError where nothing was built, the report tables cannot be read, the period has no invoices, or a file cannot
+    be written.
     """
     if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
     require_verified_ledger(home)
     try:
         with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
+            reports.execute("set TimeZone = 'UTC'")
             reports.execute("use billing")
             summary = read_period_summary(reports, period)
             if not summary.totals:
                 raise _no_invoices(reports, period)
-            return _write(home, reports, summary, rows_per_sheet, on_progress)
+            return _write(home, reports, summary, rows_per_sheet, with_pdf, on_progress)
     except duckdb.Error as error:
         if (failure := find_system_error(str(error))) is not None:
             raise failure from error
@@ -103,6 +112,7 @@ def _write(
     reports: duckdb.DuckDBPyConnection,
     summary: PeriodSummary,
     rows_per_sheet: int,
+    with_pdf: bool,
     on_progress: OnStatement | None,
 ) -> ExportResult:
     folder = home.exports / str(summary.period)
@@ -121,6 +131,7 @@ def _write(
         workbook = PeriodWorkbook(aside / workbook_name, summary.period, scratch)
         sheets = [table for table in SHEETS if summary.rows[table.name] <= rows_per_sheet]
         SummarySheet(workbook, summary, sheets).write(_notes(home, summary, sheets))
+        write_charts_sheet(workbook, reports, summary.period, [totals.currency for totals in summary.totals])
         for table in EXPORT_TABLES:
             with (aside / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
                 _write_table(reports, summary, table, stream, workbook if table in sheets else None)
@@ -129,7 +140,7 @@ def _write(
             write_journal(reports, summary.period, stream)
         pages = scratch / "statements"
         pages.mkdir(mode=0o700)
-        statements = write_statements(reports, summary.period, pages, on_progress)
+        statements = write_statements(reports, summary.period, pages, on_progress, with_pdf=with_pdf)
         workbook.close()
         # Every file is complete now.
         _replace_folder(pages, folder / "statements", scratch / "replaced")

@@ -18,7 +18,8 @@ from pipeline.landing.record_kinds import Kind
 
 _TEXT = (".jsonl", ".ndjson", ".json", ".csv")
 _ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet", ".avro")
-_LANDED = ".landed"
+LANDED = ".landed"
+"""The folder of the inbox with the files that have landed."""
 
 
 def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
@@ -81,7 +82,7 @@ def move_landed(home: Home, landed: Mapping[Path, tuple[int, ...] | None]) -> No
     for path, landed_version in landed.items():
         if version_of_path(path) != landed_version:
             continue
-        target = home.inbox / _LANDED / path.relative_to(home.inbox)
+        target = home.inbox / LANDED / path.relative_to(home.inbox)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = 1
         while target.exists():

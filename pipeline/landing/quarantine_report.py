@@ -15,10 +15,11 @@ from pipeline.store.raw import ensure_raw_collections
 _EXAMPLE = "file_name || ', line ' || file_row || ': ' || detail"
 
 
-def reasons_in_quarantine(home: Home) -> list[dict[str, Any]]:
+def reasons_in_quarantine(home: Home, *, landed_from: datetime | None = None) -> list[dict[str, Any]]:
     """A row for each kind and reason, the most frequent first: kind, reason, rows, files, first_landed_at, example.
 
-    `example` names file and line of the first row that landed, and what is wrong with it.
+    `landed_from`: only rows of files that landed since then. `example` names file and line of the first row that landed, and what
+    is wrong with it.
     """
     return _query(
         home,
@@ -26,8 +27,10 @@ def reasons_in_quarantine(home: Home) -> list[dict[str, Any]]:
         select kind, reason, count(*) as rows, count(distinct root_file_id) as files, min(landed_at) as first_landed_at,
             arg_min({_EXAMPLE}, (landed_sequence, file_row)) as example
         from quarantined
+        where $landed_from::timestamptz is null or landed_at >= $landed_from
         group by kind, reason
         order by rows desc, kind, reason""",
+        landed_from=landed_from,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from pipeline.core.languages import LANGUAGES
 from pipeline.core.settings import Settings
 from pipeline.landing.record_kinds import Kind
 from pipeline.pricebook.price_book import DEFAULT_CURRENCY, first_versions, known_ids, minor_unit_digits
@@ -235,6 +236,7 @@ def specification(kind: Kind, seeds: Path) -> Specification:
                 Field("monthly_spend_limit", Type.AMOUNT),
                 Field("created_at", Type.INSTANT),
                 Field("effective_at", Type.INSTANT),
+                Field("language", choices=_one_of(frozenset(LANGUAGES))),
             )
             return Specification(kind, "customers", fields, ("customer_id",), True, "created_at", is_merged=True)
         case Kind.CREDIT_GRANTS:

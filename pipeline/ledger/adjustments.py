@@ -79,22 +79,58 @@ def adjustments_of(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) 
     return [Adjustment(*row) for row in rows]
 
 
-def refuse_large_adjustments(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
-    """Raise AdjustmentsError where a customer's closed month, or all of a closed month, would change by more than the limit."""
-    limit = Settings.load().adjustment_limit_share
-    adjustments = adjustments_of(warehouse, period)
-    large = [one for one in adjustments if one.share is None or one.share > limit]
-    billed = {
+def drafted_adjustments(
+    reports: duckdb.DuckDBPyConnection, period: BillingPeriod, closed_through: BillingPeriod
+) -> list[Adjustment]:
+    """The same, read from the report tables, which a reader may open during a build. `closed_through`: the last closed month."""
+    rows = reports.execute(
+        """
+        with lines as (
+            select invoice_lines.*, invoices.status = 'draft' as is_draft
+            from invoice_lines inner join invoices using (invoice_id)
+            where line_type <> 'carry_forward'
+        ),
+        billed as (
+            select customer_id, service_period, currency, sum(amount) as amount from lines where not is_draft group by all
+        ),
+        adjustments as (
+            select customer_id, service_period, currency, sum(amount) as amount
+            from lines where is_draft and period = $period and service_period <= $closed_through group by all
+        )
+        select adjustments.customer_id, adjustments.service_period, adjustments.currency, coalesce(billed.amount, 0),
+            adjustments.amount
+        from adjustments left join billed using (customer_id, service_period, currency)
+        where adjustments.amount <> 0
+        order by abs(adjustments.amount) desc, adjustments.customer_id, adjustments.service_period, adjustments.currency""",
+        {"period": str(period), "closed_through": str(closed_through)},
+    ).fetchall()
+    return [Adjustment(*row) for row in rows]
+
+
+def billed_by_month(lines: duckdb.DuckDBPyConnection, table: str) -> dict[tuple[str, str], Decimal]:
+    """The billed amount by service month and currency. `table`: closed invoices' lines, as SQL."""
+    return {
         (service_period, currency): amount
-        for service_period, currency, amount in warehouse.execute(
-            "select service_period, currency, sum(amount) from staging.stg_billed_lines"
-            " where line_type <> 'carry_forward' group by all"
+        for service_period, currency, amount in lines.execute(
+            f"select service_period, currency, sum(amount) from {table} where line_type <> 'carry_forward' group by all"
         ).fetchall()
     }
+
+
+def large_adjustments(adjustments: list[Adjustment], billed: dict[tuple[str, str], Decimal], limit: Decimal) -> list[Adjustment]:
+    """The adjustments that a person has to accept: of a customer's closed month, or of all of a closed month, above the limit."""
+    large = [one for one in adjustments if one.share is None or one.share > limit]
     for month in {(one.service_period, one.currency) for one in adjustments}:
         of_month = [one for one in adjustments if (one.service_period, one.currency) == month]
         moved = sum((abs(one.adjustment_amount) for one in of_month), Decimal(0))
         if moved > limit * abs(billed.get(month, Decimal(0))):
             large += [one for one in of_month if one not in large]
-    if large:
+    return large
+
+
+def refuse_large_adjustments(warehouse: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
+    """Raise AdjustmentsError where a customer's closed month, or all of a closed month, would change by more than the limit."""
+    limit = Settings.load().adjustment_limit_share
+    billed = billed_by_month(warehouse, "staging.stg_billed_lines")
+    if large := large_adjustments(adjustments_of(warehouse, period), billed, limit):
         raise AdjustmentsError(large, period, limit)

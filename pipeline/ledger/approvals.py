@@ -1,4 +1,4 @@
-"""Approvals: who approved which closed invoice for publishing, and when. Billing rules, section 7.
+"""Approvals: who approved which closed invoice for publishing, when and why. Billing rules, section 7.
 
     ledger/approvals/<instant>-<id>.parquet    one file for each decision, never changed; an invoice's latest decision counts
 
@@ -57,13 +57,14 @@ def approve(
     everything: bool = False,
     revoke: bool = False,
     by: str,
+    why: str = "",
     published: frozenset[str] = frozenset(),
 ) -> ApprovalResult:
     """Approve these invoices of a closed month, or with `everything` all of them, or with `revoke` revoke their approval.
 
-    With neither ids nor `everything`, only list what waits for approval. Repeating a decision writes nothing. `published`:
-    invoices that are in Stripe, whose approval cannot be revoked. Raises BillhouseError for a month that is not closed, and for
-    an id that is not a collected invoice of it.
+    With neither ids nor `everything`, only list what waits for approval. Repeating a decision writes nothing. `why`: the
+    reason, stored with the decision. `published`: invoices that are in Stripe, whose approval cannot be revoked. Raises
+    BillhouseError for a month that is not closed, and for an id that is not a collected invoice of it.
     """
     finish_interrupted(home)
     collected = _collected(home, period)
@@ -81,7 +82,7 @@ def approve(
                 "Correct it with a credit note: billhouse credit-note --help",
             )
         changed = [id for id in changed if not (revoke and id in published)]
-        _record(home, period, changed, is_approved=not revoke, by=by)
+        _record(home, period, changed, is_approved=not revoke, by=by, why=why)
     result = ApprovalResult(period, by)
     (result.revoked if revoke else result.approved).extend(changed)
     now_approved = (approved - set(changed)) if revoke else (approved | set(changed))
@@ -118,12 +119,19 @@ def _collected(home: Home, period: BillingPeriod) -> dict[str, Row]:
     return {row["invoice_id"]: row for row in closed_invoice_rows(home, period) if row["collection"] != "none"}
 
 
-def _record(home: Home, period: BillingPeriod, invoice_ids: Sequence[str], *, is_approved: bool, by: str) -> None:
+def _record(home: Home, period: BillingPeriod, invoice_ids: Sequence[str], *, is_approved: bool, by: str, why: str = "") -> None:
     if not invoice_ids:
         return
     now = datetime.now(UTC)
     rows = [
-        {"invoice_id": id, "period": str(period), "is_approved": is_approved, "decided_by": by, "decided_at": now}
+        {
+            "invoice_id": id,
+            "period": str(period),
+            "is_approved": is_approved,
+            "decided_by": by,
+            "decided_at": now,
+            "reason": why or None,
+        }
         for id in invoice_ids
     ]
     with append_files(home, "approve" if is_approved else "approve --revoke") as files:

@@ -14,6 +14,7 @@ SCHEMA = pa.schema(
         "is_approved": pa.bool_(),
         "decided_by": pa.string(),
         "decided_at": INSTANT,
+        "reason": pa.string(),
     }
 )
 APPROVALS = Collection("ledger/approvals", SCHEMA)

@@ -48,6 +48,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "monthly_spend_limit": _RESOURCE,
             "created_at": INSTANT,
             "effective_at": INSTANT,
+            "language": pa.string(),
             "cleared_fields": pa.string(),
             **_ORIGIN,
         }

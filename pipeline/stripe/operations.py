@@ -31,6 +31,7 @@ def approve_and_build(
     everything: bool = False,
     revoke: bool = False,
     by: str | None = None,
+    why: str = "",
     on_progress: OnProgress | None = None,
 ) -> ApprovalResult:
     """Approve invoices (pipeline.ledger.approvals), then build. `by`: default, the current user."""
@@ -41,6 +42,7 @@ def approve_and_build(
         everything=everything,
         revoke=revoke,
         by=by or getpass.getuser(),
+        why=why,
         published=published_invoices(home, is_live=None),
     )
     _build_if_outdated(home, on_progress)

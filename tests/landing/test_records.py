@@ -122,6 +122,7 @@ def test_bad_customers_are_quarantined_with_their_reason(home: Home) -> None:
         ({"customer_id": "a", "monthly_spend_limit": -1}, "bad_number"),
         ({"customer_id": "a", "monthly_spend_limit": "1000000000.01"}, "bad_number"),
         ({"customer_id": "a", "created_at": "yesterday"}, "bad_timestamp"),
+        ({"customer_id": "a", "language": "fr"}, "bad_value"),
     ]
     good = {"customer_id": "a", "monthly_spend_limit": "1000000000", "created_at": "2026-01-01T00:00:00Z"}
     landed = _land(home, Kind.CUSTOMERS, *(row for row, _ in rows), good)

@@ -19,35 +19,15 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.price_check import check_prices
 from pipeline.ledger.verify import verify_ledger
 from pipeline.pricebook.edits import edited_prices
 from pipeline.store.alert_log import alert_states
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods
 from pipeline.store.manifest import manifest_head
-from tests.support import Outcome, billhouse, copy_home, event, prepare, query, write_jsonl
+from tests.support import Outcome, billhouse, copy_home, event, query, write_jsonl
 
 AUGUST, SEPTEMBER = BillingPeriod(2026, 8), BillingPeriod(2026, 9)
-
-
-@pytest.fixture(scope="module")
-def two_months(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Path:
-    """A home in which August is closed and September is not."""
-    usage = []
-    for month in ("08", "09"):
-        for number in range(20):
-            name = f"customer-{number}"
-            sandbox = f"{name}-{month}"
-            usage.append(event("start", f"2026-{month}-10T10:00:00Z", user=name, sandbox=sandbox, vcpu_count=number + 1))
-            usage.append(event("stop", f"2026-{month}-10T11:00:00Z", user=name, sandbox=sandbox))
-    return prepare(
-        tmp_path_factory.mktemp("ledger") / "home",
-        parsed_project,
-        {Kind.USAGE: usage},
-        ("build", "--as-of", "2026-10-05T00:00:00Z"),
-        ("close", "2026-08"),
-    )
 
 
 @pytest.fixture

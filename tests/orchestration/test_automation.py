@@ -105,19 +105,19 @@ def test_everything_that_writes_to_the_warehouse_uses_one_pool(definitions: dg.D
     assert [name for name, pool in pools.items() if pool == "feeds"] == ["collected_rows"]
 
 
-def test_every_schedule_and_sensor_is_off_by_default_except_the_alert_on_failure(definitions: dg.Definitions) -> None:
+def test_every_schedule_and_sensor_is_off_by_default_except_those_that_launch_nothing(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
     on = {it.name for it in repository.sensor_defs if it.default_status is dg.DefaultSensorStatus.RUNNING}
     on |= {it.name for it in repository.schedule_defs if it.default_status is dg.DefaultScheduleStatus.RUNNING}
-    assert on == {"alert_on_failure"}
+    assert on == {"alert_on_failure", "record_commands"}
     assert all(it.description for it in repository.sensor_defs)
     assert all(it.description for it in repository.schedule_defs)
 
 
 def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(definitions: dg.Definitions) -> None:
-    from orchestration import alerts, feeds, landing, month_end, rebuild, stripe, warehouse
+    from orchestration import alerts, approvals, commands, feeds, landing, month_end, rebuild, stripe, warehouse
 
-    domains = (alerts, feeds, landing, month_end, rebuild, stripe, warehouse)
+    domains = (alerts, approvals, commands, feeds, landing, month_end, rebuild, stripe, warehouse)
     defined: list[Any] = [value for domain in domains for value in vars(domain).values()]
 
     def names(kind: type[Any]) -> set[str]:

@@ -13,8 +13,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
+from pipeline.monitoring.command_reports import waiting_reports
 from tests.orchestration.serving import CHROMIUM, CHROMIUM_ARGUMENTS, served
-from tests.support import event, prepare, query, write_jsonl
+from tests.support import billhouse, event, prepare, query, write_jsonl
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
@@ -30,6 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, parsed_project: Path) -> Home
     usage = [
         event("start", f"{DAY}T10:00:00Z", user="paula", vcpu_count=4, memory_gb=4, storage_gb=5),
         event("stop", f"{DAY}T11:00:00Z", user="paula"),
+        event("start", f"{DAY}T12:00:00Z", user="<b>ill", sandbox="bad", vcpu_count=-1),
     ]
     return Home(prepare(tmp_path_factory.mktemp("browser") / "home", parsed_project, {Kind.USAGE: usage}))
 
@@ -79,6 +81,28 @@ def test_a_day_launched_in_the_ui_is_built_and_all_its_checks_succeed(page: Page
     assert query(home, "select sum(amount) > 0 as is_billed from usage_daily where usage_date = ?", DAY) == [{"is_billed": True}]
 
 
+def test_from_the_start_page_a_person_finds_the_rows_in_quarantine_and_what_they_are_in_the_graph(page: Page, home: Home) -> None:
+    """A person's task, after the day was built: what is not billed, why, and where in the graph."""
+    page.goto("/")
+    needs = page.locator("#needs")
+    expect(needs.get_by_text("1 row in quarantine: not billed")).to_be_visible()
+    expect(needs.get_by_text("vcpu_count is '-1")).to_be_visible()
+    expect(page.locator("#ran").get_by_role("row", name="Build")).to_contain_text("run")
+    take_screenshot(page, "start")
+    needs.get_by_role("link", name="Show billing.quarantined_events").click()
+    expect(page.get_by_text("bad_number").first).to_be_visible()
+    take_screenshot(page, "quarantine")
+
+    billed = billhouse(home.path, "land", "--again")
+    assert billed.code == 0, billed.stderr
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while waiting_reports(home):
+        assert time.monotonic() < deadline, "the command was not recorded"
+        time.sleep(1)
+    page.goto("/")
+    expect(page.locator("#ran").get_by_role("row", name="Landing")).to_contain_text("billhouse land")
+
+
 def test_a_file_in_the_inbox_is_landed_and_built_when_the_sensor_is_on(page: Page, home: Home) -> None:
     page.goto("/locations/orchestration.definitions/sensors/land_from_inbox")
     page.locator("label:has(input[type=checkbox])").click()
@@ -94,23 +118,13 @@ def test_a_file_in_the_inbox_is_landed_and_built_when_the_sensor_is_on(page: Pag
     take_screenshot(page, "sensor")
 
 
-def test_the_graph_shows_all_groups_from_landing_to_the_month_end(page: Page) -> None:
+def test_the_graph_shows_ten_groups_and_the_inner_models_one_click_below(page: Page) -> None:
     page.goto("/asset-groups")
-    for group in (
-        "landing",
-        "price_book",
-        "staging",
-        "customers",
-        "usage",
-        "rating",
-        "invoicing",
-        "limits",
-        "utilisation",
-        "billing",
-        "month_end",
-        "stripe",
-    ):
+    groups = ("landing", "price_book", "ledger", "warehouse", "invoices", "reports", "month_end", "exports", "stripe", "alerts")
+    for group in groups:
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
+    for layer in ("staging", "rating", "usage_segments"):
+        expect(page.get_by_text(layer, exact=True)).to_have_count(0)
     take_screenshot(page, "graph")
 
 

@@ -42,6 +42,7 @@ RUN_ELSEWHERE = {
     "make ui": "tests/orchestration/test_browser.py",
     "make soak": "tests/models/test_against_reference.py",
     "billhouse land --again": RETRIED,
+    "billhouse close 2026-09 --check": "tests/ledger/test_closing_checklist.py",
     "billhouse land --again --kind subscriptions": RETRIED,
     "billhouse land --again plans.csv": RETRIED,
     "umask 077": OPERATIONS,

@@ -1,0 +1,239 @@
+"""What the start page says of a home: what needs a person, what is due next, and the invoices by month.
+
+Reads only, and takes no lock: the analysts' file, which builds replace by rename, and lists of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import duckdb
+
+from orchestration.lib.due import month_to_close
+from pipeline.core.errors import BillhouseError
+from pipeline.core.home import Home
+from pipeline.core.money import format_money
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.settings import Settings
+from pipeline.landing.inbox import waiting_files
+from pipeline.landing.record_kinds import Kind
+from pipeline.store.alert_log import alert_states
+from pipeline.warehouse.build_record import last_build
+from pipeline.warehouse.reports import open_reports
+
+_ALERTS_FOR = timedelta(days=7)
+_FAILURES = (BillhouseError, duckdb.Error, OSError, ValueError)
+"""A section that cannot be read says so; the others are shown."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing on the page."""
+
+    title: str
+    text: str = ""
+    job: str = ""
+    """The Dagster job that does it."""
+    asset: tuple[str, ...] = ()
+    """The asset that shows it."""
+    command: str = ""
+    run: str = ""
+    config: str = ""
+    """Configuration of the job, as YAML."""
+    check: bool = False
+    """Whether to open the asset at its checks."""
+
+
+@dataclass
+class HomeState:
+    """What a home needs. Amounts are texts with their currency."""
+
+    needs: list[Item] = field(default_factory=list)
+    due: list[Item] = field(default_factory=list)
+    months: list[dict[str, Any]] = field(default_factory=list)
+    as_of: datetime | None = None
+    """The instant of the last build."""
+
+
+def read_home_state(home: Home, now: datetime) -> HomeState:
+    """Read the state. A part that cannot be read is an item that says so."""
+    state = HomeState()
+    record = last_build(home)
+    state.as_of = record.as_of if record is not None else None
+    for find in (_approvals, _closing, _quarantine, _stripe, _alerts):
+        state.needs += _found(home, now, find)
+    for find in (_inbox, _built, _publishing, _next_close):
+        state.due += _found(home, now, find)
+    try:
+        state.months = _months(home)
+    except _FAILURES:
+        state.months = []
+    return state
+
+
+_Find = Callable[[Home, datetime], Iterator[Item]]
+
+
+def _found(home: Home, now: datetime, find: _Find) -> list[Item]:
+    try:
+        return list(find(home, now))
+    except duckdb.CatalogException:
+        return [Item("The reports are of an earlier version.", "Build to see the rest.", job="land_and_build")]
+    except _FAILURES as error:
+        return [Item("A part of this page could not be read.", str(error))]
+
+
+def _rows(home: Home, sql: str) -> list[tuple[Any, ...]]:
+    """A query on the report tables; no rows where nothing was built yet."""
+    if not home.analysts_file.exists():
+        return []
+    with open_reports(home) as reports:
+        return reports.execute(sql).fetchall()
+
+
+def _approvals(home: Home, _: datetime) -> Iterator[Item]:
+    found: dict[str, tuple[int, list[str]]] = {}
+    for period, currency, number, total in _rows(
+        home,
+        "select period, currency, count(*), sum(total_amount) from invoices"
+        " where status = 'closed' and collection <> 'none' group by all order by all",
+    ):
+        count, totals = found.get(period, (0, []))
+        found[period] = (count + number, [*totals, format_money(total, currency)])
+    for period, (count, totals) in found.items():
+        config = f'ops:\n  approve:\n    config:\n      month: "{period}"\n      by: ""\n      why: ""\n      everything: true\n'
+        yield Item(
+            f"{_count(count, 'invoice')} of {period} {'waits' if count == 1 else 'wait'} for approval",
+            f"{', '.join(totals)}. Nothing is published to Stripe before.",
+            job="approve_invoices",
+            config=config,
+            command=f"billhouse approve {period}",
+            asset=("billing", "invoices"),
+        )
+
+
+def _closing(home: Home, now: datetime) -> Iterator[Item]:
+    month = month_to_close(home, now)
+    if month is not None:
+        yield Item(
+            f"{month} can be closed",
+            "Its grace period is over, and the reports contain all of it.",
+            job="close_month",
+            command=f"billhouse close {month}",
+            asset=("closed_invoices",),
+        )
+
+
+def _quarantine(home: Home, _: datetime) -> Iterator[Item]:
+    rows = _rows(
+        home,
+        "select reason, count(*), arg_min(detail, (landed_at, file_name, file_row)) from quarantined_events"
+        " group by reason order by 2 desc, reason",
+    )
+    if rows:
+        reason, number, detail = rows[0]
+        more = f" {len(rows) - 1} other reasons." if len(rows) > 1 else ""
+        yield Item(
+            f"{_count(sum(row[1] for row in rows), 'row')} in quarantine: not billed",
+            f"Most frequent: {reason} ({number:,}). {detail}{more}",
+            command="billhouse quarantine",
+            asset=("billing", "quarantined_events"),
+        )
+
+
+def _stripe(home: Home, _: datetime) -> Iterator[Item]:
+    for difference, number in _rows(
+        home,
+        "select difference, count(*) from stripe_reconciliation where difference <> 'none' group by all order by 2 desc, 1",
+    ):
+        yield Item(
+            f"{_count(number, 'invoice')} {'differs' if number == 1 else 'differ'} from Stripe: {difference}",
+            command="billhouse reconcile",
+            asset=("stripe_mirror",),
+            check=True,
+        )
+    for problem, number in _rows(
+        home,
+        "select problem, count(*) from stripe_subscriptions where is_current and problem <> 'none' group by all order by all",
+    ):
+        yield Item(
+            f"{_count(number, 'subscription')} in Stripe: {problem}",
+            command="billhouse reconcile",
+            asset=("billing", "stripe_subscriptions"),
+        )
+
+
+def _alerts(home: Home, now: datetime) -> Iterator[Item]:
+    if not (home.alerts.is_dir() and home.alert_deliveries.is_dir()):
+        return
+    recent = [row for row in alert_states(home) if row["raised_at"] > now - _ALERTS_FOR and row["state"] != "suppressed"]
+    if recent:
+        newest = recent[0]
+        yield Item(
+            f"{_count(len({row['alert_id'] for row in recent}), 'alert')} in the last 7 days",
+            f"Newest: {newest['kind']}, {newest['subject']} ({newest['raised_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC)."
+            f" {newest['text'] or ''}",
+            command="billhouse alerts",
+            asset=("alert_deliveries",),
+        )
+
+
+def _inbox(home: Home, _: datetime) -> Iterator[Item]:
+    number = sum(len(waiting_files(home, kind)) for kind in Kind)
+    if number:
+        yield Item(f"{_count(number, 'file')} in the inbox to land", job="land_and_build")
+
+
+def _built(home: Home, _: datetime) -> Iterator[Item]:
+    landed = max((path.stat().st_mtime for path in (home.raw / "landed_files").glob("[0-9]*.parquet")), default=None)
+    if landed is None:
+        yield Item("Nothing has landed yet", "Put files into the inbox, or land them.", command="billhouse land FILE")
+    elif not home.analysts_file.exists():
+        yield Item("Rows have landed, and nothing is built yet", job="land_and_build", command="billhouse build")
+    elif landed > home.analysts_file.stat().st_mtime:
+        yield Item("Rows have landed since the last build", job="land_and_build", command="billhouse build")
+
+
+def _publishing(home: Home, _: datetime) -> Iterator[Item]:
+    for period, number in _rows(
+        home, "select period, count(*) from invoices where status = 'approved' group by all order by all"
+    ):
+        yield Item(
+            f"{_count(number, 'approved invoice')} of {period} to publish",
+            job="publish_month",
+            command=f"billhouse publish {period}",
+        )
+
+
+def _next_close(home: Home, now: datetime) -> Iterator[Item]:
+    if month_to_close(home, now) is not None:
+        return
+    for (period,) in _rows(home, "select min(period) from invoices where status = 'draft'"):
+        if period is None:
+            continue
+        month = BillingPeriod.parse(period)
+        at = month.end + Settings.load().close_grace
+        record = last_build(home)
+        if now < at:
+            yield Item(f"{month} can be closed from {at:%Y-%m-%d %H:%M} UTC")
+        elif record is not None and record.as_of < month.end:
+            text = f"The reports are as of {record.as_of:%Y-%m-%d %H:%M} UTC: build, then close."
+            yield Item(f"{month} is over, and not built completely", text, job="land_and_build", command="billhouse build")
+
+
+def _months(home: Home) -> list[dict[str, Any]]:
+    return [
+        {"period": period, "status": status, "invoices": number, "total": format_money(total, currency)}
+        for period, status, currency, number, total in _rows(
+            home,
+            "select period, status, currency, count(*), sum(total_amount) from invoices group by all"
+            " order by period desc, status, currency limit 24",
+        )
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,144 @@
+"""The Charts sheet: revenue by month, plan and meter, and the largest customers, each as a small table with a chart beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+
+from pipeline.core.periods import BillingPeriod
+from pipeline.exports.workbook import HEADING, PeriodWorkbook
+
+SHEET = "Charts"
+MONTHS = 12
+CUSTOMERS = 10
+_CHART_PLACE = 3
+"""The column of the charts, right of the tables."""
+_CHART_ROWS = 16
+_ROW_PIXELS = 20
+_CHARTS_PER_PAGE = 2
+_COLOR = "#1F3A5F"
+
+# Revenue is the sum of the lines before credit; an amount that is carried forward is revenue of its own month only.
+_REVENUE = "select * from invoice_lines where line_type <> 'carry_forward'"
+
+
+@dataclass(frozen=True)
+class ChartTable:
+    """A table of amounts in one currency, and the type of its chart."""
+
+    title: str
+    heading: str
+    type: str
+    """'column', or 'bar' for names that need room."""
+    sql: str
+    """Rows (label, amount). Parameters: $period, $currency, and where named $first, the first month."""
+
+
+CHART_TABLES = (
+    ChartTable(
+        f"Revenue by month, the last {MONTHS} months",
+        "Month",
+        "column",
+        f"select period, sum(amount) from ({_REVENUE}) where period between $first and $period and currency = $currency"
+        " group by period order by period",
+    ),
+    ChartTable(
+        "Revenue by plan",
+        "Plan",
+        "bar",
+        f"""
+        select coalesce(names.plan_name, lines.plan_id), sum(lines.amount) as amount
+        from ({_REVENUE}) as lines
+        left join (select plan_id, max(plan_name) as plan_name from plans group by plan_id) as names
+            on lines.plan_id = names.plan_id
+        where lines.period = $period and lines.currency = $currency
+        group by all order by 2 desc, 1""",
+    ),
+    ChartTable(
+        "Revenue by meter and kind of line",
+        "Meter or kind of line",
+        "bar",
+        f"select coalesce(meter_id, line_type), sum(amount) from ({_REVENUE})"
+        " where period = $period and currency = $currency group by 1 order by 2 desc, 1",
+    ),
+    ChartTable(
+        f"The {CUSTOMERS} largest customers",
+        "Customer",
+        "bar",
+        f"""
+        select coalesce(invoices.customer_name, lines.customer_id), sum(lines.amount) as amount
+        from ({_REVENUE}) as lines inner join invoices on lines.invoice_id = invoices.invoice_id
+        where lines.period = $period and lines.currency = $currency
+        group by lines.customer_id, 1 order by 2 desc, lines.customer_id limit {CUSTOMERS}""",
+    ),
+)
+
+
+def write_charts_sheet(
+    workbook: PeriodWorkbook, reports: duckdb.DuckDBPyConnection, period: BillingPeriod, currencies: Sequence[str]
+) -> None:
+    """Add the sheet: the tables of each currency, from top to bottom, with their charts. Text is never a formula."""
+    sheet = workbook.add_sheet(SHEET)
+    sheet.set_column(0, 0, 32)
+    sheet.set_column(1, 1, 20)
+    sheet.hide_gridlines(2)
+    row, tops = 0, []
+    for currency in currencies:
+        for table in CHART_TABLES:
+            rows = _rows(reports, table, period, currency)
+            if rows:
+                _write_table(workbook, sheet, table, currency, rows, row)
+                tops.append(row)
+                row += max(len(rows) + 3, _CHART_ROWS + 1)
+    sheet.set_h_pagebreaks(tops[_CHARTS_PER_PAGE::_CHARTS_PER_PAGE])
+
+
+def _write_table(
+    workbook: PeriodWorkbook, sheet: Any, table: ChartTable, currency: str, rows: Sequence[tuple[str, Decimal]], top: int
+) -> None:
+    sheet.write_string(top, 0, f"{table.title}, {currency}", workbook.format(bold=True, font_size=13))
+    sheet.write_string(top + 1, 0, table.heading, workbook.format(**HEADING))
+    sheet.write_string(top + 1, 1, "Before credit", workbook.format(**HEADING))
+    for place, (label, amount) in enumerate(rows, start=top + 2):
+        sheet.write_string(place, 0, label, workbook.format())
+        sheet.write_number(place, 1, float(amount), workbook.money(currency))
+    first, last = top + 2, top + 1 + len(rows)
+    chart = workbook.book.add_chart({"type": table.type})
+    chart.add_series(
+        {
+            "name": currency,
+            "categories": [SHEET, first, 0, last, 0],
+            "values": [SHEET, first, 1, last, 1],
+            # Programs that do not calculate draw these.
+            "categories_data": [label for label, _ in rows],
+            "values_data": [float(amount) for _, amount in rows],
+            "fill": {"color": _COLOR},
+            "gap": 60,
+        }
+    )
+    chart.set_title({"name": f"{table.title}, {currency}", "name_font": {"size": 12}})
+    chart.set_legend({"none": True})
+    if table.type == "bar":
+        chart.set_y_axis({"reverse": True, "label_position": "low"})  # the largest at the top
+        chart.set_x_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#DDE3E9"}}})
+    else:
+        chart.set_y_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#DDE3E9"}}})
+    chart.set_size({"width": 640, "height": _CHART_ROWS * _ROW_PIXELS})
+    sheet.insert_chart(top, _CHART_PLACE, chart)
+
+
+def _rows(
+    reports: duckdb.DuckDBPyConnection, table: ChartTable, period: BillingPeriod, currency: str
+) -> list[tuple[str, Decimal]]:
+    first = period
+    for _ in range(MONTHS - 1):
+        first = first.previous()
+    values = {"period": str(period), "currency": currency, "first": str(first)}
+    found: list[tuple[str, Decimal]] = reports.execute(
+        table.sql, {name: value for name, value in values.items() if f"${name}" in table.sql}
+    ).fetchall()
+    return found

@@ -1,0 +1,137 @@
+"""Reads what the statements of a period show from the report tables, grouped by invoice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from pipeline.core.home import SEEDS
+from pipeline.core.periods import BillingPeriod
+from pipeline.core.sql import rows_as_dictionaries
+from pipeline.pricebook.price_book import minor_unit_digits, read_rows
+from pipeline.pricebook.schema import FILES, Meter
+
+Row = dict[str, Any]
+
+_INVOICES = """
+    select invoices.*, customers.language
+    from invoices left join customers using (customer_id)
+    where invoices.period = $period order by invoices.invoice_id"""
+_EARLIER_INVOICES = "select * from invoices where period = $earlier"
+_LINES = "select * from invoice_lines where period = $period order by invoice_id, line_number"
+_EARLIER_LINES = "select * from invoice_lines where period = $earlier order by invoice_id, line_number"
+_DAYS = """
+    select invoice_id, usage_date, meter_id, unit, sum(quantity) as quantity, sum(amount) as amount
+    from billed_usage_daily where period = $period
+    group by all order by all"""
+_APPLICATIONS = """
+    select invoice_id, source, grant_id, sum(amount) as amount
+    from credit_applications where period = $period group by all order by all"""
+# Of each grant that had credit in the month: sums to the month's end, so that granted - used - expired = left.
+_CREDITS = """
+    select
+        ledger.customer_id || chr(31) || ledger.currency as account, ledger.source, ledger.grant_id, grants.expires_at,
+        sum(ledger.granted_amount) as granted, sum(ledger.applied_amount) as used, sum(ledger.expired_amount) as expired,
+        max(case when ledger.period = $period then ledger.closing_amount end) as left_amount
+    from credit_ledger as ledger
+    left join (select grant_id, any_value(expires_at) as expires_at from credit_grants group by grant_id) as grants
+        on ledger.grant_id = grants.grant_id
+    where ledger.period <= $period
+    group by all
+    having max(
+        case
+            when ledger.period = $period
+                then
+                    abs(ledger.opening_amount) + abs(ledger.granted_amount) + abs(ledger.applied_amount)
+                    + abs(ledger.closing_amount)
+            else 0
+        end
+    ) > 0
+    order by all"""
+
+
+@dataclass(frozen=True)
+class StatementSource:
+    """The rows of one invoice's statement."""
+
+    invoice: Row
+    lines: list[Row]
+    days: list[Row]
+    """One per day and meter."""
+    applications: list[Row]
+    credits: list[Row]
+    """The customer's grants in the invoice's currency that had credit in the month."""
+    earlier_invoice: Row | None
+    """The invoice of the month before, in the same currency."""
+    earlier_lines: list[Row]
+
+
+class StatementTables:
+    """The report tables of one period."""
+
+    def __init__(self, reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
+        self._reports = reports
+        self._period = period
+        self.plan_names = {
+            row["plan_id"]: row["plan_name"]
+            for row in self._rows("select plan_id, max(plan_name) as plan_name from plans group by plan_id")
+        }
+        self.rates = {row["rate_id"]: row for row in self._rows("select * from rates")}
+        self.tiers: dict[str, list[Row]] = defaultdict(list)
+        for row in self._rows("select * from rate_tiers order by rate_id, above_quantity"):
+            self.tiers[row["rate_id"]].append(row)
+        self.minor_unit_digits = dict(minor_unit_digits())
+        meters = (meter for _, meter in read_rows(SEEDS / "meters.csv", FILES["meters.csv"], []))
+        ordered = sorted((meter for meter in meters if isinstance(meter, Meter)), key=lambda meter: meter.display_order)
+        self.meter_names = {meter.meter_id: meter.meter_name for meter in ordered}
+        """By meter, in the order of invoices."""
+
+    @property
+    def prices(self) -> dict[str, object]:
+        """By rate, what it charges: equal for rates with equal prices."""
+        return {
+            id: (
+                rate["charge_model"],
+                rate["unit_amount"],
+                rate["package_size"],
+                tuple((tier["above_quantity"], tier["unit_amount"], tier["flat_amount"]) for tier in self.tiers[id]),
+            )
+            for id, rate in self.rates.items()
+        }
+
+    def statements(self) -> list[StatementSource]:
+        """Every invoice of the period with its rows, by id."""
+        lines, days, applications = (self._by(sql, "invoice_id") for sql in (_LINES, _DAYS, _APPLICATIONS))
+        credits, earlier_lines = self._by(_CREDITS, "account"), self._by(_EARLIER_LINES, "invoice_id")
+        earlier = {(row["customer_id"], row["currency"]): row for row in self._rows(_EARLIER_INVOICES)}
+        found = []
+        for invoice in self._rows(_INVOICES):
+            id, account = invoice["invoice_id"], (invoice["customer_id"], invoice["currency"])
+            before = earlier.get(account)
+            found.append(
+                StatementSource(
+                    invoice,
+                    lines[id],
+                    days[id],
+                    applications[id],
+                    credits["\x1f".join(account)],
+                    before,
+                    earlier_lines[before["invoice_id"]] if before else [],
+                )
+            )
+        return found
+
+    def _rows(self, sql: str) -> Iterator[Row]:
+        keys = {"period": str(self._period), "earlier": str(self._period.previous())}
+        found = self._reports.execute(sql, {name: value for name, value in keys.items() if f"${name}" in sql})
+        return iter(rows_as_dictionaries(found))
+
+    def _by(self, sql: str, key: str) -> dict[str, list[Row]]:
+        grouped: dict[str, list[Row]] = defaultdict(list)
+        for row in self._rows(sql):
+            grouped[row[key]].append(row)
+        return grouped
