@@ -112,8 +112,9 @@ def land_inbox(
     for file in mostly_refused:
         context.log.error(f"Mostly refused: {file.refusal}")
         raise_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
-    if landed.newly_quarantined:
-        raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", landed.quarantine_text))
+    others = LandingSummary([file for file in landed.files if file not in mostly_refused])
+    if others.newly_quarantined:
+        raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", others.quarantine_text))
     yield from in_run(context, landing_events(opened, landings, landed, mostly_refused, selected_partitions(context)))
     if mostly_refused:
         # A retry would find an empty inbox and succeed.

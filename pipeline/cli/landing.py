@@ -30,7 +30,9 @@ def land(
     context: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files: .jsonl, .json, .csv (also .gz, .zst) or .parquet.", show_default=False),
+        typer.Argument(
+            metavar="PATH...", help="Files: .jsonl, .json, .csv (and .gz, .zst), .parquet, .avro.", show_default=False
+        ),
     ] = None,
     kind: Annotated[
         Kind | None, typer.Option(help="The kind of the rows. Default: usage; with --again, all kinds.", show_default=False)
@@ -61,7 +63,8 @@ def land(
     Valid rows are stored in <home>/raw/; invalid rows go to quarantine with file, line and reason. Landing a file again stores
     nothing twice, and checks its rows in quarantine again. Every named file is tried; the exit code is 1 if a file could not be
     read (then none of it is landed), or if the accepted share of its rows is below BILLHOUSE_LAND_MIN_ACCEPTED_SHARE (default:
-    half). Days with many small files are compacted, as by billhouse compact. Next: billhouse build.
+    half). Each new file with rows in quarantine raises an alert. Days with many small files are compacted, as by billhouse
+    compact. Next: billhouse build.
     """
     if not paths and not again:
         raise WrongUsageError("No file is given.", "Give files to land, or --again to check rows in quarantine again.")
@@ -74,6 +77,7 @@ def land(
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
     from pipeline.landing.merge_raw_files import merge_if_possible
+    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
 
@@ -103,10 +107,11 @@ def land(
                 on_progress=follow,
             )
         not_merged = merge_if_possible(home)
+    refused = [] if again else summary.mostly_refused(least_share)
+    not_recorded = None if again else raise_quarantine_alerts(home, summary, refused)
     write_health(home)
     landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)
     report(home, "land", summary, kind=landed_kind, seconds=round(monotonic() - started, 2))
-    refused = [] if again else summary.mostly_refused(least_share)
     show(as_json, summary.as_dict(refused), lambda: print_landing(summary, is_again=again))
     for problem in summary.problems:
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
@@ -114,6 +119,10 @@ def land(
         stderr.print(f"[red]mostly refused[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
     if not_merged is not None:
         stderr.print(f"[yellow]warning[/] {plain(not_merged)}", highlight=False, soft_wrap=True)
+    if not_recorded is not None:
+        stderr.print(
+            f"[yellow]warning[/] The alert could not be recorded. {plain(not_recorded)}", highlight=False, soft_wrap=True
+        )
     if summary.problems or refused:
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ import duckdb
 from pipeline.core.errors import InputFileError
 from pipeline.core.home import Home
 from pipeline.core.sql import parquet_files, quoted
-from pipeline.landing.input_files import InputFile
+from pipeline.landing.input_files import HAS_COLUMNS, InputFile
 from pipeline.landing.lines import TOO_LONG
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.raw import landed_files_sql
@@ -61,7 +61,7 @@ class QuarantinedFile:
             None,
             lines="select file_row, raw_row as line, null::blob as no_text, null::varchar as over_limit from quarantined_rows",
             header=self.header,
-            has_flat_keys=self.format == "parquet",
+            has_flat_keys=self.format in HAS_COLUMNS,
         )
 
 

@@ -65,6 +65,14 @@ class LandedFile:
             " quarantine are then checked again."
         )
 
+    @property
+    def quarantine_text(self) -> str:
+        """For an alert: how many rows went to quarantine, the most frequent reason with an example, and the next step."""
+        return (
+            f"{self.file_name}: {self.quarantined:,} of {self.received - self.omitted:,} rows went to quarantine: they are not"
+            f" billed. The most frequent reason is {self.example} billhouse quarantine lists all."
+        )
+
 
 @dataclass(frozen=True)
 class LandingSummary:

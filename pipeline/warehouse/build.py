@@ -124,7 +124,7 @@ def build(
         steps = run_dbt(home, project, on_progress, *selection, *exclude, *full_refresh, manifest=manifest)
         built = {manifest.nodes[step.unique_id].alias for step in steps if step.unique_id in manifest.nodes}
         tables = publish_snapshot(home, project, built=built)
-        write_build_record(home, replace(record, step_count=len(steps)))
+        write_build_record(home, replace(record, step_count=len(steps), seconds=_seconds_since(started_at)))
         with open_warehouse(home) as warehouse:
             ignored_events = dict(
                 warehouse.execute("select reason, count(*) from billing.ignored_events group by all order by all").fetchall()
@@ -135,9 +135,12 @@ def build(
                 " select grant_id from staging.stg_voids where grant_id is not null"
                 " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
             ).fetchall()
-    seconds = (datetime.now(UTC) - started_at).total_seconds()
     unmatched_voids = [voided_id for (voided_id,) in unmatched]
-    return BuildResult(as_of, steps, seconds, tables, ignored_events, defaulted[0][0], unmatched_voids)
+    return BuildResult(as_of, steps, _seconds_since(started_at), tables, ignored_events, defaulted[0][0], unmatched_voids)
+
+
+def _seconds_since(started_at: datetime) -> float:
+    return (datetime.now(UTC) - started_at).total_seconds()
 
 
 def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
