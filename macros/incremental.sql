@@ -86,6 +86,20 @@
     {{ return(same_inputs.rows[0][0] != 1) }}
 {%- endmacro %}
 
+{# Events that were voided since the last build: event_id, sandbox_id, execution_id. #}
+{% macro new_voids() -%}
+    (
+        select * from {{ state_table('applied_voids') }}
+        where event_id not in (select event_id from {{ state_table('known_voids') }})
+    )
+{%- endmacro %}
+
+{# Whether the first event of each customer is looked for in all events: it can have been voided. #}
+{% macro first_events_need_full_refresh() -%}
+    {%- if needs_full_rating() -%}{{ return(true) }}{%- endif -%}
+    {{ return(run_query("select count(*) from " ~ new_voids() ~ " as voids").rows[0][0] > 0) }}
+{%- endmacro %}
+
 {# With `dirty_executions`, in its transaction: from here on the tables differ from those of the last build. #}
 {% macro begin_rating() -%}
     {%- set plan, state = state_table('rating_decision'), state_table('rated_inputs') -%}

@@ -63,6 +63,11 @@
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
 
+{# The rows of an input that this build recomputes: a table. In a full refresh these are all rows, and a view saves the copy. #}
+{% materialization dirty_rows, adapter='duckdb' -%}
+    {{ return(replace_in_a_transaction('view' if is_full_rating() else 'table')) }}
+{%- endmaterialization %}
+
 {# Whether the table of the last build exists, and no full refresh was requested. #}
 {% macro has_rows_to_reuse() -%}
     {%- set existing_relation = load_cached_relation(this) -%}

@@ -1,6 +1,6 @@
 {# The instants at which sessions of some timelines open because a later stop or pause reports it: no start and no resume is known since the
-   previous stop. Billing rules, section 4. `timelines`: a relation with the column timeline_key. #}
-{% macro reported_openings_of(timelines) -%}
+   previous stop. Billing rules, section 4. `timelines`: a relation with the column timeline_key. `events`: a relation with their events. #}
+{% macro reported_openings_of(timelines, events) -%}
 with
 
 timeline_rows as (
@@ -14,7 +14,7 @@ timeline_rows as (
         events.has_start or events.has_resume as is_opening,
         events.has_update or events.has_heartbeat as is_update,
         events.reported_start_at
-    from {{ ref('execution_events') }} as events
+    from {{ events }} as events
     inner join {{ timelines }} as reporting
         on events.timeline_key = reporting.timeline_key
     where {{ changes_state('events') }}

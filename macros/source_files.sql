@@ -14,7 +14,7 @@
     {{ return(env_var('BILLHOUSE_SPARK_HOME', env_var('BILLHOUSE_HOME', './var'))) }}
 {%- endmacro %}
 
-{# The raw files of usage that have the rows of several landed files (pipeline/landing/merge_days.py), of the days that satisfy a condition on
+{# The raw files of usage that have the rows of several landed files (pipeline/landing/merge_raw_files.py), of the days that satisfy a condition on
    `event_date`. #}
 {% macro merged_usage_files(condition='true') -%}
     {%- set files = [] -%}

@@ -97,19 +97,39 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Pre-hook of sandbox_utilisation: records the sandbox-days to recompute and deletes their rows. These are days with new samples, all days of
-   dirty executions, and days that were not over at the last build's as_of. #}
+{# Condition on `sandbox_minutes`: the utilisation of its sandbox and day is to be recomputed. These are days with new samples, all days of dirty
+   executions, and days that were not over at the last build's as_of. #}
+{% macro is_stale_minute() -%}
+    {%- set dirty_executions = ref('dirty_executions') -%}
+    {%- if utilisation_needs_full_refresh() -%}
+        true
+    {%- else -%}
+        (
+            sample_date in (select sample_date from {{ recomputed_days() }})
+            or sandbox_id in (select sandbox_id from {{ dirty_executions }})
+            or sample_date >= cast({{ last_rated('as_of') }} as date)
+        )
+    {%- endif -%}
+{%- endmacro %}
+
+{# Condition on a day: it lies between the first and the last day to recompute. Without it, a build would read all segments, also in a deployment
+   without samples. #}
+{% macro may_be_stale_day(day) -%}
+    {%- set minutes = ref('sandbox_minutes') -%}
+    {%- if not execute or target.type != 'duckdb' -%}{{ return('true') }}{%- endif -%}
+    {%- set days = run_query("select min(sample_date), max(sample_date) from " ~ minutes ~ " where " ~ is_stale_minute()).rows[0] -%}
+    {{ return("false" if days[0] is none else day ~ " between date '" ~ days[0] ~ "' and date '" ~ days[1] ~ "'") }}
+{%- endmacro %}
+
+{# Pre-hook of sandbox_utilisation: records the sandbox-days to recompute and deletes their rows. #}
 {% macro delete_stale_utilisation() -%}
-    {%- set minutes, dirty_executions = ref('sandbox_minutes'), ref('dirty_executions') -%}
+    {%- set minutes = ref('sandbox_minutes') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set is_full = utilisation_needs_full_refresh() -%}
         create or replace table {{ stale_utilisation() }} as
         select distinct sandbox_id, sample_date from {{ minutes }}
-        {%- if not is_full %}
-        where
-            sample_date in (select sample_date from {{ recomputed_days() }})
-            or sandbox_id in (select sandbox_id from {{ dirty_executions }})
-            or sample_date >= cast({{ last_rated('as_of') }} as date);
+        where {{ is_stale_minute() }}
+        {%- if not is_full %};
         delete from {{ this }}
         using {{ stale_utilisation() }} as stale
         where {{ this.identifier }}.sandbox_id = stale.sandbox_id and {{ this.identifier }}.usage_date = stale.sample_date

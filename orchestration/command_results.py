@@ -34,10 +34,11 @@ from pipeline.exports import ExportResult
 from pipeline.feeds.configured import FeedRun
 from pipeline.landing import LandingSummary
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.result import LandReport
 from pipeline.ledger.approvals import ApprovalResult
 from pipeline.ledger.close import CloseResult
 from pipeline.ledger.verify import VerifyResult
-from pipeline.monitoring.command_reports import BuildReport, CommandReport, LandReport
+from pipeline.monitoring.command_reports import BuildReport, CommandReport
 from pipeline.monitoring.home_history import BUILT, CLOSED, LANDED, LandingHistory
 from pipeline.stripe.comparison import StripeComparison, SyncReport
 from pipeline.stripe.publish_result import PublishResult

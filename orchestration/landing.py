@@ -26,7 +26,7 @@ from pipeline.core.failures import convert_errors
 from pipeline.core.home import Home
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
-from pipeline.landing.merge_days import merge_if_possible
+from pipeline.landing.merge_raw_files import merge_if_possible
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import Source, all_sources
 from pipeline.landing.verify_events import event_problems
@@ -112,8 +112,9 @@ def land_inbox(
     for file in mostly_refused:
         context.log.error(f"Mostly refused: {file.refusal}")
         raise_alert(opened, OperationalAlert("check_failed", f"Landing {file.file_name}", file.refusal))
-    if landed.newly_quarantined:
-        raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", landed.quarantine_text))
+    others = LandingSummary([file for file in landed.files if file not in mostly_refused])
+    if others.newly_quarantined:
+        raise_alert(opened, OperationalAlert("check_failed", "Rows in quarantine", others.quarantine_text))
     refusals = [file.refusal for file in mostly_refused]
     yield from in_run(context, landing_events(opened, landings, landed, refusals, selected_partitions(context)))
     if mostly_refused:

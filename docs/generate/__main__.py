@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy.grafana.dashboard import dashboard_json
 from docs.generate.command_line import command_line_page
 from docs.generate.configuration import configuration_page
 from docs.generate.data_dictionary import data_dictionary
@@ -23,6 +24,7 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     DOCS / "internals" / "model-layers.md": layers_page,
     DOCS / "internals" / "architecture.md": architecture_page,
     DOCS / "use" / "questions.md": questions_page,
+    DOCS.parent / "deploy" / "grafana" / "billhouse.json": dashboard_json,
 }
 
 

@@ -45,11 +45,11 @@ def _broken_in(root: Path, file: str) -> Iterator[str]:
             continue
         path, _, anchor = target.partition("#")
         page = (root / file).parent / path if path else root / file
-        if not page.exists() or (anchor and page.suffix == ".md" and anchor not in _anchors(page)):
+        if not page.exists() or (anchor and page.suffix == ".md" and anchor not in anchors(page)):
             yield target
 
 
-def _anchors(page: Path) -> set[str]:
+def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub and the site make them."""
     headings = _HEADING.findall(_FENCE.sub("", page.read_text(encoding="utf-8")))
     plain = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).replace("`", "") for heading in headings)

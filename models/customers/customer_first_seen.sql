@@ -15,9 +15,8 @@ first_events as (
 
     select
         customer_id,
-        min(first_at) as first_event_at
-    from {{ ref('compacted_events') }}
-    group by customer_id
+        first_event_at
+    from {{ ref('customer_first_events') }}
 
 ),
 
@@ -29,7 +28,10 @@ reports_before_first_event as (
         events.timeline_key
     from {{ ref('execution_events') }} as events
     inner join first_events on events.customer_id = first_events.customer_id
-    where events.reported_start_at < first_events.first_event_at
+    where
+        -- Says the same twice: by the null, the engine skips what has no reported start.
+        events.reported_start_at is not null
+        and events.reported_start_at < first_events.first_event_at
 
 ),
 
@@ -39,7 +41,7 @@ reported_openings as (
         reports.customer_id,
         min(openings.opening_at) as first_opening_at
     from reports_before_first_event as reports
-    inner join ({{ reported_openings_of('reports_before_first_event') | indent(4) }}) as openings
+    inner join ({{ reported_openings_of('reports_before_first_event', ref('execution_events')) | indent(4) }}) as openings
         on reports.timeline_key = openings.timeline_key
     group by reports.customer_id
 

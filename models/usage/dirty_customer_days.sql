@@ -26,8 +26,7 @@ used_spans as (
         events.customer_id,
         events.first_at as started_at,
         events.first_at as ended_at
-    from {{ ref('execution_events') }} as events
-    {{ only_dirty_executions('events') }}
+    from {{ ref('dirty_events') }} as events
     where
         {{ 'false and ' if is_full_rating() }}(
             events.quantity_event_count > 0

@@ -135,8 +135,7 @@ where sandbox_id in (
         build_number > (select build_number from last_build)
         and sandbox_id in (select sandbox_id from {{ ref('mixed_sandboxes') }})
     union all
-    select sandbox_id from {{ state_table('applied_voids') }}
-    where event_id not in (select event_id from {{ state_table('known_voids') }})
+    select sandbox_id from {{ new_voids() }} as voids
 )
 union
 select
@@ -172,8 +171,7 @@ where
         select sandbox_id from {{ ref('compacted_events') }}
         where build_number > (select build_number from last_build)
         union all
-        select sandbox_id from {{ state_table('applied_voids') }}
-        where event_id not in (select event_id from {{ state_table('known_voids') }})
+        select sandbox_id from {{ new_voids() }} as voids
     )
 union
 -- A day with all its events voided has no new row in compacted_events.
@@ -181,6 +179,5 @@ select
     {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,
     sandbox_id,
     execution_id
-from {{ state_table('applied_voids') }}
-where event_id not in (select event_id from {{ state_table('known_voids') }})
+from {{ new_voids() }} as voids
 {% endif %}

@@ -19,8 +19,7 @@ quantities as (
         {%- for quantity in quantity_columns() %}
         cast(sum(events.{{ quantity }}) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('execution_events') }} as events
-    {{ only_dirty_executions('events') }}
+    from {{ ref('dirty_events') }} as events
     where
         events.quantity_event_count > 0
         {%- for quantity in quantity_columns() %}

@@ -3,7 +3,7 @@
 {% set reporting -%}
 (
     select distinct timelines.timeline_key
-    from {{ ref('execution_events') }} as reports
+    from {{ ref('dirty_events') }} as reports
     inner join {{ ref('timelines') }} as timelines
         on
             reports.timeline_key = timelines.timeline_key
@@ -11,4 +11,4 @@
     where reports.reported_start_at is not null
 )
 {%- endset %}
-{{ reported_openings_of(reporting) }}
+{{ reported_openings_of(reporting, ref('dirty_events')) }}

@@ -23,7 +23,7 @@ event_rows as {{ not_stored }}(
         events.{{ column }},
         {%- endfor %}
         openings.opening_at is not null as is_reported_opening
-    from {{ ref('execution_events') }} as events
+    from {{ ref('dirty_events') }} as events
     inner join {{ ref('timelines') }} as timelines
         on
             events.timeline_key = timelines.timeline_key

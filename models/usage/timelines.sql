@@ -9,8 +9,7 @@ events as (
     select
         events.*,
         build.heartbeat_timeout_seconds
-    from {{ ref('execution_events') }} as events
-    {{ only_dirty_executions('events') }}
+    from {{ ref('dirty_events') }} as events
     cross join {{ ref('stg_build_inputs') }} as build
     where {{ changes_state('events') }} or events.has_quantity_update
 

@@ -56,7 +56,9 @@ held_segments as (
         on
             segments.sandbox_id = sampled_days.sandbox_id
             and segments.usage_date = sampled_days.sample_date
-    where segments.meter_id in ('vcpu', 'memory')
+    where
+        segments.meter_id in ('vcpu', 'memory')
+        and {{ may_be_stale_day('segments.usage_date') }}
 
 ),
 

@@ -227,7 +227,7 @@ def _inbox(home: Home, _: datetime) -> Iterator[Item]:
 
 
 def _built(home: Home, _: datetime) -> Iterator[Item]:
-    landed = max((path.stat().st_mtime for path in (home.raw / "landed_files").glob("[0-9]*.parquet")), default=None)
+    landed = max((path.stat().st_mtime for path in (home.raw / "landed_files").glob("[!_]*.parquet")), default=None)
     if landed is None:
         yield Item("Nothing has landed yet", "Put files into the inbox, or land them.", command="billhouse land FILE")
     elif not home.analysts_file.exists():

@@ -27,12 +27,13 @@ from pipeline.demo.dataset import generate
 from pipeline.exports import export_period
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import LANDED, move_landed, version_of_path
+from pipeline.landing.result import LandReport
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
 from pipeline.ledger.verify import verify_ledger
-from pipeline.monitoring.command_reports import LandReport, build_report, reports_replaced_at
+from pipeline.monitoring.command_reports import build_report, reports_replaced_at
 from pipeline.monitoring.health import write_health
-from pipeline.store.raw import landed_files
+from pipeline.store.raw import landed_file_ids
 from pipeline.stripe.client import local_emulator
 from pipeline.stripe.comparison import sync_report
 from pipeline.stripe.mirror import sync_stripe
@@ -153,7 +154,7 @@ _COUNTS = ("received", "accepted", "duplicates", "quarantined")
 def _mark_as_demo(home: Home) -> None:
     """Mark the home as the demo's, and refuse one with other data: generated usage must not mix with real usage."""
     mark = home.path / _MARK
-    if landed_files(home) and not mark.exists():
+    if landed_file_ids(home) and not mark.exists():
         raise BillhouseError(
             f"{home.path} has landed data that is not the demo's.", "Use another home for the demo: billhouse --home DIR demo"
         )

@@ -21,17 +21,18 @@ from pipeline.landing.record_kinds import Kind, TimestampUnit
 
 if TYPE_CHECKING:
     from pipeline.landing import LandedFile, LandingSummary
-    from pipeline.landing.merge_days import MergedDays
+    from pipeline.landing.merge_raw_files import MergedFiles
     from pipeline.landing.preview import Preview
     from pipeline.landing.sources.source_files import Source
-    from pipeline.monitoring.command_reports import LandReport
 
 
 def land(
     context: typer.Context,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files: .jsonl, .json, .csv (also .gz, .zst) or .parquet.", show_default=False),
+        typer.Argument(
+            metavar="PATH...", help="Files: .jsonl, .json, .csv (and .gz, .zst), .parquet, .avro.", show_default=False
+        ),
     ] = None,
     kind: Annotated[
         Kind | None, typer.Option(help="The kind of the rows. Default: usage; with --again, all kinds.", show_default=False)
@@ -62,7 +63,8 @@ def land(
     Valid rows are stored in <home>/raw/; invalid rows go to quarantine with file, line and reason. Landing a file again stores
     nothing twice, and checks its rows in quarantine again. Every named file is tried; the exit code is 1 if a file could not be
     read (then none of it is landed), or if the accepted share of its rows is below BILLHOUSE_LAND_MIN_ACCEPTED_SHARE (default:
-    half). Days with many small files are compacted, as by billhouse compact. Next: billhouse build.
+    half). Each new file with rows in quarantine raises an alert. Days with many small files are compacted, as by billhouse
+    compact. Next: billhouse build.
     """
     if not paths and not again:
         raise WrongUsageError("No file is given.", "Give files to land, or --again to check rows in quarantine again.")
@@ -74,7 +76,9 @@ def land(
     refuse_kind_with_source(kind, source)
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
-    from pipeline.landing.merge_days import merge_if_possible
+    from pipeline.landing.merge_raw_files import merge_if_possible
+    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts
+    from pipeline.landing.result import LandReport
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
 
@@ -104,11 +108,12 @@ def land(
                 on_progress=follow,
             )
         not_merged = merge_if_possible(home)
+    refused = [] if again else summary.mostly_refused(least_share)
+    not_recorded = None if again else raise_quarantine_alerts(home, summary, refused)
     write_health(home)
     landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)
-    seconds = round(monotonic() - started, 2)
-    refused = [] if again else summary.mostly_refused(least_share)
-    report(home, "land", lambda: _land_report(summary, seconds, landed_kind, None if again else refused))
+    seconds, refusals = round(monotonic() - started, 2), None if again else [file.refusal for file in refused]
+    report(home, "land", lambda: LandReport(summary, seconds, landed_kind, refusals))
     show(as_json, summary.as_dict(refused), lambda: print_landing(summary, is_again=again))
     for problem in summary.problems:
         stderr.print(f"[red]not landed[/] {plain(problem)}", highlight=False, soft_wrap=True)
@@ -116,29 +121,27 @@ def land(
         stderr.print(f"[red]mostly refused[/] {plain(file.refusal)}", highlight=False, soft_wrap=True)
     if not_merged is not None:
         stderr.print(f"[yellow]warning[/] {plain(not_merged)}", highlight=False, soft_wrap=True)
+    if not_recorded is not None:
+        stderr.print(
+            f"[yellow]warning[/] The alert could not be recorded. {plain(not_recorded)}", highlight=False, soft_wrap=True
+        )
     if summary.problems or refused:
         raise typer.Exit(1)
 
 
-def _land_report(summary: LandingSummary, seconds: float, kind: Kind | None, refused: list[LandedFile] | None) -> LandReport:
-    from pipeline.monitoring.command_reports import LandReport
-
-    return LandReport(summary, seconds, kind, [file.refusal for file in refused] if refused is not None else None)
-
-
 def compact(context: typer.Context, as_json: Json = False) -> None:
-    """Merge the small raw files of usage of each day that has many of them into one file, so that builds read fewer files.
+    """Merge small raw files, those of each day of usage and the rows of landed files, so that builds read fewer files.
 
-    Every row has its landed file and line. Days with at most BILLHOUSE_RAW_FILES_PER_DAY (default: 32) files below 16 MB stay
+    Every row has its landed file and line. Folders with at most BILLHOUSE_RAW_FILES_PER_DAY (default: 32) files below 16 MB stay
     unchanged. Each landing does this. Replaced files that exist again, as after a restore from a bucket, are removed. Safe to
     interrupt and to repeat. The exit code is 1 if a file was changed after it was written: it is not merged.
     """
-    from pipeline.landing.merge_days import merge_days, remove_replaced
+    from pipeline.landing.merge_raw_files import merge_raw_files, remove_replaced
 
     home = Home.open(context.obj)
     with progress("Compacting") as follow:
         removed = remove_replaced(home)
-        merged = merge_days(home, on_progress=follow)
+        merged = merge_raw_files(home, on_progress=follow)
     show(as_json, {**merged.as_dict(), "removed": removed}, lambda: print_merged(merged, removed))
     for problem in merged.problems:
         stderr.print(f"[red]not merged[/] {plain(problem)}", highlight=False, soft_wrap=True)
@@ -146,14 +149,14 @@ def compact(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def print_merged(merged: MergedDays, removed: int) -> None:
+def print_merged(merged: MergedFiles, removed: int) -> None:
     """Print the number of files before and after."""
     if removed:
         out.print(f"Removed {removed:,} file(s) that had been replaced before.")
     if merged.files:
-        out.print(f"[bold]{merged.files:,}[/] files of {merged.days:,} day(s) became {merged.merged_files:,}.")
+        out.print(f"[bold]{merged.files:,}[/] small files became {merged.merged_files:,} (usage of {merged.days:,} days).")
     else:
-        out.print("No day has so many small files.")
+        out.print("No folder has so many small files.")
 
 
 def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     """If the share of accepted rows of a file is smaller, or zero, the landing fails after all files have landed."""
 
     raw_files_per_day: int = Field(default=32, ge=1, exclude=True)
-    """Small raw files of usage (below 16 MB) that a UTC day may have. If a landing leaves more, they are merged into one."""
+    """Small raw files (below 16 MB) that a UTC day of usage, or `landed_files`, may have before a landing merges them."""
 
     adjustment_limit_share: Decimal = Field(default=Decimal("0.05"), ge=0)
     """A close that would adjust closed months by more than this share of their totals stops and asks for confirmation."""

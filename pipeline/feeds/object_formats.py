@@ -10,6 +10,7 @@ import pyarrow as pa
 HEAD_BYTES = 64 << 10
 """What is read of an object to find its format."""
 _TEXT_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
+_HAS_COLUMNS = {b"PAR1": ".parquet", b"Obj\x01": ".avro"}
 _COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
@@ -23,20 +24,21 @@ def suffix_of(name: str, head: bytes) -> str:
 
     `name`: the last part of the key. `head`: its first HEAD_BYTES. Raises UnknownFormatError.
     """
-    if head.startswith(b"PAR1"):
-        return ".parquet"
+    for magic, suffix in _HAS_COLUMNS.items():
+        if head.startswith(magic):
+            return suffix
     compression = next((suffix for magic, suffix in _COMPRESSED.items() if head.startswith(magic)), "")
     text = _decompressed(head, compression)
-    if text.startswith(b"PAR1"):
-        raise UnknownFormatError("is a compressed Parquet file. Write it without compression around it.")
+    if text.startswith(tuple(_HAS_COLUMNS)):
+        raise UnknownFormatError("is a compressed Parquet or Avro file. Write it without compression around it.")
     named = _suffix_of_name(name)
     first = text.lstrip(_BLANK)[:1]
     if named is None:
         if first not in (b"{", b"["):
-            raise UnknownFormatError("is neither JSON nor Parquet, and its name does not end in .csv.")
+            raise UnknownFormatError("is neither JSON nor Parquet nor Avro, and its name does not end in .csv.")
         named = ".json"
     if b"\0" in text[:1024]:
-        raise UnknownFormatError("is not text, and not Parquet.")
+        raise UnknownFormatError("is not text, and neither Parquet nor Avro.")
     if named == ".csv" or first != b"[":
         return named + compression
     return ".json" + compression  # an array, which is read from files of this name alone

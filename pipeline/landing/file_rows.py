@@ -38,7 +38,7 @@ def open_rows(
     if file.format == "parquet":
         with reading_parquet(file):
             yield parquet_rows(connection, file, specification, unread)
-    elif file.format.startswith("jsonl"):
+    elif file.format == "avro" or file.format.startswith("jsonl"):
         exact = ExactNumbers(specification)
         with _functions(connection, unread, exact), open_lines(connection, file, exact):
             yield jsonl_rows(specification, has_flat_keys=file.has_flat_keys)

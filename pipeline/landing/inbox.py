@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.home import Home
 from pipeline.landing.record_kinds import Kind
 
 _TEXT = (".jsonl", ".ndjson", ".json", ".csv")
-_ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet")
+_ENDINGS = (*(ending + compressed for ending in _TEXT for compressed in ("", ".gz", ".zst")), ".parquet", ".avro")
 LANDED = ".landed"
 """The folder of the inbox with the files that have landed."""
 
@@ -30,6 +31,18 @@ def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
     folder = home.inbox / kind_or_source
     found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path for path in found if path.name.lower().endswith(_ENDINGS) and not _is_hidden(path.relative_to(folder)))
+
+
+def waiting_since(home: Home) -> list[float]:
+    """For each file that waits in the inbox, in any of its folders, when it was last written, in seconds since 1970."""
+    instants = []
+    for folder, folders, names in os.walk(home.inbox):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
+                with suppress(OSError):  # it landed meanwhile
+                    instants.append(Path(folder, name).lstat().st_mtime)
+    return instants
 
 
 def _is_hidden(path: Path) -> bool:

@@ -104,7 +104,8 @@ def landing_totals(home: Home) -> LandingTotals | None:
         if found is None:
             return LandingTotals.of(connection, [home.raw / name for name in _files_of(home, "landed_files")])
         new = [home.raw / name for name in found.new_files.get("landed_files", ())]
-        return found.state.totals.plus(LandingTotals.of(connection, new))
+        totals = found.state.totals
+        return totals.plus(LandingTotals.of(connection, new, after=totals.rows))
 
 
 def remove_state(home: Home) -> None:

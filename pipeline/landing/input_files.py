@@ -19,7 +19,9 @@ from pipeline.core.regular_files import NotRegularError, open_regular
 from pipeline.landing.inbox import version_of, version_of_path
 from pipeline.landing.record_kinds import Kind
 
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".avro": "avro"}
+HAS_COLUMNS = ("parquet", "avro")
+"""Formats with a schema of columns, and compression of their own."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,19 @@ class InputFile:
     """SHA-256 of its bytes, in hex. For records the kind is hashed too, so that a file may land again as another kind."""
     file_bytes: int
     format: str
-    """jsonl, csv or parquet; jsonl.gz, csv.zst and so on if compressed."""
+    """jsonl, csv, parquet or avro; jsonl.gz, csv.zst and so on if compressed."""
     version: tuple[int, ...] | None
     """Inode, size and modification time when it was hashed."""
     parquet: Path | None = None
     """A converted copy to read, if the file has types that DuckDB does not read exactly."""
     lines: str | None = None
-    """For rows from the quarantine: the query for them (file_row, line, no_text, over_limit)."""
+    """For rows from the quarantine, from a document or of Avro: the query for them (file_row, line, no_text, over_limit)."""
     header: str | None = None
     """For CSV rows from the quarantine: the header of their file."""
     has_flat_keys: bool = False
-    """For rows from the quarantine: whether their file was Parquet, whose columns may be named `resources.vcpu_count`."""
+    """For rows of a format with columns, as JSON lines: a key may be named `resources.vcpu_count`, and a null clears no field."""
+    columns: tuple[str, ...] = ()
+    """Of Avro: the names of its columns."""
 
     @property
     def is_compressed(self) -> bool:
@@ -62,9 +66,9 @@ def examine(path: Path, kind: Kind, how_read: str = "") -> InputFile:
         suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
         is_compressed = suffixes[-1:] in ([".gz"], [".zst"])
         format = _SUFFIXES.get(suffixes[-2] if is_compressed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
-        if format is None or (is_compressed and format == "parquet"):
+        if format is None or (is_compressed and format in HAS_COLUMNS):
             raise InputFileError(
-                path, "has an unknown format by its name.", "Name it .jsonl or .csv (also .gz or .zst), or .parquet."
+                path, "has an unknown format by its name.", "Name it .jsonl or .csv (also .gz or .zst), .parquet or .avro."
             )
         version = version_of(os.fstat(stream.fileno()))
         prefix = b"" if kind is Kind.USAGE and not how_read else f"{kind}\n{how_read}".encode()

@@ -15,6 +15,7 @@ from pipeline.core.errors import InputFileError, Problem
 from pipeline.core.home import SEEDS, Home
 from pipeline.core.progress import OnProgress
 from pipeline.landing.checks import LandingOptions
+from pipeline.landing.converted_files import with_readable_rows
 from pipeline.landing.csv_query import csv_header_line
 from pipeline.landing.documents import WHOLE, with_document_rows
 from pipeline.landing.file_groups import is_full, may_be_grouped
@@ -23,7 +24,6 @@ from pipeline.landing.input_files import InputFile, examine, while_unchanged
 from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
 from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex, update_if_possible
-from pipeline.landing.parquet_query import with_exact_types
 from pipeline.landing.quarantine import QuarantinedFile, quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
 from pipeline.landing.record_kinds import Kind, TimestampUnit
@@ -212,7 +212,7 @@ def _land(landing: Landing, file: InputFile) -> LandedFile:
         return land_source_file(home, index, landing.process, file, landing.source, spec, options)
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
         before = LandedRows(connection, home, index, spec)
-        file = with_exact_types(file, folder)
+        file = with_readable_rows(file, folder)
         if options.rows_at != WHOLE:
             with while_unchanged(file):
                 file = with_document_rows(connection, file, options.rows_at)

@@ -145,7 +145,9 @@ class LandingIndex:
             for new in entries_of(self._connection, self._home, collection, names):
                 self._append(new)
         landed = [self._home.raw / name for name in files.get("landed_files", ())]
-        self._state.totals = self._state.totals.plus(LandingTotals.of(self._connection, landed))
+        totals = self._state.totals
+        # A merged file has rows that are counted already.
+        self._state.totals = totals.plus(LandingTotals.of(self._connection, landed, after=totals.rows))
 
     def _append(self, new: NewEntries) -> None:
         parts = self._state.parts.setdefault(new.index, [])

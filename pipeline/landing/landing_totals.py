@@ -33,11 +33,12 @@ class LandingTotals:
     """In ISO format, UTC; empty if nothing has landed."""
 
     @classmethod
-    def of(cls, connection: duckdb.DuckDBPyConnection, landed: Sequence[Path]) -> LandingTotals:
-        """The totals of some files of raw/landed_files."""
+    def of(cls, connection: duckdb.DuckDBPyConnection, landed: Sequence[Path], *, after: int = 0) -> LandingTotals:
+        """The totals of the rows after a sequence in some files of raw/landed_files. A row that is in two files counts once."""
         if not landed:
             return cls()
-        ((rows, files, received, accepted, duplicates, quarantined, last),) = connection.execute(f"""
+        ((rows, files, received, accepted, duplicates, quarantined, last),) = connection.execute(
+            f"""
             select
                 count(*), count(*) filter (retried_file_id is null),
                 (coalesce(sum(received_rows) filter (kind = 'usage'), 0) - {_RETRIED})::bigint,
@@ -46,11 +47,16 @@ class LandingTotals:
                 (coalesce(sum(quarantined_rows) filter (kind = 'usage'), 0) - {_RETRIED})::bigint,
                 strftime(max(landed_at) at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00')
             from (
-                -- Files of earlier versions lack the column.
-                select null::bigint as superseded_rows where false
-                union all by name
-                from {parquet_list(landed)}
-            )""").fetchall()
+                select distinct * from (
+                    -- Files of earlier versions lack the column.
+                    select null::bigint as superseded_rows where false
+                    union all by name
+                    from {parquet_list(landed)}
+                )
+            )
+            where landed_sequence > $1""",
+            [after],
+        ).fetchall()
         return cls(rows, files, received, accepted, duplicates, quarantined, last or "")
 
     def plus(self, other: LandingTotals) -> LandingTotals:

@@ -169,7 +169,7 @@ class LineReader:
             lines, rows, lengths = lines.filter(pa.array(lengths > 0)), rows[lengths > 0], lengths[lengths > 0]
         over_limit = pa.nulls(len(lines), pa.string())
         if (lengths > MAX_ROW_BYTES).any():
-            lines, over_limit = _cut_off(lines)
+            lines, over_limit = cut_off(lines)
         exact_places = may_lose_digits(lines) if self.exact is not None else np.empty(0)
         try:
             text, no_text = lines.cast(pa.string()), pa.nulls(len(lines), pa.binary())
@@ -204,7 +204,7 @@ def _is_blank(block: bytes) -> bool:
     return len(block) > MAX_ROW_BYTES and block[:1].isspace() and not block.strip(b" \t\r\n")
 
 
-def _cut_off(lines: pa.Array) -> tuple[pa.Array, pa.Array]:
+def cut_off(lines: pa.Array) -> tuple[pa.Array, pa.Array]:
     """The lines, those that are too long cut off, and the reason for rejecting these."""
     values = lines.to_pylist()
     is_long = [len(value) > MAX_ROW_BYTES for value in values]

@@ -13,13 +13,13 @@ import duckdb
 from pipeline.core.home import SEEDS, Home
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.checks import LandingOptions
+from pipeline.landing.converted_files import with_readable_rows
 from pipeline.landing.documents import WHOLE, with_document_rows
 from pipeline.landing.file_rows import open_raw_rows
 from pipeline.landing.input_files import InputFile, examine
 from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex
-from pipeline.landing.parquet_query import with_exact_types
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.row_checks import check_rows, count_rejected, reject_rows, scratch_database
 from pipeline.landing.sources.landing import judge_source_file
@@ -106,7 +106,7 @@ def _preview(
     options: LandingOptions,
     folder: Path,
 ) -> Preview:
-    file = with_exact_types(file, folder)
+    file = with_readable_rows(file, folder)
     if options.rows_at != WHOLE:
         file = with_document_rows(connection, file, options.rows_at)
     before = LandedRows(connection, home, index, spec)

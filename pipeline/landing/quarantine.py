@@ -14,9 +14,10 @@ import duckdb
 from pipeline.core.errors import InputFileError
 from pipeline.core.home import Home
 from pipeline.core.sql import parquet_files, quoted
-from pipeline.landing.input_files import InputFile
+from pipeline.landing.input_files import HAS_COLUMNS, InputFile
 from pipeline.landing.lines import TOO_LONG
 from pipeline.landing.record_kinds import Kind
+from pipeline.store.raw import landed_files_sql
 
 _NOT_UTF_8 = r"\\x[0-9A-F]{2}"
 """Bytes that are not text are stored in this notation, so the original is lost."""
@@ -60,7 +61,7 @@ class QuarantinedFile:
             None,
             lines="select file_row, raw_row as line, null::blob as no_text, null::varchar as over_limit from quarantined_rows",
             header=self.header,
-            has_flat_keys=self.format == "parquet",
+            has_flat_keys=self.format in HAS_COLUMNS,
         )
 
 
@@ -73,7 +74,7 @@ def quarantined_files(home: Home, file_id: str | None = None) -> list[Quarantine
             select roots.file_id, roots.file_name, roots.kind, roots.format, max(rows.header), roots.source_name,
                 arg_min(rows.reason || ', line ' || rows.file_row || ': ' || rows.detail, rows.file_row)
             from ({current_rows(home)}) as rows
-            inner join {parquet_files(home.raw / "landed_files", "*.parquet")} as roots on rows.root_file_id = roots.file_id
+            inner join {landed_files_sql(home)} as roots on rows.root_file_id = roots.file_id
             where $file_id is null or roots.file_id = $file_id
             group by all
             order by min(roots.landed_sequence)""",
@@ -92,7 +93,7 @@ def load_quarantined_rows(connection: duckdb.DuckDBPyConnection, home: Home, fil
 
 def current_rows(home: Home) -> str:
     """SQL: the rows that are in quarantine now, with the id of the file that they came in. The collections have to exist."""
-    files = parquet_files(home.raw / "landed_files", "*.parquet")
+    files = landed_files_sql(home)
     return f"""
         select
             rows.file_id as superseded_file_id, rows.file_row, rows.reason, rows.detail, rows.raw_row, rows.header,

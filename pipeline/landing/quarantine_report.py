@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files, rows_as_dictionaries
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.quarantine import current_rows
-from pipeline.store.raw import ensure_raw_collections
+from pipeline.store.raw import ensure_raw_collections, landed_files_sql
 
 _EXAMPLE = "file_name || ', line ' || file_row || ': ' || detail"
 
@@ -65,7 +65,7 @@ def _query(home: Home, sql: str, **parameters: object) -> list[dict[str, Any]]:
             create temp view quarantined as
             select rows.*, files.file_name, files.kind, files.landed_at, files.landed_sequence
             from ({current_rows(home)}) as rows
-            inner join {parquet_files(home.raw / "landed_files", "*.parquet")} as files on rows.root_file_id = files.file_id""")
+            inner join {landed_files_sql(home)} as files on rows.root_file_id = files.file_id""")
         rows = rows_as_dictionaries(connection.execute(sql, parameters))
     return [{name: _utc(value) for name, value in row.items()} for row in rows]
 

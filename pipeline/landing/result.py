@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import Problem
+from pipeline.landing.record_kinds import Kind
 from pipeline.landing.unread_columns import shown_names
 
 
@@ -63,6 +64,14 @@ class LandedFile:
             " The most frequent reason is"
             f" {self.example} Correct the sender, or the price book, --kind or --timestamps, and land the file again: its rows in"
             " quarantine are then checked again."
+        )
+
+    @property
+    def quarantine_text(self) -> str:
+        """For an alert: how many rows went to quarantine, the most frequent reason with an example, and the next step."""
+        return (
+            f"{self.file_name}: {self.quarantined:,} of {self.received - self.omitted:,} rows went to quarantine: they are not"
+            f" billed. The most frequent reason is {self.example} billhouse quarantine lists all."
         )
 
 
@@ -145,3 +154,17 @@ class LandingSummary:
             "problems": [vars(problem) for problem in self.problems],
             "details": [vars(file) for file in self.files],
         }
+
+
+@dataclass(frozen=True)
+class LandReport:
+    """What a landing did, for Dagster's history."""
+
+    summary: LandingSummary
+    seconds: float
+    kind: Kind | None
+    """None: of each file, the kind that it landed as."""
+    refusals: list[str] | None
+    """A message for each file with few accepted rows; None where only rows in quarantine were checked again."""
+    is_of_all_kinds: bool = False
+    """Whether the landing looked for files of every kind, as a Dagster run does."""

@@ -14,6 +14,7 @@ from pipeline.store.integrity import read_store_state
 from pipeline.store.scratch_folders import scratch_folder
 
 _SHOWN = 20
+_ATTEMPTS = 5
 _MEMORY_LIMIT = "1500MB"
 
 
@@ -22,7 +23,7 @@ def event_problems(home: Home) -> Iterator[Problem]:
 
     Billing rules, section 3: an event counts once, however often it was sent.
     """
-    for is_last in (False, False, True):
+    for attempt in range(_ATTEMPTS):
         # One list of files, read without a lock. If files of it were replaced meanwhile, those in their place are read.
         state = read_store_state(home).files
         rows, events = (
@@ -32,7 +33,7 @@ def event_problems(home: Home) -> Iterator[Problem]:
         if not rows or not events:
             return
         problems = list(_problems_of(home, parquet_list(rows), parquet_list(events)))
-        if is_last or all(file.exists() for file in events):
+        if attempt == _ATTEMPTS - 1 or all(file.exists() for file in (*rows, *events)):
             yield from problems
             return
 

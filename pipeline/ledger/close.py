@@ -37,7 +37,7 @@ from pipeline.store.closes import (
     read_close,
 )
 from pipeline.store.manifest import manifest_head
-from pipeline.store.raw import landed_files
+from pipeline.store.raw import landed_file_rows
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import input_digests, input_fingerprint
 from pipeline.warehouse.build_record import is_current, last_build
@@ -222,9 +222,9 @@ def _draft(warehouse: duckdb.DuckDBPyConnection, table: str, order: str, period:
 def _landed_since(home: Home) -> pa.Table:
     """The files that landed since the previous close, from raw/landed_files."""
     known = {id for closed in closed_periods(home) for id in read_close(home, closed, "landed_files")["file_id"].to_pylist()}
-    names = SCHEMAS["landed_files"].names
-    rows = [row for path in landed_files(home) for row in pq.read_table(path, columns=names).to_pylist()]
-    return pa.Table.from_pylist([row for row in rows if row["file_id"] not in known], schema=SCHEMAS["landed_files"])
+    rows = landed_file_rows(home)
+    is_new = [file_id not in known for file_id in rows["file_id"].to_pylist()]
+    return rows.filter(pa.array(is_new, pa.bool_())).select(SCHEMAS["landed_files"].names)
 
 
 def _manifest(

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
-import pyarrow.dataset as pa_dataset
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
@@ -30,8 +29,7 @@ from pipeline.pricebook.stripe_currencies import check_currencies
 from pipeline.pricebook.validation import check_price_book
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.closes import closed_periods, read_close
-from pipeline.store.raw import SCHEMAS as RAW_SCHEMAS
-from pipeline.store.raw import landed_files
+from pipeline.store.raw import landed_file_rows
 from pipeline.warehouse.build_record import is_current, last_build
 from pipeline.warehouse.project import project_of
 from pipeline.warehouse.reports import open_reports
@@ -144,10 +142,7 @@ def _inbox(home: Home, period: BillingPeriod) -> ChecklistItem:
 
 def _landed_names(home: Home) -> set[tuple[str, int]]:
     """Name and size of each landed file."""
-    files = landed_files(home)
-    if not files:
-        return set()
-    rows = pa_dataset.dataset(files, schema=RAW_SCHEMAS["landed_files"]).to_table(columns=["file_name", "file_bytes"]).to_pylist()
+    rows = landed_file_rows(home).select(["file_name", "file_bytes"]).to_pylist()
     return {(Path(row["file_name"]).name, row["file_bytes"]) for row in rows}
 
 

@@ -25,8 +25,6 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.plain_text import plain_json, plain_text
-from pipeline.landing.record_kinds import Kind
-from pipeline.landing.result import LandingSummary
 from pipeline.warehouse.build_steps import BuildStep
 
 MOST_WAITING = 1_000
@@ -54,20 +52,6 @@ class CommandReport(BaseModel):
     def result_as(self, type_: type[T]) -> T:
         """The result, which was of this type. Raises pydantic.ValidationError for a report of another version."""
         return TypeAdapter(type_).validate_python(self.result)
-
-
-@dataclass(frozen=True)
-class LandReport:
-    """What a landing did."""
-
-    summary: LandingSummary
-    seconds: float
-    kind: Kind | None
-    """None: of each file, the kind that it landed as."""
-    refusals: list[str] | None
-    """A message for each file with few accepted rows; None where only rows in quarantine were checked again."""
-    is_of_all_kinds: bool = False
-    """Whether the landing looked for files of every kind, as a Dagster run does."""
 
 
 @dataclass(frozen=True)

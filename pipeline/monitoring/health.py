@@ -6,6 +6,9 @@ age of the last build is `time() - billhouse_last_build_timestamp_seconds`.
 
 from __future__ import annotations
 
+import json
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -18,6 +21,8 @@ from prometheus_client.exposition import generate_latest
 from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
+from pipeline.core.periods import BillingPeriod
+from pipeline.landing.inbox import waiting_since
 from pipeline.landing.index_state import landing_totals
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
@@ -57,6 +62,8 @@ def _current_metrics(home: Home) -> CollectorRegistry:
     registry = CollectorRegistry()
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
+        _disk_metrics(registry, home)
+        _feed_metrics(registry, home)
         _landing_metrics(registry, home)
         _alert_metrics(registry, connection, home)
         head = Gauge("billhouse_manifest_info", "The head of the manifest, as the label.", ["head"], registry=registry)
@@ -77,6 +84,31 @@ def _current_metrics(home: Home) -> CollectorRegistry:
                     # Reports of an earlier version can lack tables until the next build; alerts must not wait for it.
                     current.set(0)
     return registry
+
+
+def _disk_metrics(registry: CollectorRegistry, home: Home) -> None:
+    disk = shutil.disk_usage(home.path)
+    free = Gauge("billhouse_disk_free_bytes", "Free space of the disk of the home.", registry=registry)
+    size = Gauge("billhouse_disk_size_bytes", "Size of the disk of the home.", registry=registry)
+    free.set(disk.free)
+    size.set(disk.total)
+
+
+def _feed_metrics(registry: CollectorRegistry, home: Home) -> None:
+    """Feeds that have stored a position, by name, and the files that they and others put into the inbox."""
+    position = Gauge(
+        "billhouse_feed_position_timestamp_seconds", "When a feed last stored its position.", ["feed"], registry=registry
+    )
+    files = Gauge("billhouse_feed_files", "Files that a feed has written to the inbox.", ["feed"], registry=registry)
+    for path in sorted(home.collecting.glob("*.json")):
+        with suppress(OSError, ValueError):  # it may be replaced or removed meanwhile
+            position.labels(path.stem).set(path.stat().st_mtime)
+            files.labels(path.stem).set(int(json.loads(path.read_text(encoding="utf-8")).get("files") or 0))
+    waiting = Gauge("billhouse_inbox_files", "Files in the inbox that wait to land.", registry=registry)
+    oldest = Gauge("billhouse_inbox_oldest_timestamp_seconds", "When the oldest of them was written.", registry=registry)
+    instants = waiting_since(home)
+    waiting.set(len(instants))
+    oldest.set(min(instants, default=time.time()))
 
 
 def _landing_metrics(registry: CollectorRegistry, home: Home) -> None:
@@ -107,6 +139,8 @@ def _build_metrics(registry: CollectorRegistry, home: Home) -> None:
     if record is not None:
         as_of = Gauge("billhouse_as_of_timestamp_seconds", "The as-of instant of the reports.", registry=registry)
         as_of.set(record.as_of.timestamp())
+        took = Gauge("billhouse_build_seconds", "What the last build took, of wall clock.", registry=registry)
+        took.set(record.seconds)
 
 
 def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
@@ -118,6 +152,16 @@ def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyCon
         "select currency, sum(case when status = 'draft' then subtotal_amount else 0 end) from invoices group by all"
     ).fetchall():
         unbilled.labels(currency).set(amount)
+    month_end = Gauge(
+        "billhouse_draft_month_end_timestamp_seconds", "End of each month that has drafts.", ["period"], registry=registry
+    )
+    for (period,) in connection.execute("select distinct period from invoices where status = 'draft'").fetchall():
+        month_end.labels(period).set(BillingPeriod.parse(period).end.timestamp())
+    ignored = Gauge(
+        "billhouse_ignored_events", "Accepted usage events without effect on a session, by reason.", ["reason"], registry=registry
+    )
+    for reason, number in connection.execute("select reason, count(*) from ignored_events group by all").fetchall():
+        ignored.labels(reason).set(number)
     breaches = Gauge("billhouse_limit_breaches", "Limit breaches in the latest month that has any.", ["limit"], registry=registry)
     for limit, number in connection.execute(
         "select limit_kind, count(*) from limit_breaches where period = (select max(period) from limit_breaches) group by all"

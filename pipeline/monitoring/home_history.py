@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipeline.core.home import Home
 from pipeline.landing.quarantine_report import reasons_in_quarantine
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.close import CloseResult, totals_by_currency
 from pipeline.monitoring.command_reports import BuildReport, days_landed, report_command
 from pipeline.store.closes import closed_periods, read_close
-from pipeline.store.raw import SCHEMAS, landed_files
+from pipeline.store.raw import landed_file_rows
 from pipeline.warehouse.build_record import last_build
 
 LANDED = "history of landing"
@@ -42,9 +40,8 @@ class LandingHistory:
 
 def report_history(home: Home) -> None:
     """Write a report for what landed, for the last build if it succeeded, and for each closed month, each with its own time."""
-    paths = landed_files(home)
-    if paths:
-        rows = pq.read_table(paths, schema=SCHEMAS["landed_files"]).to_pylist()
+    rows = landed_file_rows(home).to_pylist()
+    if rows:
         by_reason: dict[str, int] = {}
         for reason in reasons_in_quarantine(home):
             by_reason[reason["reason"]] = by_reason.get(reason["reason"], 0) + reason["rows"]

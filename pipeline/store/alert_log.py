@@ -127,6 +127,32 @@ def raise_alert(
     return alert_id
 
 
+def raise_each_once(home: Home, alerts: Sequence[OperationalAlert], *, most_sent: int, now: datetime | None = None) -> int:
+    """Record those of the alerts that were never recorded, in one write; return their number.
+
+    Kind and subject identify an alert for good. After the first `most_sent`, they are recorded as suppressed, and not sent.
+    """
+    now = now or datetime.now(UTC)
+    ids = [
+        f"ALT-{hashlib.sha256(chr(31).join([alert.kind, alert.subject]).encode()).hexdigest()[:16].upper()}" for alert in alerts
+    ]
+    with _raising(home), duckdb.connect() as connection:
+        query = f"select distinct alert_id from {alerts_query(home)} where list_contains($ids, alert_id)"
+        known = {alert_id for (alert_id,) in connection.execute(query, {"ids": ids}).fetchall()}
+        new = {alert_id: alert for alert_id, alert in zip(ids, alerts, strict=True) if alert_id not in known}
+        rows: list[dict[str, Any]] = []
+        for place, (alert_id, alert) in enumerate(new.items(), start=1):
+            is_last = place == most_sent < len(new)
+            text = alert.text + (f" {len(new) - place:,} more alerts of this kind are recorded, and not sent." if is_last else "")
+            common = {"kind": alert.kind, "customer_id": None, "subject": alert.subject, "text": text, "reached_at": now}
+            rows += [
+                {"alert_id": alert_id, "channel": channel, "raised_at": now, "is_suppressed": place > most_sent, **common}
+                for channel in (_configured_channels() or ("",))
+            ]
+        append_rows(home, ALERTS, rows)
+    return len(new)
+
+
 def _configured_channels() -> list[str]:
     try:
         return Settings.load().alert_channels

@@ -27,8 +27,8 @@ from pipeline.core.files import sync_folder
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 
-REPLACEABLE = "raw/usage_events/"
-"""The files that a line may list as replaced are below this folder; others are never replaced."""
+REPLACEABLE = ("raw/usage_events/", "raw/landed_files/")
+"""The files that a line may list as replaced are below these folders; others are never replaced."""
 _BLOCK = 65_536
 
 

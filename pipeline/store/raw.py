@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
+from pipeline.core.sql import parquet_files
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
 
 _RESOURCE = pa.decimal128(18, 6)
@@ -133,7 +136,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 RAW = {name: Collection(f"raw/{name}", schema) for name, schema in SCHEMAS.items()}
 """By name."""
 MERGED = "merged-"
-"""Name prefix of raw files of usage that have the rows of several landed files (pipeline.landing.merge_days)."""
+"""Name prefix of raw files that have the rows of several others (pipeline.landing.merge_raw_files)."""
 MERGED_COLLECTIONS = frozenset({"usage_events"})
 
 
@@ -156,12 +159,36 @@ def ensure_raw_collections(home: Home) -> None:
         collection.ensure(home)
 
 
-def landed_files(home: Home) -> list[Path]:
-    """The files of raw/landed_files, in order of landing. An input file has landed when its row is there."""
-    folder = home.raw / "landed_files"
-    return sorted(path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE)
+def landed_file_ids(home: Home) -> list[str]:
+    """The ids of the landed files, in order of landing: an input file has landed when its row is in raw/landed_files.
+
+    A row is in a file of its own, 00000012-<file id>.parquet, until it is merged with others.
+    """
+    sequences: dict[str, int] = {}
+    for path in _files_of_landed_files(home):
+        if path.name.startswith(MERGED):
+            rows = pq.read_table(path, columns=["file_id", "landed_sequence"])
+            sequences.update(zip(rows["file_id"].to_pylist(), rows["landed_sequence"].to_pylist(), strict=True))
+        else:
+            sequence, _, file_id = path.stem.partition("-")
+            sequences[file_id] = int(sequence)
+    return sorted(sequences, key=lambda file_id: sequences[file_id])
 
 
-def file_id_of(row: Path) -> str:
-    """The file id in a path raw/landed_files/00000012-<file_id>.parquet."""
-    return row.stem.partition("-")[2]
+def landed_file_rows(home: Home) -> pa.Table:
+    """The rows of raw/landed_files, in order of landing. Needs no lock: a row in a merged file and its own is read once."""
+    schema = SCHEMAS["landed_files"]
+    paths = _files_of_landed_files(home)
+    rows = ds.dataset(paths, format="parquet", schema=schema).to_table() if paths else schema.empty_table()
+    rows = rows.sort_by("landed_sequence")
+    sequences = [None, *rows["landed_sequence"].to_pylist()]
+    return rows.filter(pa.array([sequence != before for before, sequence in pairwise(sequences)], pa.bool_()))
+
+
+def landed_files_sql(home: Home) -> str:
+    """SQL for the rows of raw/landed_files, for readers without a lock: meanwhile a row may be in a merged file and its own."""
+    return f"(select distinct * from {parquet_files(home.raw / 'landed_files', '*.parquet')})"
+
+
+def _files_of_landed_files(home: Home) -> list[Path]:
+    return [path for path in (home.raw / "landed_files").glob("*.parquet") if path.name != EMPTY_FILE]

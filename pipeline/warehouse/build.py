@@ -28,7 +28,7 @@ from pipeline.pricebook.validation import require_valid_price_book
 from pipeline.store.all_collections import ensure_collections
 from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import closed_periods
-from pipeline.store.raw import file_id_of, landed_files
+from pipeline.store.raw import landed_file_ids
 from pipeline.warehouse.build_inputs import (
     are_definitions_unchanged,
     code_version,
@@ -124,7 +124,7 @@ def build(
         steps = run_dbt(home, project, on_progress, *selection, *exclude, *full_refresh, manifest=manifest)
         built = {manifest.nodes[step.unique_id].alias for step in steps if step.unique_id in manifest.nodes}
         tables = publish_snapshot(home, project, built=built)
-        write_build_record(home, replace(record, step_count=len(steps)))
+        write_build_record(home, replace(record, step_count=len(steps), seconds=_seconds_since(started_at)))
         with open_warehouse(home) as warehouse:
             ignored_events = dict(
                 warehouse.execute("select reason, count(*) from billing.ignored_events group by all order by all").fetchall()
@@ -135,9 +135,12 @@ def build(
                 " select grant_id from staging.stg_voids where grant_id is not null"
                 " and grant_id not in (select grant_id from billing.credit_grants) order by 1"
             ).fetchall()
-    seconds = (datetime.now(UTC) - started_at).total_seconds()
     unmatched_voids = [voided_id for (voided_id,) in unmatched]
-    return BuildResult(as_of, steps, seconds, tables, ignored_events, defaulted[0][0], unmatched_voids)
+    return BuildResult(as_of, steps, _seconds_since(started_at), tables, ignored_events, defaulted[0][0], unmatched_voids)
+
+
+def _seconds_since(started_at: datetime) -> float:
+    return (datetime.now(UTC) - started_at).total_seconds()
 
 
 def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
@@ -146,7 +149,8 @@ def _selection(manifest: Manifest, project: Path, before: Mapping[str, str], now
     if parts is not None:
         return ["--select", *(f"{model}+" for model in readers(manifest, parts))]
     if are_definitions_unchanged(before, now):
-        return ["--select", "config.materialized:table", "config.materialized:incremental_replace", "resource_type:test"]
+        with_rows = [f"config.materialized:{name}" for name in ("table", "incremental_replace", "dirty_rows")]
+        return ["--select", *with_rows, "resource_type:test"]
     return []
 
 
@@ -190,13 +194,12 @@ def _refuse_opening_after_close(home: Home, settings: Settings) -> None:
 
 def _has_lost_files(home: Home) -> bool:
     """Whether the warehouse holds rows of files that are no longer in raw/: it was restored to an earlier state."""
-    landed = [file_id_of(row) for row in landed_files(home)]
     try:
         with duckdb.connect(str(home.warehouse), read_only=True) as connection:
             lost = connection.execute(
                 "select count(*) from (from build_state.compacted_files union all by name from sample_state.read_samples)"
                 " where file_id not in (select unnest($1::varchar[]))",
-                [landed],
+                [landed_file_ids(home)],
             ).fetchall()
     except (duckdb.IOException, duckdb.CatalogException):  # nothing was built yet
         return False

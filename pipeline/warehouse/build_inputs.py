@@ -19,6 +19,7 @@ import yaml
 from pipeline.core.home import Home
 from pipeline.core.settings import Settings
 from pipeline.core.sql import parquet_files
+from pipeline.store.raw import landed_file_ids
 
 _STRIPE_MODE = "stripe_mode"
 
@@ -46,7 +47,7 @@ def input_digests(home: Home, as_of: datetime, project: Path) -> dict[str, str]:
         "settings": _sha256(Settings.load().model_dump_json()),
         "project": project_digest(project, "seeds", "models", "macros", "tests/warehouse"),
         "engine": _sha256(duckdb.__version__),
-        "raw/landed_files": _names(home, "raw/landed_files"),
+        "raw/landed_files": _sha256(*landed_file_ids(home)),
         **{part: _names(home, part) for part in parts_with_few_readers(project)},
         _STRIPE_MODE: _sha256(str(_is_live(home))),
     }

@@ -23,6 +23,8 @@ class BuildRecord:
     """Digests by pipeline.warehouse.build_inputs; empty while a build runs, or after it failed."""
     step_count: int = 0
     """Seeds, models and checks that the build ran."""
+    seconds: float = 0
+    """What it took, of wall clock."""
 
 
 def last_build(home: Home) -> BuildRecord | None:
@@ -34,7 +36,7 @@ def last_build(home: Home) -> BuildRecord | None:
         record = json.loads(_path(home).read_text())
         is_whole = home.warehouse.exists() and home.analysts_file.exists()
         inputs, steps = (record["inputs"], record.get("steps", 0)) if is_whole else ({}, 0)
-        return BuildRecord(datetime.fromisoformat(record["as_of"]), inputs, steps)
+        return BuildRecord(datetime.fromisoformat(record["as_of"]), inputs, steps, record.get("seconds", 0))
     except (FileNotFoundError, KeyError, ValueError):
         return None
 
@@ -42,7 +44,8 @@ def last_build(home: Home) -> BuildRecord | None:
 def write_build_record(home: Home, record: BuildRecord) -> None:
     """Replace the record of the last build."""
     with replace_atomically(_path(home), scratch=home.scratch) as path:
-        path.write_text(json.dumps({"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.step_count}))
+        values = {"as_of": record.as_of.isoformat(), "inputs": record.inputs, "steps": record.step_count}
+        path.write_text(json.dumps(values | {"seconds": record.seconds}))
 
 
 def is_current(home: Home, as_of: datetime, project: Path | None = None) -> bool:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.progress import OnProgress
@@ -19,7 +21,7 @@ from pipeline.store.append import finish_interrupted
 from pipeline.store.closes import PRICE_BOOK, close_folder, closed_periods, read_close
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.credit_notes import read_credit_notes
-from pipeline.store.raw import SCHEMAS, landed_files
+from pipeline.store.raw import SCHEMAS, landed_file_rows, merged_file_name
 from pipeline.store.scratch_folders import scratch_folder
 from pipeline.store.stripe_mirror import MIRRORED_KINDS, ensure_mirror
 from pipeline.warehouse.build import build
@@ -64,15 +66,15 @@ def _scratch(home: Home) -> Iterator[Home]:
 
 
 def _link_landed(home: Home, scratch: Home, landed: int | None) -> None:
-    """Link the raw collections, but only the first `landed` files of `landed_files`: its rows decide which files are read."""
+    """Link the raw collections. Of `landed_files` the first `landed` rows are written (None: all): they decide what is read."""
     for collection in SCHEMAS:
         if collection != "landed_files":
             (scratch.raw / collection).symlink_to(home.raw / collection)
     rows = scratch.raw / "landed_files"
     rows.mkdir()
     (rows / EMPTY_FILE).symlink_to(home.raw / "landed_files" / EMPTY_FILE)
-    for row in landed_files(home)[:landed]:
-        (rows / row.name).symlink_to(row)
+    first = landed_file_rows(home).slice(0, landed)
+    pq.write_table(first, rows / merged_file_name(first["file_id"].to_pylist()))
 
 
 def _link_stripe(home: Home, scratch: Home, until: datetime | None) -> None:

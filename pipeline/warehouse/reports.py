@@ -43,24 +43,20 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
 def read_status(home: Home) -> dict[str, Any]:
     """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status."""
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
-    from pipeline.store.raw import SCHEMAS
+    from pipeline.store.raw import landed_file_rows
     from pipeline.warehouse.build_record import last_build
 
     record = last_build(home)
-    landings = None
-    if any(home.raw.glob("*/*")):
-        landings = ds.dataset(home.raw / "landed_files", format="parquet", schema=SCHEMAS["landed_files"]).to_table()
-    names = ("received", "accepted", "duplicate", "quarantined")
-    counts = {name: (pc.sum(landings[f"{name}_rows"]).as_py() or 0 if landings is not None else 0) for name in names}
-    files = landings.filter(pc.field("retried_file_id").is_null()) if landings is not None else None
-    if landings is not None and files is not None:
-        # A row in quarantine that was checked again is counted twice: once in the landing, once in the retry.
-        retries = landings.filter(pc.field("retried_file_id").is_valid())
-        retried = pc.sum(pc.coalesce(retries["superseded_rows"], retries["received_rows"])).as_py() or 0
-        counts["received"] -= retried
-        counts["quarantined"] -= retried
+    landings = landed_file_rows(home)
+    counts = {
+        name: pc.sum(landings[f"{name}_rows"]).as_py() or 0 for name in ("received", "accepted", "duplicate", "quarantined")
+    }
+    # A row in quarantine that was checked again is counted twice: once in the landing, once in the retry.
+    retries = landings.filter(pc.field("retried_file_id").is_valid())
+    retried = pc.sum(pc.coalesce(retries["superseded_rows"], retries["received_rows"])).as_py() or 0
+    counts["received"] -= retried
+    counts["quarantined"] -= retried
     months: list[dict[str, Any]] = []
     if home.analysts_file.exists():
         with open_reports(home) as reports:
@@ -72,7 +68,7 @@ def read_status(home: Home) -> dict[str, Any]:
             months = rows_as_dictionaries(rows)
     return {
         "home": str(home.path),
-        "landed": {"files": files.num_rows if files is not None else 0, **counts},
+        "landed": {"files": landings.num_rows - retries.num_rows, **counts},
         "built_as_of": record.as_of.isoformat() if record else None,
         "closed": [str(period) for period in closed_periods(home)],
         "months": months,

@@ -42,7 +42,9 @@ _MASKS = (
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b"), "<hash>"),
     (re.compile(r"-[0-9a-f]{8}(?=\.)"), "-<id>"),
     (re.compile(r'"steps": \d+'), '"steps": <number>'),  # of a build: more where the one before it was killed
-    (re.compile(r"(_timestamp_seconds) .*"), r"\1 <instant>"),
+    (re.compile(r'"seconds": [\d.]+'), '"seconds": <number>'),  # of a build
+    (re.compile(r"(_timestamp_seconds(?:\{.*\})?) .*"), r"\1 <instant>"),
+    (re.compile(r"(billhouse_(?:build_seconds|disk_free_bytes)) .*"), r"\1 <number>"),
 )
 _STRIPE_MASKS = (
     (re.compile(r"\b(?:[a-z]+_)+[A-Za-z0-9]{14,}\b"), "<id>"),
@@ -168,6 +170,8 @@ def _rows(path: Path) -> list[str]:
     found = rows.to_pylist()
     if path.parent.name == "syncs":  # a sync that is called again when all is mirrored says that there was nothing
         found = [row for row in found if row["objects"]]
+    if path.parent.name == "alerts":  # one about Billhouse itself is reached when it is raised
+        found = [row | {"reached_at": row["reached_at"] if row["customer_id"] else None} for row in found]
     if "body" in rows.column_names:
         found = [row | {"body": _masked_body(row["body"])} for row in found]
     return sorted(masked(str(row)) for row in found)

@@ -59,7 +59,7 @@ from pathlib import Path
 import duckdb, pandas, pyarrow.dataset  # once, and not in every child
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import merge_days
+from pipeline.landing.merge_raw_files import merge_raw_files
 from pipeline.store.raw import ensure_raw_collections
 
 folder, *arguments = sys.argv[1:]
@@ -101,7 +101,7 @@ def act_and_exit(home, at):
         shutil.rmtree(home.raw / "credit_grants")  # creating one collection is enough
     for name in ("fsync", "replace", "rename", "unlink", "mkdir"):
         setattr(os, name, stepped(getattr(os, name)))
-    merge_days(home) if is_merge else land_files(home, [Path(file) for file in arguments])
+    merge_raw_files(home) if is_merge else land_files(home, [Path(file) for file in arguments])
     os._exit(0)
 
 is_merge = Path(arguments[0]).is_dir()

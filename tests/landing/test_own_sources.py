@@ -93,7 +93,7 @@ def add_up(home: Home) -> None:
     assert sum(file["superseded_rows"] or 0 for file in files) == len(retried)
     assert sum(file["accepted_rows"] for file in files) == len(rows_of(home))
     with duckdb.connect() as connection:
-        totals = LandingTotals.of(connection, sorted((home.raw / "landed_files").glob("0*.parquet")))
+        totals = LandingTotals.of(connection, sorted((home.raw / "landed_files").glob("[0-9m]*.parquet")))
     assert totals.received == totals.accepted + totals.duplicates + totals.quarantined
     assert totals.quarantined == len(stored) - len(retried)
     status = read_status(home)["landed"]

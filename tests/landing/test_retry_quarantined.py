@@ -182,3 +182,15 @@ def test_duplicates_of_accepted_rows_count_as_good_and_the_share_is_a_setting(
     assert billhouse(home, "land", path).code == 0
     monkeypatch.setenv("BILLHOUSE_LAND_MIN_ACCEPTED_SHARE", "0.9")
     assert billhouse(home, "land", path).code == 1
+
+
+def test_the_same_files_leave_the_same_quarantine_in_every_home(tmp_path: Path) -> None:
+    """To the byte: of the report `quarantined_events`, only `landed_at` depends on when the files land."""
+    lines = [event_line(f"e{number}", timestamp="no" if number % 2 else "2026-01-01T10:00:00Z") for number in range(5_000)]
+    path = write_lines(tmp_path / "a.jsonl", [*lines, "{", lines[0].replace("ada", "bob")])
+    written = []
+    for name in ("first", "second"):
+        home = Home.open(tmp_path / name)
+        assert land_files(home, [path]).quarantined == 2502
+        written.append({file.name: file.read_bytes() for file in (home.raw / "quarantine").glob("*.parquet")})
+    assert written[0] == written[1] != {}

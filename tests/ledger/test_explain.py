@@ -16,7 +16,7 @@ import pytest
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import merge_days
+from pipeline.landing.merge_raw_files import merge_raw_files
 from pipeline.ledger.close import close_period
 from pipeline.ledger.explain import explain
 from pipeline.ledger.explanation import InvoiceExplanation
@@ -117,10 +117,10 @@ def test_an_explanation_is_the_same_after_raw_files_were_merged_and_after_a_merg
     with monkeypatch.context() as patched:
         patched.setattr("pipeline.store.append.Path.unlink", _killed)
         with pytest.raises(KeyboardInterrupt):
-            merge_days(history)
+            merge_raw_files(history)
     assert list(history.scratch.glob("committed-*")), "the files that were replaced are still there"
     assert explained() == before
-    assert merge_days(history).files > 20
+    assert merge_raw_files(history).files > 20
     assert explained() == before
 
 

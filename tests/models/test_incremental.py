@@ -20,7 +20,7 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import merge_days
+from pipeline.landing.merge_raw_files import merge_raw_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_steps import BuildFailedError
@@ -84,7 +84,7 @@ def built_from_scratch(home: Home, other: Home, as_of: datetime) -> Home:
 def merge_and_put_aside(home: Home, aside: Path) -> int:
     """Merge the raw files of every day that has several; keep a copy of those that landing wrote. Returns how many there were."""
     shutil.copytree(home.raw / "usage_events", aside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("merged-*"))
-    merged = merge_days(home)
+    merged = merge_raw_files(home)
     assert merged.problems == []
     return merged.files
 

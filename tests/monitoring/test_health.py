@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.core.home import Home
+from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from tests.support import billhouse, copy_home, event, prepare, query
@@ -57,6 +59,17 @@ def test_every_command_that_changes_something_updates_the_metrics(built: Home) -
     assert found["billhouse_last_build_timestamp_seconds"] == built.analysts_file.stat().st_mtime
     assert found["billhouse_last_sync_timestamp_seconds"] > found["billhouse_as_of_timestamp_seconds"]
     assert found["billhouse_unsent_alerts"] == 0
+    assert found["billhouse_draft_month_end_timestamp_seconds/2026-09"] == 1790812800  # 2026-10-01
+    assert "billhouse_draft_month_end_timestamp_seconds/2026-08" not in found
+    assert 0 < found["billhouse_build_seconds"] < 1500
+    assert 0 < found["billhouse_disk_free_bytes"] < found["billhouse_disk_size_bytes"]
+
+
+def test_the_page_of_metrics_lists_those_that_are_written(built: Home) -> None:
+    page = (PROJECT_ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
+    of_a_home = page.split("## Of billhouse receive")[0]
+    written = {family.name for family in text_string_to_metric_families(built.health.read_text())}
+    assert written == set(re.findall(r"`(billhouse_\w+)`", of_a_home))
 
 
 def test_only_the_owner_can_read_the_metrics(built: Home) -> None:
@@ -70,6 +83,32 @@ def test_a_pending_alert_is_counted_and_the_command_prints_what_it_writes(built:
     assert printed.code == 0
     assert printed.stdout == home.health.read_text()
     assert metrics(home)["billhouse_unsent_alerts"] == 1
+
+
+def test_feeds_and_the_inbox_have_metrics(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    write_collected(home)
+    waiting = home.inbox / "usage" / "2026" / "a.jsonl"
+    waiting.parent.mkdir(parents=True)
+    for path, at in ((waiting, 1_700_000_000), (waiting.with_name(".hidden.jsonl"), 1), (waiting.with_name("notes.txt"), 1)):
+        path.write_text("{}")
+        os.utime(path, (at, at))
+    (home.inbox / ".landed").mkdir()
+    (home.inbox / ".landed" / "b.jsonl").write_text("{}")
+    assert billhouse(home.path, "health").code == 0
+    found = metrics(home)
+    assert found["billhouse_feed_position_timestamp_seconds/orders"] == 1_700_000_100
+    assert found["billhouse_feed_files/orders"] == 12
+    assert found["billhouse_inbox_files"] == 1
+    assert found["billhouse_inbox_oldest_timestamp_seconds"] == 1_700_000_000
+
+
+def write_collected(home: Home) -> None:
+    """The position of a feed, and a record that cannot be read."""
+    home.collecting.mkdir()
+    (home.collecting / "orders.json").write_text('{"files": 12, "position": "x", "of": "y"}')
+    os.utime(home.collecting / "orders.json", (1_700_000_100, 1_700_000_100))
+    (home.collecting / "broken.json").write_text("{")
 
 
 def test_an_empty_home_has_metrics(tmp_path: Path) -> None:

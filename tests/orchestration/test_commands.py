@@ -95,7 +95,7 @@ def test_a_landing_and_a_build_of_the_command_line_equal_those_of_a_run(
     assert {name for name, _ in of_commands} == {name for name, _ in warehouse}
     common = of_commands.keys() & warehouse.keys()
     assert len(common) > 60
-    # The run lands its files in another order, and raises an alert for the row in quarantine.
+    # The run lands its files in another order, and its alert for the row in quarantine is another.
     for name in common - {("billing/landed_files", None), ("billing/alerts", None)}:
         assert of_commands[name] == warehouse[name], name
     raw = recorded(instance, dg.AssetKey(["raw", "usage_events"]))

@@ -301,6 +301,8 @@ def test_a_file_with_too_few_accepted_rows_fails_the_run_after_all_files_have_la
     (landed,) = first.asset_materializations_for_node("land_inbox")
     assert (landed.metadata["accepted_rows"].value, landed.metadata["quarantined_rows"].value) == (1, 2)
     assert [path.name for path in (home.inbox / Kind.USAGE).iterdir()] == []
+    raised = [state["subject"] for state in alert_states(home) if state["kind"] == "check_failed"]
+    assert raised == ["Landing a.jsonl"], "and no second alert for its rows in quarantine"
     assert build(definitions, home, instance, selection=selection).success
 
 

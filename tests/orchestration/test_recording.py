@@ -17,10 +17,10 @@ from pipeline.core.files import make_folders
 from pipeline.core.home import Home
 from pipeline.landing import LandedFile, LandingSummary
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.result import LandReport
 from pipeline.monitoring import command_reports
 from pipeline.monitoring.command_reports import (
     BuildReport,
-    LandReport,
     build_report,
     days_landed,
     failed_reports,

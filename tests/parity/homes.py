@@ -15,7 +15,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.demo.events import AS_OF
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import merge_days
+from pipeline.landing.merge_raw_files import merge_raw_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.close import close_period
@@ -87,7 +87,7 @@ def small(home: Home, folder: Path) -> Built:
     land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
     land_listings(batch.listings, home, folder / "listings.jsonl")
-    merge_days(home)
+    merge_raw_files(home)
     build(home, batch.as_of)
     for period in _ended_months(home, batch.as_of)[:1]:
         close_period(home, period, force=True)

@@ -20,7 +20,29 @@ unpriced_totals as (
             and meters.meter_id = prices.meter_id
             and totals.slice_starts_at >= prices.starts_at
             and totals.slice_starts_at < prices.ends_at
-    where prices.price_id is null
+    where
+        prices.price_id is null
+        and {{ metered_quantity('meters', 'totals') }} > 0
+
+),
+
+-- Almost always none: the engine then reads no segment and no session.
+segments as (
+
+    select *
+    from {{ ref('usage_segments') }}
+    where usage_date in (select usage_date from unpriced_totals)
+
+),
+
+sessions as (
+
+    select
+        session_key,
+        session_id,
+        sandbox_id
+    from {{ ref('sandbox_sessions') }}
+    where session_key in (select session_key from segments)
 
 )
 
@@ -34,13 +56,12 @@ select
     accounts.currency,
     totals.quantity as quantity_of_day
 from unpriced_totals as totals
-left join {{ ref('usage_segments') }} as segments
+left join segments
     on
         totals.customer_id = segments.customer_id
         and totals.usage_date = segments.usage_date
         and coalesce(totals.slice_starts_at, {{ beginning_of_time() }})
         = coalesce(segments.slice_starts_at, {{ beginning_of_time() }})
         and {{ metered('totals.event_column', resource_columns() + quantity_columns()) }} > 0
-left join {{ ref('sandbox_sessions') }} as sessions on segments.session_key = sessions.session_key
+left join sessions on segments.session_key = sessions.session_key
 left join {{ ref('customer_accounts') }} as accounts on totals.customer_id = accounts.customer_id
-where totals.quantity > 0

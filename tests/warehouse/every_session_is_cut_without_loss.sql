@@ -4,9 +4,8 @@ with
 
 compacted as (
 
-    select coalesce(sum(events.event_count - events.quantity_event_count), 0) as event_count
-    from {{ ref('execution_events') }} as events
-    {{ only_dirty_executions('events') }}
+    select coalesce(sum(event_count - quantity_event_count), 0) as event_count
+    from {{ ref('dirty_events') }}
 
 ),
 

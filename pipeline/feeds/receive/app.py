@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ class Receiver:
         return application
 
     async def _receive(self, request: Request) -> Response:
-        name = ""
+        name, began = "", time.perf_counter()
         try:
             with self._memory.share() as share:
                 asked = self._accepted(request)
@@ -117,7 +118,7 @@ class Receiver:
             answer = _refusal(RefusalError(503, "The request could not be processed.", retry_after=_RETRY_SECONDS))
         if answer.status_code not in (202, 408):
             await self._read_rest(request)
-        self.metrics.count_answer(name, answer.status_code)
+        self.metrics.count_answer(name, answer.status_code, time.perf_counter() - began)
         return answer
 
     def _accepted(self, request: Request) -> _Asked:

@@ -24,6 +24,13 @@ class Metrics:
         self._commit_seconds = Histogram(
             "billhouse_receive_commit_seconds", "Time to write and sync a file.", buckets=_SECONDS, registry=registry
         )
+        self._request_seconds = Histogram(
+            "billhouse_receive_request_seconds",
+            "Time from the head of a request to its answer.",
+            ["status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self._waiting = Gauge("billhouse_receive_waiting_bytes", "Bytes that are not in the inbox yet.", registry=registry)
         self._disk = Gauge(
             "billhouse_receive_disk_low", "1 if requests are refused because the disk is nearly full.", registry=registry
@@ -34,9 +41,10 @@ class Metrics:
         self._waiting.set_function(lambda: float(waiting_bytes()))
         self._disk.set_function(lambda: float(is_disk_low()))
 
-    def count_answer(self, name: str, status: int) -> None:
+    def count_answer(self, name: str, status: int, seconds: float) -> None:
         """An answer; `name` is '' unless it is a known one, so that senders cannot add labels."""
         self._requests.labels(name, str(status)).inc()
+        self._request_seconds.labels(str(status)).observe(seconds)
 
     def count_commit(self, name: str, rows: int, size: int, seconds: float) -> None:
         """A file that is in the inbox."""

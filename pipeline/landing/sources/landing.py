@@ -11,12 +11,12 @@ from pipeline.core.home import Home
 from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.column_profile import ColumnProfile
+from pipeline.landing.converted_files import with_readable_rows
 from pipeline.landing.csv_query import csv_header_line
 from pipeline.landing.documents import WHOLE, with_document_rows
 from pipeline.landing.input_files import InputFile, while_unchanged
 from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.landing_index import LandingIndex
-from pipeline.landing.parquet_query import with_exact_types
 from pipeline.landing.raw_files import copy_rows, write_accepted, write_landed_file
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.result import LandedFile
@@ -77,7 +77,7 @@ def judge_source_file(
     folder: Path,
 ) -> ColumnProfile:
     """Select from a file and check the rows: creates view `accepted`, tables `rejected` and `quarantined`."""
-    read = with_exact_types(file, folder)
+    read = with_readable_rows(file, folder)
     with while_unchanged(file):
         if options.rows_at != WHOLE:
             read = with_document_rows(connection, read, options.rows_at)

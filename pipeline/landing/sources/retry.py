@@ -9,7 +9,7 @@ import duckdb
 
 from pipeline.core.home import Home
 from pipeline.landing.checks import LandingOptions
-from pipeline.landing.input_files import InputFile
+from pipeline.landing.input_files import HAS_COLUMNS, InputFile
 from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.landing_index import LandingIndex
 from pipeline.landing.quarantine import QuarantinedFile, load_quarantined_rows
@@ -48,7 +48,7 @@ def retry_source_rows(
             source,
             spec,
             folder,
-            _load_rows(connection, file, is_parquet=quarantined.format == "parquet"),
+            _load_rows(connection, file, has_columns=quarantined.format in HAS_COLUMNS),
         )
         before = LandedRows(connection, home, index, spec)
         profile = check_rows(connection, home, selected, spec, options, UnreadColumns(spec), before)
@@ -108,17 +108,17 @@ def retry_source_rows(
     return replace(landed, landed_as=file.file_id)
 
 
-def _load_rows(connection: duckdb.DuckDBPyConnection, file: InputFile, *, is_parquet: bool) -> list[str]:
+def _load_rows(connection: duckdb.DuckDBPyConnection, file: InputFile, *, has_columns: bool) -> list[str]:
     """Create table `source_rows` from the quarantined rows. Returns the columns of the file."""
     if file.format.startswith("csv"):
         return load_source_rows(connection, file)
-    # Rows that were joined are stored together, one on each line. A row of JSON or Parquet contains no line break.
+    # Rows that were joined are stored together, one on each line. A row of JSON, Parquet or Avro contains no line break.
     lines = (
         "select file_row, unnest(string_split(raw_row, chr(10))) as line, null::blob as no_text, null::varchar as over_limit"
         " from quarantined_rows"
     )
     load_source_rows(connection, replace(file, lines=lines))
-    if not is_parquet:
+    if not has_columns:
         return []
     keys = connection.execute(
         "select distinct unnest(json_keys(row)) from source_rows where row is not null order by 1"

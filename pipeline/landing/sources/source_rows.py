@@ -28,12 +28,12 @@ _DEEP = f"The row is nested more than {MAX_NESTING_LEVELS} levels deep, or has t
 
 
 def load_source_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> list[str]:
-    """Create table `source_rows(file_row, raw_row, row, reason, detail)`. Returns the columns of a CSV or Parquet file.
+    """Create table `source_rows(file_row, raw_row, row, reason, detail)`. Returns the columns of a CSV, Parquet or Avro file.
 
     `raw_row` is as received; `row` is the same as JSON, with numbers that a float cannot represent as text. It is null where
     `reason` and `detail` say why nothing can be selected from the row. Raises InputFileError if the file cannot be read.
     """
-    columns: list[str] = []
+    columns = list(file.columns)
     with _functions(connection):
         if file.format == "parquet":
             columns = check_columns(file)

@@ -1,14 +1,14 @@
-"""Merges the small raw files of a day of usage into one, so that a build does not read a file for each minute of a day.
+"""Merges small raw files: those of a day of usage, and those of landed_files. So a build does not read a file for each landing.
 
-The merged file has the rows of the others, each with its landed file and line, in the order of a raw file. Its footer has the
-number of rows of each landed file (key: the file id), so that a reader knows which files are in it without reading rows. One line
-of the manifest lists it, and the files that it replaces.
+The merged file has the rows of the others. Those of usage have their landed file and line, and are in the order of a raw file;
+the footer has the number of rows of each landed file (key: the file id), so that a reader knows which files are in it without
+reading rows. One line of the manifest lists the merged file, and the files that it replaces.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,10 @@ from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.integrity import RESTORE
 from pipeline.store.manifest import WrittenFile, entries_from_end, read_manifest
-from pipeline.store.raw import MERGED, SCHEMAS, merged_file_name
+from pipeline.store.raw import MERGED, SCHEMAS, landed_file_ids, merged_file_name
 
-_COLLECTION = "usage_events"
+_ORDER = {"usage_events": "sandbox_id, event_at, file_id, file_row, event_id", "landed_files": "landed_sequence"}
+"""Of the rows in a merged file, by collection."""
 _SMALL_BYTES = 16 * 2**20
 """Files of this size or more stay as they are: merging them saves a build little time."""
 _ENOUGH_BYTES = 128 * 2**20
@@ -36,10 +37,11 @@ _ENOUGH_BYTES = 128 * 2**20
 
 
 @dataclass
-class MergedDays:
+class MergedFiles:
     """What was merged."""
 
     days: int = 0
+    """Days of usage."""
     files: int = 0
     """Files that were replaced."""
     merged_files: int = 0
@@ -57,25 +59,26 @@ class MergedDays:
         }
 
 
-def merge_days(home: Home, *, on_progress: OnProgress | None = None) -> MergedDays:
-    """Merge the small files of each day that has more of them than BILLHOUSE_RAW_FILES_PER_DAY.
+def merge_raw_files(home: Home, *, on_progress: OnProgress | None = None) -> MergedFiles:
+    """Merge the small files of each day of usage, and of landed_files, that has more of them than BILLHOUSE_RAW_FILES_PER_DAY.
 
-    Safe to interrupt at any instant: a day's files are replaced together or not at all.
+    Safe to interrupt at any instant: the files of a folder are replaced together or not at all.
     """
     limit = Settings.load().raw_files_per_day
-    result = MergedDays()
-    days = [day for day in sorted((home.raw / _COLLECTION).glob("event_date=*")) if len(_small_files(day, limit)) > limit]
-    for done, day in enumerate(days):
+    result = MergedFiles()
+    folders = [*sorted((home.raw / "usage_events").glob("event_date=*")), home.raw / "landed_files"]
+    folders = [folder for folder in folders if len(_small_files(folder, limit)) > limit]
+    for done, folder in enumerate(folders):
         if on_progress is not None:
-            on_progress(day.name.partition("=")[2], done, len(days))
+            on_progress(folder.name.removeprefix("event_date="), done, len(folders))
         with home.writing():
             finish_interrupted(home)
-            small = _unchanged(home, _small_files(day, limit), result.problems)
+            small = _unchanged(home, _small_files(folder, limit), result.problems)
             if len(small) > limit:
                 groups = [group for group in _groups(small) if len(group) > 1]
                 for group in groups:
-                    _merge(home, day, group)
-                result.days += bool(groups)
+                    _merge(home, folder, group)
+                result.days += bool(groups) and folder.name != "landed_files"
                 result.files += sum(len(group) for group in groups)
                 result.merged_files += len(groups)
     return result
@@ -84,7 +87,7 @@ def merge_days(home: Home, *, on_progress: OnProgress | None = None) -> MergedDa
 def merge_if_possible(home: Home) -> BillhouseError | None:
     """Merge after a landing. Returns the error if it fails: what was landed is safe, and the next landing merges."""
     try:
-        merge_days(home)
+        merge_raw_files(home)
     except (OSError, duckdb.Error, BillhouseError) as error:
         return BillhouseError(f"Raw files were not merged: {error}", "Try again: billhouse compact")
     return None
@@ -112,10 +115,11 @@ def remove_replaced(home: Home) -> int:
     return removed
 
 
-def _small_files(day: Path, limit: int) -> list[Path]:
-    """The small files of a day; none if it has no more than `limit` files: then their sizes are not read."""
-    with suppress(FileNotFoundError), os.scandir(day) as entries:
-        files = sorted((Path(entry.path) for entry in entries if entry.name.endswith(".parquet")), key=lambda path: path.name)
+def _small_files(folder: Path, limit: int) -> list[Path]:
+    """The small files of a folder; none if it has no more than `limit` files: then their sizes are not read."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        names = (entry.name for entry in entries if entry.name.endswith(".parquet") and entry.name != EMPTY_FILE)
+        files = [folder / name for name in sorted(names)]
         if len(files) > limit:
             return [path for path in files if path.stat().st_size < _SMALL_BYTES]
     return []
@@ -124,6 +128,7 @@ def _small_files(day: Path, limit: int) -> list[Path]:
 def _unchanged(home: Home, files: Sequence[Path], problems: list[Problem]) -> list[Path]:
     """Those that have landed and are what was written; the others are left to `verify`. A merged file must not hide a change."""
     wanted = {path.relative_to(home.path).as_posix(): path for path in files}
+    landed = set(landed_file_ids(home)) if wanted else set()
     unchanged = []
     for entry in entries_from_end(home) if wanted else ():
         written = entry.get("files", {})
@@ -131,17 +136,11 @@ def _unchanged(home: Home, files: Sequence[Path], problems: list[Problem]) -> li
             path = wanted.pop(name)
             if WrittenFile.of(path) != WrittenFile(*written[name]):
                 problems.append(Problem(name, None, "was changed after it was written.", RESTORE))
-            elif path.name.startswith(MERGED) or _has_landed(home, path.stem, written):
+            elif path.name.startswith(MERGED) or path.stem.rpartition("-")[2] in landed:
                 unchanged.append(path)
         if not wanted:
             break
     return sorted(unchanged)
-
-
-def _has_landed(home: Home, file_id: str, written: Mapping[str, Any]) -> bool:
-    """Whether the row of landed_files that was written together with a raw file exists."""
-    rows = [name for name in written if name.startswith("raw/landed_files/") and name.endswith(f"-{file_id}.parquet")]
-    return any((home.path / name).exists() for name in rows)
 
 
 def _groups(files: Sequence[Path]) -> Iterator[list[Path]]:
@@ -156,20 +155,27 @@ def _groups(files: Sequence[Path]) -> Iterator[list[Path]]:
     yield group
 
 
-def _merge(home: Home, day: Path, files: Sequence[Path]) -> None:
-    columns = ", ".join(SCHEMAS[_COLLECTION].names)
+def _merge(home: Home, folder: Path, files: Sequence[Path]) -> None:
+    collection = folder.relative_to(home.raw).parts[0]
+    columns = ", ".join(SCHEMAS[collection].names)
     # The zero-row file has the columns that files of earlier versions lack.
-    rows = parquet_list([*files, home.raw / _COLLECTION / EMPTY_FILE])
+    rows = parquet_list([*files, home.raw / collection / EMPTY_FILE])
     with scratch_database(home) as (connection, _), append_files(home, "compact") as written:
-        target = written.file(day / merged_file_name(path.name for path in files))
+        target = written.file(folder / merged_file_name(path.name for path in files))
         connection.execute("set preserve_insertion_order = true")
-        counts = connection.execute(f"select file_id, count(*) from {rows} group by 1 order by 1").fetchall()
-        footer = ", ".join(f"{quoted(file_id)}: '{count}'" for file_id, count in counts)
         connection.execute(f"""
-            copy (select {columns} from {rows} order by sandbox_id, event_at, file_id, file_row, event_id)
-            to {quoted(target)} (format parquet, compression zstd, compression_level 1, kv_metadata {{{footer}}})""")
+            copy (select {columns} from {rows} order by {_ORDER[collection]})
+            to {quoted(target)} (format parquet, compression zstd, compression_level 1{_footer(connection, collection, rows)})""")
         sums = f"select count(*), sum(hash({columns}))"
         before = connection.execute(f"{sums} from {rows}").fetchall()
         assert connection.execute(f"{sums} from {parquet_list([target])}").fetchall() == before, "a merged file has the same rows"
         for path in files:
             written.replace(path)
+
+
+def _footer(connection: duckdb.DuckDBPyConnection, collection: str, rows: str) -> str:
+    """SQL: the option by which the footer gets the number of rows of each landed file; for usage alone."""
+    if collection != "usage_events":
+        return ""
+    counts = connection.execute(f"select file_id, count(*) from {rows} group by 1 order by 1").fetchall()
+    return ", kv_metadata {" + ", ".join(f"{quoted(file_id)}: '{count}'" for file_id, count in counts) + "}"

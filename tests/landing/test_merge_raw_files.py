@@ -1,4 +1,4 @@
-"""Small raw files of a day are merged into one: no row is lost, changed or doubled, whenever a merge is killed."""
+"""Small raw files of a day, and of landed_files, are merged: no row is lost, changed or doubled, whenever a merge is killed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,13 +16,18 @@ import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import MergedDays, merge_days, remove_replaced
+from pipeline.landing.index_state import landing_totals
+from pipeline.landing.merge_raw_files import MergedFiles, merge_raw_files, remove_replaced
 from pipeline.landing.verify_events import event_problems
 from pipeline.store.append import finish_interrupted
 from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
 from pipeline.store.manifest import append_line, manifest_head, new_line, read_manifest
+from pipeline.store.raw import landed_file_ids, landed_file_rows
 from pipeline.warehouse.build import build
+from pipeline.warehouse.build_inputs import input_digests
 from pipeline.warehouse.build_steps import BuildFailedError
+from pipeline.warehouse.reconstruction import _link_landed
+from pipeline.warehouse.reports import read_status
 from tests.landing.raw import Row, event_line, landed_files, rows_of, write_lines
 from tests.landing.test_atomicity import KILLED_AT_EVERY_STEP
 from tests.support import billhouse
@@ -83,7 +89,7 @@ def merged_file(home: Home) -> Path:
 def test_a_merged_day_has_the_rows_of_its_files_sorted_each_with_its_file_and_line(home: Home) -> None:
     before = rows_in_order(home)
     as_landed = {path.stem: pq.ParquetFile(path).read() for path in home.raw.glob("usage_events/event_date=2026-01-01/*")}
-    assert merge_days(home) == MergedDays(days=2, files=2 * FILES, merged_files=2)
+    assert merge_raw_files(home) == MergedFiles(days=2, files=3 * FILES, merged_files=3)
     assert len(raw_files(home)) == 2
     assert rows_in_order(home) == before
     merged = pq.ParquetFile(merged_file(home))
@@ -94,16 +100,16 @@ def test_a_merged_day_has_the_rows_of_its_files_sorted_each_with_its_file_and_li
         assert again.to_pylist() == landed.to_pylist()
         assert merged.metadata.metadata[file_id.encode()] == str(landed.num_rows).encode()
     assert problems(home) == []
-    assert merge_days(home) == MergedDays(), "there is nothing left to merge"
+    assert merge_raw_files(home) == MergedFiles(), "there is nothing left to merge"
 
 
 def test_a_merged_file_is_merged_again_with_those_that_land_later(home: Home, tmp_path: Path) -> None:
-    merge_days(home)
+    merge_raw_files(home)
     more = [write_lines(tmp_path / f"more-{at}.jsonl", [event_line(f"more-{at}", sandbox_id=f"box {at}")]) for at in range(2)]
     for file in more:
         land_files(home, [file])
     before = rows_in_order(home)
-    assert merge_days(home) == MergedDays(days=1, files=3, merged_files=1)
+    assert merge_raw_files(home) == MergedFiles(days=1, files=6, merged_files=2)
     assert rows_in_order(home) == before and problems(home) == []
     footer = pq.read_metadata(merged_file(home)).metadata
     assert sum(int(rows) for key, rows in footer.items() if len(key) == 64) == 4 * FILES + 2
@@ -115,10 +121,10 @@ def test_files_that_land_in_one_call_have_one_raw_file_a_day_as_if_they_had_been
     alone = write_lines(tmp_path / "alone.jsonl", [event_line("evt-alone", timestamp="2026-01-03T10:00:00Z")])
     for file in (*files, alone):
         land_files(one_by_one, [file])
-    merge_days(one_by_one)
+    merge_raw_files(one_by_one)
     land_files(together, [*files, alone])
     assert len(raw_files(together)) == 3 and problems(together) == []
-    assert merge_days(together) == MergedDays()
+    assert merge_raw_files(together) == MergedFiles(files=FILES + 1, merged_files=1), "landed_files alone"
     for name in raw_files(one_by_one):
         merged, landed = ((pq.ParquetFile(home.raw / name)) for home in (one_by_one, together))
         assert landed.read().to_pylist() == merged.read().to_pylist()
@@ -129,23 +135,23 @@ def test_files_that_land_in_one_call_have_one_raw_file_a_day_as_if_they_had_been
 def test_a_day_with_few_small_files_stays_as_it_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     before = raw_files(home)
     monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", str(FILES))
-    assert merge_days(home) == MergedDays()
+    assert merge_raw_files(home) == MergedFiles()
     monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "2")
-    monkeypatch.setattr("pipeline.landing.merge_days._SMALL_BYTES", 1)
-    assert merge_days(home) == MergedDays()
+    monkeypatch.setattr("pipeline.landing.merge_raw_files._SMALL_BYTES", 1)
+    assert merge_raw_files(home) == MergedFiles()
     assert raw_files(home) == before
 
 
 def test_many_files_are_merged_into_several_of_limited_size(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     size = max(path.stat().st_size for path in home.raw.glob("usage_events/*=*/*"))
-    monkeypatch.setattr("pipeline.landing.merge_days._ENOUGH_BYTES", 2 * size)
+    monkeypatch.setattr("pipeline.landing.merge_raw_files._ENOUGH_BYTES", 2 * size)
     before = rows_in_order(home)
-    assert merge_days(home) == MergedDays(days=2, files=2 * FILES, merged_files=4)
+    assert merge_raw_files(home) == MergedFiles(days=2, files=2 * FILES, merged_files=4)
     assert rows_in_order(home) == before and problems(home) == []
 
 
 def test_a_file_that_lands_again_is_a_duplicate_and_a_conflict_names_its_file_and_line(home: Home, tmp_path: Path) -> None:
-    merge_days(home)
+    merge_raw_files(home)
     (again,) = land_files(home, [tmp_path / "files" / "0.jsonl"]).files
     assert again.is_already_landed
     lines = (tmp_path / "files" / "1.jsonl").read_text().splitlines()
@@ -162,8 +168,8 @@ def test_a_file_that_lands_again_is_a_duplicate_and_a_conflict_names_its_file_an
 
 def test_the_command_and_each_landing_merge_and_say_what_they_did(home: Home, tmp_path: Path) -> None:
     printed = billhouse(home.path, "compact")
-    assert (printed.code, printed.stdout) == (0, f"{2 * FILES} files of 2 day(s) became 2.\n")
-    assert billhouse(home.path, "compact").stdout == "No day has so many small files.\n"
+    assert (printed.code, printed.stdout) == (0, f"{3 * FILES} small files became 3 (usage of 2 days).\n")
+    assert billhouse(home.path, "compact").stdout == "No folder has so many small files.\n"
     more = [write_lines(tmp_path / f"more-{at}.jsonl", [event_line(f"more-{at}", sandbox_id=f"box {at}")]) for at in range(2)]
     assert [billhouse(home.path, "land", file).code for file in more] == [0, 0]
     assert len(raw_files(home)) == 2
@@ -175,9 +181,9 @@ def test_the_command_and_each_landing_merge_and_say_what_they_did(home: Home, tm
 def test_a_merge_that_is_killed_at_any_step_is_complete_or_absent_and_finished_by_the_next_command(
     home: Home, tmp_path: Path
 ) -> None:
-    rows, before, start = rows_in_order(home), raw_files(home), tmp_path / "start"
+    rows, landed, before, start = rows_in_order(home), landed_files(home), raw_files(home), tmp_path / "start"
     shutil.copytree(home.path, start)
-    merge_days(home)
+    merge_raw_files(home)
     after = raw_files(home)
     killed = tmp_path / "killed"
     killed.mkdir()
@@ -196,10 +202,10 @@ def test_a_merge_that_is_killed_at_any_step_is_complete_or_absent_and_finished_b
         seen.add(len(raw_files(stopped)))
         assert problems(stopped) == [], "also before the next command finishes the merge"
         finish_interrupted(stopped)
-        assert rows_in_order(stopped) == rows and problems(stopped) == []
+        assert rows_in_order(stopped) == rows and landed_files(stopped) == landed and problems(stopped) == []
         assert set(raw_files(stopped)) <= {*before, *after}
-        merge_days(stopped)
-        assert raw_files(stopped) == after and rows_in_order(stopped) == rows, path.name
+        merge_raw_files(stopped)
+        assert raw_files(stopped) == after and rows_in_order(stopped) == rows and landed_files(stopped) == landed, path.name
         assert list(stopped.scratch.iterdir()) == []
     assert len(seen) >= 2 * FILES, "also between the removals"
 
@@ -209,11 +215,12 @@ import sys
 from pathlib import Path
 from pipeline.core.home import Home
 from pipeline.landing import land_files
-from pipeline.landing.merge_days import merge_days
+from pipeline.landing.index_state import landing_totals
+from pipeline.landing.merge_raw_files import merge_raw_files
 home, *files = map(Path, sys.argv[1:])
 for file in files:
     land_files(Home(home), [file])
-    assert merge_days(Home(home)).files
+    assert merge_raw_files(Home(home)).files
 """
 
 
@@ -226,6 +233,46 @@ def test_verifying_during_merges_finds_no_problem(home: Home, tmp_path: Path, mo
             assert problems(home) == []
             verified += 1
     assert merging.returncode == 0 and verified > 3 and len(raw_files(home)) == 2
+
+
+def test_merged_rows_of_landed_files_are_in_order_of_landing_and_more_follow(home: Home, tmp_path: Path) -> None:
+    ids, rows, totals, inputs = landed_file_ids(home), landed_file_rows(home), landing_totals(home), digest_of_landed(home)
+    merge_raw_files(home)
+    assert len(list(home.raw.glob("landed_files/*"))) == 2, "one, and the one without rows"
+    assert landed_file_ids(home) == ids == rows["file_id"].to_pylist()
+    assert landed_file_rows(home).to_pylist() == rows.to_pylist() == landed_files(home)
+    assert landing_totals(home) == totals and digest_of_landed(home) == inputs, "no build is needed"
+    land_files(home, [write_lines(tmp_path / "more.jsonl", [event_line("more")])])
+    assert [row["landed_sequence"] for row in landed_files(home)] == list(range(1, FILES + 2))
+    shutil.rmtree(home.landing_index)
+    land_files(home, [write_lines(tmp_path / "last.jsonl", [event_line("last")])])
+    assert [row["landed_sequence"] for row in landed_files(home)] == list(range(1, FILES + 3)), "also by an index made anew"
+    found = landing_totals(home)
+    assert found is not None and (found.rows, found.accepted) == (FILES + 2, 8 * FILES + 2)
+
+
+def digest_of_landed(home: Home) -> str:
+    return input_digests(home, datetime(2026, 2, 1, tzinfo=UTC), PROJECT_ROOT)["raw/landed_files"]
+
+
+def test_a_row_of_landed_files_that_is_in_two_files_is_read_once(home: Home, tmp_path: Path) -> None:
+    """As between the rename of a merged file and the removal of those that it replaces."""
+    rows, totals = landed_files(home), landing_totals(home)
+    shutil.copytree(home.raw / "landed_files", tmp_path / "before")
+    merge_raw_files(home)
+    shutil.copytree(tmp_path / "before", home.raw / "landed_files", dirs_exist_ok=True)
+    assert landed_file_rows(home).to_pylist() == rows
+    assert landing_totals(home) == totals
+    assert read_status(home)["landed"]["files"] == FILES
+
+
+@pytest.mark.parametrize("first", [0, 1, FILES, None])
+def test_an_earlier_state_has_the_files_that_had_landed_then(home: Home, tmp_path: Path, first: int | None) -> None:
+    merge_raw_files(home)
+    land_files(home, [write_lines(tmp_path / "more.jsonl", [event_line("more")])])
+    earlier = Home.open(tmp_path / "earlier")
+    _link_landed(home, earlier, first)
+    assert landed_file_ids(earlier) == landed_file_ids(home)[:first]
 
 
 def without_a_row(path: Path) -> None:
@@ -244,7 +291,7 @@ def with_more_vcpus(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [without_a_row, with_more_vcpus, Path.unlink])
 def test_a_change_to_a_merged_file_is_noticed(home: Home, change: Callable[[Path], None]) -> None:
-    merge_days(home)
+    merge_raw_files(home)
     head = manifest_head(home)
     change(merged_file(home))
     (problem, *_) = integrity_problems(home, read_store_state(home), head=head)
@@ -265,14 +312,14 @@ def test_a_file_of_which_no_row_is_in_landed_files_is_not_merged(home: Home) -> 
     """Its rows do not count. The file may land again, under the same name."""
     (row,) = home.raw.glob("landed_files/00000001-*")
     row.unlink()
-    assert merge_days(home).files == 2 * (FILES - 1)
+    assert merge_raw_files(home).files == 3 * (FILES - 1)
     assert len(raw_files(home)) == 4
 
 
 def test_a_replaced_file_that_exists_again_is_reported_and_removed(home: Home, tmp_path: Path) -> None:
     """As after a restore from a bucket, which keeps files that were removed."""
     shutil.copytree(home.raw / "usage_events", tmp_path / "bucket")
-    merge_days(home)
+    merge_raw_files(home)
     rows = rows_in_order(home)
     shutil.copytree(tmp_path / "bucket", home.raw / "usage_events", dirs_exist_ok=True)
     assert len([problem for problem in problems(home) if "exists again" in problem]) == 2 * FILES
@@ -285,8 +332,9 @@ def test_a_replaced_file_that_exists_again_is_reported_and_removed(home: Home, t
     assert rows_in_order(home) == rows and problems(home) == []
 
 
-def test_a_manifest_line_cannot_replace_other_files_than_those_of_usage(home: Home) -> None:
-    (row, *_) = home.raw.glob("landed_files/0*")
+def test_a_manifest_line_cannot_replace_files_that_are_never_merged(home: Home, tmp_path: Path) -> None:
+    land_files(home, [write_lines(tmp_path / "bad.jsonl", [event_line("evt-bad", event_type="nonsense")])])
+    (row,) = home.raw.glob("quarantine/[0-9a-f]*")
     name = row.relative_to(home.path).as_posix()
     append_line(home, new_line(home, {"command": "compact", "replaced": [name]}))
     row.unlink()
@@ -297,16 +345,16 @@ def test_a_manifest_line_cannot_replace_other_files_than_those_of_usage(home: Ho
 
 @pytest.mark.usefixtures("parsed_project")
 def test_a_build_notices_rows_that_a_merged_file_lost(home: Home) -> None:
-    merge_days(home)
+    merge_raw_files(home)
     without_a_row(merged_file(home))
     with pytest.raises(BuildFailedError, match="landed_events_are_all_there"):
         build(home)
 
 
 def test_one_line_of_the_manifest_lists_a_merged_file_and_those_that_it_replaces(home: Home) -> None:
-    before = raw_files(home)
-    merge_days(home)
-    entries = [json.loads(line) for line in home.manifest.read_text().splitlines()][-2:]
-    assert [entry["command"] for entry in entries] == ["compact", "compact"]
+    before = sorted([*raw_files(home), *(f"landed_files/{path.name}" for path in home.raw.glob("landed_files/0*"))])
+    merge_raw_files(home)
+    entries = [json.loads(line) for line in home.manifest.read_text().splitlines()][-3:]
+    assert [entry["command"] for entry in entries] == ["compact"] * 3
     assert sorted(name.removeprefix("raw/") for entry in entries for name in entry["replaced"]) == before
     assert all(len(entry["files"]) == 1 for entry in entries)

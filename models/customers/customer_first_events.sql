@@ -1,0 +1,42 @@
+{{ config(
+    materialized='incremental_replace' if target.type == 'duckdb' else 'table',
+    unique_key=['customer_id'],
+    full_refresh_when='first_events_need_full_refresh'
+) }}
+-- depends_on: {{ ref('stg_build_inputs') }}
+-- Billing rules, section 5: each customer's first event. Incremental: only events that landed since the last build can be earlier.
+with
+
+{% if reuses_rows() %}
+landed_events as (
+
+    select
+        customer_id,
+        min(first_at) as first_event_at
+    from {{ ref('compacted_events') }}
+    where build_number > {{ last_rated('build_number') }}
+    group by customer_id
+
+)
+
+select
+    landed_events.customer_id,
+    least(landed_events.first_event_at, coalesce(known.first_event_at, landed_events.first_event_at)) as first_event_at
+from landed_events
+left join {{ this }} as known on landed_events.customer_id = known.customer_id
+{% else %}
+events as (
+
+    select
+        customer_id,
+        first_at
+    from {{ ref('compacted_events') }}
+
+)
+
+select
+    customer_id,
+    min(first_at) as first_event_at
+from events
+group by customer_id
+{% endif %}
