@@ -122,7 +122,7 @@ def unrecorded_work(home: Home) -> list[Path]:
 
 
 def read_report(path: Path) -> CommandReport:
-    """Read a report. Raises FileNotFoundError if it was removed, ValueError if it is none."""
+    """Read a report. Raises FileNotFoundError if it was removed, ValueError if it is not a valid report."""
     if (size := path.stat().st_size) > MOST_BYTES:
         raise ValueError(f"It has {size:,} bytes.")
     return CommandReport.model_validate_json(path.read_bytes())

@@ -200,7 +200,7 @@ def test_a_dagster_that_begins_to_serve_a_home_finds_what_it_has(definitions: dg
         (closed_at,) = read_close(home, BillingPeriod(2026, 8), "close")["closed_at"].to_pylist()
         assert latest.asset_materialization.metadata["finished_at"].value == closed_at.timestamp()
         assert "command" not in latest.asset_materialization.metadata
-        assert new.event_log_storage.get_latest_asset_check_execution_by_key(all_checks(definitions)) == {}, "nobody ran a check"
+        assert new.event_log_storage.get_latest_asset_check_execution_by_key(all_checks(definitions)) == {}, "no check ran"
 
 
 def test_without_a_dagster_a_command_neither_reports_nor_imports_it(tmp_path: Path) -> None:
