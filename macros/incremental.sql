@@ -121,6 +121,15 @@
     )
 {%- endmacro %}
 
+{# `full_refresh_when` of the tables that are computed before `dirty_executions`: they know by themselves what they can reuse. After a decision they
+   are not built again. tests/models/test_refresh.py compares the list with the graph. #}
+{% macro before_rating() -%}
+    {{ return([
+        'must_compact_everything', 'voids_need_full_refresh', 'samples_need_full_refresh', 'listings_need_full_refresh',
+        'assignment_needs_full_refresh', 'first_events_need_full_refresh',
+    ]) }}
+{%- endmacro %}
+
 {# After a build that computed every incremental_replace table and passed every step: what the next build compares with. #}
 {% macro record_rated_inputs(results) -%}
     {%- set build, sessions = ref('stg_build_inputs'), ref('sandbox_sessions') -%}
@@ -138,7 +147,7 @@
         {%- endfor -%}
         {%- set missing = [] -%}
         {%- for node in graph.nodes.values() if node.config.materialized == 'incremental_replace' -%}
-            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in ['must_compact_everything', 'samples_need_full_refresh', 'listings_need_full_refresh', 'assignment_needs_full_refresh'] -%}{%- do missing.append(node.name) -%}{%- endif -%}
+            {%- if node.unique_id not in done and node.config.get('full_refresh_when') not in before_rating() -%}{%- do missing.append(node.name) -%}{%- endif -%}
         {%- endfor -%}
         {%- if done | length == results | length and not missing -%}
             {# Sessions that their limit ended at as_of itself are included: only a later build knows that no event followed. #}

@@ -84,7 +84,7 @@ NOW = [
     Figure(
         "Waiting for approval",
         "Closed invoices that a person has to approve before they are published.",
-        'sum(billhouse_invoices{status="closed"}) or vector(0)',
+        "billhouse_invoices_awaiting_approval",
         units.Short,
         1,
     ),

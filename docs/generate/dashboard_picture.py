@@ -183,6 +183,7 @@ def _series(noise: list[float]) -> Series:
     add('billhouse_draft_month_end_timestamp_seconds{period="2026-11"}', lambda second, at: at - second - 86400)
     add('billhouse_invoices{status="draft"}', lambda second, _: 412 + second // 7200)
     add('billhouse_invoices{status="closed"}', lambda second, _: 380 - 15 * (second // 4800) if second > 30_000 else 380)
+    add("billhouse_invoices_awaiting_approval", lambda second, _: 380 - 15 * (second // 4800) if second > 30_000 else 380)
     add('billhouse_invoices{status="open"}', lambda second, _: 120 + 12 * (second // 4800) if second > 30_000 else 120)
     add('billhouse_invoices{status="paid"}', lambda second, _: 2210 + second // 900)
     add("billhouse_stripe_differences", 0)

@@ -14,7 +14,7 @@ landed_events as (
         customer_id,
         min(first_at) as first_event_at
     from {{ ref('compacted_events') }}
-    where build_number > {{ last_rated('build_number') }}
+    where build_number > (select rated.build_number from {{ state_table('rated_inputs') }} as rated)
     group by customer_id
 
 )

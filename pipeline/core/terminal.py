@@ -62,6 +62,8 @@ class _ProtectedStream:
         """The attribute by which rich consoles find the stream for their colour codes."""
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):  # by this error click finds out that the stream is not binary
+            raise TypeError(f"write() needs a str, not {type(text).__name__}")
         self.rich_proxied_file.write(plain_text(text))
         return len(text)
 

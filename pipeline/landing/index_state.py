@@ -22,6 +22,7 @@ from pipeline.landing.landing_totals import LandingTotals
 from pipeline.store.collections import EMPTY_FILE
 from pipeline.store.key_index_part import PartInfo
 from pipeline.store.manifest_tail import ManifestPosition, lines_after
+from pipeline.store.raw import read_beside_merges
 
 FORMAT = f"1 {duckdb.__version__}"
 """Changes if the index is to be built again: the hashes are those of DuckDB."""
@@ -96,9 +97,12 @@ def read_state(home: Home) -> StateWithChanges | None:
 
 def landing_totals(home: Home) -> LandingTotals | None:
     """The totals of all landed files; None if the home was never landed into. Safe at any time, also during a landing."""
-    folder = home.raw / "landed_files"
-    if not any(folder.glob("*.parquet")):
+    if not any((home.raw / "landed_files").glob("*.parquet")):
         return None
+    return read_beside_merges(lambda: _landing_totals(home))
+
+
+def _landing_totals(home: Home) -> LandingTotals:
     found = read_state(home)
     with duckdb.connect() as connection:
         if found is None:

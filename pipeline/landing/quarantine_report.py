@@ -10,7 +10,7 @@ import duckdb
 from pipeline.core.home import Home
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.quarantine import current_rows
-from pipeline.store.raw import ensure_raw_collections, landed_files_sql
+from pipeline.store.raw import ensure_raw_collections, landed_files_sql, read_beside_merges
 
 _EXAMPLE = "file_name || ', line ' || file_row || ': ' || detail"
 
@@ -59,14 +59,18 @@ def rows_in_quarantine(home: Home, *, reason: str | None, file: str | None, limi
 
 def _query(home: Home, sql: str, **parameters: object) -> list[dict[str, Any]]:
     ensure_raw_collections(home)
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute(f"""
-            create temp view quarantined as
-            select rows.*, files.file_name, files.kind, files.landed_at, files.landed_sequence
-            from ({current_rows(home)}) as rows
-            inner join {landed_files_sql(home)} as files on rows.root_file_id = files.file_id""")
-        rows = rows_as_dictionaries(connection.execute(sql, parameters))
+
+    def read() -> list[dict[str, Any]]:
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute(f"""
+                create temp view quarantined as
+                select rows.*, files.file_name, files.kind, files.landed_at, files.landed_sequence
+                from ({current_rows(home)}) as rows
+                inner join {landed_files_sql(home)} as files on rows.root_file_id = files.file_id""")
+            return rows_as_dictionaries(connection.execute(sql, parameters))
+
+    rows = read_beside_merges(read)
     return [{name: _utc(value) for name, value in row.items()} for row in rows]
 
 

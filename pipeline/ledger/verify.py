@@ -16,6 +16,7 @@ from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing.verify_events import event_problems
+from pipeline.ledger.verify_landed_files import landed_file_problems
 from pipeline.pricebook.price_book import price_book_hash
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import finish_interrupted
@@ -88,6 +89,7 @@ def verify_ledger(home: Home, *, head: str | None = None, with_raw_content: bool
         previous_hash = manifest["content_hash"]
     result.problems += _publication_problems(published, invoices)
     result.problems += _credit_note_problems(home)
+    result.problems += landed_file_problems(home)
     if with_raw_content:
         result.problems += event_problems(home)
     return result

@@ -147,6 +147,10 @@ def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyCon
     invoices = Gauge("billhouse_invoices", "Invoices by status.", ["status"], registry=registry)
     for status, number in connection.execute("select status, count(*) from invoices group by all").fetchall():
         invoices.labels(status).set(number)
+    waiting = Gauge("billhouse_invoices_awaiting_approval", "Closed invoices to be approved before publication.", registry=registry)
+    # Invoices that are not collected stay closed.
+    found = connection.execute("select count(*) from invoices where status = 'closed' and collection <> 'none'").fetchall()
+    waiting.set(found[0][0])
     unbilled = Gauge("billhouse_unbilled_amount", "Subtotal of the drafts, before credits.", ["currency"], registry=registry)
     for currency, amount in connection.execute(
         "select currency, sum(case when status = 'draft' then subtotal_amount else 0 end) from invoices group by all"

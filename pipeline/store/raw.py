@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files
+from pipeline.core.sql import parquet_list
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
+from pipeline.store.manifest import lock_manifest
 
 _RESOURCE = pa.decimal128(18, 6)
 _ORIGIN = {"file_id": pa.string(), "file_row": pa.int64()}
+_ATTEMPTS = 5
+_Read = TypeVar("_Read")
 
 SCHEMAS: dict[str, pa.Schema] = {
     "usage_events": pa.schema(
@@ -164,31 +170,61 @@ def landed_file_ids(home: Home) -> list[str]:
 
     A row is in a file of its own, 00000012-<file id>.parquet, until it is merged with others.
     """
-    sequences: dict[str, int] = {}
-    for path in _files_of_landed_files(home):
-        if path.name.startswith(MERGED):
-            rows = pq.read_table(path, columns=["file_id", "landed_sequence"])
-            sequences.update(zip(rows["file_id"].to_pylist(), rows["landed_sequence"].to_pylist(), strict=True))
-        else:
-            sequence, _, file_id = path.stem.partition("-")
-            sequences[file_id] = int(sequence)
-    return sorted(sequences, key=lambda file_id: sequences[file_id])
+
+    def read() -> dict[str, int]:
+        sequences: dict[str, int] = {}
+        for path in _files_of_landed_files(home):
+            if path.name.startswith(MERGED):
+                rows = pq.read_table(path, columns=["file_id", "landed_sequence"])
+                sequences.update(zip(rows["file_id"].to_pylist(), rows["landed_sequence"].to_pylist(), strict=True))
+            else:
+                sequence, _, file_id = path.stem.partition("-")
+                sequences[file_id] = int(sequence)
+        return sequences
+
+    found = read_beside_merges(read)
+    return sorted(found, key=lambda file_id: found[file_id])
 
 
 def landed_file_rows(home: Home) -> pa.Table:
     """The rows of raw/landed_files, in order of landing. Needs no lock: a row in a merged file and its own is read once."""
     schema = SCHEMAS["landed_files"]
-    paths = _files_of_landed_files(home)
-    rows = ds.dataset(paths, format="parquet", schema=schema).to_table() if paths else schema.empty_table()
-    rows = rows.sort_by("landed_sequence")
+
+    def read() -> pa.Table:
+        paths = _files_of_landed_files(home)
+        return ds.dataset(paths, format="parquet", schema=schema).to_table() if paths else schema.empty_table()
+
+    rows = read_beside_merges(read).sort_by("landed_sequence")
     sequences = [None, *rows["landed_sequence"].to_pylist()]
     return rows.filter(pa.array([sequence != before for before, sequence in pairwise(sequences)], pa.bool_()))
 
 
 def landed_files_sql(home: Home) -> str:
-    """SQL for the rows of raw/landed_files, for readers without a lock: meanwhile a row may be in a merged file and its own."""
-    return f"(select distinct * from {parquet_files(home.raw / 'landed_files', '*.parquet')})"
+    """SQL for the rows of raw/landed_files, for readers without a lock: meanwhile a row may be in a merged file and its own.
+
+    Run it in `read_beside_merges`.
+    """
+    files = parquet_list([*_files_of_landed_files(home), home.raw / "landed_files" / EMPTY_FILE])
+    return f"(select distinct * from {files})"
+
+
+def read_beside_merges(read: Callable[[], _Read]) -> _Read:
+    """The result of `read`, which lists raw files and opens them: called again where one was merged with others in between."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(FileNotFoundError, duckdb.IOException):
+            return read()
+    return read()
 
 
 def _files_of_landed_files(home: Home) -> list[Path]:
-    return [path for path in (home.raw / "landed_files").glob("*.parquet") if path.name != EMPTY_FILE]
+    """The files with rows. Listed while the manifest is locked: a list of a folder that changes can lack files."""
+    folder = home.raw / "landed_files"
+
+    def listed() -> list[Path]:
+        return [path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE]
+
+    try:
+        with lock_manifest(home):
+            return listed()
+    except OSError:  # a read-only home has no writers
+        return listed()

@@ -34,6 +34,7 @@ def test_help_and_version_import_no_heavy_library(words: tuple[str, ...]) -> Non
     answered = run(*words)
     assert answered.returncode == 0, answered.stderr
     assert answered.stderr.splitlines()[-1] == "[]"
+    assert "b'" not in answered.stdout, "click asks a stream whether it takes bytes"
 
 
 def test_version_prints_the_version_and_makes_no_home(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing import land_files
 from pipeline.landing.index_state import landing_totals
 from pipeline.landing.merge_raw_files import MergedFiles, merge_raw_files, remove_replaced
+from pipeline.landing.quarantine_report import reasons_in_quarantine
 from pipeline.landing.verify_events import event_problems
 from pipeline.store.append import finish_interrupted
 from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
@@ -273,6 +274,22 @@ def test_an_earlier_state_has_the_files_that_had_landed_then(home: Home, tmp_pat
     earlier = Home.open(tmp_path / "earlier")
     _link_landed(home, earlier, first)
     assert landed_file_ids(earlier) == landed_file_ids(home)[:first]
+
+
+def test_status_and_quarantine_can_be_read_during_merges(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
+    land_files(home, [write_lines(tmp_path / "bad.jsonl", [event_line("bad", event_type="nonsense")])])
+    more = [write_lines(tmp_path / f"more-{at}.jsonl", [event_line(f"more-{at}", sandbox_id=f"b {at}")]) for at in range(20)]
+    with subprocess.Popen([sys.executable, "-c", _MERGE, str(home.path), *map(str, more)], cwd=PROJECT_ROOT) as merging:
+        reads, files = 0, FILES + 1
+        while merging.poll() is None:
+            landed = len(landed_file_ids(home))
+            assert landed >= files and landed_file_rows(home).num_rows >= landed
+            totals = landing_totals(home)
+            assert totals is not None and totals.files >= landed
+            assert [row["rows"] for row in reasons_in_quarantine(home)] == [1]
+            reads, files = reads + 1, landed
+    assert merging.returncode == 0 and reads > 3 and len(landed_file_ids(home)) == FILES + 21
 
 
 def without_a_row(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from pipeline.landing.record_kinds import Kind
 from pipeline.warehouse.build import build
 from pipeline.warehouse.build_inputs import code_version, input_digests, parts_to_rebuild
 from pipeline.warehouse.build_record import last_build
+from pipeline.warehouse.connection import open_warehouse
+from pipeline.warehouse.parsed_project import parsed_project
 from tests.support import billhouse, event, prepare, query
 
 JULY = [
@@ -61,6 +64,9 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
     assert "customers" not in written["publish"]
     statuses = {(row["period"], row["status"]) for row in query(built, "from invoices where customer_id = 'paula'")}
     assert statuses == {("2026-07", "open"), ("2026-08", "closed"), ("2026-09", "draft")}
+    with open_warehouse(built) as warehouse:
+        rated = warehouse.execute("select count(*) from build_state.rated_inputs").fetchall()
+    assert rated == [(1,)], "the next build is incremental"
     refreshed = marts(built)
     scratch = build(built, record.as_of, from_scratch=True)
     assert marts(built) == refreshed
@@ -77,6 +83,23 @@ def test_what_decisions_change_is_built_and_nothing_else_and_equals_a_build_from
     assert kinds["test"] == {step.unique_id for step in scratch.steps if step.unique_id.startswith("test")}
     assert "model.billhouse.invoices" in kinds["model"]
     assert "model.billhouse.stg_usage_events" not in kinds["model"]
+
+
+def test_the_tables_that_know_what_they_can_reuse_are_those_before_the_dirty_executions(home: Home) -> None:
+    manifest = parsed_project(home, PROJECT_ROOT)
+    before, waiting = set(), ["model.billhouse.dirty_executions", "model.billhouse.sandbox_minutes"]
+    while waiting:
+        name = waiting.pop()
+        if name in manifest.nodes and name not in before:
+            before.add(name)
+            waiting += manifest.nodes[name].depends_on_nodes
+    conditions = {
+        manifest.nodes[name].config.get("full_refresh_when")
+        for name in before
+        if manifest.nodes[name].config.materialized == "incremental_replace"
+    }
+    macro = manifest.macros["macro.billhouse.before_rating"].macro_sql
+    assert conditions == set(re.findall(r"'(\w+)'", macro))
 
 
 def steps_of_the_last_build(home: Home) -> int:

@@ -53,6 +53,7 @@ def test_every_command_that_changes_something_updates_the_metrics(built: Home) -
     (draft,) = query(built, "select sum(subtotal_amount) as amount from invoices where status = 'draft'")
     assert Decimal(str(found["billhouse_unbilled_amount/USD"])) == draft["amount"] > 0
     assert found["billhouse_invoices/open"] == 1
+    assert found["billhouse_invoices_awaiting_approval"] == 0
     assert found["billhouse_stripe_differences"] == 0
     assert found["billhouse_stripe_drift_amount/USD"] == 0
     assert found["billhouse_as_of_timestamp_seconds"] == 1788566400

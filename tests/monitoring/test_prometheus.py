@@ -39,6 +39,7 @@ billhouse_build_seconds 19.5
 billhouse_reports_current 1
 billhouse_unbilled_amount{{currency="USD"}} 12.5
 billhouse_invoices{{status="closed"}} 2
+billhouse_invoices_awaiting_approval 2
 billhouse_draft_month_end_timestamp_seconds{{period="2026-08"}} 1788220800
 billhouse_ignored_events{{reason="stop_without_start"}} 3
 billhouse_limit_breaches{{limit="credit"}} 1

@@ -19,6 +19,7 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.landing.record_kinds import Kind
 from pipeline.ledger.approvals import approve
 from pipeline.ledger.verify import LedgerChangedError, require_verified_ledger
+from pipeline.ledger.verify_landed_files import landed_file_problems
 from pipeline.pricebook.edits import accept_price_book
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.append import append_files, finish_interrupted
@@ -26,6 +27,7 @@ from pipeline.store.credit_notes import SCHEMA as CREDIT_NOTE
 from pipeline.store.credit_notes import write_credit_note
 from pipeline.store.integrity import adopt_files, integrity_problems, read_store_state
 from pipeline.store.manifest import manifest_head, read_manifest
+from pipeline.store.raw import landed_file_rows
 from pipeline.stripe.mirror import sync_stripe
 from pipeline.stripe.publish import publish_period
 from tests.landing.raw import event_line, write_lines
@@ -212,6 +214,27 @@ def test_a_forgery_with_all_hashes_remade_is_noticed_by_the_head(copy: Home) -> 
     verified = billhouse(copy.path, "verify", "--head", head)
     assert verified.code == 1 and f"does not contain the head {head}" in verified.stdout
     assert "was closed after the head" in verified.stdout, "a close froze a head, too"
+
+
+@pytest.mark.parametrize("change", ["without a landing", "with fewer rows"])
+def test_a_landing_that_a_forged_merge_leaves_out_is_noticed(copy: Home, change: str) -> None:
+    """As if the rows of landed files were merged: the line of the manifest is as `billhouse compact` writes it."""
+    rows, paths = landed_file_rows(copy), list(copy.raw.glob("landed_files/0*"))
+    if change == "without a landing":
+        forged = rows.slice(1)
+    else:
+        first = rows.to_pylist()[0]
+        forged = pa.concat_tables([pa.Table.from_pylist([first | {"accepted_rows": 0}], schema=rows.schema), rows.slice(1)])
+    with append_files(copy, "compact") as files:
+        pq.write_table(forged, files.file(copy.raw / "landed_files" / "merged-0.parquet"))
+        for path in paths:
+            files.replace(path)
+    assert not any(integrity_problems(copy, read_store_state(copy))), "the manifest is consistent"
+    found = [str(problem) for problem in landed_file_problems(copy)]
+    assert any("2026-08 was closed with" in problem for problem in found)
+    assert any("lacks landing number 1" in problem for problem in found) == (change == "without a landing")
+    with pytest.raises(LedgerChangedError, match="raw/landed_files"):
+        require_verified_ledger(copy)
 
 
 def test_a_copy_in_the_scratch_folder_does_not_hide_a_forged_file(copy: Home) -> None:
