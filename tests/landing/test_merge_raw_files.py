@@ -247,7 +247,7 @@ def test_merged_rows_of_landed_files_are_in_order_of_landing_and_more_follow(hom
     assert [row["landed_sequence"] for row in landed_files(home)] == list(range(1, FILES + 2))
     shutil.rmtree(home.landing_index)
     land_files(home, [write_lines(tmp_path / "last.jsonl", [event_line("last")])])
-    assert [row["landed_sequence"] for row in landed_files(home)] == list(range(1, FILES + 3)), "also by an index made anew"
+    assert [row["landed_sequence"] for row in landed_files(home)] == list(range(1, FILES + 3)), "also with a new index"
     found = landing_totals(home)
     assert found is not None and (found.rows, found.accepted) == (FILES + 2, 8 * FILES + 2)
 
