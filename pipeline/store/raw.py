@@ -12,7 +12,6 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
 
 _RESOURCE = pa.decimal128(18, 6)
@@ -187,7 +186,7 @@ def landed_file_rows(home: Home) -> pa.Table:
 
 def landed_files_sql(home: Home) -> str:
     """SQL for the rows of raw/landed_files, for readers without a lock: meanwhile a row may be in a merged file and its own."""
-    return f"(select distinct * from {parquet_files(home.raw / 'landed_files', '*.parquet')})"
+    return f"(select distinct * from {RAW['landed_files'].rows_sql(home)})"
 
 
 def _files_of_landed_files(home: Home) -> list[Path]:
