@@ -232,7 +232,7 @@ def test_files_in_the_inbox_block_if_they_waited_since_the_grace_period(home: Ho
     assert items(home)["inbox"].state is CheckState.BLOCKS, "a corrected file of the same name and length"
 
 
-_SOURCE = """-- description: mine
+SOURCE = """-- description: mine
 -- kind: usage
 select file_row, row ->> '$.event_id' as event_id, row ->> '$.sandbox_id' as sandbox_id, row ->> '$.user_id' as user_id,
     row ->> '$.timestamp' as timestamp, row ->> '$.event_type' as event_type
@@ -242,7 +242,7 @@ from rows
 
 def test_a_file_that_landed_with_a_source_has_landed(home: Home) -> None:
     home.sources.mkdir(exist_ok=True)
-    (home.sources / "mine.sql").write_text("-- kind: usage\n-- reads: lines\nselect * from rows\n")
+    (home.sources / "mine.sql").write_text(SOURCE)
     folder = home.inbox / "mine"
     folder.mkdir()
     file = write_jsonl(folder / "a.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="s")])
