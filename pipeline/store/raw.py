@@ -15,7 +15,6 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_list
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
 from pipeline.store.manifest import lock_manifest
 
@@ -204,8 +203,7 @@ def landed_files_sql(home: Home) -> str:
 
     Run it in `read_beside_merges`.
     """
-    files = parquet_list([*_files_of_landed_files(home), home.raw / "landed_files" / EMPTY_FILE])
-    return f"(select distinct * from {files})"
+    return f"(select distinct * from {RAW['landed_files'].rows_sql(home, _files_of_landed_files(home))})"
 
 
 def read_beside_merges(read: Callable[[], _Read]) -> _Read:
