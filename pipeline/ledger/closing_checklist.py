@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def closing_checklist(
     closed = closed_periods(home)
     if period in closed:
         closed_at = read_close(home, period, "close")["closed_at"][0].as_py()
-        return [item("order", "Earlier months", _OK, f"{period} was closed at {shown_minute(closed_at)}."), _ledger(home)]
+        detail = f"{period} is already closed, since {shown_minute(closed_at)}: nothing to do."
+        return [item("order", "Earlier months", _OK, detail), _ledger(home)]
     return [
         _grace_period(period, now),
         _order(home, period, closed),
@@ -79,7 +81,8 @@ def _grace_period(period: BillingPeriod, now: datetime) -> ChecklistItem:
         return item("grace_period", title, _BLOCKS, detail, "Close that month or a later one.")
     if now < first:
         detail = f"It ends at {shown_minute(first)}: late events have until then."
-        return item("grace_period", title, _BLOCKS, detail, f"Wait, or close now: billhouse close {period} --force")
+        next_step = f"Wait until then. billhouse close {period} --force closes before" if now >= period.end else "Wait until then"
+        return item("grace_period", title, _BLOCKS, detail, next_step)
     return item("grace_period", title, _OK, f"It ended at {shown_minute(first)}.")
 
 
@@ -112,7 +115,7 @@ def _last_build(home: Home, period: BillingPeriod, now: datetime, project: Path)
     as_of = f"As of {shown_minute(record.as_of)}"
     if record.as_of < period.end:
         detail = f"{as_of}: the month was not over, and events after it are not seen."
-        return item("last_build", title, _BLOCKS, detail, f"billhouse build --as-of {period.end:%Y-%m-%dT%H:%M:%SZ} or later")
+        return item("last_build", title, _BLOCKS, detail, _build_after(period))
     problems = []
     if not record.inputs:
         problems.append("A later build did not finish, or one of its checks failed.")
@@ -128,8 +131,13 @@ def _last_build(home: Home, period: BillingPeriod, now: datetime, project: Path)
         return item("last_build", title, _OK, f"{as_of}, all checks passed.")
     if is_early:
         problems.append("A close alone would build as of the same instant.")
-    next_step = "billhouse build" if is_early else "billhouse build (a close does so itself)"
+    next_step = "billhouse build" if is_early else "A close does so itself; before it: billhouse build"
     return item("last_build", title, _ATTENTION, " ".join([f"{as_of}.", *problems]), next_step)
+
+
+def _build_after(period: BillingPeriod) -> str:
+    """The command that builds the whole month, at the end, so that it can be pasted."""
+    return f"After the month's end (or a later instant): billhouse build --as-of {period.end:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _has_void_after(home: Home, as_of: datetime, now: datetime) -> bool:
@@ -157,7 +165,7 @@ def _quarantine(home: Home, period: BillingPeriod) -> ChecklistItem:
     detail = f"{rows:,} rows that landed since the month began. Most frequent: {first['reason']} ({first['rows']:,})."
     detail += f" {first['example']}"
     examples = [{"kind": reason["kind"], "reason": reason["reason"], "rows": reason["rows"]} for reason in reasons[:10]]
-    next_step = f"billhouse quarantine --reason {first['reason']}; corrected the cause here? billhouse land --again"
+    next_step = f"After a correction here, billhouse land --again. List them: billhouse quarantine --reason {first['reason']}"
     return item("quarantine", "Quarantine", _ATTENTION, detail, next_step, *examples)
 
 
@@ -174,7 +182,20 @@ def _from_reports(home: Home, period: BillingPeriod, closed: Sequence[BillingPer
     if not home.analysts_file.exists():
         return []
     with _reports(home) as reports:
-        return report_items(reports, period, closed, is_published=PUBLICATIONS.has_rows(home))
+        found = report_items(reports, period, closed, is_published=PUBLICATIONS.has_rows(home))
+    record = last_build(home)
+    if record is None or record.as_of >= period.end:
+        return found
+    return [one if one.name == "stripe" else _not_known_yet(one, period, record.as_of) for one in found]
+
+
+def _not_known_yet(one: ChecklistItem, period: BillingPeriod, as_of: datetime) -> ChecklistItem:
+    """An item of a month that was not over at the last build's instant: what is not seen yet may need attention."""
+    detail = f"Not known yet: the last build is as of {shown_minute(as_of)}, before the month's end."
+    if as_of > period.start:
+        detail += f" Until then: {one.detail}"
+    state = _ATTENTION if one.state is _OK else one.state
+    return replace(one, state=state, detail=detail, next_step=one.next_step or _build_after(period))
 
 
 @contextmanager

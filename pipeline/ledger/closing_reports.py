@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.ledger.adjustments import Adjustment, billed_by_month, drafted_adjustments, large_adjustments
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item
+from pipeline.ledger.closing_usage import usage_item
 
 _SHOWN = 10
 _CLOSED_LINES = """(
@@ -28,6 +29,7 @@ def report_items(
 ) -> list[ChecklistItem]:
     """The items, of a connection whose default schema is `billing`. `is_published`: whether any invoice is in Stripe."""
     return [
+        usage_item(reports, period),
         _drafts(reports, period),
         _adjustments(reports, period, closed),
         _open_sessions(reports, period),
@@ -50,7 +52,10 @@ def _drafts(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> Checkl
         period,
     )
     if not sums:
-        detail, next_step = "None: nothing is due for the month.", f"Is its usage landed? billhouse invoices {period}"
+        detail, next_step = (
+            "None: nothing is due for the month.",
+            f"Is its usage landed? List its invoices: billhouse invoices {period}",
+        )
         return item("drafts", "Draft invoices", CheckState.ATTENTION, detail, next_step)
     totals = ", ".join(format_money(row["total"], row["currency"]) for row in sums)
     return item("drafts", "Draft invoices", CheckState.OK, f"{sum(row['invoices'] for row in sums):,}, {totals} in total.")
@@ -109,14 +114,18 @@ def _events_without_execution(
 def _open_sessions(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> ChecklistItem:
     rows = _rows(
         reports,
-        "select sandbox_id, customer_id, started_at from sessions"
+        "select sandbox_id, customer_id, started_at, currency, list_amount from sessions"
         " where end_reason = 'open' and started_at < $end order by started_at, session_id",
         period,
     )
     detail = "None of the month is open."
     if rows:
-        first = rows[0]
-        detail = f"{len(rows):,} of the month are billed to its end. Longest: {first['sandbox_id']} of {first['customer_id']}."
+        first, sums = rows[0], defaultdict[str, Decimal](Decimal)
+        for row in rows:
+            sums[row["currency"]] += row["list_amount"]
+        amounts = ", ".join(format_money(amount, currency) for currency, amount in sorted(sums.items()))
+        detail = f"{len(rows):,} of the month are billed to its end, {amounts} at list prices since they started."
+        detail += f" Longest: {first['sandbox_id']} of {first['customer_id']}."
     next_step = "Are they gone? Land a listing of running sandboxes, or their stops; later stops become adjustments"
     return item("open_sessions", "Open sessions", _state(rows), detail, next_step, *_texts(rows))
 

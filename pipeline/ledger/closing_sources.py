@@ -41,7 +41,7 @@ def inbox_item(home: Home, period: BillingPeriod) -> ChecklistItem:
     since = datetime.fromtimestamp(found.st_mtime, UTC)
     detail = f"{len(waiting):,} files wait, the oldest since {shown_minute(since)}: {oldest.relative_to(home.inbox)}."
     state = CheckState.BLOCKS if since < period.end + Settings.load().close_grace else CheckState.ATTENTION
-    return item("inbox", "Inbox", state, detail, "Land them: billhouse land FILE..., or the job land_and_build")
+    return item("inbox", "Inbox", state, detail, "Land them, or run the job land_and_build: billhouse land FILE...")
 
 
 class _LandedFiles:
@@ -96,7 +96,7 @@ def feeds_item(home: Home, period: BillingPeriod) -> ChecklistItem:
         )
     examples = [{"feed": name, "last_position_at": None, "is_configured": True} for name in never]
     examples += [{"feed": name, "last_position_at": at.isoformat(), "is_configured": name in configured} for at, name in stopped]
-    next_step = "Run it: billhouse feeds run, or its collect command"
+    next_step = "Run it, or its collect command: billhouse feeds run"
     return item("feeds", title, CheckState.ATTENTION, " ".join(details), next_step, *examples[:10])
 
 

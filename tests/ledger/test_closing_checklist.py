@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.ledger import closing_checklist as checklist
 from pipeline.ledger import closing_sources
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState
 from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
+from pipeline.ledger.closing_usage import usage_item
 from pipeline.store.alert_log import OperationalAlert, raise_alert
 from pipeline.store.publications import PUBLICATIONS
 from tests.support import billhouse, copy_home, event, write_jsonl
@@ -65,6 +67,7 @@ def ignore(home: Home, reason: str, at: str = "2026-09-12", customer: str = "cus
 
 def test_a_month_of_which_nothing_is_wrong_can_be_closed(home: Home) -> None:
     change(home, "update sessions set has_defaulted_resources = false")
+    change(home, "update landed_files set last_at = '2026-09-30T12:00:00Z'")
     found = items(home)
     assert list(found) == [
         "grace_period",
@@ -75,6 +78,7 @@ def test_a_month_of_which_nothing_is_wrong_can_be_closed(home: Home) -> None:
         "feeds",
         "quarantine",
         "alerts",
+        "usage",
         "drafts",
         "adjustments",
         "open_sessions",
@@ -96,17 +100,55 @@ def test_sessions_and_events_that_a_person_should_look_at_are_counted(home: Home
     ignore(home, "stop_without_start")
     found = items(home)
     assert {name for name, one in found.items() if one.state is CheckState.ATTENTION} == {
+        "usage",
         "open_sessions",
         "inferred_ends",
         "defaulted_resources",
         "ignored_events",
     }
     assert all(found[name].next_step for name in found if found[name].state is CheckState.ATTENTION)
+    assert found["usage"].detail.startswith("Last event: 2026-09-12 00:00 UTC. 18 days to the month's end have none.")
     assert "Longest: customer-3-09 of customer-3" in found["open_sessions"].detail
+    assert re.search(r"to its end, \d+\.\d\d USD at list prices", found["open_sessions"].detail)
     assert found["inferred_ends"].detail == "1 sessions have no stop: end_inferred 1."
     assert found["defaulted_resources"].detail.startswith("20 sessions of 20 customers")
     assert found["ignored_events"].examples == ({"reason": "stop_without_start", "events": 1},)
     assert can_be_closed(list(found.values()))
+
+
+def test_days_of_the_month_without_an_event_are_named_and_those_at_its_end_need_attention() -> None:
+    with duckdb.connect() as reports:
+        reports.execute("set TimeZone = 'UTC'")
+        reports.execute(
+            """
+            create table sessions (started_at timestamptz, ended_at timestamptz, end_reason text, is_start_missing boolean);
+            create table ignored_events (event_at timestamptz);
+            create table landed_files (kind text, first_at timestamptz, last_at timestamptz);
+            create table usage_daily (period text, usage_date date, quantity decimal(38, 12), unit text)"""
+        )
+        assert usage_item(reports, OCTOBER).detail == "No event of the month has landed."
+        reports.execute(
+            """
+            insert into sessions values ('2026-10-01T09:00Z', '2026-10-02T09:00Z', 'stopped', false),
+                ('2026-10-01T09:00Z', '2026-11-01T00:00Z', 'open', false),
+                ('2026-09-30T09:00Z', '2026-10-20', 'no_stop', false);
+            insert into ignored_events
+                select unnest(generate_series(timestamptz '2026-10-05', '2026-10-14', interval 1 day));
+            insert into usage_daily values ('2026-10', '2026-10-03', 5, 'token'), ('2026-10', '2026-10-25', 5, 'vCPU-second');
+            insert into landed_files values ('usage', '2026-10-01T09:00Z', '2026-10-15T23:59Z'),
+                ('usage', null, null), ('voids', '2026-10-28', '2026-10-28')"""
+        )
+        half = usage_item(reports, OCTOBER)
+        assert (half.state, half.detail) == (
+            CheckState.ATTENTION,
+            "Last event: 2026-10-15 23:59 UTC. 16 days to the month's end have none."
+            " Days before it on which no session starts or stops: 2026-10-04.",
+        )
+        reports.execute("update landed_files set last_at = '2026-10-30T23:59:59Z' where kind = 'usage' and last_at is not null")
+        assert "1 day to the month's end has none." in usage_item(reports, OCTOBER).detail
+        reports.execute("insert into ignored_events values ('2026-10-31T00:00:00Z')")
+        whole = usage_item(reports, OCTOBER)
+        assert whole.state is CheckState.OK and "2026-10-04, 2026-10-15 to 2026-10-29." in whole.detail
 
 
 def test_the_command_prints_the_items_exits_with_1_if_one_blocks_and_writes_nothing(home: Home) -> None:
@@ -173,11 +215,19 @@ def test_months_close_in_order(home: Home) -> None:
     change(home, "update invoices set status = 'draft' where period = '2026-08'")  # reports of before the close
     assert items(home)["order"].state is CheckState.OK
     closed = closing_checklist(home, BillingPeriod(2026, 8))
-    assert [one.name for one in closed] == ["order", "ledger"] and "was closed at" in closed[0].detail
+    assert [one.name for one in closed] == ["order", "ledger"] and "already closed" in closed[0].detail
 
 
 def test_the_last_build_has_to_be_after_the_month_and_whole(home: Home, tmp_path: Path) -> None:
-    assert "the month was not over" in items(home, OCTOBER)["last_build"].detail
+    early = items(home, OCTOBER, now=AFTER_GRACE)
+    assert "the month was not over" in early["last_build"].detail
+    assert early["last_build"].next_step.endswith(": billhouse build --as-of 2026-11-01T00:00:00Z")
+    assert "--force" not in early["grace_period"].next_step
+    later = items(home, BillingPeriod(2026, 11))
+    assert all(
+        (later[name].state, later[name].detail[:14]) == (CheckState.ATTENTION, "Not known yet:")
+        for name in ("usage", "drafts", "adjustments", "open_sessions", "inferred_ends", "ignored_events")
+    )
     landed = write_jsonl(tmp_path / "more.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="c")])
     assert billhouse(home.path, "land", landed).code == 0
     assert items(home)["last_build"].state is CheckState.ATTENTION
@@ -206,7 +256,7 @@ def test_a_close_does_not_build_as_of_a_later_instant(home: Home, monkeypatch: p
         assert billhouse(home.path, "land", write_jsonl(tmp_path / f"{id}.jsonl", [row]), "--kind", "voids").code == 0
 
     land_void("a", "2026-10-04T00:00:00Z")
-    assert found() == (CheckState.ATTENTION, "billhouse build (a close does so itself)")
+    assert found() == (CheckState.ATTENTION, "A close does so itself; before it: billhouse build")
     monkeypatch.setenv("BILLHOUSE_CLOSE_GRACE_HOURS", "120")  # to October 6: the build is as of October 5
     assert found() == (CheckState.ATTENTION, "billhouse build")
     monkeypatch.delenv("BILLHOUSE_CLOSE_GRACE_HOURS")
