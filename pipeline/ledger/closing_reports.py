@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import duckdb
@@ -16,6 +16,7 @@ from pipeline.core.sql import rows_as_dictionaries
 from pipeline.ledger.adjustments import Adjustment, billed_by_month, drafted_adjustments, large_adjustments
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item
 from pipeline.ledger.closing_usage import usage_item
+from pipeline.pricebook.price_book import minor_unit_digits
 
 _SHOWN = 10
 _CLOSED_LINES = """(
@@ -123,11 +124,17 @@ def _open_sessions(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) ->
         first, sums = rows[0], defaultdict[str, Decimal](Decimal)
         for row in rows:
             sums[row["currency"]] += row["list_amount"]
-        amounts = ", ".join(format_money(amount, currency) for currency, amount in sorted(sums.items()))
+        amounts = ", ".join(_rounded_money(amount, currency) for currency, amount in sorted(sums.items()))
         detail = f"{len(rows):,} of the month are billed to its end, {amounts} at list prices since they started."
         detail += f" Longest: {first['sandbox_id']} of {first['customer_id']}."
     next_step = "Are they gone? Land a listing of running sandboxes, or their stops; later stops become adjustments"
     return item("open_sessions", "Open sessions", _state(rows), detail, next_step, *_texts(rows))
+
+
+def _rounded_money(amount: Decimal, currency: str) -> str:
+    """An amount that is not rounded yet, in the currency's minor unit."""
+    digits = dict(minor_unit_digits()).get(currency, 2)
+    return format_money(amount.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP), currency)
 
 
 def _inferred_ends(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> ChecklistItem:

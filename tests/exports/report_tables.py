@@ -55,7 +55,9 @@ REPORTS = """
         source varchar, amount decimal(18,3));
     create table plans (plan_id varchar, plan_name varchar);
     create table customers (customer_id varchar, language varchar);
-    create table credit_grants (grant_id varchar, expires_at timestamptz);
+    create table credit_grants (grant_id varchar, expires_at timestamptz, scope varchar);
+    create table subscriptions (
+        customer_id varchar, plan_id varchar, is_trial boolean, starts_at timestamptz, ends_at timestamptz);
     create table rates (
         rate_id varchar, charge_model varchar, unit_amount decimal(38,12), package_size decimal(24,6),
         allowance_level decimal(18,6));
@@ -63,7 +65,7 @@ REPORTS = """
         rate_id varchar, above_quantity decimal(24,6), up_to_quantity decimal(24,6), unit_amount decimal(38,12),
         flat_amount decimal(18,6), currency varchar);
     insert into plans values ('pro', 'Pro'), ('pro', 'Pro');
-    insert into credit_grants values ('g"1', '2027-01-01T00:00:00Z');
+    insert into credit_grants values ('g"1', '2027-01-01T00:00:00Z', 'usage');
     insert into rates values ('r', 'graduated', null, null, 0);
     insert into rate_tiers values ('r', 0, 1000000, 0.000014, 0, 'USD'), ('r', 1000000, null, 0.00001, 5, 'USD');
     insert into credit_applications values

@@ -70,8 +70,13 @@ def test_a_statement_shows_its_invoice_and_a_name_is_never_markup(home: Home) ->
         "USD 50.10",
         "USD 20.00",
         "vCPU, Pro",
-        "Sep 30: USD 0.10",
-        "<td>Sep 30, 2026</td>",
+        "Sep\xa030: USD 0.10",
+        "<td>Sep\xa030,\xa02026</td>",
+        "vCPU 1.98\xa0vCPU\u2011hours",
+        "This statement explains invoice INV-2026-09-1; it is not a tax invoice.",
+        "Sep\xa01,\xa02026 to Sep\xa030,\xa02026",
+        "Promotional credit",
+        "USD 100.00 granted, pays for usage only, expires on",
         "2.0 vCPU-hours",
         "7,142.857142857143 vCPU-seconds",
         "30 days",
@@ -104,6 +109,10 @@ def test_a_statement_is_in_the_customers_language_and_number_format(home: Home) 
         "30 Tage 2.592.000 Sekunden",
         "30. Sept. 2026",
         "Aktionsguthaben",
+        "In diesem Monat verwendet Insgesamt verwendet Übrig",
+        "gilt nur für Nutzung",
+        "1. Sept. 2026 bis 30. Sept. 2026",
+        "sie ist keine Rechnung",
         "verfällt am 1. Januar 2027",
         "So wird gerechnet",
         "bis 1.000.000: 7.142,857142857143 vCPU-Sekunden × 0,000014 USD",
@@ -112,6 +121,16 @@ def test_a_statement_is_in_the_customers_language_and_number_format(home: Home) 
     assert not re.search(r"\b(Charges|Total|Credit|Usage|Subtotal|seconds|hours)\b", german)
     for other in ("2", "3"):
         assert "Statement for September 2026" in text_of(folder / f"INV-2026-09-{other}.html")
+
+
+def test_a_fee_of_a_part_of_the_month_shows_its_days_if_they_are_certain(home: Home) -> None:
+    change(home, "update invoice_lines set quantity = 86400 * 11 where invoice_id = 'INV-2026-09-1' and line_type = 'fee'")
+    change(home, "insert into subscriptions values ('c1', 'pro', false, '2026-09-20T00:00:00Z', null)")
+    page = statements(home) / "INV-2026-09-1.html"
+    assert "Sep 20, 2026 to Sep 30, 2026" in text_of(page)
+    assert "g&#34;1" not in page.read_text(), "a grant's id is not for customers"
+    change(home, "insert into subscriptions values ('c1', 'pro', false, '2026-09-02T00:00:00Z', '2026-09-03T00:00:00Z')")
+    assert "Sep 20, 2026 to" not in text_of(statements(home) / "INV-2026-09-1.html")
 
 
 def test_every_text_is_in_every_language_with_the_same_values() -> None:
@@ -143,7 +162,10 @@ def test_numbers_amounts_and_quantities_are_shown_in_full_and_in_the_units_that_
     assert (ENGLISH.quantity(day, "second"), GERMAN.quantity(day, "second")) == ("1 day", "1 Tag")
     assert (ENGLISH.quantity(2 * day, "second"), GERMAN.quantity(day / 2, "second")) == ("2 days", "0,5 Tage")
     assert (ENGLISH.exact(Decimal(1), "second"), GERMAN.exact(Decimal(1), "second")) == ("1 second", "1 Sekunde")
-    assert (ENGLISH.short_day(date(2026, 9, 3)), GERMAN.day(date(2026, 9, 3))) == ("Sep 3", "3. September 2026")
+    assert (ENGLISH.short_day(date(2026, 9, 3)), GERMAN.day(date(2026, 9, 3))) == (
+        "Sep\xa03",
+        "3. September 2026",
+    )
 
 
 def test_what_changed_names_each_meter_fee_and_credit_and_sums_to_the_difference(home: Home) -> None:
@@ -239,7 +261,10 @@ def test_where_two_price_lists_are_the_same_rounding_is_no_price_effect(
 @pytest.mark.parametrize(
     ("description", "text"),
     [
-        ("of which 4 above the allowance", "10 GB-seconds used, of which 4 GB-seconds above the free 10 GB are charged"),
+        (
+            "of which 4 above the allowance",
+            "10 GB-seconds used, of which 4 GB-seconds above the free 10 GB of storage are charged",
+        ),
         ("of which 4 outside the trial and above the allowance", "10 GB-seconds used, of which 4 GB-seconds are charged"),
     ],
 )
@@ -247,6 +272,7 @@ def test_usage_in_a_trial_is_not_said_to_be_within_the_allowance(description: st
     line = {
         "line_type": "usage",
         "is_adjustment": False,
+        "meter_id": "storage",
         "unit": "GB-second",
         "currency": "USD",
         "quantity": Decimal(10),
@@ -304,8 +330,8 @@ def test_how_a_line_is_calculated_is_an_equation_that_gives_its_amount(
 def hostile(home: Home) -> Path:
     """The statement of a customer whose texts are hostile in every markup that is used."""
     change(home, "update invoices set customer_name = ?, customer_email = ? where customer_id = 'c1'", HOSTILE, HOSTILE)
-    change(home, "update credit_ledger set grant_id = ? where customer_id = 'c1'", HOSTILE)
-    change(home, "update credit_applications set grant_id = ?", HOSTILE)
+    change(home, "update credit_ledger set source = ? where customer_id = 'c1'", HOSTILE)
+    change(home, "update credit_applications set source = ?", HOSTILE)
     change(home, "update plans set plan_name = ?", HOSTILE)
     return statements(home) / "INV-2026-09-1.html"
 

@@ -115,7 +115,9 @@ def _not_charged(line: Row, prices: LinePrices, formats: Formats) -> str:
     # With a trial, what is not charged is not all within the allowance. Only the line's description says whether there was one.
     if prices.rate and has_allowance and _OUTSIDE_TRIAL not in line["description"]:
         level = formats.number(prices.rate["allowance_level"])
-        return formats.texts.get("not_charged_allowance", used=used, charged=charged, level=level)
+        of_storage = "free_gb_of_storage" if line["meter_id"] == "storage" else "free_gb"
+        free = formats.texts.get(of_storage, level=level)
+        return formats.texts.get("not_charged_allowance", used=used, charged=charged, free=free)
     return formats.texts.get("not_charged", used=used, charged=charged)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.core.plain_text import plain_line
 from pipeline.exports.statements.arithmetic import LinePrices, steps_of
 from pipeline.exports.statements.changes import Difference, Effect, difference
-from pipeline.exports.statements.formats import Formats
+from pipeline.exports.statements.formats import Formats, unbroken
 from pipeline.exports.statements.source import Row, StatementSource, StatementTables
 from pipeline.exports.statements.texts import Texts
 
@@ -20,6 +20,7 @@ Content = dict[str, Any]
 """Texts, numbers, lists and dictionaries: it can be written as JSON."""
 CHART_HEIGHT = 120
 _ZERO = Decimal(0)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def statement_content(source: StatementSource, tables: StatementTables, period: BillingPeriod) -> Content:
@@ -50,6 +51,7 @@ class _Statement:
             "customer": plain_line(invoice["customer_name"] or invoice["customer_id"]),
             "email": plain_line(invoice["customer_email"] or ""),
             "number": invoice["invoice_id"],
+            "what_it_is": texts.get("what_it_is", number=invoice["invoice_id"]),
             "dates": texts.get("dates", first=formats.day(self.period.start.date()), last=formats.day(last)),
             "plan": texts.get("plan", plan=self._plan(invoice["plan_id"])) if invoice["plan_id"] else "",
             "is_draft": invoice["status"] == "draft",
@@ -114,10 +116,28 @@ class _Statement:
         return {
             "title": self._title(line),
             "month": self._month(line),
+            "dates": self._fee_dates(line),
             "quantity": quantity,
             "exact": exact if exact != quantity else "",
             "amount": self._money(line["amount"]),
         }
+
+    def _fee_dates(self, line: Row) -> str:
+        """The days of a fee: of the whole month, or of the one time on the plan that has its seconds exactly; else unknown."""
+        if line["line_type"] != "fee" or line["is_adjustment"]:
+            return ""
+        month = BillingPeriod.parse(line["service_period"])
+        times = [(month.start, month.end)]
+        rows = self.tables.subscriptions[line["customer_id"], line["plan_id"]]
+        within = [(max(row["starts_at"], month.start), min(row["ends_at"] or month.end, month.end)) for row in rows]
+        within = [(start, end) for start, end in within if start < end]
+        if len(within) == 1:
+            times += within
+        for start, end in times:
+            if Decimal((end - start) // _MICROSECOND) == line["quantity"] * 1_000_000:
+                first, last = (self.formats.day_and_year(day.astimezone(UTC).date()) for day in (start, end - _MICROSECOND))
+                return self.texts.get("from_to", first=first, last=last)
+        return ""
 
     def _calculation(self, line: Row) -> Content:
         base = sum(
@@ -146,7 +166,7 @@ class _Statement:
         for credit in self.source.applications:
             kind = "credit_line" if credit["amount"] >= 0 else "credit_returned_line"
             label = self.texts.get(kind, source=self._source(credit["source"]))
-            rows.append({"label": label, "note": plain_line(credit["grant_id"]), "amount": self._money(-credit["amount"])})
+            rows.append({"label": label, "note": "", "amount": self._money(-credit["amount"])})
         if carried := self.invoice["carried_forward_amount"]:
             rows.append({"label": self.texts.get("carried_forward"), "note": "", "amount": self._money(-carried)})
         return rows
@@ -157,13 +177,17 @@ class _Statement:
     def _credit(self, row: Row) -> Content:
         source = self._source(row["source"])
         expires = row["expires_at"]
-        shown = self.texts.get("expires", date=self.formats.day(expires.date())) if expires else self.texts.get("never_expires")
+        notes = [self.texts.get("granted", amount=self._money(row["granted"]))]
+        if row["scope"] == "usage":
+            notes.append(self.texts.get("usage_only"))
+        notes.append(
+            self.texts.get("expires", date=self.formats.day(expires.date())) if expires else self.texts.get("never_expires")
+        )
         return {
             "label": source[:1].upper() + source[1:],
-            "note": plain_line(row["grant_id"]),
-            "expires": shown,
-            "granted": self._money(row["granted"]),
-            "used": self._money(row["used"]),
+            "note": ", ".join(notes),
+            "used_this_month": self._money(row["used_this_month"]),
+            "used_in_total": self._money(row["used"]),
             "expired": self._money(row["expired"]) if row["expired"] else "",
             "left": self._money(row["left_amount"] or _ZERO),
         }
@@ -205,7 +229,7 @@ class _Statement:
             detail = self.texts.get("used_change", before=self._money(effect.before), after=self._money(effect.after))
         elif effect.kind == "quantity":
             label = self.texts.get("more_used" if is_more else "less_used", meter=self._meter(effect.meter_id))
-            before, after = (self.formats.quantity(number, effect.unit) for number in (effect.before, effect.after))
+            before, after = (unbroken(self.formats.quantity(number, effect.unit)) for number in (effect.before, effect.after))
             detail = self.texts.get("used_change", before=before, after=after)
         else:
             label = self.texts.get("price_up" if is_more else "price_down", meter=self._meter(effect.meter_id))
@@ -245,7 +269,7 @@ class _Statement:
             {
                 "day": self.formats.day_and_year(day),
                 "quantities": [
-                    f"{self._meter(row['meter_id'])} {self.formats.hours(row['quantity'], row['unit'])}"
+                    f"{self._meter(row['meter_id'])} {unbroken(self.formats.hours(row['quantity'], row['unit']))}"
                     for row in rows
                     if row["quantity"]
                 ],

@@ -64,12 +64,12 @@ class Formats:
         return str(format_date(day, "long", locale=self._locale))
 
     def short_day(self, day: date) -> str:
-        """'Sep 30'; in German '30. Sept.'."""
-        return str(format_date(day, "d. MMM" if self._locale == "de" else "MMM d", locale=self._locale))
+        """'Sep 30'; in German '30. Sept.'. Its spaces do not break."""
+        return unbroken(format_date(day, "d. MMM" if self._locale == "de" else "MMM d", locale=self._locale))
 
     def day_and_year(self, day: date) -> str:
-        """'Sep 30, 2026'; in German '30. Sept. 2026'."""
-        return str(format_date(day, "d. MMM y" if self._locale == "de" else "MMM d, y", locale=self._locale))
+        """'Sep 30, 2026'; in German '30. Sept. 2026'. Its spaces do not break."""
+        return unbroken(format_date(day, "d. MMM y" if self._locale == "de" else "MMM d, y", locale=self._locale))
 
     def unit(self, unit: str, *, plural: bool = True) -> str:
         """'vCPU-second' -> 'vCPU-seconds', in German 'vCPU-Sekunden'. A unit that has no text is shown as it is."""
@@ -120,6 +120,11 @@ class Formats:
     def _tenths(self, quantity: Decimal, size: int) -> str:
         with localcontext(prec=_EXACT_DIGITS):
             return str(format_decimal(_divided(quantity, size, Decimal("0.1")), format="#,##0.0", locale=self._locale))
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line ends: with no-break spaces and hyphens."""
+    return text.replace(" ", "\u00a0").replace("-", "\u2011")
 
 
 def _divided(quantity: Decimal, size: int, step: Decimal) -> Decimal:

@@ -31,14 +31,19 @@ _DAYS = """
 _APPLICATIONS = """
     select invoice_id, source, grant_id, sum(amount) as amount
     from credit_applications where period = $period group by all order by all"""
+_SUBSCRIPTIONS = "select customer_id, plan_id, starts_at, ends_at from subscriptions where not is_trial order by all"
 # Of each grant that had credit in the month: sums to the month's end, so that granted - used - expired = left.
 _CREDITS = """
     select
-        ledger.customer_id || chr(31) || ledger.currency as account, ledger.source, ledger.grant_id, grants.expires_at,
+        ledger.customer_id || chr(31) || ledger.currency as account, ledger.source, ledger.grant_id,
+        grants.expires_at, grants.scope,
+        coalesce(sum(ledger.applied_amount) filter (where ledger.period = $period), 0) as used_this_month,
         sum(ledger.granted_amount) as granted, sum(ledger.applied_amount) as used, sum(ledger.expired_amount) as expired,
         max(case when ledger.period = $period then ledger.closing_amount end) as left_amount
     from credit_ledger as ledger
-    left join (select grant_id, any_value(expires_at) as expires_at from credit_grants group by grant_id) as grants
+    left join (
+        select grant_id, any_value(expires_at) as expires_at, any_value(scope) as scope from credit_grants group by grant_id
+    ) as grants
         on ledger.grant_id = grants.grant_id
     where ledger.period <= $period
     group by all
@@ -84,6 +89,10 @@ class StatementTables:
         self.tiers: dict[str, list[Row]] = defaultdict(list)
         for row in self._rows("select * from rate_tiers order by rate_id, above_quantity"):
             self.tiers[row["rate_id"]].append(row)
+        self.subscriptions: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        """By customer and plan, without trials."""
+        for row in self._rows(_SUBSCRIPTIONS):
+            self.subscriptions[row["customer_id"], row["plan_id"]].append(row)
         self.minor_unit_digits = dict(minor_unit_digits())
         meters = (meter for _, meter in read_rows(SEEDS / "meters.csv", FILES["meters.csv"], []))
         ordered = sorted((meter for meter in meters if isinstance(meter, Meter)), key=lambda meter: meter.display_order)

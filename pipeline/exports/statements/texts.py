@@ -7,10 +7,15 @@ from pipeline.core.languages import DEFAULT_LANGUAGE, LANGUAGES
 TEXTS: dict[str, dict[str, str]] = {
     "title": {"en": "Statement for {month}", "de": "Abrechnung für {month}"},
     "dates": {"en": "{first} to {last} (UTC)", "de": "{first} bis {last} (UTC)"},
+    "from_to": {"en": "{first} to {last}", "de": "{first} bis {last}"},
     "plan": {"en": "Plan: {plan}", "de": "Tarif: {plan}"},
     "draft": {
         "en": "Draft: the month is not closed yet, amounts can change",
         "de": "Entwurf: Der Monat ist noch nicht abgeschlossen, Beträge können sich ändern",
+    },
+    "what_it_is": {
+        "en": "This statement explains invoice {number}; it is not a tax invoice.",
+        "de": "Diese Abrechnung erläutert die Rechnung {number}; sie ist keine Rechnung im Sinne der Umsatzsteuer.",
     },
     "due": {"en": "Total due", "de": "Zu zahlen"},
     "nothing_due": {"en": "Nothing to pay", "de": "Nichts zu zahlen"},
@@ -54,8 +59,10 @@ TEXTS: dict[str, dict[str, str]] = {
     "carried_forward": {"en": "Carried forward to the next invoice", "de": "Übertrag auf die nächste Rechnung"},
     # Credit
     "credit": {"en": "Your credit", "de": "Ihr Guthaben"},
-    "granted": {"en": "Granted", "de": "Erhalten"},
-    "used": {"en": "Used", "de": "Verwendet"},
+    "granted": {"en": "{amount} granted", "de": "{amount} erhalten"},
+    "used_this_month": {"en": "Used this month", "de": "In diesem Monat verwendet"},
+    "used_in_total": {"en": "Used in total", "de": "Insgesamt verwendet"},
+    "usage_only": {"en": "pays for usage only", "de": "gilt nur für Nutzung"},
     "expired": {"en": "Expired", "de": "Verfallen"},
     "left": {"en": "Left", "de": "Übrig"},
     "credit_left": {
@@ -100,9 +107,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "de": "{used} genutzt, davon werden {charged} berechnet",
     },
     "not_charged_allowance": {
-        "en": "{used} used, of which {charged} above the free {level} GB are charged",
-        "de": "{used} genutzt, davon werden {charged} oberhalb der freien {level} GB berechnet",
+        "en": "{used} used, of which {charged} above the free {free} are charged",
+        "de": "{used} genutzt, davon werden {charged} oberhalb der freien {free} berechnet",
     },
+    "free_gb": {"en": "{level} GB", "de": "{level} GB"},
+    "free_gb_of_storage": {"en": "{level} GB of storage", "de": "{level} GB Speicherplatz"},
     "tier_from": {"en": "above {from}", "de": "ab mehr als {from}"},
     "tier_from_to": {"en": "above {from}, up to {to}", "de": "ab mehr als {from} bis {to}"},
     "tier_to": {"en": "up to {to}", "de": "bis {to}"},
@@ -130,11 +139,11 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "by_price_list": {"en": "by the prices of {plan}", "de": "nach den Preisen von {plan}"},
     "calculation_note": {
-        "en": "Each sandbox is charged for its resources (vCPU, GB of memory) multiplied by the time it held them, to the"
-        " microsecond. Each line is calculated from its exact quantity and rounded once, to the smallest unit of {currency}."
+        "en": "Each sandbox is charged for its resources (vCPU, GB of memory, GB of storage) multiplied by the time it held"
+        " them, to the microsecond. Each line is calculated from its exact quantity and rounded once, to the smallest unit of {currency}."
         " Days are in UTC.",
-        "de": "Jede Sandbox wird für ihre Ressourcen (vCPU, GB Arbeitsspeicher) mal der Zeit berechnet, in der sie sie belegt"
-        " hat, auf die Mikrosekunde genau. Jede Position wird aus ihrer genauen Menge berechnet und einmal gerundet, auf die"
+        "de": "Jede Sandbox wird für ihre Ressourcen (vCPU, GB Arbeitsspeicher, GB Speicherplatz) mal der"
+        " Zeit berechnet, in der sie sie belegt hat, auf die Mikrosekunde genau. Jede Position wird aus ihrer genauen Menge berechnet und einmal gerundet, auf die"
         " kleinste Einheit von {currency}. Tage sind in UTC.",
     },
     "questions": {
