@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.support import Json, Period, out, progress, report, show
+from pipeline.cli.support import Json, Period, out, progress, report, show, stderr
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.terminal import plain
@@ -26,12 +26,18 @@ def export(
     """Export a month for finance: workbook, CSV, Parquet, FOCUS, double-entry journal, and statements for customers.
 
     Writes <home>/exports/PERIOD/ from the report tables of the last build. Safe to repeat: it replaces the files, and the same
-    tables give the same bytes. docs/use/exports.md describes each file.
+    tables give the same bytes. Warns if files landed since that build. docs/use/exports.md describes each file.
     """
     month = BillingPeriod.parse(period)
     from pipeline.exports import export_period
+    from pipeline.exports.freshness import files_landed_since_build
 
     home = Home.open(context.obj)
+    if landed := files_landed_since_build(home):
+        text = (
+            f"{landed:,} files landed since the last build: their rows are not exported. Run billhouse build, then export again."
+        )
+        stderr.print(f"[yellow]warning[/] {text}", soft_wrap=True)
     with progress("Writing statements") as follow:
         result = export_period(home, month, with_pdf=pdf, on_progress=follow)
     report(home, "export", lambda: result)

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from pipeline.core.periods import BillingPeriod
+from pipeline.exports.meter_names import meter_names
 from pipeline.exports.workbook import HEADING, PeriodWorkbook
 
 SHEET = "Charts"
@@ -21,6 +22,8 @@ _CHART_ROWS = 16
 _ROW_PIXELS = 20
 _CHARTS_PER_PAGE = 2
 _COLOR = "#1F3A5F"
+_METERS = "Meter or kind of line"
+_LINE_TYPE_NAMES = {"fee": "Flat fees", "discount": "Discounts", "commitment": "Charges up to the minimum"}
 
 # Revenue is the sum of the lines before credit; an amount that is carried forward is revenue of its own month only.
 _REVENUE = "select * from invoice_lines where line_type <> 'carry_forward'"
@@ -31,6 +34,7 @@ class ChartTable:
     """A table of amounts in one currency, and the type of its chart."""
 
     title: str
+    """`{period}` is the month."""
     heading: str
     type: str
     """'column', or 'bar' for names that need room."""
@@ -40,14 +44,14 @@ class ChartTable:
 
 CHART_TABLES = (
     ChartTable(
-        f"Revenue by month, the last {MONTHS} months",
+        f"Revenue by month, {MONTHS} months to {{period}}",
         "Month",
         "column",
         f"select period, sum(amount) from ({_REVENUE}) where period between $first and $period and currency = $currency"
         " group by period order by period",
     ),
     ChartTable(
-        "Revenue by plan",
+        "Revenue by plan, {period}",
         "Plan",
         "bar",
         f"""
@@ -59,14 +63,14 @@ CHART_TABLES = (
         group by all order by 2 desc, 1""",
     ),
     ChartTable(
-        "Revenue by meter and kind of line",
-        "Meter or kind of line",
+        "Revenue by meter and kind of line, {period}",
+        _METERS,
         "bar",
         f"select coalesce(meter_id, line_type), sum(amount) from ({_REVENUE})"
         " where period = $period and currency = $currency group by 1 order by 2 desc, 1",
     ),
     ChartTable(
-        f"The {CUSTOMERS} largest customers",
+        f"The {CUSTOMERS} largest customers, {{period}}",
         "Customer",
         "bar",
         f"""
@@ -86,21 +90,31 @@ def write_charts_sheet(
     sheet.set_column(0, 0, 32)
     sheet.set_column(1, 1, 20)
     sheet.hide_gridlines(2)
+    names = _LINE_TYPE_NAMES | meter_names()
     row, tops = 0, []
     for currency in currencies:
         for table in CHART_TABLES:
             rows = _rows(reports, table, period, currency)
+            if table.heading == _METERS:
+                rows = [(names.get(label, label), amount) for label, amount in rows]
             if rows:
-                _write_table(workbook, sheet, table, currency, rows, row)
+                title = f"{table.title.format(period=period)}, {currency}"
+                _write_table(workbook, sheet, table, title, currency, rows, row)
                 tops.append(row)
                 row += max(len(rows) + 3, _CHART_ROWS + 1)
     sheet.set_h_pagebreaks(tops[_CHARTS_PER_PAGE::_CHARTS_PER_PAGE])
 
 
 def _write_table(
-    workbook: PeriodWorkbook, sheet: Any, table: ChartTable, currency: str, rows: Sequence[tuple[str, Decimal]], top: int
+    workbook: PeriodWorkbook,
+    sheet: Any,
+    table: ChartTable,
+    title: str,
+    currency: str,
+    rows: Sequence[tuple[str, Decimal]],
+    top: int,
 ) -> None:
-    sheet.write_string(top, 0, f"{table.title}, {currency}", workbook.format(bold=True, font_size=13))
+    sheet.write_string(top, 0, title, workbook.format(bold=True, font_size=13))
     sheet.write_string(top + 1, 0, table.heading, workbook.format(**HEADING))
     sheet.write_string(top + 1, 1, "Before credit", workbook.format(**HEADING))
     for place, (label, amount) in enumerate(rows, start=top + 2):
@@ -120,13 +134,16 @@ def _write_table(
             "gap": 60,
         }
     )
-    chart.set_title({"name": f"{table.title}, {currency}", "name_font": {"size": 12}})
+    chart.set_title({"name": title, "name_font": {"size": 12}})
     chart.set_legend({"none": True})
+    amounts_axis: dict[str, Any] = {"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#DDE3E9"}}}
+    if all(amount >= 0 for _, amount in rows):  # otherwise the axis begins below 0 by itself
+        amounts_axis["min"] = 0
     if table.type == "bar":
         chart.set_y_axis({"reverse": True, "label_position": "low"})  # the largest at the top
-        chart.set_x_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#DDE3E9"}}})
+        chart.set_x_axis(amounts_axis)
     else:
-        chart.set_y_axis({"num_format": "#,##0", "major_gridlines": {"visible": True, "line": {"color": "#DDE3E9"}}})
+        chart.set_y_axis(amounts_axis)
     chart.set_size({"width": 640, "height": _CHART_ROWS * _ROW_PIXELS})
     sheet.insert_chart(top, _CHART_PLACE, chart)
 

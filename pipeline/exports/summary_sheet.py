@@ -83,11 +83,12 @@ class SummarySheet:
                     self._money(place, self._adding(block.table, name, block.keys, row.keys), amount, str(currency))
                 self._row += 1
             if block.chart:
-                self._chart(block, str(currency), first, max(title_row, self._next_chart_row))
+                is_positive = all(row.amounts[-1] >= 0 for row in members)
+                self._chart(block, str(currency), first, max(title_row, self._next_chart_row), is_positive)
             sums = [sum(amounts, Decimal()) for amounts in zip(*(row.amounts for row in members), strict=True)]
             self._total_row(str(currency), first, sum(row.count for row in members), sums)
 
-    def _chart(self, block: Block, currency: str, first_row: int, top_row: int) -> None:
+    def _chart(self, block: Block, currency: str, first_row: int, top_row: int, is_positive: bool) -> None:
         """Add a chart of one currency's rows to the right of the block: the last amount by the keys after the currency."""
         amount_place = COUNT_PLACE + len(block.amounts)
         last_row = self._row - 1
@@ -100,8 +101,10 @@ class SummarySheet:
                 "line" if block.chart == "line" else "fill": {"color": "#1F3A5F"},
             }
         )
-        chart.set_title({"name": f"{block.title}, {currency}", "name_font": {"size": 12}})
+        chart.set_title({"name": f"{block.title}, {self._summary.period}, {currency}", "name_font": {"size": 12}})
         chart.set_legend({"none": True})
+        if is_positive:
+            chart.set_y_axis({"min": 0})
         if block.keys[-1] == "usage_date":
             chart.set_x_axis({"date_axis": True, "num_format": "dd"})
         chart.set_size({"width": 620, "height": CHART_ROWS * 20})

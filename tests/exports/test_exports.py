@@ -184,16 +184,17 @@ def test_the_charts_show_revenue_by_month_plan_and_meter_and_the_largest_custome
     rows = [(first.value, second.value) for first, second in sheet.iter_rows(max_col=2)]
     titles = [label for label, _ in rows if label and label.endswith(", USD")]
     assert titles == [
-        "Revenue by month, the last 12 months, USD",
-        "Revenue by plan, USD",
-        "Revenue by meter and kind of line, USD",
-        "The 10 largest customers, USD",
+        "Revenue by month, 12 months to 2026-09, USD",
+        "Revenue by plan, 2026-09, USD",
+        "Revenue by meter and kind of line, 2026-09, USD",
+        "The 10 largest customers, 2026-09, USD",
     ]
     assert len(sheet._charts) == 8, "as many for yen"
+    assert {(chart.y_axis.scaling.min, chart.x_axis.scaling.min) for chart in sheet._charts} == {(0, None)}
     first = rows.index((titles[0], None))
     assert rows[first + 2 : first + 4] == [("2026-08", 7), ("2026-09", 900.6)]
     meters = rows.index((titles[2], None))
-    assert rows[meters + 2 : meters + 4] == [("fee", 900), ("vcpu", 0.6)]
+    assert rows[meters + 2 : meters + 4] == [("Flat fees", 900), ("vCPU", 0.6)]
     customers = [label for label, _ in rows[rows.index((titles[3], None)) + 2 :] if label]
     assert customers[:4] == FORMULA_NAMES[:4]
     assert not [cell for cell in cells(sheet) if cell.data_type == "f"], "a name is never a formula"

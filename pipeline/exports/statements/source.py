@@ -9,11 +9,10 @@ from typing import Any
 
 import duckdb
 
-from pipeline.core.home import SEEDS
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import rows_as_dictionaries
-from pipeline.pricebook.price_book import minor_unit_digits, read_rows
-from pipeline.pricebook.schema import FILES, Meter
+from pipeline.exports.meter_names import meter_names
+from pipeline.pricebook.price_book import minor_unit_digits
 
 Row = dict[str, Any]
 
@@ -94,9 +93,7 @@ class StatementTables:
         for row in self._rows(_SUBSCRIPTIONS):
             self.subscriptions[row["customer_id"], row["plan_id"]].append(row)
         self.minor_unit_digits = dict(minor_unit_digits())
-        meters = (meter for _, meter in read_rows(SEEDS / "meters.csv", FILES["meters.csv"], []))
-        ordered = sorted((meter for meter in meters if isinstance(meter, Meter)), key=lambda meter: meter.display_order)
-        self.meter_names = {meter.meter_id: meter.meter_name for meter in ordered}
+        self.meter_names = meter_names()
         """By meter, in the order of invoices."""
 
     @property

@@ -140,11 +140,11 @@ TEXTS: dict[str, dict[str, str]] = {
     "by_price_list": {"en": "by the prices of {plan}", "de": "nach den Preisen von {plan}"},
     "calculation_note": {
         "en": "Each sandbox is charged for its resources (vCPU, GB of memory, GB of storage) multiplied by the time it held"
-        " them, to the microsecond. Each line is calculated from its exact quantity and rounded once, to the smallest unit of {currency}."
-        " Days are in UTC.",
-        "de": "Jede Sandbox wird für ihre Ressourcen (vCPU, GB Arbeitsspeicher, GB Speicherplatz) mal der"
-        " Zeit berechnet, in der sie sie belegt hat, auf die Mikrosekunde genau. Jede Position wird aus ihrer genauen Menge berechnet und einmal gerundet, auf die"
-        " kleinste Einheit von {currency}. Tage sind in UTC.",
+        " them, to the microsecond. Each line is calculated from its exact quantity and rounded once, to the smallest unit of"
+        " {currency}. Days are in UTC.",
+        "de": "Jede Sandbox wird für ihre Ressourcen (vCPU, GB Arbeitsspeicher, GB Speicherplatz) mal der Zeit berechnet, in"
+        " der sie sie belegt hat, auf die Mikrosekunde genau. Jede Position wird aus ihrer genauen Menge berechnet und einmal"
+        " gerundet, auf die kleinste Einheit von {currency}. Tage sind in UTC.",
     },
     "questions": {
         "en": "Questions about a line? Quote the statement number and the line: every line can be traced to the usage events"
