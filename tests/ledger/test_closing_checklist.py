@@ -1,4 +1,4 @@
-"""`billhouse close --check`: each state of each item, and that the checklist takes no lock and writes nothing."""
+"""`billhouse close --check`: each state of each item, and that the checklist waits for no build and writes nothing."""
 
 from __future__ import annotations
 
