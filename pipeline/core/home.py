@@ -46,7 +46,7 @@ from pathlib import Path
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import find_system_error
 from pipeline.core.files import make_folders
-from pipeline.core.locks import hold_lock
+from pipeline.core.locks import hold_lock, is_locked
 from pipeline.core.plain_text import plain_line, visible
 
 HOME_VARIABLE = "BILLHOUSE_HOME"
@@ -225,6 +225,10 @@ class Home:
         activity = f"writing to {self.path}"
         with hold_lock(self.path / ".lock", activity=activity, timeout_seconds=timeout_seconds, is_reentrant=True):
             yield
+
+    def is_being_written(self) -> bool:
+        """Whether a command holds the write lock now, as a build does while it runs."""
+        return is_locked(self.path / ".lock")
 
 
 def _refuse_unusable(path: Path) -> None:

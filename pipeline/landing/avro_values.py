@@ -54,7 +54,7 @@ def _text(value: bytes) -> Any:
 
 
 def _decimal(value: bytes, scale: int) -> Any:
-    if len(value) > _MAX_DECIMAL_BYTES:
+    if not 0 < len(value) <= _MAX_DECIMAL_BYTES:
         return {"decimal_of_bytes": len(value)}
     return Decimal(f"{int.from_bytes(value, 'big', signed=True)}E-{scale}")
 

@@ -60,7 +60,7 @@ def land_files(
     duplicates, and those in quarantine are checked again.
     """
     spec = specification(source.kind if source is not None else kind, seeds)
-    reading = Reading(source, rows_at or (source.rows_at if source is not None else WHOLE))
+    reading = Reading.of(source, rows_at)
     summary = LandingSummary()
     with home.writing(), SelectProcess() as process:
         index = _prepare(home)
@@ -157,6 +157,11 @@ class Reading:
 
     source: Source | None
     rows_at: str
+
+    @classmethod
+    def of(cls, source: Source | None, rows_at: str | None = None) -> Reading:
+        """`rows_at`: the JSON path of the rows in a document; by default the source's."""
+        return cls(source, rows_at or (source.rows_at if source is not None else WHOLE))
 
     @property
     def is_plain(self) -> bool:

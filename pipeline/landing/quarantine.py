@@ -13,11 +13,11 @@ import duckdb
 
 from pipeline.core.errors import InputFileError
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files, quoted
+from pipeline.core.sql import quoted
 from pipeline.landing.input_files import HAS_COLUMNS, InputFile
 from pipeline.landing.lines import TOO_LONG
 from pipeline.landing.record_kinds import Kind
-from pipeline.store.raw import landed_files_sql
+from pipeline.store.raw import RAW, landed_files_sql
 
 _NOT_UTF_8 = r"\\x[0-9A-F]{2}"
 """Bytes that are not text are stored in this notation, so the original is lost."""
@@ -92,16 +92,16 @@ def load_quarantined_rows(connection: duckdb.DuckDBPyConnection, home: Home, fil
 
 
 def current_rows(home: Home) -> str:
-    """SQL: the rows that are in quarantine now, with the id of the file that they came in. The collections have to exist."""
+    """SQL: the rows that are in quarantine now, with the id of the file that they came in."""
     files = landed_files_sql(home)
     return f"""
         select
             rows.file_id as superseded_file_id, rows.file_row, rows.reason, rows.detail, rows.raw_row, rows.header,
             coalesce(files.retried_file_id, files.file_id) as root_file_id
-        from {parquet_files(home.raw / "quarantine", "*.parquet")} as rows
+        from {RAW["quarantine"].rows_sql(home)} as rows
         inner join {files} as files on rows.file_id = files.file_id
         where not exists (
             select 1
-            from {parquet_files(home.raw / "retried_rows", "*.parquet")} as retried
+            from {RAW["retried_rows"].rows_sql(home)} as retried
             where retried.superseded_file_id = rows.file_id and retried.file_row = rows.file_row
         )"""

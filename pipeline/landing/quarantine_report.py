@@ -1,4 +1,4 @@
-"""What is in quarantine, for people: by reason, and row by row. docs/reference/input-files.md."""
+"""What is in quarantine, for people: by reason, and row by row. It writes nothing. docs/reference/input-files.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import duckdb
 from pipeline.core.home import Home
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.quarantine import current_rows
-from pipeline.store.raw import ensure_raw_collections, landed_files_sql, read_beside_merges
+from pipeline.store.raw import landed_files_sql, read_beside_merges
 
 _EXAMPLE = "file_name || ', line ' || file_row || ': ' || detail"
 
@@ -58,8 +58,6 @@ def rows_in_quarantine(home: Home, *, reason: str | None, file: str | None, limi
 
 
 def _query(home: Home, sql: str, **parameters: object) -> list[dict[str, Any]]:
-    ensure_raw_collections(home)
-
     def read() -> list[dict[str, Any]]:
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -49,3 +50,8 @@ def item(
 ) -> ChecklistItem:
     """An item; one that is ok has no next step."""
     return ChecklistItem(name, title, state, detail, "" if state is CheckState.OK else next_step, examples)
+
+
+def shown_minute(instant: datetime) -> str:
+    """An instant for people: '2026-10-03 00:00 UTC'."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

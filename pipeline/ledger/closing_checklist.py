@@ -1,26 +1,27 @@
 """The closing checklist of a month: everything that must be so before it is closed, each with its state and the next step.
 
-It reads files and the analysts' copy of the reports, takes no lock and writes nothing, so that it can run at any time, also
-during a build. Billing rules, section 7; docs/use/close-a-month.md.
+It reads files and the analysts' copy of the reports, waits for no build and writes nothing, so that it can run at any time,
+also during a build. Billing rules, section 7; docs/use/close-a-month.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.settings import Settings
-from pipeline.feeds.configured import read_feeds
-from pipeline.landing.inbox import waiting_files
 from pipeline.landing.quarantine_report import reasons_in_quarantine
-from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item
+from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item, shown_minute
 from pipeline.ledger.closing_reports import report_items
+from pipeline.ledger.closing_sources import feeds_item, inbox_item
 from pipeline.ledger.verify import verify_ledger
 from pipeline.pricebook.edits import edited_prices
 from pipeline.pricebook.price_book import read_price_book
@@ -29,7 +30,8 @@ from pipeline.pricebook.stripe_currencies import check_currencies
 from pipeline.pricebook.validation import check_price_book
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.closes import closed_periods, read_close
-from pipeline.store.raw import landed_file_rows
+from pipeline.store.publications import PUBLICATIONS
+from pipeline.store.raw import RAW
 from pipeline.warehouse.build_record import is_current, last_build
 from pipeline.warehouse.project import project_of
 from pipeline.warehouse.reports import open_reports
@@ -49,14 +51,14 @@ def closing_checklist(
     closed = closed_periods(home)
     if period in closed:
         closed_at = read_close(home, period, "close")["closed_at"][0].as_py()
-        return [item("order", "Earlier months", _OK, f"{period} was closed at {_minute(closed_at)}."), _ledger(home)]
+        return [item("order", "Earlier months", _OK, f"{period} was closed at {shown_minute(closed_at)}."), _ledger(home)]
     return [
         _grace_period(period, now),
         _order(home, period, closed),
-        _last_build(home, period, project),
+        _last_build(home, period, now, project),
         _prices(home, project / "seeds"),
-        _inbox(home, period),
-        _feeds(home, period),
+        inbox_item(home, period),
+        feeds_item(home, period),
         _quarantine(home, period),
         _alerts(home),
         *_from_reports(home, period, closed),
@@ -76,9 +78,9 @@ def _grace_period(period: BillingPeriod, now: datetime) -> ChecklistItem:
         detail = f"The books open with {settings.first_billing_month} (BILLHOUSE_FIRST_BILLING_MONTH)."
         return item("grace_period", title, _BLOCKS, detail, "Close that month or a later one.")
     if now < first:
-        detail = f"It ends at {_minute(first)}: late events have until then."
+        detail = f"It ends at {shown_minute(first)}: late events have until then."
         return item("grace_period", title, _BLOCKS, detail, f"Wait, or close now: billhouse close {period} --force")
-    return item("grace_period", title, _OK, f"It ended at {_minute(first)}.")
+    return item("grace_period", title, _OK, f"It ended at {shown_minute(first)}.")
 
 
 def _order(home: Home, period: BillingPeriod, closed: Sequence[BillingPeriod]) -> ChecklistItem:
@@ -88,31 +90,52 @@ def _order(home: Home, period: BillingPeriod, closed: Sequence[BillingPeriod]) -
         return item("order", title, _BLOCKS, f"{closed[-1]} is closed: {period} cannot be closed any more.", next_step)
     if not home.analysts_file.exists():
         return item("order", title, _ATTENTION, "Not known before a build.", "billhouse build")
-    with open_reports(home) as reports:
+    with _reports(home) as reports:
         found = reports.execute(
             "select distinct period from invoices where status = 'draft' and period < $period order by period",
             {"period": str(period)},
         ).fetchall()
-    drafts = [earlier for (earlier,) in found]
+    # The reports may be older than the last close.
+    drafts = [earlier for (earlier,) in found if BillingPeriod.parse(earlier) not in closed]
     if drafts:
         return item("order", title, _BLOCKS, f"Not closed: {', '.join(drafts)}.", f"Close it first: billhouse close {drafts[0]}")
     return item("order", title, _OK, f"Closed through {closed[-1]}." if closed else "No earlier month has invoices.")
 
 
-def _last_build(home: Home, period: BillingPeriod, project: Path) -> ChecklistItem:
+def _last_build(home: Home, period: BillingPeriod, now: datetime, project: Path) -> ChecklistItem:
+    """A close builds first, as of the instant of the last build, unless that build is current."""
     title, record = "Last build", last_build(home)
     if record is None:
-        return item("last_build", title, _BLOCKS, "Nothing was built yet.", "billhouse build")
-    as_of = f"As of {_minute(record.as_of)}"
-    if not record.inputs:
-        return item("last_build", title, _BLOCKS, f"{as_of}: it did not finish, or a check failed.", "billhouse build")
+        return item("last_build", title, _ATTENTION, "Nothing was built yet.", "billhouse build")
+    if not record.inputs and home.is_being_written():
+        return item("last_build", title, _ATTENTION, "A build is running: the items below are of an earlier one.", "Wait for it")
+    as_of = f"As of {shown_minute(record.as_of)}"
     if record.as_of < period.end:
         detail = f"{as_of}: the month was not over, and events after it are not seen."
         return item("last_build", title, _BLOCKS, detail, f"billhouse build --as-of {period.end:%Y-%m-%dT%H:%M:%SZ} or later")
-    if not is_current(home, record.as_of, project):
-        detail = f"{as_of}, all checks passed. Rows, prices or settings changed since: the items below may be outdated."
-        return item("last_build", title, _ATTENTION, detail, "billhouse build (a close does so itself)")
-    return item("last_build", title, _OK, f"{as_of}, all checks passed.")
+    problems = []
+    if not record.inputs:
+        problems.append("A later build did not finish, or one of its checks failed.")
+    elif not is_current(home, record.as_of, project):
+        problems.append("Rows, prices or settings changed since: the items below may be outdated.")
+    grace_ends_at = period.end + Settings.load().close_grace
+    is_early = record.as_of < grace_ends_at or _has_void_after(home, record.as_of, now)
+    if record.as_of < grace_ends_at:
+        problems.append(f"The grace period ends at {shown_minute(grace_ends_at)}; events after the build's instant are not seen.")
+    elif is_early:
+        problems.append("Voids of a later instant have landed, and are not seen.")
+    if not problems:
+        return item("last_build", title, _OK, f"{as_of}, all checks passed.")
+    if is_early:
+        problems.append("A close alone would build as of the same instant.")
+    next_step = "billhouse build" if is_early else "billhouse build (a close does so itself)"
+    return item("last_build", title, _ATTENTION, " ".join([f"{as_of}.", *problems]), next_step)
+
+
+def _has_void_after(home: Home, as_of: datetime, now: datetime) -> bool:
+    """Whether a void has landed that a build now would see, and one as of this instant does not."""
+    voided_at = RAW["voids"].read(home)["voided_at"]
+    return bool(pc.any(pc.and_(pc.greater(voided_at, as_of), pc.less_equal(voided_at, now))).as_py())
 
 
 def _prices(home: Home, seeds: Path) -> ChecklistItem:
@@ -123,44 +146,6 @@ def _prices(home: Home, seeds: Path) -> ChecklistItem:
     if unpublishable := list(check_currencies(read_price_book(seeds)[0])):
         return item("prices", title, _ATTENTION, f"{unpublishable[0]}", "billhouse check-prices")
     return item("prices", title, _OK, "Valid; no price of a closed month was edited.")
-
-
-def _inbox(home: Home, period: BillingPeriod) -> ChecklistItem:
-    """Files that wait. One with the name and size of a landed file does not count: landing it again lands nothing."""
-    landed = _landed_names(home)
-    folders = sorted(path.name for path in home.inbox.iterdir() if path.is_dir() and not path.name.startswith("."))
-    files = [(path, path.lstat()) for folder in folders for path in waiting_files(home, folder)]
-    waiting = [(path, found) for path, found in files if (path.name, found.st_size) not in landed]
-    if not waiting:
-        return item("inbox", "Inbox", _OK, f"{len(files):,} files, all landed." if files else "Empty.")
-    oldest, found = min(waiting, key=lambda one: one[1].st_mtime)
-    since = datetime.fromtimestamp(found.st_mtime, UTC)
-    detail = f"{len(waiting):,} files wait, the oldest since {_minute(since)}: {oldest.relative_to(home.inbox)}."
-    state = _BLOCKS if since < period.end + Settings.load().close_grace else _ATTENTION
-    return item("inbox", "Inbox", state, detail, "Land them: billhouse land FILE..., or the job land_and_build")
-
-
-def _landed_names(home: Home) -> set[tuple[str, int]]:
-    """Name and size of each landed file."""
-    rows = landed_file_rows(home).select(["file_name", "file_bytes"]).to_pylist()
-    return {(Path(row["file_name"]).name, row["file_bytes"]) for row in rows}
-
-
-def _feeds(home: Home, period: BillingPeriod) -> ChecklistItem:
-    """A source whose position is from before the month's end may lack the month's last usage."""
-    positions = {path.stem: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in sorted(home.collecting.glob("*.json"))}
-    configured = {feed.name for feed in read_feeds(home)}
-    stopped = [(name, at) for name, at in positions.items() if at < period.end]
-    if stopped:
-        name, at = min(stopped, key=lambda found: found[1])
-        detail = f"{len(stopped)} of {len(positions)} have not run since the month ended. {name}: last at {_minute(at)}."
-        examples = [{"feed": name, "last_position_at": at.isoformat()} for name, at in stopped[:10]]
-        return item("feeds", "Feeds", _ATTENTION, detail, "Run it: billhouse feeds run, or its collect command", *examples)
-    if not positions:
-        state = _ATTENTION if configured else _OK
-        detail = f"{len(configured)} configured, none has run." if configured else "None is used."
-        return item("feeds", "Feeds", state, detail, "billhouse feeds run")
-    return item("feeds", "Feeds", _OK, f"All {len(positions)} have run since the month ended.")
 
 
 def _quarantine(home: Home, period: BillingPeriod) -> ChecklistItem:
@@ -188,9 +173,16 @@ def _alerts(home: Home) -> ChecklistItem:
 def _from_reports(home: Home, period: BillingPeriod, closed: Sequence[BillingPeriod]) -> list[ChecklistItem]:
     if not home.analysts_file.exists():
         return []
+    with _reports(home) as reports:
+        return report_items(reports, period, closed, is_published=PUBLICATIONS.has_rows(home))
+
+
+@contextmanager
+def _reports(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The report tables. Raises BillhouseError where they cannot be read."""
     try:
         with open_reports(home) as reports:
-            return report_items(reports, period, closed)
+            yield reports
     except duckdb.Error as error:
         raise BillhouseError(
             f"The report tables in {home.analysts_file} cannot be read: {str(error).splitlines()[0]}",
@@ -204,7 +196,3 @@ def _ledger(home: Home) -> ChecklistItem:
         detail = f"{len(result.problems)} files or rows were changed after they were written. First: {result.problems[0]}"
         return item("ledger", "Ledger", _BLOCKS, detail, "billhouse verify")
     return item("ledger", "Ledger", _OK, f"{len(result.periods)} closed months verified; head {result.head or 'none'}")
-
-
-def _minute(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

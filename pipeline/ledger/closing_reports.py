@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.settings import Settings
 from pipeline.core.sql import rows_as_dictionaries
-from pipeline.ledger.adjustments import billed_by_month, drafted_adjustments, large_adjustments
+from pipeline.ledger.adjustments import Adjustment, billed_by_month, drafted_adjustments, large_adjustments
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item
 
 _SHOWN = 10
@@ -23,9 +24,9 @@ _IN_MONTH = "started_at < $end and ended_at > $start"
 
 
 def report_items(
-    reports: duckdb.DuckDBPyConnection, period: BillingPeriod, closed: Sequence[BillingPeriod]
+    reports: duckdb.DuckDBPyConnection, period: BillingPeriod, closed: Sequence[BillingPeriod], *, is_published: bool
 ) -> list[ChecklistItem]:
-    """The items, of a connection whose default schema is `billing`."""
+    """The items, of a connection whose default schema is `billing`. `is_published`: whether any invoice is in Stripe."""
     return [
         _drafts(reports, period),
         _adjustments(reports, period, closed),
@@ -33,7 +34,7 @@ def report_items(
         _inferred_ends(reports, period),
         _defaulted_resources(reports, period),
         _ignored_events(reports, period),
-        _stripe(reports),
+        _stripe(reports, is_published),
     ]
 
 
@@ -66,10 +67,13 @@ def _adjustments(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, clos
     for one in found:
         sums[one.currency] = sums.get(one.currency, Decimal(0)) + one.adjustment_amount
     totals = ", ".join(format_money(amount, currency) for currency, amount in sorted(sums.items()))
-    taken_back = _count(reports, "select count(*) from ignored_events where reason = 'no_execution'")
+    taken_back = _events_without_execution(reports, found, closed)
     detail = f"{len(found):,} (customers x months), {totals} in total. Largest: {found[0]}."
     if taken_back:
-        detail += f" {taken_back:,} events of all months have no execution: sessions that were billed for them are taken back."
+        detail += (
+            f" Customers whose adjustment is negative have {taken_back:,} events in closed months without an execution:"
+            " sessions that were billed for them may be taken back."
+        )
     examples = [
         {
             "customer_id": one.customer_id,
@@ -87,6 +91,19 @@ def _adjustments(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, clos
         )
         return item("adjustments", title, CheckState.BLOCKS, detail, next_step, *examples)
     return item("adjustments", title, CheckState.ATTENTION, detail, "Expected? docs/use/correct-a-mistake.md", *examples)
+
+
+def _events_without_execution(
+    reports: duckdb.DuckDBPyConnection, adjustments: Sequence[Adjustment], closed: Sequence[BillingPeriod]
+) -> int:
+    """The events of closed months that name no execution, of customers with a negative adjustment."""
+    customers = sorted({one.customer_id for one in adjustments if one.adjustment_amount < 0})
+    counted = reports.execute(
+        "select count(*) from ignored_events where reason = 'no_execution'"
+        " and customer_id in (select unnest($customers::varchar[])) and list_contains($months, strftime(event_at, '%Y-%m'))",
+        {"customers": customers, "months": [str(month) for month in closed]},
+    )
+    return int(counted.fetchall()[0][0])
 
 
 def _open_sessions(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> ChecklistItem:
@@ -111,10 +128,11 @@ def _inferred_ends(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) ->
         f" where end_reason not in ('open', 'stopped') and {_IN_MONTH} group by all order by sessions desc, end_reason, currency",
         period,
     )
-    listed = ", ".join(f"{row['end_reason']} {row['sessions']:,}" for row in rows)
-    detail = (
-        f"{sum(row['sessions'] for row in rows):,} sessions have no stop: {listed}." if rows else "Every session has its stop."
-    )
+    sessions: Counter[str] = Counter()
+    for row in rows:  # one per reason and currency
+        sessions[row["end_reason"]] += row["sessions"]
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in sessions.most_common())
+    detail = f"{sessions.total():,} sessions have no stop: {listed}." if rows else "Every session has its stop."
     next_step = "select * from billing.sessions where end_reason not in ('open', 'stopped')"
     return item("inferred_ends", "Inferred ends", _state(rows), detail, next_step, *_texts(rows))
 
@@ -146,11 +164,14 @@ def _ignored_events(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -
     return item("ignored_events", "Ignored events", _state(rows), detail, "select * from billing.ignored_events", *_texts(rows))
 
 
-def _stripe(reports: duckdb.DuckDBPyConnection) -> ChecklistItem:
+def _stripe(reports: duckdb.DuckDBPyConnection, is_published: bool) -> ChecklistItem:
     title = "Stripe"
     synced = reports.execute("select max(synced_at) from stripe_reconciliation").fetchall()[0][0]
+    if synced is None and is_published:
+        detail = "Invoices are published, and no sync is in the reports: not compared."
+        return item("stripe", title, CheckState.ATTENTION, detail, "billhouse sync-stripe; billhouse reconcile")
     if synced is None:
-        return item("stripe", title, CheckState.OK, "Not mirrored: nothing to compare.")
+        return item("stripe", title, CheckState.OK, "Nothing is published: nothing to compare.")
     rows = _rows(
         reports,
         "select invoice_id, stripe_invoice_id, difference from stripe_reconciliation where difference <> 'none' order by all",
@@ -158,10 +179,6 @@ def _stripe(reports: duckdb.DuckDBPyConnection) -> ChecklistItem:
     )
     detail = f"{len(rows):,} invoices differ, as of the sync at {synced:%Y-%m-%d %H:%M} UTC."
     return item("stripe", title, _state(rows), detail, "billhouse sync-stripe; billhouse reconcile", *_texts(rows))
-
-
-def _count(reports: duckdb.DuckDBPyConnection, sql: str) -> int:
-    return int(reports.execute(sql).fetchall()[0][0])
 
 
 def _rows(reports: duckdb.DuckDBPyConnection, sql: str, period: BillingPeriod | None) -> list[dict[str, Any]]:

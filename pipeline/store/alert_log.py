@@ -233,15 +233,15 @@ def alert_states(home: Home, limit: int = 50, *, may_write: bool = True) -> list
 
 
 def count_unsent(home: Home, connection: duckdb.DuckDBPyConnection) -> int:
-    """The number of alerts and channels that are still to be sent."""
+    """The number of alerts and channels that are still to be sent. Writes nothing."""
     counted = connection.execute(
         f"""
-        select count(*) from {alerts_query(home)} as alerts
+        select count(*) from {ALERTS.rows_sql(home)} as alerts
         where
             not is_suppressed
             and channel <> ''
             and (alert_id, channel) not in (
-                select (alert_id, channel) from {_deliveries_query(home)} where outcome in ('delivered', 'rejected')
+                select (alert_id, channel) from {DELIVERIES.rows_sql(home)} where outcome in ('delivered', 'rejected')
             )"""
     ).fetchone()
     assert counted is not None

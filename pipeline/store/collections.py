@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
+from pipeline.core.sql import parquet_files
 
 EMPTY_FILE = "_schema.parquet"
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -36,18 +37,42 @@ class Collection:
         ensure_empty_file(home, self.path(home) / EMPTY_FILE, self.schema)
 
     def read(self, home: Home) -> pa.Table:
-        """Read all rows. Columns that an older file lacks are null in its rows."""
-        self.ensure(home)
-        return pq.read_table(self.path(home), schema=self.schema)
+        """Read all rows, and write nothing. Columns that an older file lacks are null in its rows."""
+        return pq.read_table(self.path(home), schema=self.schema) if self.has_rows(home) else self.schema.empty_table()
 
-    def read_only(self, home: Home) -> pa.Table:
-        """The same, and writes nothing in the home."""
-        return pq.read_table(self.path(home), schema=self.schema) if self.path(home).is_dir() else self.schema.empty_table()
+    def has_rows(self, home: Home) -> bool:
+        """Whether anything was ever written to it."""
+        return any(path.name != EMPTY_FILE for path in self.path(home).rglob("*.parquet"))
+
+    def rows_sql(self, home: Home) -> str:
+        """SQL that reads all rows, and writes nothing: also where the zero-row file is missing, or is of an older version."""
+        folder = self.path(home)
+        files = parquet_files(folder, "*.parquet")
+        if _is_ensured(folder / EMPTY_FILE, self.schema):
+            return files
+        columns = ", ".join(f'null::{_duckdb_type(field.type)} as "{field.name}"' for field in self.schema)
+        no_rows = f"select {columns} where false"
+        return f"(select * from {files} union all by name {no_rows})" if any(folder.glob("*.parquet")) else f"({no_rows})"
 
 
 def ensure_empty_file(home: Home, empty: Path, schema: pa.Schema) -> None:
     """Write a zero-row file with a schema, or replace one with another schema."""
-    if not empty.exists() or not pq.read_schema(empty).equals(schema):
+    if not _is_ensured(empty, schema):
         make_folders(empty.parent)
         with replace_atomically(empty, scratch=home.scratch) as path:
             pq.write_table(schema.empty_table(), path)
+
+
+def _is_ensured(empty: Path, schema: pa.Schema) -> bool:
+    try:
+        return bool(pq.read_schema(empty).equals(schema))
+    except FileNotFoundError:
+        return False
+
+
+def _duckdb_type(type: pa.DataType) -> str:
+    """The type that DuckDB reads a column of a Parquet file of this type as."""
+    if pa.types.is_decimal(type):
+        return f"decimal({type.precision}, {type.scale})"
+    names = {pa.string(): "varchar", pa.int64(): "bigint", pa.int32(): "integer", pa.bool_(): "boolean", INSTANT: "timestamptz"}
+    return names[type]

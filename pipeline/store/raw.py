@@ -204,8 +204,9 @@ def landed_files_sql(home: Home) -> str:
 
     Run it in `read_beside_merges`.
     """
-    files = parquet_list([*_files_of_landed_files(home), home.raw / "landed_files" / EMPTY_FILE])
-    return f"(select distinct * from {files})"
+    empty = home.raw / "landed_files" / EMPTY_FILE
+    rows = parquet_list([*_files_of_landed_files(home), empty]) if empty.exists() else RAW["landed_files"].rows_sql(home)
+    return f"(select distinct * from {rows})"
 
 
 def read_beside_merges(read: Callable[[], _Read]) -> _Read:

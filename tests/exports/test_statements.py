@@ -71,6 +71,7 @@ def test_a_statement_shows_its_invoice_and_a_name_is_never_markup(home: Home) ->
         "USD 20.00",
         "vCPU, Pro",
         "Sep 30: USD 0.10",
+        "<td>Sep 30, 2026</td>",
         "2.0 vCPU-hours",
         "7,142.857142857143 vCPU-seconds",
         "30 days",
@@ -85,7 +86,7 @@ def test_a_statement_shows_its_invoice_and_a_name_is_never_markup(home: Home) ->
         assert text in page, text
     assert "://" not in page, "a page loads nothing"
     yen = (folder / "INV-2026-09-9.html").read_text()
-    assert "JPY 22,000" in yen and "Draft" in yen and "Corrections of earlier months" in yen
+    assert "JPY 22,000" in yen and "Draft" in yen and "Corrections of earlier invoices" in yen
     assert "Usage by day" not in yen
 
 
@@ -101,6 +102,7 @@ def test_a_statement_is_in_the_customers_language_and_number_format(home: Home) 
         "-100,00 USD",
         "2,0 vCPU-Stunden 7.142,857142857143 vCPU-Sekunden",
         "30 Tage 2.592.000 Sekunden",
+        "30. Sept. 2026",
         "Aktionsguthaben",
         "verfällt am 1. Januar 2027",
         "So wird gerechnet",
@@ -137,6 +139,10 @@ def test_numbers_amounts_and_quantities_are_shown_in_full_and_in_the_units_that_
     )
     assert (ENGLISH.money(Decimal(22000), "JPY"), ENGLISH.signed_money(Decimal("0.6"), "KWD")) == ("JPY 22,000", "KWD +0.600")
     assert (ENGLISH.percent(Decimal("0.125")), GERMAN.percent(Decimal("0.125"))) == ("12.5%", "12,5\xa0%")
+    day = Decimal(86400)
+    assert (ENGLISH.quantity(day, "second"), GERMAN.quantity(day, "second")) == ("1 day", "1 Tag")
+    assert (ENGLISH.quantity(2 * day, "second"), GERMAN.quantity(day / 2, "second")) == ("2 days", "0,5 Tage")
+    assert (ENGLISH.exact(Decimal(1), "second"), GERMAN.exact(Decimal(1), "second")) == ("1 second", "1 Sekunde")
     assert (ENGLISH.short_day(date(2026, 9, 3)), GERMAN.day(date(2026, 9, 3))) == ("Sep 3", "3. September 2026")
 
 
@@ -204,6 +210,53 @@ def test_where_the_price_list_is_the_same_the_whole_difference_is_due_to_the_qua
     totals = [{**invoice, "total_amount": lines[0]["amount"]} for lines in (old, new)]
     compared = difference(totals[0], old, totals[1], new, {"hobby": "0.005", "pro": "0.005"}, 2)
     assert [(effect.kind, effect.amount) for effect in compared.effects] == [("quantity", Decimal("0.01"))]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "effects"),
+    [
+        # Three times 0.04 is 0.12; the lines were rounded from 0.0217 and 0.0217 each.
+        (("0.02", "0.02", "0.06", "0.07"), [("quantity", "0.09")]),
+        # More of it is now used at the lower of the two prices: not rounding.
+        (("9.00", "1.00", "3.00", "9.00"), [("quantity", "20.00"), ("price", "-18.00")]),
+    ],
+)
+def test_where_two_price_lists_are_the_same_rounding_is_no_price_effect(
+    amounts: tuple[str, ...], effects: list[tuple[str, str]]
+) -> None:
+    invoice: dict[str, Any] = {"credits_applied_amount": Decimal(0), "carried_forward_amount": Decimal(0)}
+    line: dict[str, Any] = {"line_type": "usage", "is_adjustment": False, "meter_id": "vcpu", "unit": "vCPU-second"}
+    lines = [
+        {**line, "rate_id": rate_id, "billable_quantity": Decimal(quantity), "amount": Decimal(amount)}
+        for rate_id, quantity, amount in zip("abab", (10, 10, 30, 30), amounts, strict=True)
+    ]
+    old, new = lines[:2], lines[2:]
+    totals = [{**invoice, "total_amount": sum(line["amount"] for line in lines)} for lines in (old, new)]
+    compared = difference(totals[0], old, totals[1], new, {"a": 1, "b": 2}, 2)
+    assert [(effect.kind, str(effect.amount)) for effect in compared.effects] == effects
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("of which 4 above the allowance", "10 GB-seconds used, of which 4 GB-seconds above the free 10 GB are charged"),
+        ("of which 4 outside the trial and above the allowance", "10 GB-seconds used, of which 4 GB-seconds are charged"),
+    ],
+)
+def test_usage_in_a_trial_is_not_said_to_be_within_the_allowance(description: str, text: str) -> None:
+    line = {
+        "line_type": "usage",
+        "is_adjustment": False,
+        "unit": "GB-second",
+        "currency": "USD",
+        "quantity": Decimal(10),
+        "billable_quantity": Decimal(4),
+        "unit_amount": Decimal(1),
+        "amount": Decimal(4),
+        "description": description,
+    }
+    rate = {"charge_model": "per_unit", "allowance_level": Decimal(10)}
+    assert steps_of(line, LinePrices(rate, [], Decimal(0), "Pro", 2), ENGLISH)[0].text == text
 
 
 GRADUATED = (("0", "10", "10", "2"), ("10", "20", "5", "3"), ("20", None, "5", "3"))

@@ -190,6 +190,7 @@ def test_a_value_that_cannot_be_read_quarantines_its_row_and_no_other(home: Home
         {"vcpu_count": "many"},
         {"vcpu_count": Decimal("-1.50")},
         {"user_id": "x" * 70_000},
+        {"vcpu_count": b""},  # a decimal without a digit
         {"vcpu_count": Decimal("1.50")},
     ]
     rows = [good | {"event_id": f"e{place}"} | change for place, change in enumerate(changes, start=1)]
@@ -202,6 +203,7 @@ def test_a_value_that_cannot_be_read_quarantines_its_row_and_no_other(home: Home
         (5, "bad_number"),
         (6, "bad_number"),
         (7, "over_limit"),
+        (8, "bad_number"),
     ]
     assert '"vcpu_count":-1.50' in str(quarantined(home)[4]["raw_row"])
 

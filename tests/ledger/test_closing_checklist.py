@@ -1,21 +1,27 @@
-"""`billhouse close --check`: each state of each item, and that the checklist takes no lock and writes nothing."""
+"""`billhouse close --check`: each state of each item, and that the checklist waits for no build and writes nothing."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.errors import BillhouseError
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.ledger import closing_checklist as checklist
+from pipeline.ledger import closing_sources
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState
 from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
 from pipeline.store.alert_log import OperationalAlert, raise_alert
+from pipeline.store.publications import PUBLICATIONS
 from tests.support import billhouse, copy_home, event, write_jsonl
 
 SEPTEMBER, OCTOBER = BillingPeriod(2026, 9), BillingPeriod(2026, 10)
@@ -40,20 +46,20 @@ def change(home: Home, sql: str) -> None:
         reports.execute(sql)
 
 
-def adjust(home: Home, amount: str) -> None:
-    """Add a line to customer-0's draft of September that corrects August, of which 0.06 was billed."""
+def adjust(home: Home, amount: str, customer: str = "customer-0") -> None:
+    """Add a line to a customer's draft of September that corrects August; of customer-0's, 0.06 was billed."""
     change(
         home,
         f"insert into invoice_lines select * replace ('2026-08' as service_period, {amount} as amount, true as is_adjustment)"
-        " from invoice_lines where period = '2026-09' and customer_id = 'customer-0' and meter_id = 'vcpu'",
+        f" from invoice_lines where period = '2026-09' and customer_id = '{customer}' and meter_id = 'vcpu'",
     )
 
 
-def ignore(home: Home, reason: str) -> None:
+def ignore(home: Home, reason: str, at: str = "2026-09-12", customer: str = "customer-0") -> None:
     change(
         home,
         "insert into ignored_events (event_id, customer_id, event_at, reason)"
-        f" values ('e', 'customer-0', '2026-09-12T00:00:00Z', '{reason}')",
+        f" values ('e', '{customer}', '{at}T00:00:00Z', '{reason}')",
     )
 
 
@@ -127,11 +133,17 @@ def test_small_adjustments_need_attention_and_sessions_taken_back_are_named(home
     adjust(home, "5.04")
     assert items(home)["adjustments"].state is CheckState.BLOCKS
     monkeypatch.setenv("BILLHOUSE_ADJUSTMENT_LIMIT_SHARE", "1000")
-    ignore(home, "no_execution")
+    ignore(home, "no_execution", "2026-08-10")
     found = items(home)["adjustments"]
     assert found.state is CheckState.ATTENTION
     assert found.examples[0]["adjustment_amount"] == "5.040"
-    assert "1 events of all months have no execution" in found.detail
+    assert "execution" not in found.detail  # the customer is charged more
+    adjust(home, "-0.06", "customer-1")
+    ignore(home, "no_execution", "2026-08-10", "customer-1")
+    ignore(home, "no_execution", "2026-09-10", "customer-1")  # of an open month
+    assert "have 1 events in closed months without an execution: sessions that were billed for them may be" in (
+        items(home)["adjustments"].detail
+    )
 
 
 def test_rows_in_quarantine_that_landed_since_the_month_began_need_attention(home: Home, tmp_path: Path) -> None:
@@ -155,10 +167,11 @@ def test_a_month_is_not_closed_before_its_grace_period_ends_or_before_the_books_
 
 
 def test_months_close_in_order(home: Home) -> None:
-    change(home, "update invoices set status = 'draft' where period = '2026-08'")
     later = items(home, OCTOBER)["order"]
-    assert (later.state, later.next_step) == (CheckState.BLOCKS, "Close it first: billhouse close 2026-08")
+    assert (later.state, later.next_step) == (CheckState.BLOCKS, "Close it first: billhouse close 2026-09")
     assert items(home, BillingPeriod(2026, 7))["order"].state is CheckState.BLOCKS
+    change(home, "update invoices set status = 'draft' where period = '2026-08'")  # reports of before the close
+    assert items(home)["order"].state is CheckState.OK
     closed = closing_checklist(home, BillingPeriod(2026, 8))
     assert [one.name for one in closed] == ["order", "ledger"] and "was closed at" in closed[0].detail
 
@@ -170,13 +183,36 @@ def test_the_last_build_has_to_be_after_the_month_and_whole(home: Home, tmp_path
     assert items(home)["last_build"].state is CheckState.ATTENTION
     record = home.path / "build" / "last.json"
     record.write_text(record.read_text().replace('"inputs": {', '"inputs": {}, "were": {'))
-    assert (items(home)["last_build"].state, items(home)["last_build"].next_step) == (CheckState.BLOCKS, "billhouse build")
+    ended = items(home)["last_build"]
+    assert (ended.state, "did not finish" in ended.detail) == (CheckState.ATTENTION, True)
+    with home.writing():
+        running = items(home)["last_build"]
+    assert (running.state, "A build is running" in running.detail) == (CheckState.ATTENTION, True)
 
 
-def test_a_home_without_a_build_is_blocked_by_that(tmp_path: Path) -> None:
+def test_a_home_without_a_build_needs_attention_since_a_close_builds_first(tmp_path: Path) -> None:
     found = items(Home.open(tmp_path / "new"), project=PROJECT_ROOT)
-    assert {name for name, one in found.items() if one.state is CheckState.BLOCKS} == {"last_build"}
-    assert found["order"].state is CheckState.ATTENTION
+    assert {found[name].state for name in ("last_build", "order")} == {CheckState.ATTENTION}
+    assert can_be_closed(list(found.values()))
+
+
+def test_a_close_does_not_build_as_of_a_later_instant(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def found() -> tuple[CheckState, str]:
+        one = items(home, now=datetime(2026, 10, 20, tzinfo=UTC))["last_build"]
+        return one.state, one.next_step
+
+    def land_void(id: str, at: str) -> None:
+        row = {"event_id": id, "voided_at": at, "reason": "wrong"}
+        assert billhouse(home.path, "land", write_jsonl(tmp_path / f"{id}.jsonl", [row]), "--kind", "voids").code == 0
+
+    land_void("a", "2026-10-04T00:00:00Z")
+    assert found() == (CheckState.ATTENTION, "billhouse build (a close does so itself)")
+    monkeypatch.setenv("BILLHOUSE_CLOSE_GRACE_HOURS", "120")  # to October 6: the build is as of October 5
+    assert found() == (CheckState.ATTENTION, "billhouse build")
+    monkeypatch.delenv("BILLHOUSE_CLOSE_GRACE_HOURS")
+    land_void("b", "2026-10-06T00:00:00Z")
+    assert found() == (CheckState.ATTENTION, "billhouse build")
+    assert "Voids of a later instant" in items(home, now=datetime(2026, 10, 20, tzinfo=UTC))["last_build"].detail
 
 
 def test_files_in_the_inbox_block_if_they_waited_since_the_grace_period(home: Home, tmp_path: Path) -> None:
@@ -189,6 +225,59 @@ def test_files_in_the_inbox_block_if_they_waited_since_the_grace_period(home: Ho
     assert (found.state, "1 files wait" in found.detail) == (CheckState.BLOCKS, True)
     assert billhouse(home.path, "land", file).code == 0
     assert items(home)["inbox"].detail == "1 files, all landed."
+    length = file.stat().st_size
+    file.write_text(file.read_text().replace("09-20T10", "09-20T11"))
+    os.utime(file, (during, during))
+    assert file.stat().st_size == length
+    assert items(home)["inbox"].state is CheckState.BLOCKS, "a corrected file of the same name and length"
+
+
+SOURCE = """-- description: mine
+-- kind: usage
+select file_row, row ->> '$.event_id' as event_id, row ->> '$.sandbox_id' as sandbox_id, row ->> '$.user_id' as user_id,
+    row ->> '$.timestamp' as timestamp, row ->> '$.event_type' as event_type
+from rows
+"""
+
+
+def test_a_file_that_landed_with_a_source_has_landed(home: Home) -> None:
+    home.sources.mkdir(exist_ok=True)
+    (home.sources / "mine.sql").write_text(SOURCE)
+    folder = home.inbox / "mine"
+    folder.mkdir()
+    file = write_jsonl(folder / "a.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="s")])
+    assert billhouse(home.path, "land", file, "--source", "mine").code == 0
+    assert items(home)["inbox"].detail == "1 files, all landed."
+    (home.sources / "mine.sql").unlink()
+    assert "1 files wait" in items(home)["inbox"].detail
+
+
+def test_a_file_that_lands_meanwhile_does_not_wait(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home.inbox / "usage").mkdir(parents=True, exist_ok=True)
+    file = write_jsonl(home.inbox / "usage" / "moved.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="m")])
+    monkeypatch.setattr(closing_sources, "waiting_files", lambda *_: [file.with_name("gone.jsonl"), file])
+    assert "1 files wait" in items(home)["inbox"].detail
+
+
+def test_reports_that_cannot_be_read_are_an_error_in_one_sentence(home: Home) -> None:
+    home.analysts_file.chmod(0o600)
+    home.analysts_file.write_bytes(b"no database" * 1000)
+    with pytest.raises(BillhouseError, match="cannot be read"):
+        items(home)
+
+
+def test_it_writes_nothing_in_a_home_without_zero_row_files(home: Home) -> None:
+    raise_alert(home, OperationalAlert("drift", "Stripe", "differs"), ["slack"])
+    for file in home.path.rglob("_schema*"):
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    def state() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in home.path.rglob("*") if path.suffix != ".lock"}
+
+    before = state()
+    assert items(home)["alerts"].state is CheckState.ATTENTION
+    assert items(home, OCTOBER)["quarantine"].state is CheckState.OK
+    assert state() == before
 
 
 def test_a_feed_that_has_not_run_since_the_month_ended_needs_attention(home: Home) -> None:
@@ -199,6 +288,22 @@ def test_a_feed_that_has_not_run_since_the_month_ended_needs_attention(home: Hom
     os.utime(position, (datetime(2026, 9, 20, tzinfo=UTC).timestamp(),) * 2)
     found = items(home)["feeds"]
     assert (found.state, found.examples[0]["feed"]) == (CheckState.ATTENTION, "events")
+    assert "events (not in feeds.toml): last at" in found.detail
+
+
+def test_a_configured_feed_that_never_ran_needs_attention(home: Home) -> None:
+    home.collecting.mkdir(exist_ok=True)
+    (home.collecting / "events.json").write_text("{}")
+    home.feeds.write_text(
+        '[feeds.orders]\ncommand = "consume kafka"\nservers = "k:1"\n[feeds.events]\ncommand = "collect"\nurl = "https://x"\n'
+    )
+    found = items(home)["feeds"]
+    assert (found.state, "1 of 2 configured have never run" in found.detail) == (CheckState.ATTENTION, True)
+    assert found.examples == ({"feed": "orders", "last_position_at": None, "is_configured": True},)
+    (home.collecting / "orders.json").write_text("{}")
+    (home.collecting / "former.json").write_text("{}")
+    found = items(home)["feeds"]
+    assert (found.state, "1 of them are not in feeds.toml" in found.detail) == (CheckState.OK, True)
 
 
 def test_an_invalid_price_book_blocks(home: Home, tmp_path: Path) -> None:
@@ -224,6 +329,22 @@ def test_differences_with_stripe_need_attention(home: Home) -> None:
     assert (found.state, found.examples[0]["difference"]) == (CheckState.ATTENTION, "amount")
     change(home, "update stripe_reconciliation set difference = 'none'")
     assert items(home)["stripe"].state is CheckState.OK
+
+
+def test_published_invoices_that_were_never_compared_with_stripe_need_attention(home: Home) -> None:
+    assert items(home)["stripe"].detail == "Nothing is published: nothing to compare."
+    row = {"invoice_id": "INV-1", "period": "2026-08", "livemode": False}
+    pq.write_table(pa.Table.from_pylist([row], schema=PUBLICATIONS.schema), PUBLICATIONS.path(home) / "run.parquet")
+    found = items(home)["stripe"]
+    assert (found.state, found.next_step) == (CheckState.ATTENTION, "billhouse sync-stripe; billhouse reconcile")
+
+
+def test_inferred_ends_are_listed_once_per_reason_and_by_currency_in_the_examples(home: Home) -> None:
+    change(home, "update sessions set end_reason = 'end_inferred' where sandbox_id in ('customer-4-09', 'customer-5-09')")
+    change(home, "update sessions set currency = 'EUR' where sandbox_id = 'customer-4-09'")
+    found = items(home)["inferred_ends"]
+    assert found.detail == "2 sessions have no stop: end_inferred 2."
+    assert [one["currency"] for one in found.examples] == ["EUR", "USD"]
 
 
 def test_a_month_without_drafts_needs_attention(home: Home) -> None:

@@ -18,6 +18,9 @@ Row = Mapping[str, Any]
 _EXACT_DIGITS = 90
 """More than a product of three DECIMAL(38,12) has."""
 
+_OUTSIDE_TRIAL = " outside the trial"
+"""What models/invoicing/draft_invoice_lines.sql writes in the description of a line with a trial."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -108,7 +111,9 @@ def _usage(line: Row, prices: LinePrices, formats: Formats) -> list[Step]:
 
 def _not_charged(line: Row, prices: LinePrices, formats: Formats) -> str:
     used, charged = formats.exact(line["quantity"], line["unit"]), formats.exact(line["billable_quantity"], line["unit"])
-    if prices.rate and prices.rate["allowance_level"] and line["unit"] == "GB-second":
+    has_allowance = prices.rate and prices.rate["allowance_level"] and line["unit"] == "GB-second"
+    # With a trial, what is not charged is not all within the allowance. Only the line's description says whether there was one.
+    if prices.rate and has_allowance and _OUTSIDE_TRIAL not in line["description"]:
         level = formats.number(prices.rate["allowance_level"])
         return formats.texts.get("not_charged_allowance", used=used, charged=charged, level=level)
     return formats.texts.get("not_charged", used=used, charged=charged)

@@ -3,7 +3,8 @@
 A meter's difference has two parts. The *quantity effect* is the change of the charged quantity at the price of the month before,
 rounded half away from zero to the currency's minor unit; the *price effect* is the rest, so that both sum exactly. If the price
 list is the same in both months, the whole difference is due to the quantity: also where tiers or packages make the average price
-move, and where only the rounding of the lines differs.
+move, and where only the rounding of the lines differs. If both months have the same several price lists, as of two plans, their
+shares can move the average price; a rest that rounding alone explains is due to the quantity.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class MeterMonth:
     """The charged part: outside trials and above allowances."""
     amount: Decimal
     prices: PriceList
+    lines: int
+    """Their number: each is rounded once."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def _meters(lines: Iterable[Row], prices: Mapping[str, object]) -> dict[str, Met
         if line["line_type"] != "usage" or line["is_adjustment"]:
             continue
         meter_id = line["meter_id"]
-        sofar = found.get(meter_id, MeterMonth(meter_id, line["unit"], _ZERO, _ZERO, frozenset()))
+        sofar = found.get(meter_id, MeterMonth(meter_id, line["unit"], _ZERO, _ZERO, frozenset(), 0))
         price = prices.get(line["rate_id"], line["rate_id"])
         found[meter_id] = MeterMonth(
             meter_id,
@@ -107,6 +110,7 @@ def _meters(lines: Iterable[Row], prices: Mapping[str, object]) -> dict[str, Met
             sofar.quantity + line["billable_quantity"],
             sofar.amount + line["amount"],
             sofar.prices | {price},
+            sofar.lines + 1,
         )
     return found
 
@@ -115,7 +119,7 @@ def _meter_effects(before: Mapping[str, MeterMonth], after: Mapping[str, MeterMo
     effects = []
     for meter_id in dict.fromkeys([*after, *before]):
         some = after.get(meter_id) or before[meter_id]
-        nothing = MeterMonth(meter_id, some.unit, _ZERO, _ZERO, frozenset())
+        nothing = MeterMonth(meter_id, some.unit, _ZERO, _ZERO, frozenset(), 0)
         effects += _quantity_and_price(before.get(meter_id, nothing), after.get(meter_id, nothing), digits)
     return effects
 
@@ -128,11 +132,22 @@ def _quantity_and_price(old: MeterMonth, new: MeterMonth, digits: int) -> list[E
     else:
         price_before = Fraction(old.amount) / Fraction(old.quantity)
         by_quantity = _rounded(price_before * Fraction(new.quantity - old.quantity), digits)
+        if old.prices == new.prices and abs(whole - by_quantity) <= _most_by_rounding(old, new, digits):
+            by_quantity = whole
     effects = [Effect("quantity", by_quantity, old.quantity, new.quantity, new.meter_id, new.unit)]
     if whole != by_quantity:
         averages = (_average(old), _average(new))
         effects.append(Effect("price", whole - by_quantity, *averages, new.meter_id, new.unit))
     return effects
+
+
+def _most_by_rounding(old: MeterMonth, new: MeterMonth, digits: int) -> Fraction:
+    """The largest price effect where the average price before rounding is the same in both months.
+
+    Each line, and the quantity effect, is off by at most half a minor unit; the old lines count in proportion to the quantities.
+    """
+    halves = new.lines + old.lines * Fraction(new.quantity) / Fraction(old.quantity) + 1
+    return halves / (2 * 10**digits)
 
 
 def _average(month: MeterMonth) -> Decimal:

@@ -37,6 +37,7 @@ class _Statement:
         self.texts = Texts(source.invoice["language"] or DEFAULT_LANGUAGE)
         self.formats = Formats(self.texts)
         self.lines = [line for line in source.lines if not line["is_adjustment"]]
+        # Also of the invoice's own month, where an earlier invoice has billed it, as a fee in advance.
         self.corrections = [line for line in source.lines if line["is_adjustment"]]
 
     def content(self) -> Content:
@@ -242,7 +243,7 @@ class _Statement:
             days[row["usage_date"]].append(row)
         return [
             {
-                "day": self.formats.short_day(day),
+                "day": self.formats.day_and_year(day),
                 "quantities": [
                     f"{self._meter(row['meter_id'])} {self.formats.hours(row['quantity'], row['unit'])}"
                     for row in rows

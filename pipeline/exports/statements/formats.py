@@ -67,12 +67,16 @@ class Formats:
         """'Sep 30'; in German '30. Sept.'."""
         return str(format_date(day, "d. MMM" if self._locale == "de" else "MMM d", locale=self._locale))
 
+    def day_and_year(self, day: date) -> str:
+        """'Sep 30, 2026'; in German '30. Sept. 2026'."""
+        return str(format_date(day, "d. MMM y" if self._locale == "de" else "MMM d, y", locale=self._locale))
+
     def unit(self, unit: str, *, plural: bool = True) -> str:
         """'vCPU-second' -> 'vCPU-seconds', in German 'vCPU-Sekunden'. A unit that has no text is shown as it is."""
         if unit.endswith(_SECOND):
             return self.texts.get("seconds" if plural else "second", resource=unit.removesuffix(_SECOND))
         if unit == "second":
-            return self.texts.get("plain_seconds")
+            return self.texts.get("plain_seconds" if plural else "plain_second")
         if unit == "token":
             return self.texts.get("tokens" if plural else "token")
         return f"{unit}s" if plural and self._locale == "en" else unit
@@ -87,7 +91,8 @@ class Formats:
         Below an hour or a million it is exact.
         """
         if unit == "second":
-            return self.texts.get("days", number=self.number(_divided(quantity, _DAY, Decimal("0.01"))))
+            days = _divided(quantity, _DAY, Decimal("0.01"))
+            return self.texts.get("one_day" if days == 1 else "days", number=self.number(days))
         if unit.endswith(_SECOND) and abs(quantity) >= _HOUR:
             name = self.texts.get("hours", resource=unit.removesuffix(_SECOND))
             return f"{self._tenths(quantity, _HOUR)} {name}"

@@ -40,7 +40,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "Carried forward from the previous invoice",
         "de": "Übertrag aus der vorigen Rechnung",
     },
-    "corrections": {"en": "Corrections of earlier months", "de": "Korrekturen früherer Monate"},
+    "corrections": {"en": "Corrections of earlier invoices", "de": "Korrekturen früherer Rechnungen"},
     "corrections_note": {
         "en": "Earlier invoices are not changed. The difference to the correct amount is charged or credited here.",
         "de": "Frühere Rechnungen bleiben unverändert. Der Unterschied zum richtigen Betrag wird hier berechnet oder"
@@ -90,7 +90,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "discount_change": {"en": "Discount", "de": "Rabatt"},
     "commitment_change": {"en": "Charge up to the agreed minimum", "de": "Auffüllung bis zum Mindestbetrag"},
     "carry_forward_change": {"en": "Carried forward from the previous invoice", "de": "Übertrag aus der vorigen Rechnung"},
-    "corrections_change": {"en": "Corrections of earlier months", "de": "Korrekturen früherer Monate"},
+    "corrections_change": {"en": "Corrections of earlier invoices", "de": "Korrekturen früherer Rechnungen"},
     "credit_change": {"en": "Credit used", "de": "Verwendetes Guthaben"},
     "carried_forward_change": {"en": "Carried forward to the next invoice", "de": "Übertrag auf die nächste Rechnung"},
     # How this is calculated
@@ -154,7 +154,9 @@ TEXTS: dict[str, dict[str, str]] = {
     "hour": {"en": "{resource}-hour", "de": "{resource}-Stunde"},
     "seconds": {"en": "{resource}-seconds", "de": "{resource}-Sekunden"},
     "second": {"en": "{resource}-second", "de": "{resource}-Sekunde"},
+    "plain_second": {"en": "second", "de": "Sekunde"},
     "plain_seconds": {"en": "seconds", "de": "Sekunden"},
+    "one_day": {"en": "{number} day", "de": "{number} Tag"},
     "days": {"en": "{number} days", "de": "{number} Tage"},
     "token": {"en": "token", "de": "Token"},
     "tokens": {"en": "tokens", "de": "Token"},
