@@ -17,7 +17,7 @@ _NAMES = {"vcpu": "vCPU", "memory": "memory", "storage": "storage", "gpu": "GPU"
 def sentence(change: Answer, currency: str) -> str:
     """The difference of the totals, and the largest reasons in the same direction. `change`: the answer of `invoice_change`."""
     difference = sum((row["change_amount"] for row in change.rows), Decimal(0))
-    if not any(row["amount_before"] for row in change.rows):
+    if all(row["earlier_period"] is None for row in change.rows):
         return f"There is no earlier invoice: all of its {format_money(difference, currency)} is new."
     if difference == 0:
         return "The invoice has the same total as the one before."
