@@ -12,8 +12,9 @@ from pipeline.core.periods import BillingPeriod
 from pipeline.exports.charts_sheet import CHART_TABLES, _rows
 from pipeline.exports.statements.changes import difference
 from pipeline.exports.statements.source import StatementTables
+from pipeline.notebook.answers import Answer
 from pipeline.notebook.charts import draw
-from pipeline.notebook.comparison import sentence
+from pipeline.notebook.comparison import draft_note, sentence
 from pipeline.notebook.questions import questions
 from tests.notebook.reports_by_hand import answer, ask, export_tables, invoice, reports_of, with_invoices
 
@@ -222,6 +223,16 @@ def test_an_earlier_invoice_of_nothing_is_an_earlier_invoice() -> None:
     assert sentence(answer(reports, "invoice_change", invoice_id="A"), "USD").startswith("There is no earlier invoice")
     same = with_invoices(nothing, invoice("B", "2026-09", [usage("0", 6)]))
     assert sentence(answer(same, "invoice_change", invoice_id="B"), "USD") == "The invoice has the same total as the one before."
+
+
+def test_a_draft_is_compared_with_the_same_days_of_the_month_before() -> None:
+    amounts = (("2026-09", 1, 5), ("2026-09", 10, 20), ("2026-09", 11, 1000), ("2026-10", 1, 50), ("2026-10", 11, 7))
+    rows = [{"period": period, "day_of_month": day, "amount": Decimal(amount)} for period, day, amount in amounts]
+    days = Answer(list(rows[0]), rows)
+    said = draft_note("2026-10", AS_OF, days, "USD")
+    assert said == "Draft of 2026-10, 10 of 31 days. Usage on these days is 25.00 USD higher than in 2026-09."
+    assert draft_note("2026-10", AS_OF, Answer(days.columns, rows[3:]), "USD") == "Draft of 2026-10, 10 of 31 days."
+    assert draft_note("2026-09", AS_OF, days, "USD") == "Draft of 2026-09."
 
 
 def test_a_sandbox_has_no_more_hours_in_a_month_than_the_month() -> None:
