@@ -113,7 +113,6 @@ whole_numbers as (
 select
     item,
     currency,
-    (select period from earlier_invoice) as earlier_period,
     replace(unit, '-second', '-hour') as unit,
     if(is_usage, cast(quantity_before / seconds as decimal(38, 1)), null) as quantity_before,
     if(is_usage, cast(quantity_now / seconds as decimal(38, 1)), null) as quantity_now,
@@ -132,6 +131,7 @@ select
                 as decimal(18, 3)
             )
     end as change_by_usage,
-    change_amount - change_by_usage as change_by_price
+    change_amount - change_by_usage as change_by_price,
+    (select period from earlier_invoice) as earlier_period
 from whole_numbers
 order by abs(change_amount) desc, item, unit
