@@ -32,7 +32,9 @@ figures ([notebook](notebook.md)); the pictures here are of `billhouse demo`. Th
 `select * from read_parquet('marts/invoices.parquet')`, or `'marts/sessions/*.parquet'` for a table that grows with time.
 
 - Amounts are exact decimals in the row's `currency`. Never add two currencies: `currency` is in every `group by`.
-- Drafts are invoices too. Leave them out (`status <> 'draft'`) where only closed invoices count.
+- Drafts are invoices too. Leave them out (`status <> 'draft'`) where only closed invoices count; `status = 'closed'` is not the
+  same, since an invoice that Stripe has is `open` or `paid`.
+- Revenue is before credit: the lines without `carry_forward`. `total_amount` is what was invoiced, after credit.
 - A quotient (a percentage, a price per hour) and hours are rounded for display. Calculate further with amounts and quantities.
 - Queries about one customer or one invoice name one of the demo: replace it.
 - Tables and columns are described in the [data dictionary](../reference/data-dictionary.md).
@@ -47,7 +49,7 @@ them); the home is `$BILLHOUSE_HOME`, else `./var`, or `home=`. An unknown table
 import pipeline
 
 invoices = pipeline.read("invoices", period="2026-09")
-revenue = invoices.groupby(["plan_id", "currency"])["total_amount"].sum()
+invoiced = invoices.groupby(["plan_id", "currency"])["total_amount"].sum()
 drafts = pipeline.read("invoices", status="draft", currency=["USD", "EUR"])
 ```
 

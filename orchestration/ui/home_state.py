@@ -122,7 +122,7 @@ _Totals = Iterable[tuple[str, str, int, Decimal]]
 def _closed(home: Home, *, is_automatic: bool) -> _Totals:
     """Collected invoices without approval: those that a publication approves (BILLHOUSE_AUTO_APPROVE_UNDER), or the others."""
     limits = Settings.load().auto_approve_under
-    decided = set(APPROVALS.read_only(home)["invoice_id"].to_pylist()) if limits else set()
+    decided = set(APPROVALS.read(home)["invoice_id"].to_pylist()) if limits else set()
     found: dict[tuple[str, str], tuple[int, Decimal]] = {}
     for period, currency, invoice_id, amount in _rows(
         home,

@@ -147,9 +147,7 @@ def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyCon
     invoices = Gauge("billhouse_invoices", "Invoices by status.", ["status"], registry=registry)
     for status, number in connection.execute("select status, count(*) from invoices group by all").fetchall():
         invoices.labels(status).set(number)
-    waiting = Gauge(
-        "billhouse_invoices_awaiting_approval", "Closed invoices to be approved before publication.", registry=registry
-    )
+    waiting = Gauge("billhouse_invoices_awaiting_approval", "Invoices that wait for approval.", registry=registry)
     # Invoices that are not collected stay closed.
     found = connection.execute("select count(*) from invoices where status = 'closed' and collection <> 'none'").fetchall()
     waiting.set(found[0][0])

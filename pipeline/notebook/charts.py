@@ -103,14 +103,21 @@ def _stacked_by_month(by: str, amount: str = "revenue") -> Draw:
 
 
 def _revenue_by_month(rows: Rows, currency: str) -> alt.Chart:
-    """What customers pay, and above it what credit paid."""
+    """What customers pay, above it what credit paid, and above that what was invoiced but is not owed."""
     parts = [
-        {"period": row["period"], "part": part, "amount": row[column], "order": order}
+        {"period": row["period"], "part": part, "amount": amount, "order": order}
         for row in rows
-        for order, (part, column) in enumerate((("customers pay", "total_amount"), ("credit pays", "credits_applied_amount")))
+        for order, (part, amount) in enumerate(
+            (
+                ("customers pay", row["customers_pay_amount"]),
+                ("credit pays", row["credits_applied_amount"]),
+                ("not collected, void or credited", row["invoiced_amount"] - row["customers_pay_amount"]),
+            )
+        )
     ]
+    names = ["customers pay", "credit pays", "not collected, void or credited"]
     return _stacked_by_month("part", "amount")(parts, currency).encode(
-        color=alt.Color("part:N", title=None, sort=["customers pay", "credit pays"], scale=_scale()), order=alt.Order("order:Q")
+        color=alt.Color("part:N", title=None, sort=names, scale=_scale()), order=alt.Order("order:Q")
     )
 
 
@@ -257,7 +264,7 @@ _CHARTS: Mapping[str, Draw] = {
     "revenue_by_plan": _stacked_by_month("plan_id"),
     "revenue_by_meter": _stacked_by_month("meter"),
     "usage_by_day": _usage_by_day,
-    "largest_customers": _horizontal("customer_id", "before_credits", "{currency} before credit"),
+    "largest_customers": _horizontal("customer_id", "revenue", "{currency} before credit"),
     "invoice_change": _invoice_change,
     "invoice_days": _invoice_days,
     "cohorts": _cohorts,
@@ -268,7 +275,7 @@ _CHARTS: Mapping[str, Draw] = {
     ),
     "concurrency_limits": _horizontal("customer_id", "most_at_once", "most sandboxes at once"),
     "utilisation_by_day": _lines({"cpu_used_percent": "vCPU", "memory_used_percent": "memory"}, "percent used", zero_to=100),
-    "savings_by_customer": _horizontal("customer_id", "could_save_amount", "{currency} that smaller sizes would save"),
+    "savings_by_customer": _horizontal("customer_id", "could_save_at_most_amount", "{currency} that smaller sizes save at most"),
     "revenue_per_vcpu_hour": _grouped_by_month("plan_id", "revenue_per_vcpu_hour", "{currency} per vCPU-hour", 4),
     "revenue_per_customer": _grouped_by_month("plan_id", "revenue_per_customer", "{currency} per customer", 2),
     "session_ends": _horizontal("end_reason", "list_amount", "{currency} at list rates"),

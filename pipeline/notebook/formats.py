@@ -13,7 +13,7 @@ from pipeline.core.money import shown_digits
 from pipeline.core.plain_text import visible
 from pipeline.notebook.answers import Answer
 
-_AMOUNTS = ("amount", "revenue", "billed", "credits", "change_by")
+_AMOUNTS = ("amount", "revenue", "change_by")
 """Parts of the names of columns that hold money."""
 _TWO_DECIMALS = ("observed", "allowed", "held", "fit")
 _DEFAULT_CURRENCY = "USD"
@@ -47,7 +47,7 @@ def _number(column: str, value: int | float | Decimal, currency: str) -> str:
         return f"{value:,.{shown_digits(currency)}f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.2f}" if any(name in column for name in _TWO_DECIMALS) else f"{value:,.1f}"
+    return f"{value:,.2f}".removesuffix(".00") if any(name in column for name in _TWO_DECIMALS) else f"{value:,.1f}"
 
 
 def heading(column: str) -> str:

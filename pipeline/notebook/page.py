@@ -11,7 +11,7 @@ import marimo as mo
 from pipeline.core.home import DEFAULT_HOME, HOME_VARIABLE, Home
 from pipeline.notebook.answers import Answer, Reports
 from pipeline.notebook.charts import draw, in_currency
-from pipeline.notebook.comparison import sentence
+from pipeline.notebook.comparison import draft_note, sentence
 from pipeline.notebook.formats import html_sql, html_table, html_title, shown
 from pipeline.notebook.questions import SECTIONS, questions
 
@@ -23,6 +23,7 @@ from billing.customers left join billing.invoices using (customer_id)
 group by customers.customer_id order by amount desc, customers.customer_id limit 1000
 """
 _CURRENCIES = "select currency from billing.invoices group by currency order by count(*) desc, currency"
+_LAST_CLOSED = "select max(period) as period from billing.invoices where status <> 'draft'"
 _TABLES_OPEN = frozenset({"invoice_change"})
 """Charts whose figures are seen without a click, since their columns say more than the chart."""
 
@@ -61,6 +62,8 @@ def header(reports: Reports, home: Home) -> mo.Html:
     """The title, and the instant up to which usage counts."""
     as_of = reports.as_of()
     text = f"As of {shown('as_of', as_of)} UTC" if as_of else "No customer has usage yet"
+    if closed := reports.answer(_LAST_CLOSED).rows[0]["period"]:
+        text += f"; last closed month {closed}"
     return mo.Html(
         f'<div class="bh-head"><h1>Billhouse</h1><p>{text}</p><p title="{escape(str(home.analysts_file))}">'
         "read-only; follows each build</p></div>"
@@ -125,9 +128,20 @@ def customer(reports: Reports, customer_id: str | None, invoice_id: str | None, 
         return mo.vstack([listed, message("No invoice.", "This customer has no invoice yet.")])
     names = ("invoice_change", "invoice_days", "invoice_sandboxes", "invoice_lines")
     change = reports.answer(questions()["invoice_change"].sql(invoice_id=invoice_id))
-    reason = mo.Html(f'<p class="bh-reason">{escape(sentence(change, currency))}</p>')
+    said = f"{_draft_note(reports, customer_id, invoice_id, currency)} {sentence(change, currency)}".strip()
+    reason = mo.Html(f'<p class="bh-reason">{escape(said)}</p>')
     blocks = [block(reports, name, currency, invoice_id=invoice_id) for name in names]
     return mo.vstack([reason, *blocks, listed], gap=0.5)
+
+
+def _draft_note(reports: Reports, customer_id: str, invoice_id: str, currency: str) -> str:
+    """What a draft has of its month; '' of a closed invoice."""
+    invoices = reports.answer(questions()["customer_invoices"].sql(customer_id=customer_id)).rows
+    period = next((row["period"] for row in invoices if row["invoice_id"] == invoice_id and row["status"] == "draft"), None)
+    as_of = reports.as_of()
+    if period is None or as_of is None:
+        return ""
+    return draft_note(period, as_of, reports.answer(questions()["invoice_days"].sql(invoice_id=invoice_id)), currency)
 
 
 def _currency_of(reports: Reports, invoice_id: str | None, default: str) -> str:

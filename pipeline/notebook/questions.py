@@ -1,7 +1,8 @@
 """The questions: one SQL file each in questions/, whose first comment is the question and whose further comments explain it.
 
 A query names tables as `billing.invoices`, so that it runs as it is wherever billhouse.duckdb is open. `{{ var('name') }}` is a
-parameter, which becomes a literal: what a page shows is exactly what runs.
+parameter, which becomes a literal; `{{ price_book.minor_unit_digits('column') }}` becomes an expression for the decimals of the
+currency in a column. What a page shows is exactly what runs.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from functools import cache
 from pathlib import Path
 
 from pipeline.core.sql import quoted
+from pipeline.pricebook.price_book import minor_unit_digits
 
 FOLDER = Path(__file__).parent / "questions"
 _PARAMETER = re.compile(r"\{\{ var\('(\w+)'\) \}\}")
+_DIGITS = re.compile(r"\{\{ price_book\.minor_unit_digits\('(\w+)'\) \}\}")
+_USUAL_DIGITS = 2
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Revenue": ("revenue_by_month", "revenue_by_plan", "revenue_by_meter", "usage_by_day", "receivables", "corrections"),
@@ -72,4 +76,14 @@ def _read(file: Path) -> Question:
     comments = [line.removeprefix("-- ") for line in lines[:header]]
     if not comments or not comments[0].endswith("?"):
         raise ValueError(f"{file} does not begin with a comment that asks a question.")
-    return Question(file.stem, comments[0], " ".join(comments[1:]), "\n".join(lines[header:]).strip())
+    query = _DIGITS.sub(lambda found: _digits_of(found[1]), "\n".join(lines[header:]).strip())
+    return Question(file.stem, comments[0], " ".join(comments[1:]), query)
+
+
+def _digits_of(column: str) -> str:
+    """An expression for the decimals of the minor unit of the currency in a column."""
+    others = [(currency, digits) for currency, digits in minor_unit_digits() if digits != _USUAL_DIGITS]
+    if not others:
+        return str(_USUAL_DIGITS)
+    cases = " ".join(f"when {quoted(currency)} then {digits}" for currency, digits in others)
+    return f"case {column} {cases} else {_USUAL_DIGITS} end"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
-from pipeline.core.sql import parquet_files, parquet_list
+from pipeline.core.sql import parquet_files
 
 EMPTY_FILE = "_schema.parquet"
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -45,21 +44,15 @@ class Collection:
         """Whether anything was ever written to it."""
         return any(path.name != EMPTY_FILE for path in self.path(home).rglob("*.parquet"))
 
-    def rows_sql(self, home: Home, listed: Sequence[Path] | None = None) -> str:
-        """SQL that reads all rows, and writes nothing: also where the zero-row file is missing, or is of an older version.
-
-        `listed`: the files with rows, where the caller lists them.
-        """
+    def rows_sql(self, home: Home) -> str:
+        """SQL that reads all rows, and writes nothing: also where the zero-row file is missing, or is of an older version."""
         folder = self.path(home)
+        files = parquet_files(folder, "*.parquet")
         if _is_ensured(folder / EMPTY_FILE, self.schema):
-            return parquet_files(folder, "*.parquet") if listed is None else parquet_list([*listed, folder / EMPTY_FILE])
+            return files
         columns = ", ".join(f'null::{_duckdb_type(field.type)} as "{field.name}"' for field in self.schema)
         no_rows = f"select {columns} where false"
-        if listed is None:
-            files = parquet_files(folder, "*.parquet") if any(folder.glob("*.parquet")) else None
-        else:
-            files = parquet_list(listed) if listed else None
-        return f"(select * from {files} union all by name {no_rows})" if files else f"({no_rows})"
+        return f"(select * from {files} union all by name {no_rows})" if any(folder.glob("*.parquet")) else f"({no_rows})"
 
 
 def ensure_empty_file(home: Home, empty: Path, schema: pa.Schema) -> None:

@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
+from pipeline.core.sql import parquet_list
 from pipeline.store.collections import EMPTY_FILE, INSTANT, Collection
 from pipeline.store.manifest import lock_manifest
 
@@ -203,7 +204,9 @@ def landed_files_sql(home: Home) -> str:
 
     Run it in `read_beside_merges`.
     """
-    return f"(select distinct * from {RAW['landed_files'].rows_sql(home, _files_of_landed_files(home))})"
+    empty = home.raw / "landed_files" / EMPTY_FILE
+    rows = parquet_list([*_files_of_landed_files(home), empty]) if empty.exists() else RAW["landed_files"].rows_sql(home)
+    return f"(select distinct * from {rows})"
 
 
 def read_beside_merges(read: Callable[[], _Read]) -> _Read:

@@ -56,7 +56,7 @@ def test_a_question_has_an_answer_with_exact_amounts(name: str, reports: duckdb.
     rows = answer(reports, name)
     assert rows
     for column, value in rows[0].items():
-        assert not (isinstance(value, float) and column.endswith(("amount", "revenue", "billed", "credits"))), column
+        assert not isinstance(value, float), column
 
 
 @pytest.mark.parametrize("name", sorted(CHARTED))
@@ -77,12 +77,11 @@ def test_the_answers_agree_with_the_invoices(reports: duckdb.DuckDBPyConnection,
     invoiced = query(
         analysts_home, "select sum(subtotal_amount) as subtotal, sum(total_amount) as total, count(*) as invoices from invoices"
     )[0]
-    assert total(answer(reports, "revenue_by_month"), "before_credit_amount") == invoiced["subtotal"]
-    assert total(answer(reports, "revenue_by_month"), "total_amount") == invoiced["total"]
-    for name in ("revenue_by_plan", "revenue_by_meter", "revenue_per_customer"):
+    assert total(answer(reports, "revenue_by_month"), "invoiced_amount") == invoiced["total"]
+    for name in ("revenue_by_month", "revenue_by_plan", "revenue_by_meter", "revenue_per_customer"):
         assert total(answer(reports, name), "revenue") == invoiced["subtotal"], name
     closed = query(analysts_home, "select sum(subtotal_amount) as amount from invoices where status <> 'draft'")[0]["amount"]
-    assert total(answer(reports, "largest_customers"), "before_credits") == closed
+    assert total(answer(reports, "largest_customers"), "revenue") == closed
     corrected = answer(reports, "corrections")
     assert {(row["billed_in"], row["corrects"]) for row in corrected} == {("2026-09", "2026-08")}
     used = query(analysts_home, "select sum(amount) as amount from usage_daily")[0]["amount"]
@@ -92,8 +91,8 @@ def test_the_answers_agree_with_the_invoices(reports: duckdb.DuckDBPyConnection,
         expected = row["opening_amount"] + row["granted_amount"] - row["applied_amount"] - row["expired_amount"]
         assert row["closing_amount"] == expected
     sizes = query(analysts_home, "select sum(list_amount - fitting_list_amount) as amount from utilisation_daily")[0]["amount"]
-    for name in ("savings_by_customer", "oversized_sandboxes"):
-        assert total(answer(reports, name), "could_save_amount") == sizes > 0, name
+    assert total(answer(reports, "savings_by_customer"), "could_save_at_most_amount") == sizes > 0
+    assert total(answer(reports, "oversized_sandboxes"), "saves_at_most_amount") == sizes
 
 
 def total(rows: list[dict[str, Any]], column: str) -> Decimal:

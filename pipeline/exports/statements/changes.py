@@ -147,7 +147,7 @@ def _most_by_rounding(old: MeterMonth, new: MeterMonth, digits: int) -> Fraction
     Each line, and the quantity effect, is off by at most half a minor unit; the old lines count in proportion to the quantities.
     """
     halves = new.lines + old.lines * Fraction(new.quantity) / Fraction(old.quantity) + 1
-    return halves / (2 * 10**digits)
+    return Fraction(halves, 2 * 10**digits)
 
 
 def _average(month: MeterMonth) -> Decimal:

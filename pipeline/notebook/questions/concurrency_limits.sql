@@ -1,11 +1,12 @@
 -- How many sandboxes ran at once, compared with the limit?
+-- The highest peak of each customer, with the limit of that day.
 select
     customer_id,
-    max(peak_sandboxes) as most_at_once,
-    max(max_concurrent_sandboxes) as allowed,
-    arg_max(peak_at, peak_sandboxes) as at,
-    round(sum(over_limit_seconds) / 3600, 1) as hours_over_the_limit
+    peak_sandboxes as most_at_once,
+    max_concurrent_sandboxes as allowed,
+    peak_at as at,
+    cast(sum(over_limit_seconds) over (partition by customer_id) / 3600 as decimal(18, 1)) as hours_over_the_limit
 from billing.concurrency_daily
-group by customer_id
+qualify row_number() over (partition by customer_id order by peak_sandboxes desc, peak_at) = 1
 order by most_at_once desc, customer_id
 limit 20

@@ -1,36 +1,64 @@
 -- Which sandboxes changed most from the month before?
--- The sessions that began in the invoice's month, and in the calendar month before, at list rates.
+-- The invoice's month, and the calendar month before, at list rates. A session that spans both counts in each by its time in it.
 with this_invoice as (
     select
         customer_id,
         currency,
-        (period || '-01')::date as first_day
+        cast(period || '-01' as timestamp) as first_day
     from billing.invoices
     where invoice_id = {{ var('invoice_id') }}
+),
+
+months as (
+    select
+        customer_id,
+        currency,
+        months_before = 0 as is_now,
+        (first_day - to_months(months_before)) at time zone 'UTC' as starts_at,
+        (first_day + to_months(1 - months_before)) at time zone 'UTC' as ends_at
+    from this_invoice
+    cross join unnest([0, 1]) as ago (months_before)
 ),
 
 sandbox_months as (
     select
         sessions.sandbox_id,
         sessions.currency,
-        (sessions.started_at at time zone 'UTC')::date >= this_invoice.first_day as is_now,
+        months.is_now,
         sessions.list_amount,
-        sessions.duration_microseconds
+        sessions.duration_microseconds,
+        date_diff('microsecond', sessions.started_at, sessions.ended_at) as all_microseconds,
+        date_diff(
+            'microsecond', greatest(sessions.started_at, months.starts_at), least(sessions.ended_at, months.ends_at)
+        ) as month_microseconds
     from billing.sessions
-    inner join this_invoice using (customer_id, currency)
-    where (sessions.started_at at time zone 'UTC')::date >= this_invoice.first_day - interval 1 month
-        and (sessions.started_at at time zone 'UTC')::date < this_invoice.first_day + interval 1 month
+    inner join months using (customer_id, currency)
+    where sessions.started_at < months.ends_at and sessions.ended_at > months.starts_at and sessions.ended_at > sessions.started_at
+),
+
+shares as (
+    select
+        sandbox_id,
+        currency,
+        is_now,
+        cast(cast(duration_microseconds as hugeint) * month_microseconds / all_microseconds as decimal(38, 0)) as microseconds,
+        -- A session within the month has its amount unchanged.
+        case
+            when month_microseconds = all_microseconds then list_amount
+            else cast(list_amount * month_microseconds / all_microseconds as decimal(38, 12))
+        end as amount
+    from sandbox_months
 )
 
 select
     sandbox_id,
     currency,
-    coalesce(round(sum(duration_microseconds) filter (where not is_now) / 3600000000, 1), 0) as hours_before,
-    coalesce(round(sum(duration_microseconds) filter (where is_now) / 3600000000, 1), 0) as hours_now,
-    coalesce(sum(list_amount) filter (where not is_now), 0) as list_amount_before,
-    coalesce(sum(list_amount) filter (where is_now), 0) as list_amount_now,
+    cast(coalesce(sum(microseconds) filter (where not is_now), 0) / 3600000000 as decimal(18, 1)) as hours_before,
+    cast(coalesce(sum(microseconds) filter (where is_now), 0) / 3600000000 as decimal(18, 1)) as hours_now,
+    coalesce(sum(amount) filter (where not is_now), 0) as list_amount_before,
+    coalesce(sum(amount) filter (where is_now), 0) as list_amount_now,
     list_amount_now - list_amount_before as change_amount
-from sandbox_months
+from shares
 group by sandbox_id, currency
 order by abs(change_amount) desc, sandbox_id
 limit 20

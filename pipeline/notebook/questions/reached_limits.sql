@@ -4,8 +4,8 @@ select
     limit_kind,
     period,
     threshold_percent,
-    round(observed / if(unit = 'second', 3600, 1), 2) as observed,
-    round(allowed / if(unit = 'second', 3600, 1), 2) as allowed,
+    case when unit = 'second' then cast(observed / 3600 as decimal(38, 3)) else cast(observed as decimal(38, 3)) end as observed,
+    case when unit = 'second' then cast(allowed / 3600 as decimal(38, 3)) else cast(allowed as decimal(38, 3)) end as allowed,
     if(unit = 'second', 'hour', unit) as unit,
     reached_at
 from billing.usage_alerts

@@ -4,9 +4,9 @@ select
     period,
     plan_id,
     currency,
-    round(sum(quantity) / 3600, 1) as vcpu_hours,
+    cast(sum(quantity) / 3600 as decimal(38, 1)) as vcpu_hours,
     sum(amount) as revenue,
-    round(sum(amount) / nullif(sum(quantity) / 3600, 0), 6) as revenue_per_vcpu_hour
+    cast(sum(amount) * 3600 / nullif(sum(quantity), 0) as decimal(18, 6)) as revenue_per_vcpu_hour
 from billing.invoice_lines
 where meter_id = 'vcpu' and line_type = 'usage'
 group by all

@@ -5,7 +5,7 @@ select
     sandbox_id,
     currency,
     count(*) as sessions,
-    round(sum(duration_microseconds) / 3600000000, 2) as hours,
+    cast(sum(duration_microseconds) / 3600000000 as decimal(18, 2)) as hours,
     sum(list_amount) as list_amount
 from billing.sessions
 group by customer_id, sandbox_id, currency

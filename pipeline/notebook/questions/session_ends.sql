@@ -5,7 +5,7 @@ select
     currency,
     count(*) as sessions,
     sum(list_amount) as list_amount,
-    round(100 * sum(list_amount) / sum(sum(list_amount)) over (partition by currency), 1) as percent_of_all
+    cast(100 * sum(list_amount) / nullif(sum(sum(list_amount)) over (partition by currency), 0) as decimal(18, 1)) as percent_of_all
 from billing.sessions
 group by end_reason, currency
 order by currency, list_amount desc

@@ -3,10 +3,13 @@
 select
     usage_date,
     count(distinct sandbox_id) as sandboxes,
-    round(100 * sum(average_vcpus_used * sampled_minutes) / nullif(sum(vcpu_seconds / billed_seconds * sampled_minutes), 0), 1)
-        as cpu_used_percent,
-    round(
-        100 * sum(average_memory_gb_used * sampled_minutes) / nullif(sum(memory_gb_seconds / billed_seconds * sampled_minutes), 0), 1
+    cast(
+        100 * sum(average_vcpus_used * sampled_minutes) / nullif(sum(vcpu_seconds / billed_seconds * sampled_minutes), 0)
+        as decimal(18, 1)
+    ) as cpu_used_percent,
+    cast(
+        100 * sum(average_memory_gb_used * sampled_minutes) / nullif(sum(memory_gb_seconds / billed_seconds * sampled_minutes), 0)
+        as decimal(18, 1)
     ) as memory_used_percent
 from billing.utilisation_daily
 group by usage_date
