@@ -33,14 +33,12 @@ def export(
     from pipeline.exports.freshness import files_landed_since_build
 
     home = Home.open(context.obj)
-    if landed := files_landed_since_build(home):
-        text = (
-            f"{landed:,} files landed since the last build: their rows are not exported. Run billhouse build, then export again."
-        )
-        stderr.print(f"[yellow]warning[/] {text}", soft_wrap=True)
     with progress("Writing statements") as follow:
         result = export_period(home, month, with_pdf=pdf, on_progress=follow)
     report(home, "export", lambda: result)
+    if landed := files_landed_since_build(home):
+        text = f"{landed:,} files landed since the last build, and are not exported. Run billhouse build, then export again."
+        stderr.print(f"[yellow]warning[/] {text}", soft_wrap=True)
     show(as_json, result.as_dict(), lambda: print_export(result))
 
 

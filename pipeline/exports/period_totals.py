@@ -32,6 +32,10 @@ class CurrencyTotals:
     total: Decimal
     lines_total: Decimal
     """Sum of the invoices' lines: must equal `subtotal`."""
+    carried_forward: Decimal
+    """Moved to the next invoice; total = subtotal - credits - carried_forward."""
+    not_collected: Decimal
+    """The part of `total` of invoices that are not collected."""
 
     def as_dict(self) -> dict[str, object]:
         """Amounts as exact text."""
@@ -110,7 +114,8 @@ def read_period_summary(reports: duckdb.DuckDBPyConnection, period: BillingPerio
         "with line_sums as (select currency, sum(amount) as lines_total from invoice_lines where period = $period"
         " group by currency)"
         " select currency, count(*), sum(subtotal_amount), sum(credits_applied_amount), sum(total_amount),"
-        " coalesce(any_value(line_sums.lines_total), 0) from invoices left join line_sums using (currency)"
+        " coalesce(any_value(line_sums.lines_total), 0), sum(carried_forward_amount),"
+        " sum(case when collection = 'none' then total_amount else 0 end) from invoices left join line_sums using (currency)"
         " where period = $period group by currency order by currency",
         key,
     ).fetchall()

@@ -50,6 +50,7 @@ class SummarySheet:
             self._text(0, note, italic=True, font_color="#595959")
             self._row += 1
         self._key_figures(self._summary.totals)
+        self._receivable(self._summary.totals)
         for block, rows in self._summary.blocks:
             if rows:
                 self._block(block, rows)
@@ -66,6 +67,25 @@ class SummarySheet:
             lines = self._adding(INVOICE_LINES, "amount", ("currency",), (group.currency,))
             difference = lines and f"ROUND({lines}-{xl_rowcol_to_cell(self._row, COUNT_PLACE + 1)},3)"
             self._money(COUNT_PLACE + 4, difference, group.lines_total - group.subtotal, group.currency)
+            self._row += 1
+
+    def _receivable(self, totals: Sequence[CurrencyTotals]) -> None:
+        """From revenue to what is to be collected: each step as an amount that is added."""
+        steps = ("Revenue before credit", "Credit", "Carried forward", "Not collected", "Receivable")
+        self._headings("From revenue to receivable", "Currency", "", "", "", "", *steps)
+        for group in totals:
+            self._text(0, group.currency)
+            first, keys = COUNT_PLACE + 1, (group.currency,)
+            subtracted = (
+                (self._adding(INVOICES, "credits_applied_amount", ("currency",), keys), group.credits),
+                (self._adding(INVOICES, "carried_forward_amount", ("currency",), keys), group.carried_forward),
+                (self._adding(INVOICES, "total_amount", ("currency",), keys, collection="none"), group.not_collected),
+            )
+            self._money(first, self._adding(INVOICES, "subtotal_amount", ("currency",), keys), group.subtotal, group.currency)
+            for place, (formula, amount) in enumerate(subtracted, start=first + 1):
+                self._money(place, formula and f"-{formula}", -amount, group.currency)
+            sum_of_steps = f"SUM({xl_range(self._row, first, self._row, first + 3)})"
+            self._money(first + 4, sum_of_steps, group.total - group.not_collected, group.currency)
             self._row += 1
 
     def _block(self, block: Block, rows: Sequence[BlockRow]) -> None:
@@ -135,11 +155,14 @@ class SummarySheet:
             for place, (name, key) in enumerate(zip(names, keys, strict=True))
         )
 
-    def _adding(self, table: ExportTable, column_name: str, names: Sequence[str], keys: Sequence[object]) -> str | None:
-        """A formula of the sum of a column where the keys match; None if the table has no sheet."""
+    def _adding(
+        self, table: ExportTable, column_name: str, names: Sequence[str], keys: Sequence[object], **equal: str
+    ) -> str | None:
+        """A formula of the sum of a column where the keys match, and columns equal texts; None if the table has no sheet."""
         if table not in self._sheets:
             return None
-        return f"SUMIFS({self._cells(table, column_name)},{self._criteria(table, names, keys)})"
+        texts = "".join(f',{self._cells(table, name)},"{text}"' for name, text in equal.items())
+        return f"SUMIFS({self._cells(table, column_name)},{self._criteria(table, names, keys)}{texts})"
 
     def _counting(self, table: ExportTable, names: Sequence[str], keys: Sequence[object]) -> str | None:
         """A formula of the number of rows where the keys match; None if the table has no sheet."""

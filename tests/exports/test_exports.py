@@ -153,6 +153,10 @@ def test_the_summary_is_formulas_with_their_values_stored(home: Home) -> None:
         [1, 22000, 0, 22000, 0],
         [6, 900.6, 100, 800.6, 0],
     ]
+    assert [row[5:10] for row in summary_block(values, "From revenue to receivable")] == [
+        [22000, 0, 0, 0, 22000],
+        [900.6, -100, 0, -800.6, 0],
+    ]
     by_plan = [row[:8] for row in summary_block(values, "Invoices")]
     assert by_plan[-3:] == [
         ["USD", "closed", "hobby", None, 3, 450.3, 0, 450.3],
@@ -166,7 +170,7 @@ def test_the_summary_is_formulas_with_their_values_stored(home: Home) -> None:
     assert [row[1] for row in summary_block(values, "Receivables by age")] == ["1_to_30_days", "not_due", None]
     assert [row[1] for row in summary_block(values, "Reconciliation with Stripe")] == ["agrees", "missing_in_stripe", None]
     total = summary_block(formulas, "Invoices")[-1]
-    assert (total[4], total[7]) == ("=SUM(E15:E16)", "=SUM(H15:H16)")
+    assert (total[4], total[7]) == ("=SUM(E20:E21)", "=SUM(H20:H21)")
     usd = summary_block(formulas, "Key figures")[1]
     assert usd[4].startswith("=COUNTIFS(Invoices!$F$2:$F$8,$A")
     assert usd[5].startswith("=SUMIFS(Invoices!$J$2:$J$8,Invoices!$F$2:$F$8,$A")

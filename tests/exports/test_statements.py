@@ -49,8 +49,8 @@ def statements(home: Home, period: BillingPeriod = SEPTEMBER) -> Path:
 
 
 def text_of(page: Path) -> str:
-    """The text of a page without its markup, with single spaces."""
-    return " ".join(re.sub(r"<[^>]+>", " ", page.read_text().partition("</style>")[2]).split())
+    """The text of a page without its markup, with single spaces, which may break."""
+    return " ".join(re.sub(r"<[^>]+>", " ", page.read_text().partition("</style>")[2]).split()).replace("\u2011", "-")
 
 
 def test_a_statement_shows_its_invoice_and_a_name_is_never_markup(home: Home) -> None:
