@@ -164,7 +164,7 @@ def test_numbers_amounts_and_quantities_are_shown_in_full_and_in_the_units_that_
     assert (ENGLISH.exact(Decimal(1), "second"), GERMAN.exact(Decimal(1), "second")) == ("1 second", "1 Sekunde")
     assert (ENGLISH.short_day(date(2026, 9, 3)), GERMAN.day(date(2026, 9, 3))) == (
         "Sep\xa03",
-        "3. September 2026",
+        "3.\xa0September 2026",
     )
 
 

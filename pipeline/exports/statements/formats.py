@@ -60,8 +60,8 @@ class Formats:
         return str(format_date(period.start.date(), "LLLL y", locale=self._locale))
 
     def day(self, day: date) -> str:
-        """'September 30, 2026'; in German '30. September 2026'."""
-        return str(format_date(day, "long", locale=self._locale))
+        """'September 30, 2026'; in German '30. September 2026', where the day and the month stay on one line."""
+        return str(format_date(day, "long", locale=self._locale)).replace(". ", ".\u00a0")
 
     def short_day(self, day: date) -> str:
         """'Sep 30'; in German '30. Sept.'. Its spaces do not break."""

@@ -15,7 +15,7 @@ TEXTS: dict[str, dict[str, str]] = {
     },
     "what_it_is": {
         "en": "This statement explains invoice {number}; it is not a tax invoice.",
-        "de": "Diese Abrechnung erläutert die Rechnung {number}; sie ist keine Rechnung im Sinne der Umsatzsteuer.",
+        "de": "Diese Abrechnung erläutert die Rechnung {number}; sie ist keine Rechnung im Sinne des Umsatzsteuerrechts.",
     },
     "due": {"en": "Total due", "de": "Zu zahlen"},
     "nothing_due": {"en": "Nothing to pay", "de": "Nichts zu zahlen"},
