@@ -11,7 +11,7 @@ from pipeline.core.home import PROJECT_ROOT
 
 PYTHON_PACKAGE = Path(__file__).resolve().parents[1]
 COMPUTING_PACKAGES = ("core", "store", "pricebook", "landing", "warehouse", "ledger")
-"""Packages of pipeline/ that compute invoices or close months: this one and those that `close` imports (a test holds the list)."""
+"""Packages of pipeline/ that compute invoices or close months: this one, and those that `close` imports (tested)."""
 _PROJECT_FILES = ("dbt_project.yml", "profiles.yml")
 _PROJECT_FOLDERS = ("models", "macros")
 _ENGINES = ("duckdb", "dbt-core", "dbt-duckdb")
