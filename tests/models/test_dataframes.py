@@ -103,7 +103,7 @@ def test_the_documented_example_runs(home: Home, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("BILLHOUSE_HOME", str(home.path))
     names: dict[str, Any] = {}
     exec(example, names)
-    assert names["revenue"]["hobby", "EUR"] == Decimal("999999999999999.999")
+    assert names["invoiced"]["hobby", "EUR"] == Decimal("999999999999999.999")
     assert list(names["drafts"]["invoice_id"]) == ["b"]
 
 
