@@ -54,8 +54,8 @@ drafts = pipeline.read("invoices", status="draft", currency=["USD", "EUR"])
 ```
 
 Columns are Arrow-backed: amounts and quantities are decimals with all their digits (`decimal128`), never floats, and sums of them
-are exact; instants are timestamps in UTC; nulls are `<NA>`. Arrow cannot divide or multiply the longest of them ("Decimal precision
-out of range"): calculate in SQL, or with floats to read: `usage["quantity"].astype(float) / 3600`.
+are exact; instants are timestamps in UTC; nulls are `<NA>`. Arrow cannot divide or multiply the longest of them ("Decimal
+precision out of range"): calculate in SQL, or with floats to read: `usage["quantity"].astype(float) / 3600`.
 """
 
 
