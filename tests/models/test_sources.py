@@ -78,7 +78,7 @@ def test_an_export_reads_the_reports_that_its_exposure_lists(manifest: Mapping[s
     reports = {
         node["alias"] for key, node in manifest["nodes"].items() if key.startswith("model.") and node["schema"] == "billing"
     }
-    text = "".join(file.read_text() for file in sorted((PROJECT_ROOT / "pipeline" / "exports").glob("*.py")))
+    text = "".join(file.read_text() for file in sorted((PROJECT_ROOT / "pipeline" / "exports").rglob("*.py")))
     named = set(re.findall(r"(?:from|join) \(?(?:select [^()]* from )?([a-z_]+)", text)) | {table.name for table in EXPORT_TABLES}
     listed = manifest["exposures"]["exposure.billhouse.month_export"]["depends_on"]["nodes"]
     assert {manifest["nodes"][key]["alias"] for key in listed} == named & reports
