@@ -86,7 +86,7 @@ def test_from_the_start_page_a_person_finds_the_rows_in_quarantine_and_what_they
     page.goto("/")
     needs = page.locator("#needs")
     expect(needs.get_by_text("1 row in quarantine: not billed")).to_be_visible()
-    expect(needs.get_by_text("vcpu_count is '-1")).to_be_visible()
+    expect(needs.get_by_text("Most frequent: bad_number (1). vcpu_count is '-1")).to_be_visible()
     expect(page.locator("#ran").get_by_role("row", name="Build")).to_contain_text("run")
     take_screenshot(page, "start")
     needs.get_by_role("link", name="Show billing.quarantined_events").click()
