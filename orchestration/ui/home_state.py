@@ -195,10 +195,7 @@ def _stripe(home: Home, _: datetime) -> Iterator[Item]:
 
 
 def _alerts(home: Home, now: datetime) -> Iterator[Item]:
-    if not all(any(folder.glob("*.parquet")) for folder in (home.alerts, home.alert_deliveries)):
-        return
-    states = alert_states(home, may_write=False)
-    recent = [row for row in states if row["raised_at"] > now - _ALERTS_FOR and row["state"] != "suppressed"]
+    recent = [row for row in alert_states(home) if row["raised_at"] > now - _ALERTS_FOR and row["state"] != "suppressed"]
     if recent:
         newest = recent[0]
         yield Item(

@@ -25,7 +25,7 @@ from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 from pipeline.core.plain_text import plain_line, plain_text
 from pipeline.core.settings import Settings
-from pipeline.core.sql import parquet_files, rows_as_dictionaries
+from pipeline.core.sql import rows_as_dictionaries
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.collections import INSTANT, Collection
 
@@ -169,16 +169,7 @@ def _known_channels(home: Home, alert_id: str) -> set[str]:
 
 def alerts_query(home: Home) -> str:
     """SQL that reads every alert that was raised."""
-    return _rows_query(home, ALERTS)
-
-
-def _deliveries_query(home: Home) -> str:
-    return _rows_query(home, DELIVERIES)
-
-
-def _rows_query(home: Home, collection: Collection) -> str:
-    collection.ensure(home)
-    return parquet_files(collection.path(home), "*.parquet")
+    return ALERTS.rows_sql(home)
 
 
 def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
@@ -192,7 +183,7 @@ def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
                 not is_suppressed
                 and list_contains($channels, channel)
                 and (alert_id, channel) not in (
-                    select (alert_id, channel) from {_deliveries_query(home)} where outcome in ('delivered', 'rejected')
+                    select (alert_id, channel) from {DELIVERIES.rows_sql(home)} where outcome in ('delivered', 'rejected')
                 )
             order by raised_at, reached_at, alert_id, channel""",
             {"channels": list(channels)},
@@ -200,22 +191,15 @@ def due_alerts(home: Home, channels: Sequence[str]) -> list[dict[str, Any]]:
         return rows_as_dictionaries(result)
 
 
-def alert_states(home: Home, limit: int = 50, *, may_write: bool = True) -> list[dict[str, Any]]:
-    """The latest alerts with their current state, one row per alert and channel, newest first.
-
-    `may_write=False`: nothing is written in the home; then both collections must exist.
-    """
-    if may_write:
-        ALERTS.ensure(home)
-        DELIVERIES.ensure(home)
-    alerts, deliveries = (parquet_files(collection.path(home), "*.parquet") for collection in (ALERTS, DELIVERIES))
+def alert_states(home: Home, limit: int = 50) -> list[dict[str, Any]]:
+    """The latest alerts with their current state, one row per alert and channel, newest first. Writes nothing."""
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         result = connection.execute(
             f"""
             with latest as (
                 select alert_id, channel, arg_max(outcome, (outcome <> 'failed', tried_at)) as outcome
-                from {deliveries}
+                from {DELIVERIES.rows_sql(home)}
                 group by alert_id, channel
             )
             select
@@ -225,7 +209,7 @@ def alert_states(home: Home, limit: int = 50, *, may_write: bool = True) -> list
                     when alerts.channel = '' then 'kept'
                     else coalesce(outcome, 'pending')
                 end as state
-            from {alerts} as alerts left join latest using (alert_id, channel)
+            from {alerts_query(home)} as alerts left join latest using (alert_id, channel)
             order by raised_at desc, reached_at desc, alert_id, channel limit $limit""",
             {"limit": limit},
         )
@@ -236,7 +220,7 @@ def count_unsent(home: Home, connection: duckdb.DuckDBPyConnection) -> int:
     """The number of alerts and channels that are still to be sent. Writes nothing."""
     counted = connection.execute(
         f"""
-        select count(*) from {ALERTS.rows_sql(home)} as alerts
+        select count(*) from {alerts_query(home)} as alerts
         where
             not is_suppressed
             and channel <> ''
