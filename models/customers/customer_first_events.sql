@@ -5,9 +5,9 @@
 ) }}
 -- depends_on: {{ ref('stg_build_inputs') }}
 -- Billing rules, section 5: each customer's first event. Incremental: only events that landed since the last build can be earlier.
+{% if reuses_rows() %}
 with
 
-{% if reuses_rows() %}
 landed_events as (
 
     select
@@ -25,18 +25,9 @@ select
 from landed_events
 left join {{ this }} as known on landed_events.customer_id = known.customer_id
 {% else %}
-events as (
-
-    select
-        customer_id,
-        first_at
-    from {{ ref('compacted_events') }}
-
-)
-
 select
     customer_id,
     min(first_at) as first_event_at
-from events
+from {{ ref('compacted_events') }}
 group by customer_id
 {% endif %}
