@@ -11,9 +11,11 @@
 {%- set flags = event_flags().values() | list -%}
 {%- set closing_columns = closing_resource_columns() -%}
 {%- set texts = ['sandbox_id', 'execution_id', 'customer_id'] -%}
+{{ plain_days() }},
+
 sandbox_events as {{ not_stored }}(
 
-    select * from events
+    select * from events_of_other_days
     where event_type <> 'usage_recorded'
 
 ),
@@ -44,7 +46,7 @@ recorded_usage as (
         {%- for quantity in quantity_columns() %}
         cast(sum(coalesce({{ quantity }}, 0)) as decimal(38, 6)) as {{ quantity }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from events
+    from events_of_other_days
     where event_type = 'usage_recorded'
     group by timeline_key, event_at
 
@@ -324,7 +326,7 @@ numbered_rows as (
 
 ),
 
-compacted_rows as (
+rows_of_other_days as (
 
     select
         event_date,
@@ -401,6 +403,21 @@ compacted_rows as (
         {%- endfor %}
     from recorded_usage
 
+),
+
+compacted_rows as (
+
+    select
+        *,
+        false as is_plain_day,
+        cast(null as timestamp) as updated_at,
+        cast(null as timestamp) as heard_until
+    from rows_of_other_days
+
+    union all
+
+    select * from plain_days
+
 )
 {%- endmacro %}
 
@@ -422,6 +439,9 @@ cast({{ build_number }} as bigint) as build_number,
 {{ of }}{{ flag }},
 {%- endfor %}
 {{ of }}reported_start_at,
+{{ of }}is_plain_day,
+{{ of }}updated_at,
+{{ of }}heard_until,
 {%- for count in event_counts() %}
 cast({{ of }}{{ count }} as integer) as {{ count }},
 {%- endfor %}

@@ -3,6 +3,16 @@
 {% macro reported_openings_of(timelines, events) -%}
 with
 
+events_of_timelines as (
+
+    select events.*
+    from {{ events }} as events
+    inner join {{ timelines }} as reporting
+        on events.timeline_key = reporting.timeline_key
+    where {{ changes_state('events') }}
+
+),
+
 timeline_rows as (
 
     select
@@ -14,10 +24,7 @@ timeline_rows as (
         events.has_start or events.has_resume as is_opening,
         events.has_update or events.has_heartbeat as is_update,
         events.reported_start_at
-    from {{ events }} as events
-    inner join {{ timelines }} as reporting
-        on events.timeline_key = reporting.timeline_key
-    where {{ changes_state('events') }}
+    from {{ in_order('events_of_timelines') | indent(4) }} as events
 
 ),
 

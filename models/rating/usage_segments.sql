@@ -27,6 +27,7 @@ day_segments as (
         {{ billing_period('day_starts_at') }} as period,
         greatest(started_at, day_starts_at) as started_at,
         least(ended_at, day_starts_at + interval 1 day) as ended_at,
+        is_whole_session and day_starts_at <= started_at and ended_at <= day_starts_at + interval 1 day as is_whole_session,
         {%- for resource in resource_columns() %}
         {{ resource }},
         {%- endfor %}
@@ -45,6 +46,7 @@ day_segments as (
         quantities.period,
         quantities.event_at as started_at,
         quantities.event_at as ended_at,
+        false as is_whole_session,
         {%- for resource in resource_columns() %}
         cast(0 as decimal(18, 6)) as {{ resource }},
         {%- endfor %}
@@ -75,6 +77,8 @@ segments as (
         slices.is_trial,
         greatest(segments.started_at, slices.starts_at) as started_at,
         least(segments.ended_at, slices.ends_at) as ended_at,
+        segments.is_whole_session
+        and coalesce(slices.starts_at <= segments.started_at and segments.ended_at <= slices.ends_at, true) as is_whole_session,
         {%- for column in resource_columns() + quantity_columns() %}
         segments.{{ column }},
         {%- endfor %}
@@ -112,6 +116,7 @@ select
     is_trial,
     started_at,
     ended_at,
+    is_whole_session,
     duration_microseconds,
     {%- for column in resource_columns() + quantity_columns() %}
     {{ column }},

@@ -3,16 +3,23 @@
 -- or the first update to the next stop.
 with
 
-own_events as (
+events_of_mixed_sandboxes as (
 
-    select
-        events.*,
-        min(events.first_at) over (partition by events.timeline_key) as timeline_starts_at
+    select events.*
     from {{ ref('compacted_events') }} as events
     inner join {{ ref('mixed_sandboxes') }} as mixed on events.sandbox_id = mixed.sandbox_id
     where
         events.execution_id <> ''
         and {{ changes_state('events') }}
+
+),
+
+own_events as (
+
+    select
+        events.*,
+        min(events.first_at) over (partition by events.timeline_key) as timeline_starts_at
+    from {{ in_order('events_of_mixed_sandboxes') | indent(4) }} as events
 
 ),
 

@@ -4,10 +4,7 @@
 (
     select distinct timelines.timeline_key
     from {{ ref('dirty_events') }} as reports
-    inner join {{ ref('timelines') }} as timelines
-        on
-            reports.timeline_key = timelines.timeline_key
-            and not timelines.is_plain
+    inner join {{ ref('ordered_timelines') }} as timelines on reports.timeline_key = timelines.timeline_key
     where reports.reported_start_at is not null
 )
 {%- endset %}

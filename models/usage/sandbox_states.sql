@@ -1,5 +1,5 @@
 -- Billing rules, section 4: the table of the effects of events, applied to the events of each timeline (sandbox and execution) in order, where
--- their order decides something (see `timelines`). A row of compacted heartbeats changes the state at its first instant and confirms it until
+-- their order decides something (see `ordered_timelines`). A row of compacted heartbeats changes the state at its first instant and confirms it until
 -- its last. An update with quantities alone changes no state; it confirms a running session, unless a silence longer than the heartbeat timeout
 -- precedes it (section 3).
 {% set resources = resource_columns() + closing_resource_columns() %}
@@ -12,6 +12,16 @@
 {% set not_stored = 'not materialized ' if target.type == 'duckdb' else '' %}
 with
 
+events_to_order as {{ not_stored }}(
+
+    select events.*
+    from {{ ref('dirty_events') }} as events
+    where
+        events.timeline_key in (select timeline_key from {{ ref('ordered_timelines') }})
+        and ({{ changes_state('events') }} or events.has_quantity_update)
+
+),
+
 event_rows as {{ not_stored }}(
 
     select
@@ -23,16 +33,11 @@ event_rows as {{ not_stored }}(
         events.{{ column }},
         {%- endfor %}
         openings.opening_at is not null as is_reported_opening
-    from {{ ref('dirty_events') }} as events
-    inner join {{ ref('timelines') }} as timelines
-        on
-            events.timeline_key = timelines.timeline_key
-            and not timelines.is_plain
+    from {{ in_order('events_to_order') | indent(4) }} as events
     left join {{ ref('reported_openings') }} as openings
         on
             events.timeline_key = openings.timeline_key
             and events.first_at = openings.opening_at
-    where {{ changes_state('events') }} or events.has_quantity_update
 
 ),
 
@@ -55,7 +60,7 @@ added_rows as (
         {%- endfor %}
         true as is_reported_opening
     from {{ ref('reported_openings') }} as openings
-    inner join {{ ref('timelines') }} as timelines on openings.timeline_key = timelines.timeline_key
+    inner join {{ ref('ordered_timelines') }} as timelines on openings.timeline_key = timelines.timeline_key
     left join event_rows
         on
             openings.timeline_key = event_rows.timeline_key

@@ -79,6 +79,7 @@ pieces as (
         customer_id,
         event_at as started_at,
         coalesce(lead(event_at) over (partition by session_key order by event_at), session_ended_at) as ended_at,
+        false as is_whole_session,
         {%- for resource in resource_columns() %}
         {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -94,6 +95,7 @@ plain_sessions as (
         sessions.customer_id,
         sessions.started_at,
         sessions.ended_at,
+        true as is_whole_session,
         {%- for resource in resource_columns() %}
         sessions.opening_{{ resource }} as {{ resource }}{{ ',' if not loop.last }}
         {%- endfor %}
@@ -119,6 +121,7 @@ select
     customer_id,
     started_at,
     ended_at,
+    is_whole_session,
     {%- for resource in resource_columns() %}
     {{ resource }}{{ ',' if not loop.last }}
     {%- endfor %}
