@@ -10,6 +10,8 @@ EXAMPLE = {"customer_id": "camille-rossi", "invoice_id": "INV-2026-10-15C81FDFB7
 """A customer of `billhouse demo` whose newest invoice is higher than the one before."""
 PICTURED = (
     "revenue_by_month",
+    "revenue_by_plan",
+    "revenue_change_by_plan",
     "revenue_by_meter",
     "usage_by_day",
     "invoice_change",

@@ -259,9 +259,19 @@ def _grouped_by_month(by: str, value: str, title: str, digits: int) -> Draw:
     return drawn
 
 
+def _revenue_change_by_plan(rows: Rows, currency: str) -> alt.Chart:
+    """A bar up or down for each plan; the first month, which has nothing to compare with, only where there is no other."""
+    compared = [row for row in rows if row["change_amount"] is not None] or rows
+    running = {row["period"] for row in rows if row["drafts"]}
+    compared = [{**row, "period": f"{row['period']}, so far"} if row["period"] in running else row for row in compared]
+    title = "{currency} compared with the month before"
+    return _grouped_by_month("plan_id", "change_amount", title, 2)(compared, currency)
+
+
 _CHARTS: Mapping[str, Draw] = {
     "revenue_by_month": _revenue_by_month,
     "revenue_by_plan": _stacked_by_month("plan_id"),
+    "revenue_change_by_plan": _revenue_change_by_plan,
     "revenue_by_meter": _stacked_by_month("meter"),
     "usage_by_day": _usage_by_day,
     "largest_customers": _horizontal("customer_id", "revenue", "{currency} before credit"),

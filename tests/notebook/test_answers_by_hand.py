@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -88,6 +89,79 @@ def test_a_carried_amount_is_revenue_once() -> None:
     for row in months:
         assert row["revenue"] - row["credits_applied_amount"] + row["carried_amount"] == row["invoiced_amount"]
     assert {row["plan_id"] for row in ask(reports, "revenue_by_plan")} == {"pro"}
+
+
+def plan_changes() -> Any:
+    """Plan old ends in June; plan new begins in August; nothing is invoiced in July. A carried amount and yen are apart."""
+    return with_invoices(
+        invoice("A", "2026-05", [usage("100", plan_id="old"), of("fee", "50", plan_id="both")]),
+        invoice("B", "2026-06", [usage("60.5", plan_id="old"), of("fee", "75", plan_id="both")]),
+        invoice("C", "2026-06", [usage("0", plan_id="old")], customer_id="bob"),
+        invoice("D", "2026-08", [usage("7", plan_id="new"), of("discount", "-10", plan_id="both")], status="draft"),
+        invoice("E", "2026-09", [usage("5", plan_id="both"), of("carry_forward", "-3", plan_id="")], status="draft"),
+        invoice("F", "2026-06", [usage("900", plan_id="old")], currency="JPY", customer_id="yen"),
+    )
+
+
+def test_each_plans_revenue_is_compared_with_the_calendar_month_before() -> None:
+    rows = ask(plan_changes(), "revenue_change_by_plan")
+    found = [
+        (
+            row["plan_id"],
+            row["period"],
+            *(str(row[name]) for name in ("revenue", "revenue_before", "change_amount", "change_percent")),
+        )
+        for row in rows
+        if row["currency"] == "USD"
+    ]
+    assert found == [
+        ("both", "2026-05", "50.000", "None", "None", "None"),
+        ("both", "2026-06", "75.000", "50.000", "25.000", "50.0"),
+        ("both", "2026-07", "0.000", "75.000", "-75.000", "-100.0"),
+        ("both", "2026-08", "-10.000", "0.000", "-10.000", "None"),
+        ("both", "2026-09", "5.000", "-10.000", "15.000", "None"),
+        ("new", "2026-08", "7.000", "0.000", "7.000", "None"),
+        ("new", "2026-09", "0.000", "7.000", "-7.000", "-100.0"),
+        ("old", "2026-05", "100.000", "None", "None", "None"),
+        ("old", "2026-06", "60.500", "100.000", "-39.500", "-39.5"),
+        ("old", "2026-07", "0.000", "60.500", "-60.500", "-100.0"),
+    ]
+    assert [(row["customers"], row["drafts"]) for row in rows if (row["plan_id"], row["period"]) == ("old", "2026-06")] == [
+        (1, 0),
+        (2, 0),
+    ]
+    assert [row["drafts"] for row in rows if row["period"] == "2026-08"] == [1, 1]
+    assert [row["change_amount"] for row in rows if row["currency"] == "JPY"] == [None]
+
+
+def test_the_changes_of_the_plans_sum_to_the_change_of_the_revenue() -> None:
+    reports = plan_changes()
+    months = {row["period"]: row["revenue"] for row in ask(reports, "revenue_by_month") if row["currency"] == "USD"}
+    months["2026-07"] = Decimal(0)
+    rows = [row for row in ask(reports, "revenue_change_by_plan") if row["currency"] == "USD"]
+    for before, after in pairwise(sorted(months)):
+        assert sum(row["change_amount"] for row in rows if row["period"] == after) == months[after] - months[before], after
+
+
+def test_the_chart_of_changes_leaves_out_the_first_month_and_marks_drafts() -> None:
+    found = answer(plan_changes(), "revenue_change_by_plan")
+    dollars = draw("revenue_change_by_plan", found, "USD", is_checked=True)
+    assert dollars is not None
+    assert sorted({row["period"] for row in dollars.specification["data"]["values"]}) == [
+        "2026-06",
+        "2026-07",
+        "2026-08, so far",
+        "2026-09, so far",
+    ]
+    assert draw("revenue_change_by_plan", found, "JPY", is_checked=True) is not None
+
+
+def test_the_chart_of_revenue_by_month_and_plan_is_one_stack_for_each_month() -> None:
+    drawing = draw("revenue_by_plan", answer(plan_changes(), "revenue_by_plan"), "USD", is_checked=True)
+    assert drawing is not None
+    encoding = drawing.specification["encoding"]
+    assert (encoding["x"]["field"], encoding["y"]["field"], encoding["y"]["aggregate"]) == ("period", "revenue", "sum")
+    assert encoding["color"]["field"] == "plan_id" and "xOffset" not in encoding
 
 
 def test_the_notebook_agrees_with_the_workbook() -> None:
