@@ -153,6 +153,20 @@ def _invoice_days(rows: Rows, currency: str) -> alt.Chart:
     )
 
 
+def _invoice_vcpu_days(rows: Rows, _: str) -> alt.Chart:
+    """A bar for each day, a color for each plan."""
+    return (
+        alt.Chart(_data(rows), height=_HEIGHT)
+        .mark_bar()
+        .encode(
+            x=alt.X("usage_date:O", title=None, timeUnit="utcmonthdate", axis=alt.Axis(format="%d %b", labelOverlap=True)),
+            y=alt.Y("sum(vcpu_hours):Q", title="vCPU-hours a day", axis=alt.Axis(format=",.0f", tickCount=5)),
+            color=alt.Color("plan_id:N", title=None, scale=_scale()),
+            tooltip=[alt.Tooltip("usage_date:N"), alt.Tooltip("plan_id:N"), alt.Tooltip("sum(vcpu_hours):Q", format=",.2f")],
+        )
+    )
+
+
 def _months(rows: Rows) -> int:
     return len({row["period"] for row in rows})
 
@@ -277,6 +291,7 @@ _CHARTS: Mapping[str, Draw] = {
     "largest_customers": _horizontal("customer_id", "revenue", "{currency} before credit"),
     "invoice_change": _invoice_change,
     "invoice_days": _invoice_days,
+    "invoice_vcpu_days": _invoice_vcpu_days,
     "cohorts": _cohorts,
     "credit_by_month": _credit_by_month,
     "concurrency_by_day": _lines(

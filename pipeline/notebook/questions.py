@@ -36,6 +36,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "customer_invoices",
         "invoice_change",
         "invoice_days",
+        "invoice_vcpu_days",
         "invoice_sandboxes",
         "invoice_lines",
     ),
