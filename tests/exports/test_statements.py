@@ -405,8 +405,10 @@ def test_how_a_line_is_calculated_is_an_equation_that_gives_its_amount(
 
 
 @pytest.fixture
-def hostile(home: Home) -> Path:
-    """The statement of a customer whose texts are hostile in every markup that is used."""
+def hostile(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The statement of a customer whose texts are hostile in every markup that is used, and so are the issuer's."""
+    for name in ("NAME", "ADDRESS", "TAX_ID"):
+        monkeypatch.setenv(f"BILLHOUSE_ISSUER_{name}", HOSTILE)
     change(home, "update invoices set customer_name = ?, customer_email = ? where customer_id = 'c1'", HOSTILE, HOSTILE)
     change(home, "update credit_ledger set source = ? where customer_id = 'c1'", HOSTILE)
     change(home, "update credit_applications set source = ?", HOSTILE)
