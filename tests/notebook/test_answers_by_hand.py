@@ -428,6 +428,30 @@ def test_the_cut_amount_and_hours_of_a_session_are_exact() -> None:
 # Sandboxes ------------------------------------------------------------------------------------------------------------
 
 
+def test_the_share_of_usage_that_samples_cover_is_beside_what_they_show() -> None:
+    def sampled(day: int, minutes: int, vcpus: int, customer: str = "ada") -> dict[str, Any]:
+        ids = {"customer_id": customer, "sandbox_id": f"{customer}{day}", "currency": "USD", "usage_date": date(2026, 9, day)}
+        held = {"billed_seconds": 3600, "sampled_minutes": minutes, "vcpu_seconds": vcpus * 3600, "memory_gb_seconds": 3600}
+        used = {"average_vcpus_used": 1, "average_memory_gb_used": 0, "list_amount": 50, "fitting_list_amount": 10}
+        return {**ids, **held, **used}
+
+    def used(day: int, vcpu_hours: int, customer: str = "ada", meter: str = "vcpu", currency: str = "USD") -> dict[str, Any]:
+        ids = {"customer_id": customer, "usage_date": date(2026, 9, day), "meter_id": meter, "currency": currency}
+        return {**ids, "quantity": vcpu_hours * 3600}
+
+    reports = reports_of(
+        utilisation_daily=[sampled(2, 60, 4), sampled(4, 30, 2), sampled(5, 29, 2), sampled(4, 60, 1, "bob")],
+        usage_daily=[
+            *(used(1, 100), used(2, 8), used(3, 12), used(4, 4), used(5, 3), used(4, 50, meter="memory")),
+            *(used(3, 9, currency="EUR"), used(4, 1, "bob"), used(4, 5, "eve")),
+        ],
+    )
+    savings = {row["customer_id"]: row["counted_vcpu_percent"] for row in ask(reports, "savings_by_customer")}
+    assert savings == {"ada": 25, "bob": 100}, "6 of the 24 vCPU-hours from day 2 to day 4; day 5 has too few samples"
+    days = {row["usage_date"].day: str(row["sampled_vcpu_percent"]) for row in ask(reports, "utilisation_by_day")}
+    assert days == {2: "50.0", 4: "20.0", 5: "32.2"}, "on day 4, half an hour of 2 vCPUs and an hour of 1, of 10 vCPU-hours"
+
+
 def test_a_resize_saves_no_more_than_at_the_size_that_all_days_need() -> None:
     def day(number: int, fits: int, fitting_amount: int, sandbox: str = "s") -> dict[str, Any]:
         ids = {"customer_id": "ada", "sandbox_id": sandbox, "currency": "USD", "usage_date": date(2026, 9, number)}
