@@ -18,7 +18,7 @@ from docs.generate.screenshots import CHROMIUM_ARGUMENTS, IMAGES
 from pipeline.notebook.charts import CHARTED
 from pipeline.notebook.questions import SECTIONS
 
-_CUSTOMER = ("invoice_change", "invoice_days", "largest_customers")
+_CUSTOMER = ("invoice_change", "invoice_days", "invoice_vcpu_days", "largest_customers")
 """The charts of the section Customers, as they follow each other."""
 _WIDTH, _HEIGHT = 1000, 860
 _SECONDS_TO_DRAW = 3

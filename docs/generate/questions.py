@@ -10,10 +10,13 @@ EXAMPLE = {"customer_id": "camille-rossi", "invoice_id": "INV-2026-10-15C81FDFB7
 """A customer of `billhouse demo` whose newest invoice is higher than the one before."""
 PICTURED = (
     "revenue_by_month",
+    "revenue_by_plan",
+    "revenue_change_by_plan",
     "revenue_by_meter",
     "usage_by_day",
     "invoice_change",
     "invoice_days",
+    "invoice_vcpu_days",
     "cohorts",
     "credit_by_month",
     "concurrency_by_day",
@@ -35,7 +38,8 @@ figures ([notebook](notebook.md)); the pictures here are of `billhouse demo`. Th
 - Drafts are invoices too. Leave them out (`status <> 'draft'`) where only closed invoices count; `status = 'closed'` is not the
   same, since an invoice that Stripe has is `open` or `paid`.
 - Revenue is before credit: the lines without `carry_forward`. `total_amount` is what was invoiced, after credit.
-- A quotient (a percentage, a price per hour) and hours are rounded for display. Calculate further with amounts and quantities.
+- Hours are computed exactly and rounded once; a quotient (a percentage, a price per hour) is rounded for display. Calculate
+  further with amounts and quantities.
 - Queries about one customer or one invoice name one of the demo: replace it.
 - Tables and columns are described in the [data dictionary](../reference/data-dictionary.md).
 """

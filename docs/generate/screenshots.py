@@ -1,8 +1,9 @@
 """python -m docs.generate.screenshots: take the pictures of the README, of a home that `billhouse demo` filled.
 
 Writes docs/images/start.png, graph.png and run.png from the UI, which must run (`billhouse --home DIR ui`), and statement.png
-from an exported statement. Closes the closed month again in a Dagster run, which changes nothing and is the run in the picture.
-Needs Chromium. Take them again when the start page, the graph's groups or the statement change.
+from a statement that was exported with the settings of docs/use/exports.md. Closes the closed month again in a Dagster run, which
+changes nothing and is the run in the picture. Needs Chromium. Take them again when the start page, the graph's groups or the
+statement change.
 """
 
 from __future__ import annotations

@@ -73,6 +73,13 @@ class Settings(BaseSettings):
     receive_min_free_mb: int = Field(default=1024, ge=0, exclude=True)
     """MB that must be free on the home's disk; below it requests get 429, so that landing and builds have room."""
 
+    issuer_name: str = Field(default="", exclude=True)
+    """Name of the company that issues the invoices, on customers' statements. docs/use/exports.md."""
+    issuer_address: str = Field(default="", exclude=True)
+    """Its postal address on statements: lines separated by semicolons, as `1 High Street; London EC1A 1AA`."""
+    issuer_tax_id: str = Field(default="", exclude=True)
+    """Its tax or VAT number on statements."""
+
     traceback: bool = Field(default=False, exclude=True)
     """Whether errors are shown with a traceback, for bug reports."""
 

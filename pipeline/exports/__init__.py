@@ -6,5 +6,6 @@ Owns which tables are exported and how they look. Does not own their numbers (mo
 
 from pipeline.exports.export import ExportResult, export_period
 from pipeline.exports.period_totals import CurrencyTotals
+from pipeline.exports.selected_statements import StatementsResult, export_statements
 
-__all__ = ["CurrencyTotals", "ExportResult", "export_period"]
+__all__ = ["CurrencyTotals", "ExportResult", "StatementsResult", "export_period", "export_statements"]

@@ -83,6 +83,19 @@ def export_period(
     Raises BillhouseError where nothing was built, the report tables cannot be read, the period has no invoices, or a file cannot
     be written.
     """
+    with tables_to_export(home) as reports:
+        summary = read_period_summary(reports, period)
+        if not summary.totals:
+            raise no_invoices(reports, period)
+        return _write(home, reports, summary, rows_per_sheet, with_pdf, on_progress)
+
+
+@contextmanager
+def tables_to_export(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the report tables while files are written from them, with instants in UTC.
+
+    Raises BillhouseError where nothing was built, the ledger fails its check, or a table or a file cannot be read or written.
+    """
     if not home.analysts_file.exists():
         raise BillhouseError(f"Nothing has been built in {home.path} yet.", "Run `billhouse build` first.")
     require_verified_ledger(home)
@@ -90,10 +103,7 @@ def export_period(
         with duckdb.connect(str(home.analysts_file), read_only=True) as reports:
             reports.execute("set TimeZone = 'UTC'")
             reports.execute("use billing")
-            summary = read_period_summary(reports, period)
-            if not summary.totals:
-                raise _no_invoices(reports, period)
-            return _write(home, reports, summary, rows_per_sheet, with_pdf, on_progress)
+            yield reports
     except duckdb.Error as error:
         if (failure := find_system_error(str(error))) is not None:
             raise failure from error
@@ -115,9 +125,7 @@ def _write(
     with_pdf: bool,
     on_progress: OnStatement | None,
 ) -> ExportResult:
-    folder = home.exports / str(summary.period)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    folder = month_folder(home, summary.period)
     workbook_name = f"billhouse-{summary.period}.xlsx"
     names = [
         workbook_name,
@@ -125,7 +133,7 @@ def _write(
         *(f"{table.name}.parquet" for table in EXPORT_TABLES),
         JOURNAL,
     ]
-    with _scratch(home) as scratch:
+    with export_scratch(home) as scratch:
         aside = scratch / "files"
         aside.mkdir(mode=0o700)
         workbook = PeriodWorkbook(aside / workbook_name, summary.period, scratch)
@@ -162,8 +170,16 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
         raise
 
 
+def month_folder(home: Home, period: BillingPeriod) -> Path:
+    """The folder of a month's export, which only its owner can read; created where it is missing."""
+    folder = home.exports / str(period)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
 @contextmanager
-def _scratch(home: Home) -> Iterator[Path]:
+def export_scratch(home: Home) -> Iterator[Path]:
     """A folder to write the files in before they are moved: on the disk of exports/, which may be a network share."""
     make_folders(home.scratch)
     if are_on_same_disk(home.scratch, home.exports):
@@ -218,7 +234,8 @@ def _notes(home: Home, summary: PeriodSummary, sheets: list[ExportTable]) -> lis
     return notes
 
 
-def _no_invoices(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> BillhouseError:
+def no_invoices(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> BillhouseError:
+    """The error for a period without invoices."""
     found = reports.execute("select distinct period from invoices order by period").fetchall()
     if found:
         next_step = f"Periods with invoices: {', '.join(period for (period,) in found)}."

@@ -153,6 +153,20 @@ def _invoice_days(rows: Rows, currency: str) -> alt.Chart:
     )
 
 
+def _invoice_vcpu_days(rows: Rows, _: str) -> alt.Chart:
+    """A bar for each day, a color for each plan."""
+    return (
+        alt.Chart(_data(rows), height=_HEIGHT)
+        .mark_bar()
+        .encode(
+            x=alt.X("usage_date:O", title=None, timeUnit="utcmonthdate", axis=alt.Axis(format="%d %b", labelOverlap=True)),
+            y=alt.Y("sum(vcpu_hours):Q", title="vCPU-hours a day", axis=alt.Axis(format=",.0f", tickCount=5)),
+            color=alt.Color("plan_id:N", title=None, scale=_scale()),
+            tooltip=[alt.Tooltip("usage_date:N"), alt.Tooltip("plan_id:N"), alt.Tooltip("sum(vcpu_hours):Q", format=",.2f")],
+        )
+    )
+
+
 def _months(rows: Rows) -> int:
     return len({row["period"] for row in rows})
 
@@ -259,14 +273,25 @@ def _grouped_by_month(by: str, value: str, title: str, digits: int) -> Draw:
     return drawn
 
 
+def _revenue_change_by_plan(rows: Rows, currency: str) -> alt.Chart:
+    """A bar up or down for each plan; the first month, which has nothing to compare with, only where there is no other."""
+    compared = [row for row in rows if row["change_amount"] is not None] or rows
+    running = {row["period"] for row in rows if row["drafts"]}
+    compared = [{**row, "period": f"{row['period']}, so far"} if row["period"] in running else row for row in compared]
+    title = "{currency} compared with the month before"
+    return _grouped_by_month("plan_id", "change_amount", title, 2)(compared, currency)
+
+
 _CHARTS: Mapping[str, Draw] = {
     "revenue_by_month": _revenue_by_month,
     "revenue_by_plan": _stacked_by_month("plan_id"),
+    "revenue_change_by_plan": _revenue_change_by_plan,
     "revenue_by_meter": _stacked_by_month("meter"),
     "usage_by_day": _usage_by_day,
     "largest_customers": _horizontal("customer_id", "revenue", "{currency} before credit"),
     "invoice_change": _invoice_change,
     "invoice_days": _invoice_days,
+    "invoice_vcpu_days": _invoice_vcpu_days,
     "cohorts": _cohorts,
     "credit_by_month": _credit_by_month,
     "concurrency_by_day": _lines(

@@ -71,9 +71,10 @@ def html_table(answer: Answer, *, link_customers: bool = False) -> str:
 
 def _cell(name: str, row: Mapping[str, Any], is_number: bool, link_customers: bool) -> str:
     text = escape(shown(name, row[name], row.get("currency") or _DEFAULT_CURRENCY))
+    is_long = len(text) > _LONG_TEXT  # of the text, not of its link
     if link_customers and name == "customer_id" and row[name] is not None:
         text = f'<a href="{customer_address(row[name])}">{text}</a>'
-    return f"<td{_right(is_number) or _LONG * (len(text) > _LONG_TEXT)}>{text}</td>"
+    return f"<td{_right(is_number) or _LONG * is_long}>{text}</td>"
 
 
 def customer_address(customer_id: str) -> str:

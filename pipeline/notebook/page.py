@@ -24,11 +24,12 @@ group by customers.customer_id order by amount desc, customers.customer_id limit
 """
 _CURRENCIES = "select currency from billing.invoices group by currency order by count(*) desc, currency"
 _LAST_CLOSED = "select max(period) as period from billing.invoices where status <> 'draft'"
-_TABLES_OPEN = frozenset({"invoice_change"})
+_TABLES_OPEN = frozenset({"invoice_change", "revenue_change_by_plan"})
 """Charts whose figures are seen without a click, since their columns say more than the chart."""
 
 _NO_SAMPLES = "No samples of utilisation have landed. docs/operate/collecting.md says how to collect them."
 _WITHOUT_ROWS = {
+    "invoice_vcpu_days": "The invoice has no vCPU usage.",
     "utilisation_by_day": _NO_SAMPLES,
     "savings_by_customer": "No day has samples for at least half of the billed time.",
     "oversized_sandboxes": "No day has samples for at least half of the billed time.",
@@ -126,7 +127,7 @@ def customer(reports: Reports, customer_id: str | None, invoice_id: str | None, 
     listed = block(reports, "customer_invoices", currency, customer_id=customer_id)
     if invoice_id is None:
         return mo.vstack([listed, message("No invoice.", "This customer has no invoice yet.")])
-    names = ("invoice_change", "invoice_days", "invoice_sandboxes", "invoice_lines")
+    names = ("invoice_change", "invoice_days", "invoice_vcpu_days", "invoice_sandboxes", "invoice_lines")
     change = reports.answer(questions()["invoice_change"].sql(invoice_id=invoice_id))
     said = f"{_draft_note(reports, customer_id, invoice_id, currency)} {sentence(change, currency)}".strip()
     reason = mo.Html(f'<p class="bh-reason">{escape(said)}</p>')

@@ -22,12 +22,21 @@ _DIGITS = re.compile(r"\{\{ price_book\.minor_unit_digits\('(\w+)'\) \}\}")
 _USUAL_DIGITS = 2
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Revenue": ("revenue_by_month", "revenue_by_plan", "revenue_by_meter", "usage_by_day", "receivables", "corrections"),
+    "Revenue": (
+        "revenue_by_month",
+        "revenue_by_plan",
+        "revenue_change_by_plan",
+        "revenue_by_meter",
+        "usage_by_day",
+        "receivables",
+        "corrections",
+    ),
     "Customers": (
         "largest_customers",
         "customer_invoices",
         "invoice_change",
         "invoice_days",
+        "invoice_vcpu_days",
         "invoice_sandboxes",
         "invoice_lines",
     ),

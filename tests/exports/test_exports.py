@@ -189,19 +189,51 @@ def test_the_charts_show_revenue_by_month_plan_and_meter_and_the_largest_custome
     titles = [label for label, _ in rows if label and label.endswith(", USD")]
     assert titles == [
         "Revenue by month, 12 months to 2026-09, USD",
+        "Revenue by month and plan, 12 months to 2026-09, USD",
         "Revenue by plan, 2026-09, USD",
         "Revenue by meter and kind of line, 2026-09, USD",
         "The 10 largest customers, 2026-09, USD",
     ]
-    assert len(sheet._charts) == 8, "as many for yen"
+    assert len(sheet._charts) == 10, "as many for yen"
     assert {(chart.y_axis.scaling.min, chart.x_axis.scaling.min) for chart in sheet._charts} == {(0, None)}
     first = rows.index((titles[0], None))
     assert rows[first + 2 : first + 4] == [("2026-08", 7), ("2026-09", 900.6)]
-    meters = rows.index((titles[2], None))
+    meters = rows.index((titles[3], None))
     assert rows[meters + 2 : meters + 4] == [("Flat fees", 900), ("vCPU", 0.6)]
-    customers = [label for label, _ in rows[rows.index((titles[3], None)) + 2 :] if label]
+    customers = [label for label, _ in rows[rows.index((titles[4], None)) + 2 :] if label]
     assert customers[:4] == FORMULA_NAMES[:4]
     assert not [cell for cell in cells(sheet) if cell.data_type == "f"], "a name is never a formula"
+
+
+def test_one_chart_stacks_the_plans_of_each_month(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with duckdb.connect(str(home.analysts_file)) as reports:
+        reports.execute("use billing")
+        reports.execute(
+            "insert into invoice_lines select * replace ('INV-2026-08-1' as invoice_id, '2026-08' as period, 'pro' as plan_id,"
+            " 7 as amount) from invoice_lines where line_id = 'INV-2026-09-1-b';"
+            "insert into invoice_lines select * replace ('2025-09' as period) from invoice_lines where period = '2026-08'"
+        )
+    sheet = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])["Charts"]
+    rows = [tuple(cell.value for cell in row) for row in sheet.iter_rows(max_col=3)]
+    top = rows.index(("Revenue by month and plan, 12 months to 2026-09, USD", None, None))
+    assert rows[top + 1 : top + 7] == [
+        ("Month", "Before credit", "Plan"),
+        ("2026-08", 7, "Pro"),
+        ("2026-09", 450.3, "Pro"),
+        ("2026-08", 0, "hobby"),
+        ("2026-09", 450.3, "hobby"),
+        (None, None, None),
+    ]
+    (stacked,) = (chart for chart in sheet._charts if chart.grouping == "stacked" and len(chart.ser) == 2)
+    assert [series.tx.strRef.f for series in stacked.ser] == [f"Charts!$C${top + 3}", f"Charts!$C${top + 5}"]
+    assert [series.val.numRef.f for series in stacked.ser] == [
+        f"Charts!$B${top + 3}:$B${top + 4}",
+        f"Charts!$B${top + 5}:$B${top + 6}",
+    ]
+    monkeypatch.setattr("pipeline.exports.charts_sheet._PLAN_COLORS", ("#000000",))
+    sheet = openpyxl.load_workbook(export_period(home, SEPTEMBER).files[0])["Charts"]
+    rows = [tuple(cell.value for cell in row) for row in sheet.iter_rows(max_col=3)]
+    assert rows[top + 2 : top + 5] == [("2026-08", 7, "Other plans"), ("2026-09", 900.6, "Other plans"), (None, None, None)]
 
 
 def test_a_table_too_long_for_a_sheet_is_only_in_its_csv_file(home: Home) -> None:
@@ -301,7 +333,7 @@ def test_libreoffice_opens_the_workbook_and_calculates_the_same_values(home: Hom
     warnings = [line for line in converted.stderr.splitlines() if "javaldx" not in line]  # Java is optional
     assert warnings == []
     converted_book = openpyxl.load_workbook(tmp_path / "out" / path.name, data_only=True)
-    assert len(converted_book["Charts"]._charts) == 8, "LibreOffice has read and written every chart"
+    assert len(converted_book["Charts"]._charts) == 10, "LibreOffice has read and written every chart"
     calculated = converted_book["Summary"]
     stored = openpyxl.load_workbook(path, data_only=True)["Summary"]
     formulas = openpyxl.load_workbook(path)["Summary"]

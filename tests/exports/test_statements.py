@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import string
+import subprocess
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -121,6 +123,82 @@ def test_a_statement_is_in_the_customers_language_and_number_format(home: Home) 
     assert not re.search(r"\b(Charges|Total|Credit|Usage|Subtotal|seconds|hours)\b", german)
     for other in ("2", "3"):
         assert "Statement for September 2026" in text_of(folder / f"INV-2026-09-{other}.html")
+
+
+def test_a_statement_names_the_issuer_that_the_settings_name(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(home, "insert into customers values ('c1', 'de')")
+    without = statements(home)
+    assert "Tax ID" not in text_of(without / "INV-2026-09-2.html")
+    assert '<div class="issuer">' not in (without / "INV-2026-09-2.html").read_text()
+    pdf_without = (without / "INV-2026-09-2.pdf").read_bytes()
+    monkeypatch.setenv("BILLHOUSE_ISSUER_NAME", " Muster & <b>Söhne</b> GmbH ")
+    monkeypatch.setenv("BILLHOUSE_ISSUER_ADDRESS", 'Musterstraße 1;  10115 Berlin;; #image("x") ')
+    monkeypatch.setenv("BILLHOUSE_ISSUER_TAX_ID", "DE123456789")
+    folder = statements(home)
+    page = (folder / "INV-2026-09-2.html").read_text()
+    assert "<bdi>Muster &amp; &lt;b&gt;Söhne&lt;/b&gt; GmbH</bdi>" in page
+    for line in ("Musterstraße 1", "10115 Berlin", "#image(&#34;x&#34;)", "Tax ID: DE123456789"):
+        assert f"<p><bdi>{line}</bdi></p>" in page, line
+    assert page.count("<p><bdi>") == 4, "an empty line of the address is left out"
+    assert "Steuernummer / USt-IdNr.: DE123456789" in text_of(folder / "INV-2026-09-1.html")
+    assert (folder / "INV-2026-09-2.pdf").read_bytes() != pdf_without
+    monkeypatch.delenv("BILLHOUSE_ISSUER_NAME")
+    monkeypatch.delenv("BILLHOUSE_ISSUER_ADDRESS")
+    only_tax_id = (statements(home) / "INV-2026-09-2.html").read_text()
+    assert only_tax_id.count("<bdi>") == page.count("<bdi>") - 4 and "Tax ID: DE123456789" in only_tax_id
+
+
+@pytest.mark.parametrize(
+    ("status", "due_at", "is_shown"),
+    [
+        ("open", "2026-11-02T01:00:00+05:00", True),  # November 1 in UTC
+        ("paid", "2026-11-01T23:59:59Z", True),
+        ("draft", "2026-11-01T12:00:00Z", False),  # Stripe sets it when it finalizes the invoice
+        ("void", "2026-11-01T12:00:00Z", False),
+        ("published", None, False),  # not mirrored yet
+    ],
+)
+def test_the_due_date_is_the_one_that_stripe_says(home: Home, status: str, due_at: str | None, is_shown: bool) -> None:
+    change(home, "insert into customers values ('c3', 'de')")
+    change(home, "update receivables set status = ?, due_at = ? where invoice_id = 'INV-2026-09-2'", status, due_at)
+    change(
+        home,
+        "insert into receivables select * replace ('INV-2026-09-3' as invoice_id) from receivables"
+        " where stripe_invoice_id = 'in_2'",
+    )
+    folder = export_period(home, SEPTEMBER, with_pdf=False).folder / "statements"
+    assert ("Due date: November 1, 2026" in text_of(folder / "INV-2026-09-2.html")) is is_shown
+    assert ("Fällig am 1.\xa0November 2026" in (folder / "INV-2026-09-3.html").read_text()) is is_shown
+    assert ("due-date" in (folder / "INV-2026-09-2.html").read_text().partition("</style>")[2]) is is_shown
+
+
+def test_a_draft_and_an_invoice_that_is_not_in_stripe_have_no_due_date(home: Home) -> None:
+    change(
+        home,
+        "insert into receivables select * replace ('INV-2026-09-9' as invoice_id, 'open' as status, timestamptz"
+        " '2026-11-01T12:00:00Z' as due_at) from receivables where stripe_invoice_id = 'in_2'",
+    )
+    folder = export_period(home, SEPTEMBER, with_pdf=False).folder / "statements"
+    for invoice in ("INV-2026-09-9", "INV-2026-09-1"):
+        assert "Due date" not in text_of(folder / f"{invoice}.html")
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext on this machine: apt-get install poppler-utils")
+def test_the_pdf_has_the_issuer_and_the_due_date_in_both_languages(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLHOUSE_ISSUER_NAME", "Muster GmbH")
+    monkeypatch.setenv("BILLHOUSE_ISSUER_ADDRESS", "Musterstraße 1; 10115 Berlin")
+    monkeypatch.setenv("BILLHOUSE_ISSUER_TAX_ID", "DE123456789")
+    change(home, "update receivables set status = 'open', due_at = '2026-11-01T12:00:00Z'")
+    for language, tax_id, due in (
+        ("en", "Tax ID: DE123456789", "Due date: November 1, 2026"),
+        ("de", "Steuernummer / USt-IdNr.: DE123456789", "Fällig am 1. November 2026"),
+    ):
+        change(home, "delete from customers")
+        change(home, "insert into customers values ('c2', ?)", language)
+        pdf = statements(home) / "INV-2026-09-2.pdf"
+        shown = " ".join(subprocess.run(["pdftotext", str(pdf), "-"], capture_output=True, text=True, check=True).stdout.split())
+        for text in ("Muster GmbH", "Musterstraße 1 10115 Berlin", tax_id, due):
+            assert text in shown, text
 
 
 def test_a_fee_of_a_part_of_the_month_shows_its_days_if_they_are_certain(home: Home) -> None:
@@ -327,8 +405,10 @@ def test_how_a_line_is_calculated_is_an_equation_that_gives_its_amount(
 
 
 @pytest.fixture
-def hostile(home: Home) -> Path:
-    """The statement of a customer whose texts are hostile in every markup that is used."""
+def hostile(home: Home, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The statement of a customer whose texts are hostile in every markup that is used, and so are the issuer's."""
+    for name in ("NAME", "ADDRESS", "TAX_ID"):
+        monkeypatch.setenv(f"BILLHOUSE_ISSUER_{name}", HOSTILE)
     change(home, "update invoices set customer_name = ?, customer_email = ? where customer_id = 'c1'", HOSTILE, HOSTILE)
     change(home, "update credit_ledger set source = ? where customer_id = 'c1'", HOSTILE)
     change(home, "update credit_applications set source = ?", HOSTILE)

@@ -92,6 +92,12 @@ def test_a_text_of_data_is_never_markup() -> None:
         assert 'onerror="' not in html
 
 
+def test_a_text_is_long_by_its_letters_and_not_by_its_link() -> None:
+    short, long = ({"customer_id": "c" * letters} for letters in (40, 41))
+    tables = [html_table(Answer(["customer_id"], [row]), link_customers=True) for row in (short, long)]
+    assert ["bh-long" in table for table in tables] == [False, True]
+
+
 def test_a_parameter_is_a_literal_of_sql() -> None:
     with duckdb.connect() as connection:
         sql = questions()["customer_invoices"].sql(customer_id=HOSTILE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.notebook.reports_by_hand import answer, ask, export_tables, invoice, 
 AS_OF = datetime(2026, 10, 11, 6, 0, tzinfo=UTC)
 
 
-def usage(amount: str, quantity: int = 0, meter: str = "vcpu", rate: str = "pro-vcpu", **values: Any) -> dict[str, Any]:
+def usage(amount: str, quantity: int | Decimal = 0, meter: str = "vcpu", rate: str = "pro-vcpu", **values: Any) -> dict[str, Any]:
     return {
         "line_type": "usage",
         "meter_id": meter,
@@ -88,6 +89,79 @@ def test_a_carried_amount_is_revenue_once() -> None:
     for row in months:
         assert row["revenue"] - row["credits_applied_amount"] + row["carried_amount"] == row["invoiced_amount"]
     assert {row["plan_id"] for row in ask(reports, "revenue_by_plan")} == {"pro"}
+
+
+def plan_changes() -> Any:
+    """Plan old ends in June; plan new begins in August; nothing is invoiced in July. A carried amount and yen are apart."""
+    return with_invoices(
+        invoice("A", "2026-05", [usage("100", plan_id="old"), of("fee", "50", plan_id="both")]),
+        invoice("B", "2026-06", [usage("60.5", plan_id="old"), of("fee", "75", plan_id="both")]),
+        invoice("C", "2026-06", [usage("0", plan_id="old")], customer_id="bob"),
+        invoice("D", "2026-08", [usage("7", plan_id="new"), of("discount", "-10", plan_id="both")], status="draft"),
+        invoice("E", "2026-09", [usage("5", plan_id="both"), of("carry_forward", "-3", plan_id="")], status="draft"),
+        invoice("F", "2026-06", [usage("900", plan_id="old")], currency="JPY", customer_id="yen"),
+    )
+
+
+def test_each_plans_revenue_is_compared_with_the_calendar_month_before() -> None:
+    rows = ask(plan_changes(), "revenue_change_by_plan")
+    found = [
+        (
+            row["plan_id"],
+            row["period"],
+            *(str(row[name]) for name in ("revenue", "revenue_before", "change_amount", "change_percent")),
+        )
+        for row in rows
+        if row["currency"] == "USD"
+    ]
+    assert found == [
+        ("both", "2026-05", "50.000", "None", "None", "None"),
+        ("both", "2026-06", "75.000", "50.000", "25.000", "50.0"),
+        ("both", "2026-07", "0.000", "75.000", "-75.000", "-100.0"),
+        ("both", "2026-08", "-10.000", "0.000", "-10.000", "None"),
+        ("both", "2026-09", "5.000", "-10.000", "15.000", "None"),
+        ("new", "2026-08", "7.000", "0.000", "7.000", "None"),
+        ("new", "2026-09", "0.000", "7.000", "-7.000", "-100.0"),
+        ("old", "2026-05", "100.000", "None", "None", "None"),
+        ("old", "2026-06", "60.500", "100.000", "-39.500", "-39.5"),
+        ("old", "2026-07", "0.000", "60.500", "-60.500", "-100.0"),
+    ]
+    assert [(row["customers"], row["drafts"]) for row in rows if (row["plan_id"], row["period"]) == ("old", "2026-06")] == [
+        (1, 0),
+        (2, 0),
+    ]
+    assert [row["drafts"] for row in rows if row["period"] == "2026-08"] == [1, 1]
+    assert [row["change_amount"] for row in rows if row["currency"] == "JPY"] == [None]
+
+
+def test_the_changes_of_the_plans_sum_to_the_change_of_the_revenue() -> None:
+    reports = plan_changes()
+    months = {row["period"]: row["revenue"] for row in ask(reports, "revenue_by_month") if row["currency"] == "USD"}
+    months["2026-07"] = Decimal(0)
+    rows = [row for row in ask(reports, "revenue_change_by_plan") if row["currency"] == "USD"]
+    for before, after in pairwise(sorted(months)):
+        assert sum(row["change_amount"] for row in rows if row["period"] == after) == months[after] - months[before], after
+
+
+def test_the_chart_of_changes_leaves_out_the_first_month_and_marks_drafts() -> None:
+    found = answer(plan_changes(), "revenue_change_by_plan")
+    dollars = draw("revenue_change_by_plan", found, "USD", is_checked=True)
+    assert dollars is not None
+    assert sorted({row["period"] for row in dollars.specification["data"]["values"]}) == [
+        "2026-06",
+        "2026-07",
+        "2026-08, so far",
+        "2026-09, so far",
+    ]
+    assert draw("revenue_change_by_plan", found, "JPY", is_checked=True) is not None
+
+
+def test_the_chart_of_revenue_by_month_and_plan_is_one_stack_for_each_month() -> None:
+    drawing = draw("revenue_by_plan", answer(plan_changes(), "revenue_by_plan"), "USD", is_checked=True)
+    assert drawing is not None
+    encoding = drawing.specification["encoding"]
+    assert (encoding["x"]["field"], encoding["y"]["field"], encoding["y"]["aggregate"]) == ("period", "revenue", "sum")
+    assert encoding["color"]["field"] == "plan_id" and "xOffset" not in encoding
 
 
 def test_the_notebook_agrees_with_the_workbook() -> None:
@@ -235,12 +309,13 @@ def test_a_draft_is_compared_with_the_same_days_of_the_month_before() -> None:
     assert draft_note("2026-09", AS_OF, days, "USD") == "Draft of 2026-09."
 
 
-def test_a_sandbox_has_no_more_hours_in_a_month_than_the_month() -> None:
-    def session(id: str, start: datetime, end: datetime, amount: str) -> dict[str, Any]:
-        duration = (end - start) // (datetime.resolution)
-        ids = {"sandbox_id": id, "session_id": id, "customer_id": "ada", "currency": "USD"}
-        return {**ids, "started_at": start, "ended_at": end, "duration_microseconds": duration, "list_amount": Decimal(amount)}
+def session(id: str, start: datetime, end: datetime, amount: str) -> dict[str, Any]:
+    duration = (end - start) // (datetime.resolution)
+    ids = {"sandbox_id": id, "session_id": id, "customer_id": "ada", "currency": "USD"}
+    return {**ids, "started_at": start, "ended_at": end, "duration_microseconds": duration, "list_amount": Decimal(amount)}
 
+
+def test_a_sandbox_has_no_more_hours_in_a_month_than_the_month() -> None:
     # From noon of August 31 to October 2: 12 hours of August, 720 of September, 24 of October.
     long = session("long", datetime(2026, 8, 31, 12, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), "756")
     short = session("short", datetime(2026, 9, 3, tzinfo=UTC), datetime(2026, 9, 3, 2, tzinfo=UTC), "0.123456789012")
@@ -253,7 +328,128 @@ def test_a_sandbox_has_no_more_hours_in_a_month_than_the_month() -> None:
     assert (october["long"]["hours_before"], october["long"]["hours_now"], october["long"]["change_amount"]) == (720, 24, -696)
 
 
+LONG = 123_456_789_012_345_678_901_234
+"""Seconds, of which a binary number has the first 16 digits."""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "hours"),
+    [
+        ("179.999999999999", "0.0"),
+        ("180", "0.1"),
+        ("539.999999999999", "0.1"),
+        ("540", "0.2"),
+        ("-180", "-0.1"),
+        ("-179.999999999999", "0.0"),
+        (f"{LONG}", "34293552503429355250.3"),
+    ],
+)
+def test_hours_are_exact_and_rounded_once_half_away_from_zero(seconds: str, hours: str) -> None:
+    reports = with_invoices(invoice("A", "2026-09", [usage("1", Decimal(seconds))]))
+    for name, column in (("revenue_by_meter", "quantity"), ("revenue_per_vcpu_hour", "vcpu_hours")):
+        (row,) = ask(reports, name)
+        assert str(row[column]) == hours, name
+    if not seconds.startswith("-"):
+        changes = ask(reports, "invoice_change", invoice_id="A")
+        assert [str(row["quantity_now"]) for row in changes] == [hours]
+
+
+def test_the_vcpu_days_of_an_invoice_sum_to_their_lines() -> None:
+    head, lines = invoice(
+        "A",
+        "2026-09",
+        [
+            usage("3.50", Decimal("7200.000000000001"), line_id="pro", plan_id="pro"),
+            usage("1.00", 60, line_id="memory", meter="memory"),
+            usage("0.50", 18, line_id="hobby", plan_id="hobby"),
+        ],
+    )
+
+    def day(number: int, line_id: str, quantity: str, amount: str, meter: str = "vcpu", invoice_id: str = "A") -> dict[str, Any]:
+        ids = {"customer_id": "ada", "currency": "USD", "invoice_id": invoice_id, "line_id": line_id, "meter_id": meter}
+        values = {"usage_date": date(2026, 9, number), "quantity": Decimal(quantity), "amount": Decimal(amount)}
+        return {**ids, **values, "plan_id": line_id}
+
+    days = [
+        *(day(4, "hobby", "18", "0.50"), day(2, "pro", "17.999999999999", "0.01"), day(1, "pro", "7182.000000000002", "3.49")),
+        *(day(1, "memory", "60", "1", "memory"), day(1, "pro", "5", "5", invoice_id="B")),
+    ]
+    rows = ask(with_invoices((head, lines), billed_usage_daily=days), "invoice_vcpu_days", invoice_id="A")
+    assert [
+        (row["plan_id"], row["usage_date"].day, *(str(row[name]) for name in ("vcpu_hours", "vcpu_seconds_so_far", "amount")))
+        for row in rows
+    ] == [
+        ("pro", 1, "2.00", "7182.000000000002", "3.490"),
+        ("pro", 2, "0.00", "7200.000000000001", "0.010"),
+        ("hobby", 4, "0.01", "18.000000000000", "0.500"),
+    ]
+    assert {(row["line_number"], str(row["line_vcpu_hours"]), row["line_vcpu_seconds"], row["line_amount"]) for row in rows} == {
+        (1, "2.00", Decimal("7200.000000000001"), Decimal("3.5")),
+        (3, "0.01", 18, Decimal("0.5")),
+    }
+
+
+def test_hours_at_once_over_a_limit_and_of_alerts_are_exact() -> None:
+    day = {"customer_id": "ada", "usage_date": date(2026, 9, 1), "peak_sandboxes": 3, "peak_at": AS_OF}
+    alert = {"alert_id": "a", "customer_id": "ada", "reached_at": AS_OF, "unit": "second"}
+    seconds = {"observed": Decimal("1.8"), "allowed": LONG}
+    reports = reports_of(
+        concurrency_daily=[{**day, "over_limit_seconds": Decimal(LONG)}],
+        usage_alerts=[{**alert, **seconds}, {**alert, **seconds, "alert_id": "b", "unit": "sandbox"}],
+    )
+    assert str(ask(reports, "concurrency_limits")[0]["hours_over_the_limit"]) == "34293552503429355250.3"
+    found = [(row["unit"], str(row["observed"]), str(row["allowed"])) for row in ask(reports, "reached_limits")]
+    assert found == [("hour", "0.001", "34293552503429355250.343"), ("sandbox", "1.800", f"{LONG}.000")]
+
+
+def test_the_cut_amount_and_hours_of_a_session_are_exact() -> None:
+    midnight = datetime(2026, 10, 1, tzinfo=UTC)
+    half, third = timedelta(minutes=3), timedelta(microseconds=1)
+    reports = with_invoices(
+        invoice("A", "2026-09", [usage("1")]),
+        invoice("B", "2026-10", [usage("1")]),
+        sessions=[
+            session("halved", midnight - half, midnight + half, "12345678.123456789012"),
+            session("third", midnight - 2 * third, midnight + third, "98765432109.000000000001"),
+        ],
+    )
+    rows = {row["sandbox_id"]: row for row in ask(reports, "invoice_sandboxes", invoice_id="B")}
+    halved, cut = rows["halved"], rows["third"]
+    assert str(halved["list_amount_before"]) == str(halved["list_amount_now"]) == "6172839.061728394506"
+    assert (str(halved["hours_before"]), str(halved["hours_now"])) == ("0.1", "0.1")
+    assert (str(cut["list_amount_before"]), str(cut["list_amount_now"])) == (
+        "65843621406.000000000001",
+        "32921810703.000000000000",
+    )
+    costs = {row["sandbox_id"]: str(row["hours"]) for row in ask(reports, "sandbox_costs")}
+    assert costs == {"halved": "0.10", "third": "0.00"}
+
+
 # Sandboxes ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_share_of_usage_that_samples_cover_is_beside_what_they_show() -> None:
+    def sampled(day: int, minutes: int, vcpus: int, customer: str = "ada") -> dict[str, Any]:
+        ids = {"customer_id": customer, "sandbox_id": f"{customer}{day}", "currency": "USD", "usage_date": date(2026, 9, day)}
+        held = {"billed_seconds": 3600, "sampled_minutes": minutes, "vcpu_seconds": vcpus * 3600, "memory_gb_seconds": 3600}
+        used = {"average_vcpus_used": 1, "average_memory_gb_used": 0, "list_amount": 50, "fitting_list_amount": 10}
+        return {**ids, **held, **used}
+
+    def used(day: int, vcpu_hours: int, customer: str = "ada", meter: str = "vcpu", currency: str = "USD") -> dict[str, Any]:
+        ids = {"customer_id": customer, "usage_date": date(2026, 9, day), "meter_id": meter, "currency": currency}
+        return {**ids, "quantity": vcpu_hours * 3600}
+
+    reports = reports_of(
+        utilisation_daily=[sampled(2, 60, 4), sampled(4, 30, 2), sampled(5, 29, 2), sampled(4, 60, 1, "bob")],
+        usage_daily=[
+            *(used(1, 100), used(2, 8), used(3, 12), used(4, 4), used(5, 3), used(4, 50, meter="memory")),
+            *(used(3, 9, currency="EUR"), used(4, 1, "bob"), used(4, 5, "eve")),
+        ],
+    )
+    savings = {row["customer_id"]: row["counted_vcpu_percent"] for row in ask(reports, "savings_by_customer")}
+    assert savings == {"ada": 25, "bob": 100}, "6 of the 24 vCPU-hours from day 2 to day 4; day 5 has too few samples"
+    days = {row["usage_date"].day: str(row["sampled_vcpu_percent"]) for row in ask(reports, "utilisation_by_day")}
+    assert days == {2: "50.0", 4: "20.0", 5: "32.2"}, "on day 4, half an hour of 2 vCPUs and an hour of 1, of 10 vCPU-hours"
 
 
 def test_a_resize_saves_no_more_than_at_the_size_that_all_days_need() -> None:

@@ -116,6 +116,26 @@ def test_the_changes_of_an_invoice_sum_to_the_difference_of_the_totals(
     assert total(lines, "amount") == subtotal
 
 
+@pytest.mark.parametrize("customer", ["carol", HOSTILE])
+def test_the_vcpu_days_of_an_invoice_sum_to_its_lines(
+    customer: str, reports: duckdb.DuckDBPyConnection, analysts_home: Home
+) -> None:
+    rows = answer(reports, "invoice_vcpu_days", customer)
+    lines = query(
+        analysts_home,
+        "select line_number, quantity, amount from invoice_lines"
+        " where customer_id = ? and meter_id = 'vcpu' and not is_adjustment"
+        " and period = (select max(period) from invoices where customer_id = ?)",
+        customer,
+        customer,
+    )
+    assert lines
+    for line in lines:
+        days = [row for row in rows if row["line_number"] == line["line_number"]]
+        assert total(days, "vcpu_seconds") == days[-1]["vcpu_seconds_so_far"] == days[-1]["line_vcpu_seconds"] == line["quantity"]
+        assert total(days, "amount") == days[-1]["line_amount"] == line["amount"]
+
+
 def test_a_sentence_says_why_an_invoice_is_higher(reports: duckdb.DuckDBPyConnection) -> None:
     rows = answer(reports, "invoice_change")
     said = sentence(Answer(list(rows[0]), rows), "USD")

@@ -32,6 +32,7 @@ OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
 NOTEBOOK = "tests/notebook/test_notebook.py"
+STATEMENTS = "tests/exports/test_statements.py"
 QUEUES = "tests/feeds/queues/test_queues.py"
 POSTGRESQL = "tests/feeds/test_collect_postgresql.py"
 _METERING = "--connection-env METERING_URL"
@@ -45,6 +46,9 @@ RUN_ELSEWHERE = {
     "billhouse land languages.csv --kind customers": "tests/landing/test_records.py",
     "billhouse build": "tests/models/test_refresh.py",
     "billhouse export 2026-09": "tests/exports/test_exports.py",
+    "export BILLHOUSE_ISSUER_NAME='Example Sandboxes GmbH'": STATEMENTS,
+    "export BILLHOUSE_ISSUER_ADDRESS='Musterstraße 1; 10115 Berlin; Germany'": STATEMENTS,
+    "export BILLHOUSE_ISSUER_TAX_ID=DE123456789": STATEMENTS,
     "make soak": "tests/models/test_against_reference.py",
     "billhouse land --again": RETRIED,
     "billhouse close 2026-09 --check": "tests/ledger/test_closing_checklist.py",

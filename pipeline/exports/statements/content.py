@@ -13,6 +13,7 @@ from pipeline.core.plain_text import plain_line
 from pipeline.exports.statements.arithmetic import LinePrices, steps_of
 from pipeline.exports.statements.changes import Difference, Effect, difference
 from pipeline.exports.statements.formats import Formats, unbroken
+from pipeline.exports.statements.issuer import Issuer
 from pipeline.exports.statements.source import Row, StatementSource, StatementTables
 from pipeline.exports.statements.texts import Texts
 
@@ -23,16 +24,19 @@ _ZERO = Decimal(0)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def statement_content(source: StatementSource, tables: StatementTables, period: BillingPeriod) -> Content:
-    """The content of one invoice's statement."""
-    return _Statement(source, tables, period).content()
+def statement_content(
+    source: StatementSource, tables: StatementTables, period: BillingPeriod, issuer: Issuer | None = None
+) -> Content:
+    """The content of one invoice's statement; without an issuer, the statement names none."""
+    return _Statement(source, tables, period, issuer or Issuer()).content()
 
 
 class _Statement:
-    def __init__(self, source: StatementSource, tables: StatementTables, period: BillingPeriod) -> None:
+    def __init__(self, source: StatementSource, tables: StatementTables, period: BillingPeriod, issuer: Issuer) -> None:
         self.source = source
         self.tables = tables
         self.period = period
+        self.issuer = issuer
         self.invoice = source.invoice
         self.currency: str = source.invoice["currency"]
         self.texts = Texts(source.invoice["language"] or DEFAULT_LANGUAGE)
@@ -47,6 +51,7 @@ class _Statement:
         return {
             "language": texts.language,
             "labels": texts.labels(),
+            "issuer": self._issuer(),
             "title": texts.get("title", month=formats.month(self.period)),
             "customer": plain_line(invoice["customer_name"] or invoice["customer_id"]),
             "email": plain_line(invoice["customer_email"] or ""),
@@ -57,6 +62,7 @@ class _Statement:
             "is_draft": invoice["status"] == "draft",
             "due_label": texts.get(self._due_label()),
             "total": self._money(invoice["total_amount"]),
+            "due_date": self._due_date(),
             "chart": self._chart(),
             "lines": [self._line(line) for line in self.lines],
             "corrections": [self._line(line) for line in self.corrections],
@@ -84,6 +90,21 @@ class _Statement:
         if not self.invoice["total_amount"]:
             return "nothing_due"
         return "not_collected" if self.invoice["collection"] == "none" else "due"
+
+    def _issuer(self) -> Content | None:
+        """None: no setting names the issuer."""
+        issuer = self.issuer
+        lines = list(issuer.address_lines)
+        if issuer.tax_id:
+            lines.append(self.texts.get("tax_id", number=issuer.tax_id))
+        return {"name": issuer.name, "lines": lines} if issuer.name or lines else None
+
+    def _due_date(self) -> str:
+        """The UTC day on which payment is due, as Stripe says; '' for a draft, and as long as Stripe's answer is not mirrored."""
+        due_at = self.invoice["due_at"]
+        if self.invoice["status"] == "draft" or due_at is None:
+            return ""
+        return self.texts.get("due_date", date=self.formats.day(due_at.astimezone(UTC).date()))
 
     # Charges --------------------------------------------------------------------------------------------------------
 

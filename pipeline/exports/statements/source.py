@@ -16,23 +16,33 @@ from pipeline.pricebook.price_book import minor_unit_digits
 
 Row = dict[str, Any]
 
+# Stripe sets the due date when it finalizes an invoice; a draft in Stripe and a voided invoice are not to be paid.
 _INVOICES = """
-    select invoices.*, customers.language
-    from invoices left join customers using (customer_id)
-    where invoices.period = $period order by invoices.invoice_id"""
-_EARLIER_INVOICES = "select * from invoices where period = $earlier"
-_LINES = "select * from invoice_lines where period = $period order by invoice_id, line_number"
-_EARLIER_LINES = "select * from invoice_lines where period = $earlier order by invoice_id, line_number"
-_DAYS = """
+    select invoices.*, customers.language, payable.due_at
+    from invoices
+    left join customers using (customer_id)
+    left join (select invoice_id, due_at from receivables where status not in ('draft', 'void')) as payable
+        on invoices.invoice_id = payable.invoice_id
+    where
+        invoices.period = $period
+        and ($customer is null or invoices.customer_id = $customer)
+        and ($invoice is null or invoices.invoice_id = $invoice)
+    order by invoices.invoice_id"""
+_OF_CUSTOMER = "($customer is null or customer_id = $customer)"
+_EARLIER_INVOICES = f"select * from invoices where period = $earlier and {_OF_CUSTOMER}"
+_LINES = f"select * from invoice_lines where period = $period and {_OF_CUSTOMER} order by invoice_id, line_number"
+_EARLIER_LINES = f"select * from invoice_lines where period = $earlier and {_OF_CUSTOMER} order by invoice_id, line_number"
+_DAYS = f"""
     select invoice_id, usage_date, meter_id, unit, sum(quantity) as quantity, sum(amount) as amount
-    from billed_usage_daily where period = $period
+    from billed_usage_daily where period = $period and {_OF_CUSTOMER}
     group by all order by all"""
-_APPLICATIONS = """
+_APPLICATIONS = f"""
     select invoice_id, source, grant_id, sum(amount) as amount
-    from credit_applications where period = $period group by all order by all"""
-_SUBSCRIPTIONS = "select customer_id, plan_id, starts_at, ends_at from subscriptions where not is_trial order by all"
+    from credit_applications where period = $period and {_OF_CUSTOMER} group by all order by all"""
+_SUBSCRIPTIONS = f"""
+    select customer_id, plan_id, starts_at, ends_at from subscriptions where not is_trial and {_OF_CUSTOMER} order by all"""
 # Of each grant that had credit in the month: sums to the month's end, so that granted - used - expired = left.
-_CREDITS = """
+_CREDITS = f"""
     select
         ledger.customer_id || chr(31) || ledger.currency as account, ledger.source, ledger.grant_id,
         grants.expires_at, grants.scope,
@@ -44,7 +54,7 @@ _CREDITS = """
         select grant_id, any_value(expires_at) as expires_at, any_value(scope) as scope from credit_grants group by grant_id
     ) as grants
         on ledger.grant_id = grants.grant_id
-    where ledger.period <= $period
+    where ledger.period <= $period and {_OF_CUSTOMER}
     group by all
     having max(
         case
@@ -75,11 +85,23 @@ class StatementSource:
 
 
 class StatementTables:
-    """The report tables of one period."""
+    """The report tables of one period: of all invoices, of one customer's, or of one invoice."""
 
-    def __init__(self, reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -> None:
+    def __init__(
+        self,
+        reports: duckdb.DuckDBPyConnection,
+        period: BillingPeriod,
+        *,
+        customer_id: str | None = None,
+        invoice_id: str | None = None,
+    ) -> None:
         self._reports = reports
-        self._period = period
+        self._parameters = {
+            "period": str(period),
+            "earlier": str(period.previous()),
+            "customer": customer_id,
+            "invoice": invoice_id,
+        }
         self.plan_names = {
             row["plan_id"]: row["plan_name"]
             for row in self._rows("select plan_id, max(plan_name) as plan_name from plans group by plan_id")
@@ -110,7 +132,7 @@ class StatementTables:
         }
 
     def statements(self) -> list[StatementSource]:
-        """Every invoice of the period with its rows, by id."""
+        """Every selected invoice of the period with its rows, by id."""
         lines, days, applications = (self._by(sql, "invoice_id") for sql in (_LINES, _DAYS, _APPLICATIONS))
         credits, earlier_lines = self._by(_CREDITS, "account"), self._by(_EARLIER_LINES, "invoice_id")
         earlier = {(row["customer_id"], row["currency"]): row for row in self._rows(_EARLIER_INVOICES)}
@@ -132,8 +154,8 @@ class StatementTables:
         return found
 
     def _rows(self, sql: str) -> Iterator[Row]:
-        keys = {"period": str(self._period), "earlier": str(self._period.previous())}
-        found = self._reports.execute(sql, {name: value for name, value in keys.items() if f"${name}" in sql})
+        used = {name: value for name, value in self._parameters.items() if f"${name}" in sql}
+        found = self._reports.execute(sql, used)
         return iter(rows_as_dictionaries(found))
 
     def _by(self, sql: str, key: str) -> dict[str, list[Row]]:

@@ -17,7 +17,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "This statement explains invoice {number}; it is not a tax invoice.",
         "de": "Diese Abrechnung erläutert die Rechnung {number}; sie ist keine Rechnung im Sinne des Umsatzsteuerrechts.",
     },
+    "tax_id": {"en": "Tax ID: {number}", "de": "Steuernummer / USt-IdNr.: {number}"},
     "due": {"en": "Total due", "de": "Zu zahlen"},
+    "due_date": {"en": "Due date: {date}", "de": "Fällig am {date}"},
     "nothing_due": {"en": "Nothing to pay", "de": "Nichts zu zahlen"},
     "not_collected": {"en": "Not collected: for information only", "de": "Wird nicht eingezogen: nur zur Information"},
     # Usage by day

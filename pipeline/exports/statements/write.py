@@ -9,7 +9,9 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.settings import Settings
 from pipeline.exports.statements.content import statement_content
+from pipeline.exports.statements.issuer import Issuer
 from pipeline.exports.statements.pdf import PdfWriter
 from pipeline.exports.statements.source import StatementTables
 
@@ -25,9 +27,12 @@ def write_statements(
     on_progress: OnStatement | None = None,
     *,
     with_pdf: bool = True,
+    customer_id: str | None = None,
+    invoice_id: str | None = None,
 ) -> int:
     """Write `<invoice_id>.html` and `<invoice_id>.pdf` for each invoice of a period into an empty folder; return their number.
 
+    `customer_id`, `invoice_id`: only the invoices of this customer, only this invoice; their files are the same as among all.
     The same rows give the same bytes. Values are escaped: a customer's name cannot become markup, and loads nothing.
     """
     pages = Environment(
@@ -35,10 +40,11 @@ def write_statements(
     )
     page = pages.get_template("statement.html.j2")
     pdf = PdfWriter(TEMPLATES) if with_pdf else None
-    tables = StatementTables(reports, period)
+    issuer = Issuer.from_settings(Settings.load())
+    tables = StatementTables(reports, period, customer_id=customer_id, invoice_id=invoice_id)
     statements = tables.statements()
     for number, source in enumerate(statements, 1):
-        content = statement_content(source, tables, period)
+        content = statement_content(source, tables, period, issuer)
         id = source.invoice["invoice_id"]
         _write(folder / f"{id}.html", page.render(content).encode())
         if pdf is not None:

@@ -5,7 +5,8 @@ select
     peak_sandboxes as most_at_once,
     max_concurrent_sandboxes as allowed,
     peak_at as at,
-    cast(sum(over_limit_seconds) over (partition by customer_id) / 3600 as decimal(18, 1)) as hours_over_the_limit
+    -- Tenths of an hour, rounded half up: whole numbers, since a division gives a binary number.
+    (cast(floor(sum(over_limit_seconds) over (partition by customer_id) + 180) as hugeint) // 360) * 0.1 as hours_over_the_limit
 from billing.concurrency_daily
 qualify row_number() over (partition by customer_id order by peak_sandboxes desc, peak_at) = 1
 order by most_at_once desc, customer_id

@@ -87,7 +87,7 @@ compared as (
         item,
         is_usage,
         any_value(unit) as unit,
-        if(any_value(unit) like '%-second', 3600, 1) as seconds,
+        coalesce(any_value(unit) like '%-second', false) as is_time,
         count(distinct price) = 1 as is_same_price,
         coalesce(sum(quantity) filter (where not is_now), 0) as quantity_before,
         coalesce(sum(quantity) filter (where is_now), 0) as quantity_now,
@@ -114,8 +114,15 @@ select
     item,
     currency,
     replace(unit, '-second', '-hour') as unit,
-    if(is_usage, cast(quantity_before / seconds as decimal(38, 1)), null) as quantity_before,
-    if(is_usage, cast(quantity_now / seconds as decimal(38, 1)), null) as quantity_now,
+    -- Tenths of an hour, rounded half up: whole numbers, since a division gives a binary number.
+    case
+        when is_usage and is_time then (cast(floor(quantity_before + 180) as hugeint) // 360) * 0.1
+        when is_usage then cast(quantity_before as decimal(38, 1))
+    end as quantity_before,
+    case
+        when is_usage and is_time then (cast(floor(quantity_now + 180) as hugeint) // 360) * 0.1
+        when is_usage then cast(quantity_now as decimal(38, 1))
+    end as quantity_now,
     amount_before,
     amount_now,
     amount_now - amount_before as change_amount,

@@ -41,20 +41,22 @@ shares as (
         sandbox_id,
         currency,
         is_now,
-        cast(cast(duration_microseconds as hugeint) * month_microseconds / all_microseconds as decimal(38, 0)) as microseconds,
-        -- A session within the month has its amount unchanged.
-        case
-            when month_microseconds = all_microseconds then list_amount
-            else cast(list_amount * month_microseconds / all_microseconds as decimal(38, 12))
-        end as amount
+        -- Whole microseconds, and 10^-12 of the currency, rounded half up: a division gives a binary number.
+        (cast(duration_microseconds as hugeint) * month_microseconds + all_microseconds // 2) // all_microseconds as microseconds,
+        cast(
+            (cast(replace(cast(list_amount as varchar), '.', '') as hugeint) * month_microseconds + all_microseconds // 2)
+            // all_microseconds
+            as decimal(26, 0)
+        )
+        * cast(0.000000000001 as decimal(12, 12)) as amount
     from sandbox_months
 )
 
 select
     sandbox_id,
     currency,
-    cast(coalesce(sum(microseconds) filter (where not is_now), 0) / 3600000000 as decimal(18, 1)) as hours_before,
-    cast(coalesce(sum(microseconds) filter (where is_now), 0) / 3600000000 as decimal(18, 1)) as hours_now,
+    ((coalesce(sum(microseconds) filter (where not is_now), 0) + 180000000) // 360000000) * 0.1 as hours_before,
+    ((coalesce(sum(microseconds) filter (where is_now), 0) + 180000000) // 360000000) * 0.1 as hours_now,
     coalesce(sum(amount) filter (where not is_now), 0) as list_amount_before,
     coalesce(sum(amount) filter (where is_now), 0) as list_amount_now,
     list_amount_now - list_amount_before as change_amount

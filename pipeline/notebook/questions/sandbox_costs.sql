@@ -5,7 +5,8 @@ select
     sandbox_id,
     currency,
     count(*) as sessions,
-    cast(sum(duration_microseconds) / 3600000000 as decimal(18, 2)) as hours,
+    -- Hundredths of an hour, rounded half up: whole numbers, since a division gives a binary number.
+    ((sum(duration_microseconds) + 18000000) // 36000000) * 0.01 as hours,
     sum(list_amount) as list_amount
 from billing.sessions
 group by customer_id, sandbox_id, currency
