@@ -43,9 +43,10 @@ timeline_days as (
         sum(case when event_kind = 'update' then 1 else 0 end) as update_count,
         sum(case when event_kind = 'heartbeat' then 1 else 0 end) as heartbeat_count,
         max(case when could_fall_silent then 1 else 0 end) as could_fall_silent,
-        bit_or(case when event_kind = 'start' then named else 0 end) as named_by_start,
-        bit_or(case when event_kind <> 'stop' then named else 0 end) as named_before_stop,
-        bit_or(case when event_kind = 'stop' then named else 0 end) as named_by_stop,
+        max(case when event_kind = 'start' then named end) as named_by_start,
+        max(case when event_kind in ('update', 'heartbeat') then named end) as named_by_updates,
+        min(case when event_kind in ('update', 'heartbeat') then named end) as least_named_by_updates,
+        max(case when event_kind = 'stop' then named end) as named_by_stop,
         {%- for resource in resource_columns() %}
         min({{ resource }}) as least_{{ resource }},
         max({{ resource }}) as {{ resource }},
@@ -71,7 +72,8 @@ judged_days as {{ not_stored }}(
         and (stop_count = 0 or heard_until < last_at)
         and (update_count = 0 or heartbeat_count = 0)
         and could_fall_silent = 0
-        and named_before_stop = named_by_start
+        -- Each update names the same resources, of those that the start names: of two at one instant none is superseded.
+        and coalesce(named_by_updates = least_named_by_updates and named_by_updates & named_by_start = named_by_updates, true)
         {%- for resource in resource_columns() %}
         and coalesce(least_{{ resource }} = {{ resource }}, true)
         {%- endfor %}

@@ -357,7 +357,7 @@ def _random_event_voids(random: Random, rows: Sequence[Event], scene: Scene) -> 
 def _random_timeline(random: Random, customer_id: str, sandbox_id: str, execution_id: str | None, scene: Scene) -> list[Event]:
     """The events of one timeline, without ids; several may fall on one instant."""
     at = scene.instant(random)
-    shape = random.choices((_knots, _runs, _heartbeats, _ticks), (5, 3, 2, 2))[0]
+    shape = random.choices((_knots, _runs, _lifecycles, _heartbeats, _ticks), (5, 3, 3, 2, 2))[0]
     like = Event(None, sandbox_id, customer_id, at, EventType.START, execution_id=execution_id)
     return shape(random, like, scene)
 
@@ -397,6 +397,31 @@ def _runs(random: Random, like: Event, scene: Scene) -> list[Event]:
         at += random.choice(SPANS)
         if random.random() < 0.7:
             events.append(_with_resources(random, replace(like, event_at=at, event_type=EventType.STOP)))
+        at += random.choice((timedelta(0), *SPANS))
+    return events
+
+
+def _lifecycles(random: Random, like: Event, scene: Scene) -> list[Event]:
+    """A start, updates that mostly repeat what it names, a stop; once or several times, with a fault now and then."""
+    events: list[Event] = []
+    at = like.event_at
+    word = _with_resources(random, like)
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        events.append(replace(word, event_at=at))
+        update = replace(word, tokens=None, event_type=random.choice((EventType.UPDATE, EventType.UPDATE, EventType.HEARTBEAT)))
+        for _ in range(random.choice((0, 0, 1, 2, 4))):
+            at += random.choice((timedelta(0), MICROSECOND, *SPANS[:6]))
+            fault = random.random()
+            if fault < 0.1:
+                events.append(replace(update, event_at=at, memory_gb=None))
+            elif fault < 0.15:
+                events.append(_with_resources(random, replace(update, event_at=at)))
+            else:
+                events.append(replace(update, event_at=at))
+        at += random.choice((timedelta(0), MICROSECOND, *SPANS[:6]))
+        if random.random() < 0.85:
+            stop = replace(word, event_at=at, tokens=None, event_type=EventType.STOP)
+            events.append(stop if random.random() < 0.5 else _with_resources(random, stop))
         at += random.choice((timedelta(0), *SPANS))
     return events
 
