@@ -35,6 +35,7 @@ from pipeline.feeds.configured import FeedRun
 from pipeline.landing import LandingSummary
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.result import LandReport
+from pipeline.landing.settlement import SettlementResult
 from pipeline.ledger.approvals import ApprovalResult
 from pipeline.ledger.close import CloseResult
 from pipeline.ledger.verify import VerifyResult
@@ -44,6 +45,7 @@ from pipeline.stripe.comparison import StripeComparison, SyncReport
 from pipeline.stripe.publish_result import PublishResult
 from pipeline.warehouse.build_record import last_build
 
+_SETTLEMENTS = dg.AssetKey(["ledger", "quarantine_settlements"])
 _LOCK_SECONDS = 2
 """How long to wait for a command that writes. The next evaluation of the sensor tries again."""
 
@@ -106,6 +108,12 @@ def _approve(home: Home, _: CommandReport, approved: ApprovalResult) -> Iterator
     yield from approval_events(home, approved)
 
 
+def _settle(home: Home, _: CommandReport, settled: SettlementResult) -> Iterator[AssetEvent]:
+    decision = {"settled_by": settled.settled_by, "settled_rows": settled.rows}
+    for event in written_files(home, "ledger"):
+        yield materialized(event.asset_key, {**event.metadata, **(decision if event.asset_key == _SETTLEMENTS else {})})
+
+
 def _publish(home: Home, _: CommandReport, published: PublishResult) -> Iterator[AssetEvent]:
     if not published.problems:  # a Dagster run with problems fails
         yield from _of_month(published_invoices.key, published.period, publish_metadata(published))
@@ -156,6 +164,7 @@ KINDS_OF_WORK: Mapping[str, KindOfWork] = {
     "build": KindOfWork(BuildReport, _build),
     "close": KindOfWork(CloseResult, _close),
     "approve": KindOfWork(ApprovalResult, _approve),
+    "quarantine --settle": KindOfWork(SettlementResult, _settle),
     "publish": KindOfWork(PublishResult, _publish),
     "sync-stripe": KindOfWork(SyncReport, _sync),
     "reconcile": KindOfWork(StripeComparison, _reconcile),

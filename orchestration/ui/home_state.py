@@ -25,6 +25,7 @@ from pipeline.landing.sources.source_files import all_sources
 from pipeline.monitoring.command_reports import failed_reports
 from pipeline.store.alert_log import alert_states
 from pipeline.store.approvals import APPROVALS
+from pipeline.store.quarantine_settlements import SETTLEMENTS
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
@@ -158,7 +159,10 @@ def _closing(home: Home, now: datetime) -> Iterator[Item]:
 def _quarantine(home: Home, _: datetime) -> Iterator[Item]:
     rows = _rows(
         home,
-        "select reason, count(*), arg_min(detail, (landed_at, file_name, file_row)) from quarantined_events"
+        # The reports may be older than the last settlements.
+        "select reason, count(*), arg_min(detail, (landed_at, file_name, file_row)) from quarantined_events as quarantined"
+        f" where not exists (select 1 from {SETTLEMENTS.rows_sql(home)} as settlements where settlements.file_id ="
+        " quarantined.file_id and settlements.file_row = quarantined.file_row)"
         " group by reason order by 2 desc, reason",
     )
     if rows:

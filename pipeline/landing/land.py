@@ -114,14 +114,15 @@ def retry_quarantined(
     """Check quarantined rows again, as if they landed now: of files with these names and of this kind, by default of all.
 
     Rows that are valid now land, with their original file and line. The others stay in quarantine, with their current reason.
-    The summary has no files without quarantined rows; names without any are reported in its problems.
+    Rows that a person settled are checked only where their file is named: the correction of another file may have landed them
+    under another id. The summary has no files without quarantined rows; names without any are reported in its problems.
     """
     summary = LandingSummary()
     with home.writing(), SelectProcess() as process:
         index = _prepare(home)
         found = [
             file
-            for file in quarantined_files(home)
+            for file in quarantined_files(home, with_settled=bool(names))
             if (kind is None or file.kind is kind) and (not names or file.file_name in names)
         ]
         known = {file.file_name for file in found}

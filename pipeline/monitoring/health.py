@@ -24,6 +24,8 @@ from pipeline.core.locks import hold_lock
 from pipeline.core.periods import BillingPeriod
 from pipeline.landing.inbox import waiting_since
 from pipeline.landing.index_state import landing_totals
+from pipeline.landing.quarantine_report import settled_rows
+from pipeline.landing.record_kinds import Kind
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
 from pipeline.warehouse.build_record import last_build
@@ -114,15 +116,22 @@ def _feed_metrics(registry: CollectorRegistry, home: Home) -> None:
 def _landing_metrics(registry: CollectorRegistry, home: Home) -> None:
     rows = Gauge("billhouse_landed_rows", "Landed usage rows, by outcome.", ["outcome"], registry=registry)
     files = Gauge("billhouse_landed_files", "Landed files of all kinds.", registry=registry)
-    share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that are in quarantine.", registry=registry)
+    share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that wait in quarantine.", registry=registry)
     latest = Gauge("billhouse_last_landing_timestamp_seconds", "When the last file landed.", registry=registry)
     totals = landing_totals(home)
     if totals is None:
         return
-    for outcome, number in (("accepted", totals.accepted), ("duplicate", totals.duplicates), ("quarantined", totals.quarantined)):
+    settled = settled_rows(home, Kind.USAGE)
+    quarantined = totals.quarantined - settled
+    for outcome, number in (
+        ("accepted", totals.accepted),
+        ("duplicate", totals.duplicates),
+        ("quarantined", quarantined),
+        ("settled", settled),
+    ):
         rows.labels(outcome).set(number)
     files.set(totals.files)
-    share.set(totals.quarantined / totals.received if totals.received else 0)
+    share.set(quarantined / totals.received if totals.received else 0)
     if totals.last_landed_at:
         latest.set(datetime.fromisoformat(totals.last_landed_at).timestamp())
 

@@ -41,9 +41,13 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
 
 
 def read_status(home: Home) -> dict[str, Any]:
-    """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status."""
+    """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status.
+
+    Of the rows: received = accepted + duplicate + quarantined + settled; a settled row is in quarantine, and waits no longer.
+    """
     import pyarrow.compute as pc
 
+    from pipeline.landing.quarantine_report import settled_rows
     from pipeline.store.raw import landed_file_rows
     from pipeline.warehouse.build_record import last_build
 
@@ -56,7 +60,8 @@ def read_status(home: Home) -> dict[str, Any]:
     retries = landings.filter(pc.field("retried_file_id").is_valid())
     retried = pc.sum(pc.coalesce(retries["superseded_rows"], retries["received_rows"])).as_py() or 0
     counts["received"] -= retried
-    counts["quarantined"] -= retried
+    counts["settled"] = settled_rows(home)
+    counts["quarantined"] -= retried + counts["settled"]
     months: list[dict[str, Any]] = []
     if home.analysts_file.exists():
         with open_reports(home) as reports:

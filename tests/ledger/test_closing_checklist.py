@@ -193,6 +193,8 @@ def test_rows_in_quarantine_that_landed_since_the_month_began_need_attention(hom
     found = items(home)["quarantine"]
     assert (found.state, "bad_number (1)" in found.detail) == (CheckState.ATTENTION, True)
     assert items(home, BillingPeriod(9998, 1))["quarantine"].state is CheckState.OK
+    assert billhouse(home.path, "quarantine", "--settle", "--file", "bad.jsonl", "--why", "sent again").code == 0
+    assert items(home)["quarantine"].state is CheckState.OK
 
 
 def test_a_month_is_not_closed_before_its_grace_period_ends_or_before_the_books_open(

@@ -383,7 +383,7 @@ def test_a_report_that_is_too_large_is_a_warning(home: Home, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("by", "why", "error"),
     [
-        ("  ", "", "It does not say who approves."),
+        ("  ", "", "It does not say who decides."),
         ("Ann\nBob", "", "contains a line end"),
         ("Ann", "sk_live_abcdefghijkl", "or a secret"),
         ("AUTOMATIC: under 500 USD", "", "cannot begin with 'automatic:'"),

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import dagster as dg
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration.ui.dagster_state import DagsterState, Work, read_dagster_state
@@ -17,6 +19,7 @@ from orchestration.ui.home_state import HomeState, Item, read_home_state
 from orchestration.ui.start_page import links, render_start_page
 from pipeline.core.home import Home
 from pipeline.monitoring.command_reports import set_aside
+from pipeline.store.quarantine_settlements import SETTLEMENTS
 
 NOW = datetime(2026, 9, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[2J"
@@ -32,7 +35,7 @@ _TABLES = """
     create table billing.quarantined_events as select * from (values
         ('missing_field', $hostile, now(), 'a.jsonl', 1), ('missing_field', 'b', now(), 'a.jsonl', 2),
         ('unreadable', 'c', now(), 'a.jsonl', 3)
-    ) as rows(reason, detail, landed_at, file_name, file_row);
+    ) as rows(reason, detail, landed_at, file_name, file_row), (select 'a1' as file_id);
     create table billing.stripe_reconciliation as select 'voided in Stripe' as difference;
     create table billing.stripe_subscriptions as select true as is_current, 'no plan' as problem;
 """
@@ -76,6 +79,13 @@ def test_what_needs_a_person_is_listed_with_numbers_and_links_and_nothing_is_wri
         "2026-09 can be closed from 2026-10-03 00:00 UTC",
     ]
     assert {(row["status"], row["total"]) for row in state.months} >= {("approved", "3.00 EUR"), ("draft", "4.00 USD")}
+
+
+def test_settled_rows_wait_no_longer_also_before_a_build(home: Home) -> None:
+    row = {"file_id": "a1", "file_row": 1, "settled_at": NOW, "settled_by": "ann"}
+    SETTLEMENTS.path(home).mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], schema=SETTLEMENTS.schema), SETTLEMENTS.path(home) / "1.parquet")
+    assert "2 rows in quarantine: not billed" in {item.title for item in read_home_state(home, NOW).needs}
 
 
 def test_the_page_works_while_a_build_replaces_the_reports_and_with_reports_of_an_earlier_version(home: Home) -> None:
