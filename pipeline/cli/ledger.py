@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,7 +128,7 @@ def explain(
 ) -> None:
     """Explain an invoice: its total, lines and days; with --line, also the line's sandboxes, sessions and landed events.
 
-    Shows the arithmetic of each step; the parts sum to the whole. Changes nothing.
+    Shows who approved the invoice, when and why, and the arithmetic of each step; the parts sum to the whole. Changes nothing.
     """
     from pipeline.ledger.explain import explain as explain_invoice
 
@@ -231,6 +232,12 @@ def print_explanation(explained: InvoiceExplanation) -> None:
     if explained.carried_forward_amount:
         parts.append(f"- {format_money(explained.carried_forward_amount, currency)} carried forward")
     out.print(f"total {format_money(explained.total_amount, currency)} = {' '.join(parts)}")
+    if explained.approved_by is not None and explained.approved_at is not None:
+        reason = f": {plain(explained.approval_reason)}" if explained.approval_reason else ""
+        out.print(
+            f"approved by {plain(explained.approved_by)} at {explained.approved_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{reason}",
+            soft_wrap=True,
+        )
     for credit in explained.credits:
         out.print(f"  credit {plain(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
     for line in explained.lines:
