@@ -26,6 +26,7 @@ from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex, update_if_possible
 from pipeline.landing.quarantine import QuarantinedFile, quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
+from pipeline.landing.reading import Reading
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.result import LandedFile, LandingSummary
 from pipeline.landing.retry import retry_rows
@@ -150,30 +151,6 @@ def _prepare(home: Home) -> LandingIndex:
         ensure_raw_collections(home)
         finish_interrupted(home)
         return LandingIndex(home)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read."""
-
-    source: Source | None
-    rows_at: str
-
-    @classmethod
-    def of(cls, source: Source | None, rows_at: str | None = None) -> Reading:
-        """`rows_at`: the JSON path of the rows in a document; by default the source's."""
-        return cls(source, rows_at or (source.rows_at if source is not None else WHOLE))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the rows of a file are those of Billhouse, one on each line."""
-        return self.source is None and self.rows_at == WHOLE
-
-    @property
-    def shown(self) -> str:
-        """A text that is hashed with a file: a file that is read in another way has other rows."""
-        source = f"source {self.source.name} {self.source.digest}\n" if self.source is not None else ""
-        return source + (f"rows at {self.rows_at}\n" if self.rows_at != WHOLE else "")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import pytest
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.landing import waiting
 from pipeline.ledger import closing_checklist as checklist
-from pipeline.ledger import closing_sources
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState
 from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
 from pipeline.ledger.closing_usage import usage_item
@@ -306,7 +306,7 @@ def test_a_file_that_landed_with_a_source_has_landed(home: Home) -> None:
 def test_a_file_that_lands_meanwhile_does_not_wait(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     (home.inbox / "usage").mkdir(parents=True, exist_ok=True)
     file = write_jsonl(home.inbox / "usage" / "moved.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="m")])
-    monkeypatch.setattr(closing_sources, "waiting_files", lambda *_: [file.with_name("gone.jsonl"), file])
+    monkeypatch.setattr(waiting, "files_in_inbox", lambda *_: [file.with_name("gone.jsonl"), file])
     assert "1 files wait" in items(home)["inbox"].detail
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from datetime import UTC, datetime
@@ -18,8 +19,11 @@ from orchestration.ui.dagster_state import DagsterState, Work, read_dagster_stat
 from orchestration.ui.home_state import HomeState, Item, read_home_state
 from orchestration.ui.start_page import links, render_start_page
 from pipeline.core.home import Home
+from pipeline.landing import land_files
+from pipeline.landing.merge_raw_files import merge_raw_files
 from pipeline.monitoring.command_reports import set_aside
 from pipeline.store.quarantine_settlements import SETTLEMENTS
+from tests.landing.raw import event_line, land, write_lines
 
 NOW = datetime(2026, 9, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[2J"
@@ -36,6 +40,7 @@ _TABLES = """
         ('missing_field', $hostile, now(), 'a.jsonl', 1), ('missing_field', 'b', now(), 'a.jsonl', 2),
         ('unreadable', 'c', now(), 'a.jsonl', 3)
     ) as rows(reason, detail, landed_at, file_name, file_row), (select 'a1' as file_id);
+    create table billing.landed_files as select null::varchar as file_id where false;
     create table billing.stripe_reconciliation as select 'voided in Stripe' as difference;
     create table billing.stripe_subscriptions as select true as is_current, 'no plan' as problem;
 """
@@ -145,11 +150,43 @@ def test_the_approval_that_the_page_opens_needs_a_name_and_a_reason(home: Home) 
     assert approval.config == 'ops:\n  approve:\n    config:\n      month: "2026-08"\n      everything: true\n'
 
 
-def test_files_of_sources_in_the_inbox_are_counted(home: Home) -> None:
-    for folder in ("usage", "e2b-events"):
+def test_files_of_the_inbox_that_have_not_landed_are_counted(home: Home) -> None:
+    for folder in ("usage", "e2b-events", "unknown"):
         (home.inbox / folder).mkdir(parents=True)
-        (home.inbox / folder / "a.jsonl").write_text("{}")
+        (home.inbox / folder / "a.jsonl").write_text(f'"{folder}"')
+    waiting = next(item for item in read_home_state(home, NOW).due if "inbox" in item.title)
+    assert waiting.title == "3 files in the inbox to land"
+    assert waiting.text.startswith("unknown/a.jsonl is in no folder of a kind or source")
+    land_files(home, [write_lines(home.inbox / "usage" / "a.jsonl", [event_line("a")])])
     assert "2 files in the inbox to land" in {item.title for item in read_home_state(home, NOW).due}
+
+
+def test_rows_that_landed_since_the_build_are_found_without_a_lock_and_not_by_the_time_of_files(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def titles() -> set[str]:
+        return {item.title for item in read_home_state(home, NOW).due}
+
+    landed = [land(home, write_lines(tmp_path / f"{name}.jsonl", [event_line(name)])).file_id for name in "abc"]
+    assert "Rows have landed since the last build" in titles()
+    ids = ", ".join(f"('{file_id}')" for file_id in landed)
+    write_reports(
+        home, _TABLES.replace("select null::varchar as file_id where false", f"select * from (values {ids}) as t(file_id)")
+    )
+    assert "Rows have landed since the last build" not in titles()
+    monkeypatch.setenv("BILLHOUSE_RAW_FILES_PER_DAY", "1")
+    os.utime(home.analysts_file, (1, 1))
+    assert merge_raw_files(home).merged_files
+    assert "Rows have landed since the last build" not in titles(), "merging lands nothing"
+    land(home, write_lines(tmp_path / "d.jsonl", [event_line("d")]))
+    os.utime(home.analysts_file)
+
+    def locked(*_: object, **__: object) -> None:
+        raise AssertionError("the page takes a lock")
+
+    monkeypatch.setattr("pipeline.store.raw.lock_manifest", locked)
+    monkeypatch.setattr(Home, "writing", locked)
+    assert "Rows have landed since the last build" in titles()
 
 
 def test_commands_that_are_not_recorded_are_shown(home: Home) -> None:
