@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from orchestration.alerts import alert_deliveries, delivery_metadata
 from orchestration.approvals import approval_events
+from orchestration.closing_check import checked_month
 from orchestration.feeds import feed_events
 from orchestration.lib.asset_events import AssetEvent, materialized
 from orchestration.lib.dbt_sources import written_files
@@ -27,7 +30,7 @@ from orchestration.month_end import (
 from orchestration.stripe import compared_with_stripe, stripe_mirror, sync_metadata
 from orchestration.warehouse import build_events
 from pipeline.alerts import SendResult
-from pipeline.core.errors import LockedError
+from pipeline.core.errors import BillhouseError, LockedError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.exports import ExportResult
@@ -99,9 +102,12 @@ def _of_month(key: dg.AssetKey, month: BillingPeriod, metadata: Mapping[str, Any
         yield materialized(key, metadata, str(month))
 
 
-def _close(home: Home, _: CommandReport, closed: CloseResult) -> Iterator[AssetEvent]:
+def _close(home: Home, report: CommandReport, closed: CloseResult) -> Iterator[AssetEvent]:
     yield from _of_month(closed_invoices.key, closed.period, close_metadata(closed))
     yield from written_files(home, "closes")
+    if report.work != CLOSED:
+        with suppress(BillhouseError):  # the daily check says why
+            yield checked_month(home, datetime.now(UTC))
 
 
 def _approve(home: Home, _: CommandReport, approved: ApprovalResult) -> Iterator[AssetEvent]:

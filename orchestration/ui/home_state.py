@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from orchestration.lib.due import month_to_close
+from orchestration.ui.closing_text import listed_items, open_items
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
@@ -141,14 +142,18 @@ def _by_month(totals: _Totals) -> dict[str, list[tuple[int, str]]]:
 
 def _closing(home: Home, now: datetime) -> Iterator[Item]:
     month = month_to_close(home, now)
-    if month is not None:
-        yield Item(
-            f"{month} can be closed",
-            "Its grace period is over, and the reports contain all of it.",
-            job="close_month",
-            command=f"billhouse close {month}",
-            asset=("closed_invoices",),
-        )
+    if month is None:
+        return
+    stops, look = open_items(home, month, now)
+    text = listed_items(stops, look) or "Its grace period is over, and the reports contain all of it."
+    yield Item(
+        f"{month} cannot be closed yet" if stops else f"{month} can be closed",
+        text,
+        job="" if stops else "close_month",
+        command=f"billhouse close {month}{' --check' if stops or look else ''}",
+        asset=("closed_invoices",),
+        check=bool(stops),
+    )
 
 
 def _quarantine(home: Home, _: datetime) -> Iterator[Item]:
@@ -265,10 +270,18 @@ def _next_close(home: Home, now: datetime) -> Iterator[Item]:
         at = month.end + Settings.load().close_grace
         record = last_build(home)
         if now < at:
-            yield Item(f"{month} can be closed from {at:%Y-%m-%d %H:%M} UTC")
+            yield Item(f"{month} can be closed from {at:%Y-%m-%d %H:%M} UTC", _until_then(home, month, now))
         elif record is not None and record.as_of < month.end:
             text = f"The reports are as of {record.as_of:%Y-%m-%d %H:%M} UTC: build, then close."
             yield Item(f"{month} is over, and not built completely", text, job="land_and_build", command="billhouse build")
+
+
+def _until_then(home: Home, month: BillingPeriod, now: datetime) -> str:
+    """In the grace period, what besides it stops the close or needs a look. Before, nothing: the month is not over."""
+    if now < month.end:
+        return ""
+    stops, look = open_items(home, month, now)
+    return listed_items([one for one in stops if one.name != "grace_period"], look)
 
 
 def _months(home: Home) -> list[dict[str, Any]]:

@@ -33,7 +33,8 @@ def close(
         typer.Option("--accept-adjustments", help="Allow adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item blocks.")
+        bool,
+        typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item stops it."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -184,18 +185,20 @@ def print_checklist(month: BillingPeriod, items: list[ChecklistItem], is_ready: 
     """Print each item with its state, and below it what to do."""
     colors = {"ok": "green", "attention": "yellow", "blocks": "red"}
     for one in items:
-        state = f"[{colors[one.state]}]{one.state:<9}[/]"
+        state = f"[{colors[one.state]}]{one.state.words:<15}[/]"
         out.print(f"{state} [bold]{one.title}[/]: {plain(one.detail)}", soft_wrap=True)
         if one.name == "adjustments":
             for example in one.examples:
                 amount = format_money(Decimal(example["adjustment_amount"]), example["currency"])
-                out.print(f"            {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True)
+                out.print(
+                    f"                  {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True
+                )
         if one.next_step:
-            out.print(f"          [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
+            out.print(f"                [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
     if is_ready:
-        out.print(f"No item blocks the close of {month}.")
+        out.print(f"Nothing stops the close of {month}.")
     else:
-        out.print(f"Items that block the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
+        out.print(f"Items that stop the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
 
 
 def print_approvals(result: ApprovalResult) -> None:

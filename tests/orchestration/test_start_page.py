@@ -15,12 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration import closing_check
+from orchestration.lib import due
+from orchestration.ui import closing_text
 from orchestration.ui.dagster_state import DagsterState, Work, read_dagster_state
 from orchestration.ui.home_state import HomeState, Item, read_home_state
 from orchestration.ui.start_page import links, render_start_page
 from pipeline.core.home import Home
 from pipeline.landing import land_files
 from pipeline.landing.merge_raw_files import merge_raw_files
+from pipeline.ledger.checklist_item import CheckState, item
 from pipeline.monitoring.command_reports import set_aside
 from pipeline.store.quarantine_settlements import SETTLEMENTS
 from tests.landing.raw import event_line, land, write_lines
@@ -91,6 +95,60 @@ def test_settled_rows_wait_no_longer_also_before_a_build(home: Home) -> None:
     SETTLEMENTS.path(home).mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([row], schema=SETTLEMENTS.schema), SETTLEMENTS.path(home) / "1.parquet")
     assert "2 rows in quarantine: not billed" in {item.title for item in read_home_state(home, NOW).needs}
+
+
+@pytest.mark.parametrize(
+    ("states", "title", "text"),
+    [
+        ({}, "2026-09 can be closed", "Its grace period is over, and the reports contain all of it."),
+        ({"usage": CheckState.ATTENTION}, "2026-09 can be closed", "To look at first: usage."),
+        (
+            {"inbox": CheckState.BLOCKS, "prices": CheckState.BLOCKS, "usage": CheckState.ATTENTION},
+            "2026-09 cannot be closed yet",
+            "Stops the close: inbox. Of inbox. Also: prices. To look at first: usage.",
+        ),
+    ],
+)
+def test_what_stops_a_close_is_shown_once_the_grace_period_is_over(
+    states: dict[str, CheckState], title: str, text: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [item(name, name, state, f"Of {name}.") for name, state in {"order": CheckState.OK, **states}.items()]
+    monkeypatch.setattr(closing_text, "closing_checklist", lambda *_, with_ledger, **__: [] if with_ledger else items)
+    record = SimpleNamespace(as_of=datetime(2026, 10, 1, tzinfo=UTC), inputs={"a": "b"})
+    monkeypatch.setattr(due, "last_build", lambda _: record)
+    shown = {one.title: one for one in read_home_state(home, datetime(2026, 10, 4, tzinfo=UTC)).needs}
+    assert shown[title].text == text
+    assert shown[title].command == f"billhouse close 2026-09{' --check' if states else ''}"
+    assert shown[title].job == ("" if "cannot" in title else "close_month")
+    # In the grace period, what is left to do is beside the instant from which the month can be closed.
+    during = {one.title: one for one in read_home_state(home, datetime(2026, 10, 2, tzinfo=UTC)).due}
+    assert during["2026-09 can be closed from 2026-10-03 00:00 UTC"].text == (text if states else "")
+
+
+def test_a_month_that_is_not_over_costs_no_checklist(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the checklist was read")
+
+    monkeypatch.setattr(closing_text, "closing_checklist", read)
+    monkeypatch.setattr(closing_check, "closing_checklist", read)
+    assert "2026-09 can be closed from 2026-10-03 00:00 UTC" in {one.title for one in read_home_state(home, NOW).due}
+    checked = closing_check.checked_month(home, NOW)
+    assert checked.passed
+    assert checked.metadata["month"].value == "none: no open month is over"
+
+
+@pytest.mark.parametrize(("name", "passed"), [("inbox", False), ("grace_period", True)])
+def test_the_check_of_the_close_fails_for_what_stops_it_besides_the_grace_period(
+    name: str, passed: bool, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [item(name, "Title", CheckState.BLOCKS, HOSTILE, "Do it."), item("usage", "Usage", CheckState.ATTENTION, "None.")]
+    monkeypatch.setattr(closing_check, "closing_checklist", lambda *_, **__: items)
+    checked = closing_check.checked_month(home, datetime(2026, 10, 4, tzinfo=UTC))
+    assert (checked.passed, checked.metadata["month"].value) == (passed, "2026-09")
+    shown = checked.metadata["checklist"].value
+    assert isinstance(shown, str)
+    assert "| Title | stops the close |" in shown and "| Usage | look first | None. |  |" in shown
+    assert shown.count("<script>") == shown.count("\\<script>"), "Markdown of the UI shows it as text"
 
 
 def test_the_page_works_while_a_build_replaces_the_reports_and_with_reports_of_an_earlier_version(home: Home) -> None:
