@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from orchestration.lib.automation import schedule
-from orchestration.lib.due import open_month_that_is_over
+from orchestration.lib.due import ENDS_BY_ITSELF, MONTH_CAN_BE_CLOSED, open_month_that_is_over
 from orchestration.lib.metadata import markdown_table
 from orchestration.lib.resources import BillhouseHome
 from orchestration.month_end import closed_invoices
@@ -14,14 +14,12 @@ from pipeline.core.home import Home
 from pipeline.ledger.checklist_item import CheckState
 from pipeline.ledger.closing_checklist import closing_checklist
 
-_NAME = "month_can_be_closed"
-
 
 @dg.asset_check(
     asset=closed_invoices,
-    name=_NAME,
-    description="Nothing stops the close of the earliest open month that is over, except its grace period. The metadata have the"
-    " closing checklist. While no such month is open, it reads one number.",
+    name=MONTH_CAN_BE_CLOSED,
+    description="Nothing stops the close of the earliest open month that is over, except its grace period and a build after its"
+    " end. The metadata have the closing checklist. While no such month is open, it reads one number.",
 )
 @convert_errors
 def month_can_be_closed(home: dg.ResourceParam[BillhouseHome]) -> dg.AssetCheckResult:
@@ -33,11 +31,11 @@ def checked_month(home: Home, now: datetime) -> dg.AssetCheckResult:
     """The check at an instant."""
     month = open_month_that_is_over(home, now)
     items = closing_checklist(home, month, now=now) if month is not None else []
-    stops = [one for one in items if one.state is CheckState.BLOCKS and one.name != "grace_period"]
+    stops = [one for one in items if one.state is CheckState.BLOCKS and one.name not in ENDS_BY_ITSELF]
     rows = [[one.title, one.state.words, one.detail, one.next_step] for one in items]
     return dg.AssetCheckResult(
         asset_key=closed_invoices.key,
-        check_name=_NAME,
+        check_name=MONTH_CAN_BE_CLOSED,
         passed=not stops,
         metadata={
             "month": str(month) if month is not None else "none: no open month is over",

@@ -14,6 +14,11 @@ from pipeline.store.publications import published_invoices
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
+MONTH_CAN_BE_CLOSED = "month_can_be_closed"
+"""The check of `orchestration.closing_check`. The start page reads the checklist itself, as it is now."""
+ENDS_BY_ITSELF = frozenset({"grace_period", "last_build"})
+"""Items of the closing checklist that stop a close only until an instant, or until a build after the month's end."""
+
 
 def month_to_close(home: Home, now: datetime) -> BillingPeriod | None:
     """The earliest month with drafts, if its grace period is over and the reports contain all of it. Months close in order."""

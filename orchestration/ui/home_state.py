@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from orchestration.lib.due import month_to_close
+from orchestration.lib.due import ENDS_BY_ITSELF, month_to_close
 from orchestration.ui.closing_text import listed_items, open_items
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
@@ -277,11 +277,11 @@ def _next_close(home: Home, now: datetime) -> Iterator[Item]:
 
 
 def _until_then(home: Home, month: BillingPeriod, now: datetime) -> str:
-    """In the grace period, what besides it stops the close or needs a look. Before, nothing: the month is not over."""
+    """In the grace period, what besides it and a build stops the close or needs a look. Before it, nothing."""
     if now < month.end:
         return ""
     stops, look = open_items(home, month, now)
-    return listed_items([one for one in stops if one.name != "grace_period"], look)
+    return listed_items([one for one in stops if one.name not in ENDS_BY_ITSELF], look)
 
 
 def _months(home: Home) -> list[dict[str, Any]]:

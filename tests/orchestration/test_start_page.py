@@ -137,8 +137,8 @@ def test_a_month_that_is_not_over_costs_no_checklist(home: Home, monkeypatch: py
     assert checked.metadata["month"].value == "none: no open month is over"
 
 
-@pytest.mark.parametrize(("name", "passed"), [("inbox", False), ("grace_period", True)])
-def test_the_check_of_the_close_fails_for_what_stops_it_besides_the_grace_period(
+@pytest.mark.parametrize(("name", "passed"), [("inbox", False), ("grace_period", True), ("last_build", True)])
+def test_the_check_of_the_close_fails_for_what_does_not_end_by_itself(
     name: str, passed: bool, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [item(name, "Title", CheckState.BLOCKS, HOSTILE, "Do it."), item("usage", "Usage", CheckState.ATTENTION, "None.")]
