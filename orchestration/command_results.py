@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from orchestration.alerts import alert_deliveries, delivery_metadata
 from orchestration.approvals import approval_events
+from orchestration.closing_check import checked_month
 from orchestration.feeds import feed_events
 from orchestration.lib.asset_events import AssetEvent, materialized
 from orchestration.lib.dbt_sources import written_files
@@ -27,7 +30,7 @@ from orchestration.month_end import (
 from orchestration.stripe import compared_with_stripe, stripe_mirror, sync_metadata
 from orchestration.warehouse import build_events
 from pipeline.alerts import SendResult
-from pipeline.core.errors import LockedError
+from pipeline.core.errors import BillhouseError, LockedError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.exports import ExportResult
@@ -35,6 +38,7 @@ from pipeline.feeds.configured import FeedRun
 from pipeline.landing import LandingSummary
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.result import LandReport
+from pipeline.landing.settlement import SettlementResult
 from pipeline.ledger.approvals import ApprovalResult
 from pipeline.ledger.close import CloseResult
 from pipeline.ledger.verify import VerifyResult
@@ -44,6 +48,7 @@ from pipeline.stripe.comparison import StripeComparison, SyncReport
 from pipeline.stripe.publish_result import PublishResult
 from pipeline.warehouse.build_record import last_build
 
+_SETTLEMENTS = dg.AssetKey(["ledger", "quarantine_settlements"])
 _LOCK_SECONDS = 2
 """How long to wait for a command that writes. The next evaluation of the sensor tries again."""
 
@@ -97,13 +102,22 @@ def _of_month(key: dg.AssetKey, month: BillingPeriod, metadata: Mapping[str, Any
         yield materialized(key, metadata, str(month))
 
 
-def _close(home: Home, _: CommandReport, closed: CloseResult) -> Iterator[AssetEvent]:
+def _close(home: Home, report: CommandReport, closed: CloseResult) -> Iterator[AssetEvent]:
     yield from _of_month(closed_invoices.key, closed.period, close_metadata(closed))
     yield from written_files(home, "closes")
+    if report.work != CLOSED:
+        with suppress(BillhouseError):  # the daily check says why
+            yield checked_month(home, datetime.now(UTC))
 
 
 def _approve(home: Home, _: CommandReport, approved: ApprovalResult) -> Iterator[AssetEvent]:
     yield from approval_events(home, approved)
+
+
+def _settle(home: Home, _: CommandReport, settled: SettlementResult) -> Iterator[AssetEvent]:
+    decision = {"settled_by": settled.settled_by, "settled_rows": settled.rows}
+    for event in written_files(home, "ledger"):
+        yield materialized(event.asset_key, {**event.metadata, **(decision if event.asset_key == _SETTLEMENTS else {})})
 
 
 def _publish(home: Home, _: CommandReport, published: PublishResult) -> Iterator[AssetEvent]:
@@ -156,6 +170,7 @@ KINDS_OF_WORK: Mapping[str, KindOfWork] = {
     "build": KindOfWork(BuildReport, _build),
     "close": KindOfWork(CloseResult, _close),
     "approve": KindOfWork(ApprovalResult, _approve),
+    "quarantine --settle": KindOfWork(SettlementResult, _settle),
     "publish": KindOfWork(PublishResult, _publish),
     "sync-stripe": KindOfWork(SyncReport, _sync),
     "reconcile": KindOfWork(StripeComparison, _reconcile),

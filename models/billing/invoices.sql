@@ -81,6 +81,7 @@ select
     publications.stripe_invoice_id,
     coalesce(mirrored.stripe_status, publications.stripe_status) as stripe_status,
     case when approvals.is_approved then approvals.decided_by end as approved_by,
+    case when approvals.is_approved then approvals.reason end as approval_reason,
     {{ from_utc('invoices.closed_at') }} as closed_at,
     {{ from_utc('case when approvals.is_approved then approvals.decided_at end') }} as approved_at,
     {{ from_utc('publications.published_at') }} as published_at

@@ -4,6 +4,7 @@ select
     period,
     is_approved,
     decided_by,
+    reason,
     {{ to_utc('decided_at') }} as decided_at,
     row_number() over (partition by invoice_id order by decided_at desc, is_approved asc) as recency
 from {{ source('ledger', 'approvals') }}

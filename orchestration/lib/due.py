@@ -14,18 +14,30 @@ from pipeline.store.publications import published_invoices
 from pipeline.warehouse.build_record import last_build
 from pipeline.warehouse.reports import open_reports
 
+MONTH_CAN_BE_CLOSED = "month_can_be_closed"
+"""The check of `orchestration.closing_check`. The start page reads the checklist itself, as it is now."""
+ENDS_BY_ITSELF = frozenset({"grace_period", "last_build"})
+"""Items of the closing checklist that stop a close only until an instant, or until a build after the month's end."""
+
 
 def month_to_close(home: Home, now: datetime) -> BillingPeriod | None:
     """The earliest month with drafts, if its grace period is over and the reports contain all of it. Months close in order."""
-    record = last_build(home)
-    if record is None or not home.analysts_file.exists():
+    month, record = open_month_that_is_over(home, now), last_build(home)
+    if month is None or record is None:
+        return None
+    return month if record.as_of >= month.end and now >= month.end + Settings.load().close_grace else None
+
+
+def open_month_that_is_over(home: Home, now: datetime) -> BillingPeriod | None:
+    """The earliest month with drafts, if it is over: the next to be closed. Reads the reports alone."""
+    if not home.analysts_file.exists():
         return None
     with open_reports(home) as reports:
-        row = reports.execute("select min(period) from invoices where status = 'draft'").fetchone()
-    if row is None or row[0] is None:
+        ((period,),) = reports.execute("select min(period) from invoices where status = 'draft'").fetchall()
+    if period is None:
         return None
-    month = BillingPeriod.parse(row[0])
-    return month if record.as_of >= month.end and now >= month.end + Settings.load().close_grace else None
+    month = BillingPeriod.parse(period)
+    return month if now >= month.end and month not in closed_periods(home) else None
 
 
 def invoices_to_publish(home: Home) -> dict[BillingPeriod, list[str]]:

@@ -31,7 +31,9 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
             group by all order by all""",
     },
     "quarantined_events": {
-        "reasons": "select reason, count(*) as rows from billing.quarantined_events group by all order by rows desc, reason",
+        "reasons": """
+            select reason, count(*) as rows, count(settled_at) as settled_rows
+            from billing.quarantined_events group by all order by rows desc, reason""",
     },
     "landed_files": {
         "latest_files": """

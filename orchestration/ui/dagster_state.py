@@ -12,6 +12,7 @@ from dagster._core.remote_representation.external import RemoteSchedule, RemoteS
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
+from orchestration.lib.due import MONTH_CAN_BE_CLOSED
 from orchestration.ui.home_state import Item
 
 _WORK = (
@@ -127,7 +128,7 @@ def _add_failed_runs(instance: dg.DagsterInstance, state: DagsterState, now: dat
 
 
 def _add_checks(context: BaseWorkspaceRequestContext, state: DagsterState) -> None:
-    keys = sorted(context.asset_graph.asset_check_keys)
+    keys = sorted(key for key in context.asset_graph.asset_check_keys if key.name != MONTH_CAN_BE_CLOSED)
     latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     failed = [key for key in keys if key in latest and latest[key].status is AssetCheckExecutionRecordStatus.FAILED]
     for key in failed[:_FAILED_CHECKS_SHOWN]:

@@ -13,20 +13,21 @@ from typing import Any
 
 import duckdb
 
-from orchestration.lib.due import month_to_close
+from orchestration.lib.due import ENDS_BY_ITSELF, month_to_close
+from orchestration.ui.closing_text import listed_items, open_items
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.settings import Settings
-from pipeline.landing.inbox import waiting_files
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import all_sources
+from pipeline.landing.waiting import waiting_inbox_files
 from pipeline.monitoring.command_reports import failed_reports
 from pipeline.store.alert_log import alert_states
-from pipeline.store.approvals import APPROVALS
+from pipeline.store.quarantine_settlements import SETTLEMENTS
 from pipeline.warehouse.build_record import last_build
-from pipeline.warehouse.reports import open_reports
+from pipeline.warehouse.reports import files_landed_since_build, invoices_without_approval, open_reports
 
 _ALERTS_FOR = timedelta(days=7)
 _FAILURES = (BillhouseError, duckdb.Error, OSError, ValueError)
@@ -121,18 +122,14 @@ _Totals = Iterable[tuple[str, str, int, Decimal]]
 
 def _closed(home: Home, *, is_automatic: bool) -> _Totals:
     """Collected invoices without approval: those that a publication approves (BILLHOUSE_AUTO_APPROVE_UNDER), or the others."""
-    limits = Settings.load().auto_approve_under
-    decided = set(APPROVALS.read(home)["invoice_id"].to_pylist()) if limits else set()
+    if not home.analysts_file.exists():
+        return []
+    with open_reports(home) as reports:
+        invoices = [one for one in invoices_without_approval(home, reports) if one.is_automatic is is_automatic]
     found: dict[tuple[str, str], tuple[int, Decimal]] = {}
-    for period, currency, invoice_id, amount in _rows(
-        home,
-        "select period, currency, invoice_id, total_amount from invoices"
-        " where status = 'closed' and collection <> 'none' order by all",
-    ):
-        limit = limits.get(currency)
-        if (limit is not None and amount < limit and invoice_id not in decided) is is_automatic:
-            number, total = found.get((period, currency), (0, Decimal(0)))
-            found[period, currency] = (number + 1, total + amount)
+    for invoice in invoices:
+        number, total = found.get((invoice.period, invoice.currency), (0, Decimal(0)))
+        found[invoice.period, invoice.currency] = (number + 1, total + invoice.total_amount)
     return [(*key, *value) for key, value in found.items()]
 
 
@@ -145,20 +142,27 @@ def _by_month(totals: _Totals) -> dict[str, list[tuple[int, str]]]:
 
 def _closing(home: Home, now: datetime) -> Iterator[Item]:
     month = month_to_close(home, now)
-    if month is not None:
-        yield Item(
-            f"{month} can be closed",
-            "Its grace period is over, and the reports contain all of it.",
-            job="close_month",
-            command=f"billhouse close {month}",
-            asset=("closed_invoices",),
-        )
+    if month is None:
+        return
+    stops, look = open_items(home, month, now)
+    text = listed_items(stops, look) or "Its grace period is over, and the reports contain all of it."
+    yield Item(
+        f"{month} cannot be closed yet" if stops else f"{month} can be closed",
+        text,
+        job="" if stops else "close_month",
+        command=f"billhouse close {month}{' --check' if stops or look else ''}",
+        asset=("closed_invoices",),
+        check=bool(stops),
+    )
 
 
 def _quarantine(home: Home, _: datetime) -> Iterator[Item]:
     rows = _rows(
         home,
-        "select reason, count(*), arg_min(detail, (landed_at, file_name, file_row)) from quarantined_events"
+        # The reports may be older than the last settlements.
+        "select reason, count(*), arg_min(detail, (landed_at, file_name, file_row)) from quarantined_events as quarantined"
+        f" where not exists (select 1 from {SETTLEMENTS.rows_sql(home)} as settlements where settlements.file_id ="
+        " quarantined.file_id and settlements.file_row = quarantined.file_row)"
         " group by reason order by 2 desc, reason",
     )
     if rows:
@@ -217,19 +221,24 @@ def _unrecorded(home: Home, _: datetime) -> Iterator[Item]:
 
 
 def _inbox(home: Home, _: datetime) -> Iterator[Item]:
-    folders = [*Kind, *(source.name for source in all_sources(home)[0])]
-    number = sum(len(waiting_files(home, folder)) for folder in folders)
-    if number:
-        yield Item(f"{_count(number, 'file')} in the inbox to land", job="land_and_build")
+    waiting = [file.path.relative_to(home.inbox) for file in waiting_inbox_files(home)]
+    if not waiting:
+        return
+    folders = {*Kind, *(source.name for source in all_sources(home)[0])}
+    others = [path for path in waiting if path.parts[0] not in folders]
+    text = ""
+    if others:
+        text = f"{others[0]} is in no folder of a kind or source, and is not landed by the job."
+        text += f" So are {len(others) - 1:,} others." if len(others) > 1 else ""
+    yield Item(f"{_count(len(waiting), 'file')} in the inbox to land", text, job="land_and_build")
 
 
 def _built(home: Home, _: datetime) -> Iterator[Item]:
-    landed = max((path.stat().st_mtime for path in (home.raw / "landed_files").glob("[!_]*.parquet")), default=None)
-    if landed is None:
+    if not any((home.raw / "landed_files").glob("[!_]*.parquet")):
         yield Item("Nothing has landed yet", "Put files into the inbox, or land them.", command="billhouse land FILE")
     elif not home.analysts_file.exists():
         yield Item("Rows have landed, and nothing is built yet", job="land_and_build", command="billhouse build")
-    elif landed > home.analysts_file.stat().st_mtime:
+    elif files_landed_since_build(home):
         yield Item("Rows have landed since the last build", job="land_and_build", command="billhouse build")
 
 
@@ -261,10 +270,18 @@ def _next_close(home: Home, now: datetime) -> Iterator[Item]:
         at = month.end + Settings.load().close_grace
         record = last_build(home)
         if now < at:
-            yield Item(f"{month} can be closed from {at:%Y-%m-%d %H:%M} UTC")
+            yield Item(f"{month} can be closed from {at:%Y-%m-%d %H:%M} UTC", _until_then(home, month, now))
         elif record is not None and record.as_of < month.end:
             text = f"The reports are as of {record.as_of:%Y-%m-%d %H:%M} UTC: build, then close."
             yield Item(f"{month} is over, and not built completely", text, job="land_and_build", command="billhouse build")
+
+
+def _until_then(home: Home, month: BillingPeriod, now: datetime) -> str:
+    """In the grace period, what besides it and a build stops the close or needs a look. Before it, nothing."""
+    if now < month.end:
+        return ""
+    stops, look = open_items(home, month, now)
+    return listed_items([one for one in stops if one.name not in ENDS_BY_ITSELF], look)
 
 
 def _months(home: Home) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def export(
 
 
 def _warn_of_landed_files(home: Home) -> None:
-    from pipeline.exports.freshness import files_landed_since_build
+    from pipeline.warehouse.reports import files_landed_since_build
 
     if landed := files_landed_since_build(home):
         text = f"{landed:,} files landed since the last build, and are not exported. Run billhouse build, then export again."

@@ -77,7 +77,7 @@ def land(
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
     from pipeline.landing.merge_raw_files import merge_if_possible
-    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts
+    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts, without_settled
     from pipeline.landing.result import LandReport
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
@@ -108,7 +108,7 @@ def land(
                 on_progress=follow,
             )
         not_merged = merge_if_possible(home)
-    refused = [] if again else summary.mostly_refused(least_share)
+    refused = [] if again else without_settled(home, summary.mostly_refused(least_share))
     not_recorded = None if again else raise_quarantine_alerts(home, summary, refused)
     write_health(home)
     landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)
@@ -163,7 +163,7 @@ def print_landing(summary: LandingSummary, *, is_again: bool = False) -> None:
     """Print the rows by outcome, the columns that were not read, and the reasons of rows in quarantine."""
     counts = summary.as_dict()
     if is_again and not summary.files:
-        out.print("No rows are in quarantine.")
+        out.print("No rows wait in quarantine.")
         return
     what = "Checked again the rows in quarantine of" if is_again else "Landed"
     out.print(

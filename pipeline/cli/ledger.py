@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +33,8 @@ def close(
         typer.Option("--accept-adjustments", help="Allow adjustments of closed months above BILLHOUSE_ADJUSTMENT_LIMIT_SHARE."),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item blocks.")
+        bool,
+        typer.Option("--check", help="Print the closing checklist, and close nothing; exit with 1 if an item stops it."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -127,7 +129,7 @@ def explain(
 ) -> None:
     """Explain an invoice: its total, lines and days; with --line, also the line's sandboxes, sessions and landed events.
 
-    Shows the arithmetic of each step; the parts sum to the whole. Changes nothing.
+    Shows who approved the invoice, when and why, and the arithmetic of each step; the parts sum to the whole. Changes nothing.
     """
     from pipeline.ledger.explain import explain as explain_invoice
 
@@ -183,18 +185,20 @@ def print_checklist(month: BillingPeriod, items: list[ChecklistItem], is_ready: 
     """Print each item with its state, and below it what to do."""
     colors = {"ok": "green", "attention": "yellow", "blocks": "red"}
     for one in items:
-        state = f"[{colors[one.state]}]{one.state:<9}[/]"
+        state = f"[{colors[one.state]}]{one.state.words:<15}[/]"
         out.print(f"{state} [bold]{one.title}[/]: {plain(one.detail)}", soft_wrap=True)
         if one.name == "adjustments":
             for example in one.examples:
                 amount = format_money(Decimal(example["adjustment_amount"]), example["currency"])
-                out.print(f"            {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True)
+                out.print(
+                    f"                  {plain(example['customer_id'])}, {example['service_period']}: {amount}", soft_wrap=True
+                )
         if one.next_step:
-            out.print(f"          [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
+            out.print(f"                [dim]next:[/] {plain(one.next_step)}", soft_wrap=True)
     if is_ready:
-        out.print(f"No item blocks the close of {month}.")
+        out.print(f"Nothing stops the close of {month}.")
     else:
-        out.print(f"Items that block the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
+        out.print(f"Items that stop the close of {month}: {sum(one.state == 'blocks' for one in items)}.")
 
 
 def print_approvals(result: ApprovalResult) -> None:
@@ -231,6 +235,12 @@ def print_explanation(explained: InvoiceExplanation) -> None:
     if explained.carried_forward_amount:
         parts.append(f"- {format_money(explained.carried_forward_amount, currency)} carried forward")
     out.print(f"total {format_money(explained.total_amount, currency)} = {' '.join(parts)}")
+    if explained.approved_by is not None and explained.approved_at is not None:
+        reason = f": {plain(explained.approval_reason)}" if explained.approval_reason else ""
+        out.print(
+            f"approved by {plain(explained.approved_by)} at {explained.approved_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{reason}",
+            soft_wrap=True,
+        )
     for credit in explained.credits:
         out.print(f"  credit {plain(credit['grant_id'])} ({credit['source']}): {format_money(credit['amount'], currency)}")
     for line in explained.lines:

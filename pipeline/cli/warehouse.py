@@ -169,9 +169,10 @@ def print_status(report: dict[str, Any]) -> None:
     """Print the status."""
     landed = report["landed"]
     out.print(plain(f"Home      {report['home']}"))
+    settled = f" + {landed['settled']:,} in quarantine, settled" if landed["settled"] else ""
     out.print(
         f"Landed    {landed['files']:,} files: {landed['received']:,} rows = {landed['accepted']:,} accepted"
-        f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine"
+        f" + {landed['duplicate']:,} duplicates + {landed['quarantined']:,} in quarantine{settled}"
     )
     out.print(f"Built     {report['built_as_of'] or 'not yet: billhouse build'}")
     out.print(f"Closed    {', '.join(report['closed']) or 'no month yet'}")

@@ -9,8 +9,8 @@ raw/                    landed rows, append-only Parquet: usage_events/, subscri
                         Stripe's objects; small files of a day of usage_events/ are merged into one with the same rows,
                         merged-*.parquet
 ledger/                 closed months and what followed from them, append-only: closes/, approvals/, publications/, outbox/,
-                        credit_notes/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl holds the SHA-256 of every
-                        file in raw/ and ledger/
+                        credit_notes/, quarantine_settlements/, accepted_terms/, alerts/, alert_deliveries/; manifest.jsonl
+                        holds the SHA-256 of every file in raw/ and ledger/
 warehouse.duckdb        the tables of all models; a cache of raw/ and ledger/: delete it, build, and it is restored
 billhouse.duckdb        the report tables for analysts, read-only; each build replaces it by rename
 marts/                  the report tables as Parquet (tables that grow with time: one folder each, one file per day or month), and

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline.core.home import Home
@@ -33,16 +32,13 @@ def waiting_files(home: Home, kind_or_source: str) -> list[Path]:
     return sorted(path for path in found if path.name.lower().endswith(_ENDINGS) and not _is_hidden(path.relative_to(folder)))
 
 
-def waiting_since(home: Home) -> list[float]:
-    """For each file that waits in the inbox, in any of its folders, when it was last written, in seconds since 1970."""
-    instants = []
+def files_in_inbox(home: Home) -> list[Path]:
+    """The files in the inbox, also below no folder of a kind or source, sorted; without other types, and without hidden ones."""
+    found = []
     for folder, folders, names in os.walk(home.inbox):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.lower().endswith(_ENDINGS) and not name.startswith("."):
-                with suppress(OSError):  # it landed meanwhile
-                    instants.append(Path(folder, name).lstat().st_mtime)
-    return instants
+        found += [Path(folder, name) for name in names if name.lower().endswith(_ENDINGS) and not name.startswith(".")]
+    return sorted(found)
 
 
 def _is_hidden(path: Path) -> bool:

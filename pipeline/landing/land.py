@@ -26,6 +26,7 @@ from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex, update_if_possible
 from pipeline.landing.quarantine import QuarantinedFile, quarantined_files
 from pipeline.landing.raw_files import write_accepted, write_landed_file, write_quarantine
+from pipeline.landing.reading import Reading
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.result import LandedFile, LandingSummary
 from pipeline.landing.retry import retry_rows
@@ -114,14 +115,15 @@ def retry_quarantined(
     """Check quarantined rows again, as if they landed now: of files with these names and of this kind, by default of all.
 
     Rows that are valid now land, with their original file and line. The others stay in quarantine, with their current reason.
-    The summary has no files without quarantined rows; names without any are reported in its problems.
+    Rows that a person settled are checked only where their file is named: the correction of another file may have landed them
+    under another id. The summary has no files without quarantined rows; names without any are reported in its problems.
     """
     summary = LandingSummary()
     with home.writing(), SelectProcess() as process:
         index = _prepare(home)
         found = [
             file
-            for file in quarantined_files(home)
+            for file in quarantined_files(home, with_settled=bool(names))
             if (kind is None or file.kind is kind) and (not names or file.file_name in names)
         ]
         known = {file.file_name for file in found}
@@ -149,30 +151,6 @@ def _prepare(home: Home) -> LandingIndex:
         ensure_raw_collections(home)
         finish_interrupted(home)
         return LandingIndex(home)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read."""
-
-    source: Source | None
-    rows_at: str
-
-    @classmethod
-    def of(cls, source: Source | None, rows_at: str | None = None) -> Reading:
-        """`rows_at`: the JSON path of the rows in a document; by default the source's."""
-        return cls(source, rows_at or (source.rows_at if source is not None else WHOLE))
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the rows of a file are those of Billhouse, one on each line."""
-        return self.source is None and self.rows_at == WHOLE
-
-    @property
-    def shown(self) -> str:
-        """A text that is hashed with a file: a file that is read in another way has other rows."""
-        source = f"source {self.source.name} {self.source.digest}\n" if self.source is not None else ""
-        return source + (f"rows at {self.rows_at}\n" if self.rows_at != WHOLE else "")
 
 
 @dataclass(frozen=True)

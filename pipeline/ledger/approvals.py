@@ -17,19 +17,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.errors import BillhouseError, WrongUsageError
+from pipeline.core.decisions import AUTOMATIC, checked_by, checked_why
+from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
-from pipeline.core.plain_text import plain_line
 from pipeline.core.settings import Settings
 from pipeline.ledger.closed_invoices import Row, closed_invoice_rows
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.approvals import APPROVALS, approved_invoices
 from pipeline.store.closes import closed_periods
-
-_BY_CHARACTERS = 200
-_WHY_CHARACTERS = 2_000
-_AUTOMATIC = "automatic:"
 
 
 @dataclass
@@ -72,11 +68,7 @@ def approve(
     BillhouseError for a month that is not closed, and for an id that is not a collected invoice of it; WrongUsageError for a
     `by` or `why` that is too long or has characters that cannot be displayed, since the ledger is never changed.
     """
-    by, why = _checked("by", by, _BY_CHARACTERS), _checked("why", why, _WHY_CHARACTERS)
-    if not by:
-        raise WrongUsageError("It does not say who approves.", "Write a name.")
-    if by.casefold().startswith(_AUTOMATIC):
-        raise WrongUsageError(f"A person's name cannot begin with '{_AUTOMATIC}'.", "Automatic approvals are recorded so.")
+    by, why = checked_by(by), checked_why(why)
     finish_interrupted(home)
     collected = _collected(home, period)
     unknown = sorted(set(invoice_ids) - collected.keys())
@@ -119,20 +111,9 @@ def approve_automatically(home: Home, period: BillingPeriod) -> list[str]:
                 for id, row in _collected(home, period).items()
                 if row["currency"] == currency and row["total_amount"] < limit and id not in decided
             ]
-            _record(home, period, chosen, is_approved=True, by=f"{_AUTOMATIC} under {limit} {currency}")
+            _record(home, period, chosen, is_approved=True, by=f"{AUTOMATIC} under {limit} {currency}")
             approved += chosen
     return approved
-
-
-def _checked(name: str, text: str, most: int) -> str:
-    text = text.strip()
-    if len(text) > most:
-        raise WrongUsageError(f"`{name}` has {len(text):,} characters.", f"At most {most:,} are recorded.")
-    if plain_line(text) != text:
-        raise WrongUsageError(
-            f"`{name}` contains a line end, a character that cannot be displayed, or a secret.", "Write one line of plain text."
-        )
-    return text
 
 
 def _collected(home: Home, period: BillingPeriod) -> dict[str, Row]:

@@ -18,6 +18,11 @@ class CheckState(StrEnum):
     BLOCKS = "blocks"
     """The close would be refused, or would miss usage that is known."""
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        return {"ok": "fine", "attention": "look first", "blocks": "stops the close"}[self.value]
+
 
 @dataclass(frozen=True)
 class ChecklistItem:

@@ -23,6 +23,7 @@ from pipeline.landing.quarantine_report import reasons_in_quarantine
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item, shown_minute
 from pipeline.ledger.closing_reports import report_items
 from pipeline.ledger.closing_sources import feeds_item, inbox_item
+from pipeline.ledger.reason_words import QUARANTINE_REASONS, listed
 from pipeline.ledger.verify import verify_ledger
 from pipeline.pricebook.edits import edited_prices
 from pipeline.pricebook.price_book import read_price_book
@@ -41,11 +42,12 @@ _OK, _ATTENTION, _BLOCKS = CheckState.OK, CheckState.ATTENTION, CheckState.BLOCK
 
 
 def closing_checklist(
-    home: Home, period: BillingPeriod, *, now: datetime | None = None, project: Path | None = None
+    home: Home, period: BillingPeriod, *, now: datetime | None = None, project: Path | None = None, with_ledger: bool = True
 ) -> list[ChecklistItem]:
     """The items, in the order in which a person should settle them. The month can be closed where no item blocks.
 
-    Of a month that is closed, only that and the state of the ledger. Raises BillhouseError where the reports cannot be read.
+    Of a month that is closed, only that and the state of the ledger. `with_ledger=False`: without reading all files of the
+    ledger, for a page that is loaded often. Raises BillhouseError where the reports cannot be read.
     """
     now = now or datetime.now(UTC)
     project = project or project_of(home)
@@ -53,7 +55,7 @@ def closing_checklist(
     if period in closed:
         closed_at = read_close(home, period, "close")["closed_at"][0].as_py()
         detail = f"{period} is already closed, since {shown_minute(closed_at)}: nothing to do."
-        return [item("order", "Earlier months", _OK, detail), _ledger(home)]
+        return [item("order", "Earlier months", _OK, detail), *_ledger(home, with_ledger)]
     return [
         _grace_period(period, now),
         _order(home, period, closed),
@@ -64,7 +66,7 @@ def closing_checklist(
         _quarantine(home, period),
         _alerts(home),
         *_from_reports(home, period, closed),
-        _ledger(home),
+        *_ledger(home, with_ledger),
     ]
 
 
@@ -162,10 +164,12 @@ def _quarantine(home: Home, period: BillingPeriod) -> ChecklistItem:
     if not reasons:
         return item("quarantine", "Quarantine", _OK, "No row that landed since the month began is in quarantine.")
     rows, first = sum(reason["rows"] for reason in reasons), reasons[0]
-    detail = f"{rows:,} rows that landed since the month began. Most frequent: {first['reason']} ({first['rows']:,})."
+    frequent = listed([(first["reason"], first["rows"])], QUARANTINE_REASONS)
+    detail = f"{rows:,} rows that landed since the month began. Most frequent: {frequent}."
     detail += f" {first['example']}"
     examples = [{"kind": reason["kind"], "reason": reason["reason"], "rows": reason["rows"]} for reason in reasons[:10]]
-    next_step = f"After a correction here, billhouse land --again. List them: billhouse quarantine --reason {first['reason']}"
+    next_step = "After a correction here: billhouse land --again. Landed from another file? billhouse quarantine --settle --help."
+    next_step += f" List them: billhouse quarantine --reason {first['reason']}"
     return item("quarantine", "Quarantine", _ATTENTION, detail, next_step, *examples)
 
 
@@ -211,9 +215,11 @@ def _reports(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
         ) from error
 
 
-def _ledger(home: Home) -> ChecklistItem:
+def _ledger(home: Home, is_read: bool) -> list[ChecklistItem]:
+    if not is_read:
+        return []
     result = verify_ledger(home, with_raw_content=False)
     if result.problems:
         detail = f"{len(result.problems)} files or rows were changed after they were written. First: {result.problems[0]}"
-        return item("ledger", "Ledger", _BLOCKS, detail, "billhouse verify")
-    return item("ledger", "Ledger", _OK, f"{len(result.periods)} closed months verified; head {result.head or 'none'}")
+        return [item("ledger", "Ledger", _BLOCKS, detail, "billhouse verify")]
+    return [item("ledger", "Ledger", _OK, f"{len(result.periods)} closed months verified; head {result.head or 'none'}")]

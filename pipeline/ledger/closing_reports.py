@@ -16,6 +16,7 @@ from pipeline.core.sql import rows_as_dictionaries
 from pipeline.ledger.adjustments import Adjustment, billed_by_month, drafted_adjustments, large_adjustments
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState, item
 from pipeline.ledger.closing_usage import usage_item
+from pipeline.ledger.reason_words import END_REASONS, IGNORED_REASONS, listed
 from pipeline.pricebook.price_book import minor_unit_digits
 
 _SHOWN = 10
@@ -147,8 +148,8 @@ def _inferred_ends(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) ->
     sessions: Counter[str] = Counter()
     for row in rows:  # one per reason and currency
         sessions[row["end_reason"]] += row["sessions"]
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in sessions.most_common())
-    detail = f"{sessions.total():,} sessions have no stop: {listed}." if rows else "Every session has its stop."
+    reasons = listed(sessions.most_common(), END_REASONS)
+    detail = f"{sessions.total():,} sessions have no stop: {reasons}." if rows else "Every session has its stop."
     next_step = "select * from billing.sessions where end_reason not in ('open', 'stopped')"
     return item("inferred_ends", "Inferred ends", _state(rows), detail, next_step, *_texts(rows))
 
@@ -175,8 +176,8 @@ def _ignored_events(reports: duckdb.DuckDBPyConnection, period: BillingPeriod) -
         " group by reason order by events desc, reason",
         period,
     )
-    listed = ", ".join(f"{row['reason']} {row['events']:,}" for row in rows)
-    detail = f"{sum(row['events'] for row in rows):,} had no effect on a session: {listed}." if rows else "None."
+    reasons = listed(((row["reason"], row["events"]) for row in rows), IGNORED_REASONS)
+    detail = f"{sum(row['events'] for row in rows):,} had no effect on a session: {reasons}." if rows else "None."
     return item("ignored_events", "Ignored events", _state(rows), detail, "select * from billing.ignored_events", *_texts(rows))
 
 

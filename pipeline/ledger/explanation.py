@@ -74,6 +74,11 @@ class InvoiceExplanation:
     credits_applied_amount: Decimal
     carried_forward_amount: Decimal
     total_amount: Decimal
+    approved_by: str | None = None
+    """The person or rule that approved it for publishing; None: not approved."""
+    approved_at: datetime | None = None
+    approval_reason: str | None = None
+    """Why; None where no reason was given, or a rule approved it."""
     lines: list[LineExplanation] = field(default_factory=list)
     credits: list[dict[str, Any]] = field(default_factory=list)
 

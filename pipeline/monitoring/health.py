@@ -22,12 +22,14 @@ from pipeline.core.files import replace_atomically
 from pipeline.core.home import Home
 from pipeline.core.locks import hold_lock
 from pipeline.core.periods import BillingPeriod
-from pipeline.landing.inbox import waiting_since
 from pipeline.landing.index_state import landing_totals
+from pipeline.landing.quarantine_report import settled_rows
+from pipeline.landing.record_kinds import Kind
+from pipeline.landing.waiting import waiting_inbox_files
 from pipeline.store.alert_log import count_unsent
 from pipeline.store.manifest import manifest_head
 from pipeline.warehouse.build_record import last_build
-from pipeline.warehouse.reports import open_reports
+from pipeline.warehouse.reports import invoices_without_approval, open_reports
 
 
 @contextmanager
@@ -77,7 +79,7 @@ def _current_metrics(home: Home) -> CollectorRegistry:
             )
             with open_reports(home) as reports:
                 try:
-                    _invoice_metrics(registry, reports)
+                    _invoice_metrics(registry, home, reports)
                     _stripe_metrics(registry, reports)
                     current.set(1)
                 except duckdb.CatalogException:
@@ -106,7 +108,7 @@ def _feed_metrics(registry: CollectorRegistry, home: Home) -> None:
             files.labels(path.stem).set(int(json.loads(path.read_text(encoding="utf-8")).get("files") or 0))
     waiting = Gauge("billhouse_inbox_files", "Files in the inbox that wait to land.", registry=registry)
     oldest = Gauge("billhouse_inbox_oldest_timestamp_seconds", "When the oldest of them was written.", registry=registry)
-    instants = waiting_since(home)
+    instants = [file.written_at for file in waiting_inbox_files(home)]
     waiting.set(len(instants))
     oldest.set(min(instants, default=time.time()))
 
@@ -114,15 +116,22 @@ def _feed_metrics(registry: CollectorRegistry, home: Home) -> None:
 def _landing_metrics(registry: CollectorRegistry, home: Home) -> None:
     rows = Gauge("billhouse_landed_rows", "Landed usage rows, by outcome.", ["outcome"], registry=registry)
     files = Gauge("billhouse_landed_files", "Landed files of all kinds.", registry=registry)
-    share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that are in quarantine.", registry=registry)
+    share = Gauge("billhouse_quarantined_ratio", "Share of the received usage rows that wait in quarantine.", registry=registry)
     latest = Gauge("billhouse_last_landing_timestamp_seconds", "When the last file landed.", registry=registry)
     totals = landing_totals(home)
     if totals is None:
         return
-    for outcome, number in (("accepted", totals.accepted), ("duplicate", totals.duplicates), ("quarantined", totals.quarantined)):
+    settled = settled_rows(home, Kind.USAGE)
+    quarantined = totals.quarantined - settled
+    for outcome, number in (
+        ("accepted", totals.accepted),
+        ("duplicate", totals.duplicates),
+        ("quarantined", quarantined),
+        ("settled", settled),
+    ):
         rows.labels(outcome).set(number)
     files.set(totals.files)
-    share.set(totals.quarantined / totals.received if totals.received else 0)
+    share.set(quarantined / totals.received if totals.received else 0)
     if totals.last_landed_at:
         latest.set(datetime.fromisoformat(totals.last_landed_at).timestamp())
 
@@ -143,14 +152,12 @@ def _build_metrics(registry: CollectorRegistry, home: Home) -> None:
         took.set(record.seconds)
 
 
-def _invoice_metrics(registry: CollectorRegistry, connection: duckdb.DuckDBPyConnection) -> None:
+def _invoice_metrics(registry: CollectorRegistry, home: Home, connection: duckdb.DuckDBPyConnection) -> None:
     invoices = Gauge("billhouse_invoices", "Invoices by status.", ["status"], registry=registry)
     for status, number in connection.execute("select status, count(*) from invoices group by all").fetchall():
         invoices.labels(status).set(number)
     waiting = Gauge("billhouse_invoices_awaiting_approval", "Invoices that wait for approval.", registry=registry)
-    # Invoices that are not collected stay closed.
-    found = connection.execute("select count(*) from invoices where status = 'closed' and collection <> 'none'").fetchall()
-    waiting.set(found[0][0])
+    waiting.set(sum(not invoice.is_automatic for invoice in invoices_without_approval(home, connection)))
     unbilled = Gauge("billhouse_unbilled_amount", "Subtotal of the drafts, before credits.", ["currency"], registry=registry)
     for currency, amount in connection.execute(
         "select currency, sum(case when status = 'draft' then subtotal_amount else 0 end) from invoices group by all"

@@ -35,7 +35,7 @@ class LandingHistory:
 
     kinds: list[KindHistory]
     by_reason: dict[str, int]
-    """Rows in quarantine now, by reason."""
+    """Rows that wait in quarantine now, by reason."""
 
 
 def report_history(home: Home) -> None:

@@ -9,6 +9,7 @@ from pipeline.store.closes import ensure_close_tables
 from pipeline.store.collections import Collection
 from pipeline.store.credit_notes import CREDIT_NOTES
 from pipeline.store.publications import PUBLICATIONS
+from pipeline.store.quarantine_settlements import SETTLEMENTS
 from pipeline.store.raw import RAW
 from pipeline.store.stripe_mirror import MIRROR
 
@@ -16,6 +17,7 @@ COLLECTIONS: tuple[Collection, ...] = (
     *RAW.values(),
     PUBLICATIONS,
     APPROVALS,
+    SETTLEMENTS,
     *MIRROR.values(),
     CREDIT_NOTES,
     ALERTS,

@@ -218,12 +218,23 @@ def read_beside_merges(read: Callable[[], _Read]) -> _Read:
 
 
 def _files_of_landed_files(home: Home) -> list[Path]:
-    """The files with rows. Listed while the manifest is locked: a list of a folder that changes can lack files."""
+    """The files with rows, listed without a lock, so that a reader does not wait for a writer.
+
+    A list of a folder that changes can lack files, and after a merge rows. Two lists that are the same have all rows: what the
+    first lacks was written while it was made, so that the second has it. Where the folder changes all the time, the manifest is
+    locked at last.
+    """
     folder = home.raw / "landed_files"
 
     def listed() -> list[Path]:
-        return [path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE]
+        return sorted(path for path in folder.glob("*.parquet") if path.name != EMPTY_FILE)
 
+    before = listed()
+    for _ in range(_ATTEMPTS):
+        found = listed()
+        if found == before:
+            return found
+        before = found
     try:
         with lock_manifest(home):
             return listed()

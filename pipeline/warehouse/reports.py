@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -9,8 +11,11 @@ import duckdb
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.settings import Settings
 from pipeline.core.sql import rows_as_dictionaries
+from pipeline.store.approvals import APPROVALS
 from pipeline.store.closes import closed_periods
+from pipeline.store.raw import landed_file_ids
 
 
 def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
@@ -28,6 +33,45 @@ def open_reports(home: Home) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+@dataclass(frozen=True)
+class InvoiceWithoutApproval:
+    """A closed invoice that is collected, and has no approval."""
+
+    period: str
+    currency: str
+    invoice_id: str
+    total_amount: Decimal
+    """In major units."""
+    is_automatic: bool
+    """A publication approves it (BILLHOUSE_AUTO_APPROVE_UNDER): it waits for no person."""
+
+
+def invoices_without_approval(home: Home, reports: duckdb.DuckDBPyConnection) -> list[InvoiceWithoutApproval]:
+    """The closed invoices to be approved before they are published, by month and currency, as of the last build."""
+    limits = Settings.load().auto_approve_under
+    # A person's decision, also a revoked approval, is never changed automatically.
+    decided = set(APPROVALS.read(home)["invoice_id"].to_pylist()) if limits else set()
+    rows = reports.execute(
+        # Invoices that are not collected stay closed.
+        "select period, currency, invoice_id, total_amount from invoices"
+        " where status = 'closed' and collection <> 'none' order by all"
+    ).fetchall()
+    return [
+        InvoiceWithoutApproval(period, currency, id, total, currency in limits and total < limits[currency] and id not in decided)
+        for period, currency, id, total in rows
+    ]
+
+
+def files_landed_since_build(home: Home) -> int:
+    """The number of landed files and retries that the report tables do not have. Takes no lock, and writes nothing.
+
+    Raises BillhouseError where nothing was built.
+    """
+    with open_reports(home) as reports:
+        built = {file_id for (file_id,) in reports.execute("select file_id from landed_files").fetchall()}
+    return sum(file_id not in built for file_id in landed_file_ids(home))
+
+
 def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[str, Any]]:
     """Invoices by period and customer, each as a dictionary; amounts are text in the currency's own digits."""
     with open_reports(home) as reports:
@@ -41,9 +85,13 @@ def list_invoices(home: Home, period: BillingPeriod | None = None) -> list[dict[
 
 
 def read_status(home: Home) -> dict[str, Any]:
-    """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status."""
+    """Counts of landed rows, the last build's instant, the closed months, and invoices by month and status.
+
+    Of the rows: received = accepted + duplicate + quarantined + settled; a settled row is in quarantine, and waits no longer.
+    """
     import pyarrow.compute as pc
 
+    from pipeline.landing.quarantine_report import settled_rows
     from pipeline.store.raw import landed_file_rows
     from pipeline.warehouse.build_record import last_build
 
@@ -56,7 +104,8 @@ def read_status(home: Home) -> dict[str, Any]:
     retries = landings.filter(pc.field("retried_file_id").is_valid())
     retried = pc.sum(pc.coalesce(retries["superseded_rows"], retries["received_rows"])).as_py() or 0
     counts["received"] -= retried
-    counts["quarantined"] -= retried
+    counts["settled"] = settled_rows(home)
+    counts["quarantined"] -= retried + counts["settled"]
     months: list[dict[str, Any]] = []
     if home.analysts_file.exists():
         with open_reports(home) as reports:

@@ -9,7 +9,7 @@ from tests.support import billhouse, event, write_jsonl
 
 def test_the_quarantine_is_shown_by_reason_and_row_by_row_until_it_is_judged_again(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    assert billhouse(home, "quarantine").stdout == "No rows are in quarantine.\n"
+    assert billhouse(home, "quarantine").stdout == "No rows wait in quarantine.\n"
     rows = [
         event("start", "2026-09-01T10:00:00Z", vcpu_count=-1),
         event("start", "2026-09-01T10:00:00Z", vcpu_count=-2),
@@ -35,4 +35,32 @@ def test_the_quarantine_is_shown_by_reason_and_row_by_row_until_it_is_judged_aga
     assert [row["kind"] for row in billhouse(home, "quarantine", "--file", "c.jsonl", "--json").json["rows"]] == ["customers"]
     limited = billhouse(home, "quarantine", "--reason", "bad_number", "--limit", "1").stdout
     assert '"vcpu_count": -1' in limited and '"vcpu_count": -2' not in limited and "--limit shows more" in limited
-    assert billhouse(home, "quarantine", "--reason", "unheard_of").stdout == "No such rows are in quarantine.\n"
+    assert billhouse(home, "quarantine", "--reason", "unheard_of").stdout == "No such rows wait in quarantine.\n"
+
+
+def test_rows_are_settled_with_who_and_why_and_listed_with_a_flag(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    rows = [event("start", "2026-09-01T10:00:00Z", vcpu_count=count) for count in (-1, -2, 1)]
+    assert billhouse(home, "land", write_jsonl(tmp_path / "bad.jsonl", rows)).code == 1
+    choice = ("quarantine", "--file", "bad.jsonl", "--row", "2")
+    assert [row["file_row"] for row in billhouse(home, *choice, "--json").json["rows"]] == [2]
+
+    without_reason = billhouse(home, *choice, "--settle")
+    assert without_reason.code == 2 and "--why TEXT" in without_reason.stderr
+    assert billhouse(home, *choice, "--why", "no decision").code == 2
+    assert billhouse(home, *choice, "--settle", "--settled", "--why", "both").code == 2
+    assert billhouse(home, "quarantine", "--row", "2").code == 2
+    settled = billhouse(home, *choice, "--settle", "--by", "ann", "--why", "sent in \u001b[31mb.jsonl")
+    assert settled.code == 2, "a reason that a terminal cannot show"
+    settled = billhouse(home, *choice, "--settle", "--by", "ann", "--why", "sent in b.jsonl")
+    assert settled.code == 0 and "Settled 1 rows, by ann: bad_number 1." in settled.stdout
+    again = billhouse(home, *choice, "--settle", "--why", "once more", "--json").json
+    assert (again["rows"], again["already_settled"]) == (0, 1)
+
+    assert [row["rows"] for row in billhouse(home, "quarantine", "--json").json["reasons"]] == [1]
+    assert [row["rows"] for row in billhouse(home, "quarantine", "--settled", "--json").json["reasons"]] == [1]
+    shown = billhouse(home, "quarantine", "--settled", "--file", "bad.jsonl").stdout
+    assert "line 2" in shown and "settled by ann at 2" in shown and "sent in b.jsonl" in shown and "line 1" not in shown
+    assert "1 in quarantine + 1 in quarantine, settled" in billhouse(home, "status").stdout
+    assert billhouse(home, *choice).stdout == "No such rows wait in quarantine.\n"
+    assert billhouse(home, "verify").code == 0

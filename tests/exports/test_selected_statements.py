@@ -128,7 +128,7 @@ def test_one_of_the_two_ids_is_needed(home: Home, ids: dict[str, Any]) -> None:
 
 
 def test_the_command_writes_one_statement_and_refuses_both_options(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.exports.freshness.files_landed_since_build", lambda _: 0)
+    monkeypatch.setattr("pipeline.warehouse.reports.files_landed_since_build", lambda _: 0)
     words = ["--home", str(home.path), "export", "2026-09", "--invoice", "INV-2026-09-2", "--json"]
     answered = CliRunner().invoke(app, words)
     assert answered.exit_code == 0, answered.output

@@ -171,6 +171,11 @@ COMMANDS = {
         Command("land voids", "landed", ("land", "--kind", "voids", "FILES/voids.jsonl")),
         Command("land metrics", "landed", ("land", "--kind", "metrics", "FILES/metrics.jsonl")),
         Command("land --again", "landed", ("land", "--again", "--timestamps", "seconds")),
+        Command(
+            "quarantine --settle",
+            "landed",
+            ("quarantine", "--settle", "--reason", "unreadable", "--by", "ann", "--why", "corrected"),
+        ),
         Command("compact", "small files", ("compact",), {"BILLHOUSE_RAW_FILES_PER_DAY": "1"}),
         Command("collect", "landed", ("collect", "--export", "FILES/queue", "--name", "queue")),
         Command("build", "more landed", ("build", "--as-of", AS_OF), seconds=20),

@@ -28,6 +28,7 @@ from pipeline.landing.landing_totals import LandingTotals
 VOLATILE_COLUMNS = frozenset(
     [
         *("closed_at", "landed_at", "decided_at", "published_at", "recorded_at", "raised_at", "tried_at", "issued_at"),
+        "settled_at",
         *("started_at", "events_through", "synced_at", "approved_at", "finalized_at", "due_at", "paid_at", "created_at"),
         *("content_hash", "previous_hash", "input_fingerprint", "sync_id", "idempotency_key", "credit_note_id", "document_id"),
         *("stripe_id", "stripe_customer_id", "stripe_invoice_id", "stripe_invoice_number", "stripe_credit_note_id"),

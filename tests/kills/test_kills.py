@@ -21,6 +21,7 @@ SEED = os.environ.get("BILLHOUSE_SOAK_SEED", "1")
 _IN_THE_SUITE = {
     "land": 4,
     "land --again": 2,
+    "quarantine --settle": 2,
     "compact": 2,
     "collect": 2,
     "check-prices --fix": 1,
@@ -112,7 +113,18 @@ def test_a_command_at_work_loses_nothing_to_one_that_lands_meanwhile(world: Worl
 @pytest.mark.skipif(bool(KILLS), reason="one of the suite")
 @pytest.mark.parametrize(
     "name",
-    ["land", "land --again", "compact", "close", "approve", "publish", "sync-stripe", "credit-note", "check-prices --accept"],
+    [
+        "land",
+        "land --again",
+        "quarantine --settle",
+        "compact",
+        "close",
+        "approve",
+        "publish",
+        "sync-stripe",
+        "credit-note",
+        "check-prices --accept",
+    ],
 )
 def test_a_power_cut_finds_everything_synced_before_it_is_renamed_and_its_folder_after(world: World, name: str) -> None:
     assert world.reference(COMMANDS[name]).violations == []

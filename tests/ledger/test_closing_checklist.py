@@ -16,8 +16,8 @@ import pytest
 from pipeline.core.errors import BillhouseError
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.landing import waiting
 from pipeline.ledger import closing_checklist as checklist
-from pipeline.ledger import closing_sources
 from pipeline.ledger.checklist_item import ChecklistItem, CheckState
 from pipeline.ledger.closing_checklist import can_be_closed, closing_checklist
 from pipeline.ledger.closing_usage import usage_item
@@ -109,7 +109,7 @@ def test_sessions_and_events_that_a_person_should_look_at_are_counted(home: Home
     assert found["usage"].detail.startswith("Last event: 2026-09-12 00:00 UTC. 18 days to the month's end have none.")
     assert "Longest: customer-3-09 of customer-3" in found["open_sessions"].detail
     assert "to its end, 0.21 USD at list prices since they started" in found["open_sessions"].detail
-    assert found["inferred_ends"].detail == "1 sessions have no stop: end_inferred 1."
+    assert found["inferred_ends"].detail == "1 sessions have no stop: no stop within the plan's limit (end_inferred): 1."
     assert found["defaulted_resources"].detail.startswith("20 sessions of 20 customers")
     assert found["ignored_events"].examples == ({"reason": "stop_without_start", "events": 1},)
     assert can_be_closed(list(found.values()))
@@ -165,7 +165,7 @@ def test_the_command_prints_the_items_exits_with_1_if_one_blocks_and_writes_noth
     assert (checked.code, printed.code) == (1, 1)
     assert checked.json["can_be_closed"] is False
     assert [one["name"] for one in checked.json["items"]][:3] == ["grace_period", "order", "last_build"]
-    assert "blocks    Adjustments of closed months" in printed.stdout
+    assert "stops the close Adjustments of closed months" in printed.stdout
     assert "customer-0, 2026-08: 5.04 USD" in printed.stdout
     assert "billhouse close 2026-09 --accept-adjustments" in printed.stdout
 
@@ -191,8 +191,10 @@ def test_rows_in_quarantine_that_landed_since_the_month_began_need_attention(hom
     bad = {**event("start", "2026-09-14T10:00:00Z", sandbox="bad"), "vcpu_count": "NaN"}
     billhouse(home.path, "land", write_jsonl(tmp_path / "bad.jsonl", [bad]))
     found = items(home)["quarantine"]
-    assert (found.state, "bad_number (1)" in found.detail) == (CheckState.ATTENTION, True)
+    assert (found.state, "a number is not valid (bad_number): 1." in found.detail) == (CheckState.ATTENTION, True)
     assert items(home, BillingPeriod(9998, 1))["quarantine"].state is CheckState.OK
+    assert billhouse(home.path, "quarantine", "--settle", "--file", "bad.jsonl", "--why", "sent again").code == 0
+    assert items(home)["quarantine"].state is CheckState.OK
 
 
 def test_a_month_is_not_closed_before_its_grace_period_ends_or_before_the_books_open(
@@ -304,7 +306,7 @@ def test_a_file_that_landed_with_a_source_has_landed(home: Home) -> None:
 def test_a_file_that_lands_meanwhile_does_not_wait(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     (home.inbox / "usage").mkdir(parents=True, exist_ok=True)
     file = write_jsonl(home.inbox / "usage" / "moved.jsonl", [event("start", "2026-09-20T10:00:00Z", sandbox="m")])
-    monkeypatch.setattr(closing_sources, "waiting_files", lambda *_: [file.with_name("gone.jsonl"), file])
+    monkeypatch.setattr(waiting, "files_in_inbox", lambda *_: [file.with_name("gone.jsonl"), file])
     assert "1 files wait" in items(home)["inbox"].detail
 
 
@@ -392,7 +394,7 @@ def test_inferred_ends_are_listed_once_per_reason_and_by_currency_in_the_example
     change(home, "update sessions set end_reason = 'end_inferred' where sandbox_id in ('customer-4-09', 'customer-5-09')")
     change(home, "update sessions set currency = 'EUR' where sandbox_id = 'customer-4-09'")
     found = items(home)["inferred_ends"]
-    assert found.detail == "2 sessions have no stop: end_inferred 2."
+    assert found.detail == "2 sessions have no stop: no stop within the plan's limit (end_inferred): 2."
     assert [one["currency"] for one in found.examples] == ["EUR", "USD"]
 
 

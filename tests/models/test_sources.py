@@ -55,6 +55,7 @@ def test_the_manifest_says_which_models_read_a_part(parsed: Manifest) -> None:
     found = {part: readers(parsed, frozenset({part})) for part in parts_with_few_readers(PROJECT_ROOT)}
     assert found == {
         "ledger/approvals": ("stg_approvals",),
+        "ledger/quarantine_settlements": ("stg_quarantine_settlements",),
         "ledger/publications": ("stg_publications",),
         "ledger/credit_notes": ("stg_credit_note_lines",),
         "ledger/alerts": ("stg_alerts",),

@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import re
 import stat
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.waiting import waiting_inbox_files
 from pipeline.store.alert_log import OperationalAlert, raise_alert
-from tests.support import billhouse, copy_home, event, prepare, query
+from pipeline.store.approvals import APPROVALS
+from pipeline.warehouse.reports import invoices_without_approval
+from tests.support import billhouse, copy_home, event, prepare, query, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,41 @@ def test_feeds_and_the_inbox_have_metrics(tmp_path: Path) -> None:
     assert found["billhouse_feed_files/orders"] == 12
     assert found["billhouse_inbox_files"] == 1
     assert found["billhouse_inbox_oldest_timestamp_seconds"] == 1_700_000_000
+
+
+def test_a_landed_file_that_is_still_in_the_inbox_does_not_wait_and_a_file_in_no_folder_does(tmp_path: Path) -> None:
+    home = Home.open(tmp_path / "home")
+    folder = home.inbox / "usage"
+    folder.mkdir(parents=True)
+    landed = write_jsonl(folder / "a.jsonl", [event("start", "2026-08-20T10:00:00Z")])
+    assert billhouse(home.path, "land", landed).code == 0
+    assert metrics(home)["billhouse_inbox_files"] == 0
+    (home.inbox / "stray.jsonl").write_text("{}")
+    (home.inbox / "unknown").mkdir()
+    (home.inbox / "unknown" / "b.jsonl").write_text("{}")
+    landed.write_text(landed.read_text().replace("10:00", "11:00"))
+    assert billhouse(home.path, "health").code == 0
+    assert metrics(home)["billhouse_inbox_files"] == 3
+    assert [file.path.name for file in waiting_inbox_files(home)] == ["stray.jsonl", "b.jsonl", "a.jsonl"]
+
+
+def test_invoices_that_a_publication_approves_wait_for_no_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home.open(tmp_path / "home")
+    row = {"invoice_id": "INV-2", "period": "2026-08", "is_approved": False, "decided_by": "ann", "decided_at": datetime.now(UTC)}
+    APPROVALS.path(home).mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([row], schema=APPROVALS.schema), APPROVALS.path(home) / "1.parquet")
+    monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "10"}')
+    with duckdb.connect() as reports:
+        reports.execute("""
+            create table invoices as select * from (values
+                ('INV-1', '2026-08', 'USD', 'closed', 'send_invoice', 9.99::decimal(18, 3)),
+                ('INV-2', '2026-08', 'USD', 'closed', 'send_invoice', 1::decimal(18, 3)),
+                ('INV-3', '2026-08', 'USD', 'closed', 'none', 20::decimal(18, 3)),
+                ('INV-4', '2026-08', 'USD', 'approved', 'send_invoice', 20::decimal(18, 3)),
+                ('INV-5', '2026-08', 'USD', 'closed', 'send_invoice', 10::decimal(18, 3))
+            ) as rows(invoice_id, period, currency, status, collection, total_amount)""")
+        found = {invoice.invoice_id: invoice.is_automatic for invoice in invoices_without_approval(home, reports)}
+    assert found == {"INV-1": True, "INV-2": False, "INV-5": False}, "a decision that a person took is not changed by a rule"
 
 
 def write_collected(home: Home) -> None:

@@ -86,7 +86,9 @@ def test_every_alert_says_how_bad_it_is_what_it_is_and_where_to_read_what_to_do(
         assert alert["labels"]["severity"] in ("critical", "warning"), alert
         assert alert["for"], alert
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, alert
-        path, anchor = alert["annotations"]["runbook_url"].split("#")
+        address = alert["annotations"]["runbook_url"]
+        assert address.startswith("{{ $externalLabels.docs }}"), "one setting makes all of them absolute"
+        path, anchor = address.removeprefix("{{ $externalLabels.docs }}").split("#")
         assert (PROJECT_ROOT / path, anchor in known) == (page, True), alert["annotations"]["runbook_url"]
     assert len({alert["alert"] for alert in alerts}) == len(alerts) == 21
 
@@ -128,7 +130,11 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     words += [f"--collector.textfile.directory={home.health.parent}", f"--web.listen-address={node}"]
     with receiving(home) as receiver, process(words, f"http://{node}/metrics"):
         configuration = {
-            "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
+            "global": {
+                "scrape_interval": "500ms",
+                "evaluation_interval": "500ms",
+                "external_labels": {"docs": "https://docs.example.com/"},
+            },
             "rule_files": [str(RULES)],
             "scrape_configs": [
                 {"job_name": "billhouse", "static_configs": [{"targets": [node]}]},
@@ -182,4 +188,4 @@ def test_an_alert_that_is_pending_names_its_page(monitored: Prometheus) -> None:
     (alert,) = pending()
     assert (alert["state"], alert["labels"]["severity"]) == ("pending", "warning")
     assert alert["annotations"]["summary"] == "2 invoice(s) wait for approval."
-    assert alert["annotations"]["runbook_url"] == "docs/operate/monitoring.md#billhouseapprovalswait"
+    assert alert["annotations"]["runbook_url"] == "https://docs.example.com/docs/operate/monitoring.md#billhouseapprovalswait"

@@ -115,9 +115,9 @@ def test_every_schedule_and_sensor_is_off_by_default_except_those_that_launch_no
 
 
 def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(definitions: dg.Definitions) -> None:
-    from orchestration import alerts, approvals, commands, feeds, landing, month_end, rebuild, stripe, warehouse
+    from orchestration import alerts, approvals, closing_check, commands, feeds, landing, month_end, rebuild, stripe, warehouse
 
-    domains = (alerts, approvals, commands, feeds, landing, month_end, rebuild, stripe, warehouse)
+    domains = (alerts, approvals, closing_check, commands, feeds, landing, month_end, rebuild, stripe, warehouse)
     defined: list[Any] = [value for domain in domains for value in vars(domain).values()]
 
     def names(kind: type[Any]) -> set[str]:
@@ -127,6 +127,7 @@ def test_every_asset_check_job_schedule_and_sensor_of_a_domain_is_collected(defi
     jobs = {
         "land_and_build",
         "close_month",
+        "check_close",
         "publish_month",
         "export_month",
         "mirror_stripe",

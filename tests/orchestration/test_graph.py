@@ -185,9 +185,18 @@ def test_jobs_close_export_and_publish_a_month_and_mirror_stripe_back(
             partition_key=month, instance=instance, raise_on_error=False
         )
 
+    late = write_jsonl(built_home.inbox / "usage" / "august.jsonl", [event("start", "2026-08-21T10:00:00Z", sandbox="late")])
+    os.utime(late, (1788220800, 1788220800))  # 2026-09-01
+    (stopped,) = run_job("check_close").get_asset_check_evaluations()
+    assert (stopped.passed, stopped.metadata["month"].value, stopped.metadata["stops_the_close"].value) == (False, "2026-08", 1)
+    late.unlink()
+    (ready,) = run_job("check_close").get_asset_check_evaluations()
+    assert (ready.passed, ready.metadata["stops_the_close"].value) == (True, 0)
     closed = run_job("close_month", "2026-08")
     assert closed.success
-    assert [check.check_name for check in closed.get_asset_check_evaluations() if check.passed] == ["ledger_is_as_written"]
+    checks = {check.check_name: check for check in closed.get_asset_check_evaluations() if check.passed}
+    assert checks.keys() == {"ledger_is_as_written", "month_can_be_closed"}
+    assert checks["month_can_be_closed"].metadata["month"].value == "2026-09", "the next month"
     assert (built_home.exports / "2026-08" / "billhouse-2026-08.xlsx").exists()
     assert invoices_to_publish(built_home) == {}, "nothing is approved"
     monkeypatch.setenv("BILLHOUSE_AUTO_APPROVE_UNDER", '{"USD": "1000"}')

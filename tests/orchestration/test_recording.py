@@ -270,6 +270,21 @@ def test_checking_rows_in_quarantine_again_fails_no_check_of_shares(home: Home, 
     assert {key: one.id for key, one in after.items()} == {key: one.id for key, one in before.items()}
 
 
+def test_settled_rows_are_in_the_history_of_the_ledger_with_who(home: Home, instance: dg.DagsterInstance) -> None:
+    from orchestration.commands import record_reports
+
+    billhouse(home.path, "land", write_jsonl(home.path / "a.jsonl", ["no json", event("start", "2026-08-20T10:00:00Z")]))
+    settle = ("quarantine", "--settle", "--file", "a.jsonl", "--by", "ann", "--why", "sent again")
+    assert billhouse(home.path, *settle).code == billhouse(home.path, *settle).code == 0
+    record_reports(instance, home)
+    assert unrecorded_work(home) == []
+    (found,) = instance.fetch_materializations(dg.AssetKey(["ledger", "quarantine_settlements"]), limit=9).records
+    assert found.asset_materialization is not None
+    metadata = found.asset_materialization.metadata
+    assert (metadata["settled_by"].value, metadata["settled_rows"].value) == ("ann", 1)
+    assert metadata["dagster/row_count"].value == 1
+
+
 def test_the_threshold_is_that_of_the_command(home: Home, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestration.commands import record_reports
 
@@ -383,7 +398,7 @@ def test_a_report_that_is_too_large_is_a_warning(home: Home, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("by", "why", "error"),
     [
-        ("  ", "", "It does not say who approves."),
+        ("  ", "", "It does not say who decides."),
         ("Ann\nBob", "", "contains a line end"),
         ("Ann", "sk_live_abcdefghijkl", "or a secret"),
         ("AUTOMATIC: under 500 USD", "", "cannot begin with 'automatic:'"),

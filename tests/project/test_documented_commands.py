@@ -31,6 +31,7 @@ BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPERATIONS = "tests/orchestration/test_operations.py"
 BENCHMARKS = "tests/project/test_benchmarks.py"
 RETRIED = "tests/landing/test_retry_quarantined.py"
+SETTLED = "tests/cli/test_quarantine.py"
 NOTEBOOK = "tests/notebook/test_notebook.py"
 STATEMENTS = "tests/exports/test_statements.py"
 QUEUES = "tests/feeds/queues/test_queues.py"
@@ -54,6 +55,11 @@ RUN_ELSEWHERE = {
     "billhouse close 2026-09 --check": "tests/ledger/test_closing_checklist.py",
     "billhouse land --again --kind subscriptions": RETRIED,
     "billhouse land --again plans.csv": RETRIED,
+    "billhouse quarantine --file a.jsonl --row 3": SETTLED,
+    'billhouse quarantine --settle --file a.jsonl --row 3 --why "user_id added, landed in a-corrected.jsonl"': SETTLED,
+    'billhouse quarantine --settle --file a.jsonl --why "the whole file was sent again"': SETTLED,
+    'billhouse quarantine --settle --reason before_books_open --why "from clocks that start in 1970"': SETTLED,
+    "billhouse quarantine --settled": SETTLED,
     "umask 077": OPERATIONS,
     "make bench-billion": BENCHMARKS,
     "make bench-hostile": BENCHMARKS,

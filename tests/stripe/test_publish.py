@@ -240,8 +240,14 @@ def test_only_approved_invoices_are_published(home: Home, run: Callable[..., Out
     assert sorted(waiting) == sorted(invoices[name] for name in CUSTOMERS)
     nothing = run("publish", "2026-09", "--json").json
     assert (nothing["published"], nothing["not_approved"]) == (0, 4)
-    one = run("approve", "2026-09", invoices["ada"], "--by", "carla", "--json").json
+    one = run("approve", "2026-09", invoices["ada"], "--by", "carla", "--why", "agrees", "--json").json
     assert (one["approved"], one["decided_by"], len(one["waiting"])) == ([invoices["ada"]], "carla", 3)
+    ada = "select approved_by, approval_reason from invoices where approved_by is not null and period = '2026-09'"
+    assert query(home, ada) == [{"approved_by": "carla", "approval_reason": "agrees"}]
+    explained = run("explain", invoices["ada"])
+    assert re.search(r"^approved by carla at 2\d{3}-\d\d-\d\d \d\d:\d\d UTC: agrees$", explained.stdout, re.MULTILINE)
+    assert run("explain", invoices["ada"], "--json").json["approval_reason"] == "agrees"
+    assert "approved by" not in run("explain", invoices["bob"]).stdout
     assert run("publish", "2026-09", "--json").json["published"] == 1
     refused = run("approve", "2026-09", invoices["ada"], "--revoke")
     assert refused.code == 1

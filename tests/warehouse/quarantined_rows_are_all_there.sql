@@ -1,5 +1,6 @@
 -- Fails if raw/quarantine has more or fewer rows of a landing than the landing counted, if a retry did not count as received the rows that it
--- judged again, or if a superseded row was not in quarantine or was superseded twice.
+-- judged again, if a superseded row was not in quarantine or was superseded twice, or if a settled row was never in quarantine or was
+-- settled twice.
 with
 
 landed_files as (
@@ -31,6 +32,15 @@ retried as (
         file_row,
         superseded_file_id
     from {{ ref('stg_retried_rows') }}
+
+),
+
+settled as (
+
+    select
+        file_id,
+        file_row
+    from {{ ref('stg_quarantine_settlements') }}
 
 ),
 
@@ -87,4 +97,15 @@ select
 from retried
 left join quarantined on retried.superseded_file_id = quarantined.file_id and retried.file_row = quarantined.file_row
 group by retried.superseded_file_id, retried.file_row
+having count(*) <> 1 or count(quarantined.file_id) <> 1
+
+union all
+
+select
+    settled.file_id,
+    cast(settled.file_row as string) as file_name,
+    'rows settled' as what
+from settled
+left join quarantined on settled.file_id = quarantined.file_id and settled.file_row = quarantined.file_row
+group by settled.file_id, settled.file_row
 having count(*) <> 1 or count(quarantined.file_id) <> 1

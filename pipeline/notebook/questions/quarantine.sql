@@ -3,6 +3,7 @@ select
     file_name,
     reason,
     count(*) as rows_in_quarantine,
+    count(settled_at) as settled_rows,
     min(file_row) as first_row,
     any_value(detail) as example
 from billing.quarantined_events
