@@ -26,8 +26,8 @@ from pipeline.landing.unread_columns import GROUP_SEPARATOR, UnreadColumns, note
 
 _MAX_FILE_BYTES = 1 << 20
 _MAX_COMPRESSED_BYTES = 1 << 17
-_MAX_PARQUET_ROWS = 1 << 15
-"""Of a file: a Parquet file of few bytes can have a million equal rows."""
+_MAX_PARQUET_ROWS = 1 << 12
+"""Of a file: a Parquet file of few bytes can have a million similar rows, and the rows of a group are sorted in memory."""
 _MAX_GROUP_BYTES = 1 << 26
 _FILE_SEPARATOR = "\x1d"
 

@@ -17,6 +17,8 @@ import pytest
 
 from pipeline.core.home import Home
 from pipeline.landing import land_files
+from pipeline.landing.file_groups import may_be_grouped
+from pipeline.landing.input_files import examine
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import find_source
 from pipeline.store.manifest import read_manifest
@@ -256,3 +258,13 @@ def test_the_first_row_with_an_id_is_named_by_its_file_if_it_is_in_an_earlier_fi
     assert f"(file {first_id}, row 2)" in summary.files[1].example
     assert "line 1:" in summary.files[1].example
     assert "(row 1)" in summary.files[2].example
+
+
+def test_a_parquet_file_of_few_bytes_and_many_rows_lands_alone(tmp_path: Path) -> None:
+    def is_grouped(rows: int) -> bool:
+        path = tmp_path / f"{rows}.parquet"
+        pq.write_table(pa.table({"event_id": pa.nulls(rows, pa.string())}), path)
+        return may_be_grouped(examine(path, Kind.USAGE), Kind.USAGE)
+
+    assert is_grouped(1000)
+    assert not is_grouped(100_000)
