@@ -57,6 +57,7 @@ def _events(draw: random.Random, before: list[dict[str, Any]]) -> list[dict[str,
     """
     events = []
     for _ in range(draw.randrange(1, 9)):
+        more: dict[str, Any] = draw.choice([{}, {}, {"vcpus": 3}, {"resources": {"cpu": 1}}, {"metadata": {"any": ["a\nb", ""]}}])
         line = event_line(
             draw.choice([None, *(f"evt-{place}" for place in range(40))]),
             sandbox_id=draw.choice([None, *(f"box-{place}" for place in range(8))]),
@@ -64,7 +65,7 @@ def _events(draw: random.Random, before: list[dict[str, Any]]) -> list[dict[str,
             timestamp=f"2026-01-0{draw.randrange(1, 4)}T1{draw.randrange(2)}:00:00Z",
             event_type=draw.choice(["sandbox_started", "resources_updated"]),
             vcpu_count=draw.choice([1, 2, "two", ...]),
-            **draw.choice([{}, {}, {"vcpus": 3}, {"resources": {"cpu": 1}}, {"metadata": {"any": ["a\nb", ""]}}]),
+            **more,
         )
         before.append(draw.choice([json.loads(line)] * 3 + before[:1] + before[-2:]))
         events.append(before[-1])
@@ -72,8 +73,8 @@ def _events(draw: random.Random, before: list[dict[str, Any]]) -> list[dict[str,
 
 
 def _write_jsonl(path: Path, events: list[dict[str, Any]], draw: random.Random) -> None:
-    bad = ["{", "", '{"a": 1, "a": 2}', "\xe9".encode("latin-1")]
-    lines = [draw.choice([json.dumps(event)] * 9 + bad) for event in events]
+    bad: list[str | bytes] = ["{", "", '{"a": 1, "a": 2}', "\xe9".encode("latin-1")]
+    lines = [draw.choice([*[json.dumps(event)] * 9, *bad]) for event in events]
     write_lines(path, lines if draw.randrange(8) else ["", ""])
 
 
