@@ -25,6 +25,7 @@ from pipeline.landing.query_parts import (
     reject_group_columns,
 )
 from pipeline.landing.quoted_rows import CsvShape
+from pipeline.landing.row_numbers import ROW_MASK
 from pipeline.landing.specification import Specification
 
 _MAX_HEADER_BYTES = 1 << 20
@@ -143,7 +144,7 @@ def split_cells(delimiter: str) -> str:
                     )
                 end as cells
             from stripped
-            where file_row > 1
+            where file_row & {ROW_MASK} > 1
         )"""
 
 

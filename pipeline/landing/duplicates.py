@@ -5,15 +5,10 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from pipeline.landing.file_groups import FILE_BITS, ROW_MASK
 from pipeline.landing.landed_rows import VOIDED_BY, LandedRows
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.specification import Specification
 
-NUMBER_MACROS = f"""
-create or replace temp macro number_of_file(number) as number >> {FILE_BITS};
-create or replace temp macro row_of_number(number) as number & {ROW_MASK};"""
-"""What the numbers of rows mean in a group of files. Execute once per connection."""
 _FIRST_ROW = """
     case
         when number_of_file(firsts.file_row) <> number_of_file(candidates.file_row)

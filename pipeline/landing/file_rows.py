@@ -1,4 +1,4 @@
-"""The rows of a file as a query, in any format: one column per field.
+"""The rows of files as a query, in any format: one column per field.
 
 Text files are read line by line, so that a bad row is reported with its line number and the rows around it land. Fields come as
 text, except Parquet columns that already have the field's type.
@@ -6,7 +6,7 @@ text, except Parquet columns that already have the field's type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,57 +17,57 @@ from duckdb.func import PythonUDFType
 from pipeline.core.sql import quoted
 from pipeline.landing.csv_query import csv_header, csv_rows, csv_shape
 from pipeline.landing.exact_numbers import MAY_LOSE_DIGITS, ExactNumbers
-from pipeline.landing.file_groups import SHAPE_PREFIX, GroupReader, GroupUnread
-from pipeline.landing.input_files import InputFile
+from pipeline.landing.file_groups import GroupReader, GroupUnread
 from pipeline.landing.jsonl_query import jsonl_rows
-from pipeline.landing.lines import LINES, LineReader
-from pipeline.landing.parquet_query import parquet_raw_rows, parquet_rows, reading_parquet
+from pipeline.landing.lines import LINES
+from pipeline.landing.parquet_query import parquet_raw_rows, parquet_rows, reading_parquet, unread_names
 from pipeline.landing.query_parts import LINE_TEXT, RowsQuery
+from pipeline.landing.row_numbers import NumberedFiles
 from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
 
 
 @contextmanager
 def open_rows(
-    connection: duckdb.DuckDBPyConnection, file: InputFile, specification: Specification, unread: UnreadColumns
+    connection: duckdb.DuckDBPyConnection,
+    files: NumberedFiles,
+    specification: Specification,
+    unread: UnreadColumns | GroupUnread,
 ) -> Iterator[RowsQuery]:
-    """The query for a file's rows. It runs once, inside the block, unless it `can_be_read_again`.
+    """The query for the rows of files of one layout. It runs once, inside the block, unless it `can_be_read_again`.
 
-    Adds the names of columns and keys that no field reads to `unread`. Raises InputFileError if the file cannot be read.
+    Adds the names of columns and keys that no field reads to `unread`. Raises InputFileError if a file cannot be read.
     """
+    file = next(iter(files.values()))
     if file.format == "parquet":
-        with reading_parquet(file):
-            yield parquet_rows(connection, file, specification, unread)
+        with reading_parquet(files):
+            rows = parquet_rows(connection, files, specification)
+            for number, each in files.items():
+                unread.of_file(number).add(unread_names(each, specification))
+            yield rows
     elif file.format == "avro" or file.format.startswith("jsonl"):
         exact = ExactNumbers(specification)
-        with _functions(connection, unread, exact), open_lines(connection, file, exact):
-            yield jsonl_rows(specification, has_flat_keys=file.has_flat_keys)
+        with _functions(connection, unread, exact), open_lines(connection, files, exact):
+            yield jsonl_rows(specification, has_flat_keys=file.has_flat_keys, shape_prefix=unread.shape_prefix)
     else:
         header = csv_header(file, specification)
-        unread.add(header)
-        with open_lines(connection, file):
+        for number in files:
+            unread.of_file(number).add(header)
+        with open_lines(connection, files):
             yield csv_rows(specification, header, csv_shape(file).delimiter)
 
 
 @contextmanager
-def open_group_rows(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[InputFile], specification: Specification, unread: GroupUnread
-) -> Iterator[RowsQuery]:
-    """The query for the rows of several files of JSON lines, numbered through. It runs once, inside the block."""
-    exact = ExactNumbers(specification)
-    reader = GroupReader(files, exact)
-    with _functions(connection, unread, exact), _readopen_lines(connection, reader):
-        yield jsonl_rows(specification, has_flat_keys=False, shape_prefix=SHAPE_PREFIX)
+def open_raw_rows(connection: duckdb.DuckDBPyConnection, files: NumberedFiles) -> Iterator[str]:
+    """A query for (file_row, raw_row), the rows of files of one layout as they were received, for the quarantine.
 
-
-@contextmanager
-def open_raw_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> Iterator[str]:
-    """A query for (file_row, raw_row), the rows as they were received, for the quarantine. It runs once, inside the block."""
-    if file.format == "parquet":
-        with reading_parquet(file):
-            yield parquet_raw_rows(file)
+    It runs once, inside the block.
+    """
+    if next(iter(files.values())).format == "parquet":
+        with reading_parquet(files):
+            yield parquet_raw_rows(files)
         return
-    with open_lines(connection, file):
+    with open_lines(connection, files):
         yield f"select file_row, coalesce({LINE_TEXT}, cast(no_text as varchar)) as raw_row from lines"
 
 
@@ -79,7 +79,7 @@ def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns | Gr
         connection.create_function(
             name,
             function,
-            ["VARCHAR"],
+            ["VARCHAR", "BIGINT"] if name == "note_keys" else ["VARCHAR"],
             "BOOLEAN" if name == "note_keys" else "VARCHAR",
             type=PythonUDFType.ARROW,
             side_effects=name == "note_keys",
@@ -92,20 +92,17 @@ def _functions(connection: duckdb.DuckDBPyConnection, unread: UnreadColumns | Gr
 
 
 @contextmanager
-def open_lines(connection: duckdb.DuckDBPyConnection, file: InputFile, exact: ExactNumbers | None = None) -> Iterator[None]:
+def open_lines(connection: duckdb.DuckDBPyConnection, files: NumberedFiles, exact: ExactNumbers | None = None) -> Iterator[None]:
     """Provide the table `lines` (see lines.LINES) for one query; `exact` quotes numbers that a float cannot represent."""
+    file = next(iter(files.values()))
     if file.lines is not None:
+        assert len(files) == 1
         line = f"case when regexp_matches(line, {quoted(MAY_LOSE_DIGITS)}) then numbers_in_quotes(line) else line end"
         replaced = f"replace ({line} as line)" if exact is not None else ""
         connection.execute(f"create or replace temp view lines as select * {replaced} from ({file.lines})")
         yield
         return
-    with _readopen_lines(connection, LineReader(file, exact, csv_shape(file) if file.format.startswith("csv") else None)):
-        yield
-
-
-@contextmanager
-def _readopen_lines(connection: duckdb.DuckDBPyConnection, reader: LineReader | GroupReader) -> Iterator[None]:
+    reader = GroupReader(files, exact)
     connection.register("lines", pa.RecordBatchReader.from_batches(LINES, reader.batches()))
     try:
         yield

@@ -114,7 +114,7 @@ def _noted_keys(groups: Sequence[str], shape_prefix: str) -> str:
         document = f"found.{quoted_name(group)}"
         inside = f"{quoted(GROUP_SEPARATOR + group + KEY_SEPARATOR)} || {_keys_of(document)}"
         shape += f" || case when starts_with({document}, '{{') then {inside} else '' end"
-    return f"note_keys({shape})"
+    return f"note_keys({shape}, file_row)"
 
 
 def _keys_of(document: str) -> str:

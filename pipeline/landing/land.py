@@ -89,7 +89,7 @@ def land_files(
                 land_pending()
                 summary.problems.append(error.problem)
                 continue
-            is_grouped = may_be_grouped(file, spec.kind) and reading.is_plain
+            is_grouped = may_be_grouped(file, spec.kind) and reading.rows_at == WHOLE
             if not is_grouped or is_full(group) or any(file.file_id == other.file_id for other in group):
                 land_pending()
             if is_grouped and landed_before(index, file.file_id) is None:
@@ -170,7 +170,7 @@ def _land_together(landing: Landing, files: Sequence[InputFile], summary: Landin
     try:
         with writing_to(landing.home, f"{files[0].path} did not land"), reading_from(files[0].path):
             landed = (
-                land_group(landing.home, landing.index, files, landing.spec, landing.options)
+                land_group(landing.home, landing.index, landing.process, files, landing.source, landing.spec, landing.options)
                 if len(files) > 1
                 else [_land(landing, files[0])]
             )

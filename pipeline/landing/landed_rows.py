@@ -118,8 +118,7 @@ class LandedBefore:
 def landed_before(index: LandingIndex, file_id: str) -> LandedBefore | None:
     """The earlier landing of a file; None if it has not landed."""
     for path in index.rows_of_landed_file(file_id):
-        rows = pq.read_table(path, schema=SCHEMAS["landed_files"]).to_pylist()
+        rows = pq.read_table(path, schema=SCHEMAS["landed_files"], filters=[("file_id", "=", file_id)]).to_pylist()
         for row in rows:
-            if row["file_id"] == file_id:
-                return LandedBefore(row["received_rows"], row["quarantined_rows"], row["omitted_rows"] or 0)
+            return LandedBefore(row["received_rows"], row["quarantined_rows"], row["omitted_rows"] or 0)
     return None

@@ -6,7 +6,7 @@ Columns that already have a field's type are read as they are. Other columns are
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputFileError
 from pipeline.core.input_limits import ALWAYS_ALLOWED_ROWS, MAX_ROWS_PER_BYTE
-from pipeline.core.sql import parquet_files, quoted
+from pipeline.core.sql import parquet_list, quoted
 from pipeline.landing.arrow_types import convert_columns, fits, is_binary, is_json, needs_conversion, wanted_type
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.query_parts import (
@@ -29,8 +29,8 @@ from pipeline.landing.query_parts import (
     quoted_name,
     reject_group_columns,
 )
+from pipeline.landing.row_numbers import FILE_BITS, NumberedFiles
 from pipeline.landing.specification import DECIMALS, Field, Specification, Type
-from pipeline.landing.unread_columns import UnreadColumns
 
 _DOCUMENTS = (Type.JSON, Type.ID_LIST)
 """Types whose values are objects or arrays."""
@@ -43,7 +43,7 @@ def with_exact_types(file: InputFile, folder: Path) -> InputFile:
     schema = _parquet_schema(file)
     if not any(needs_conversion(column.type) for column in schema):
         return file
-    copy = folder / "converted.parquet"
+    copy = folder / f"{file.file_id}.parquet"
     try:
         convert_columns(file.path, copy)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -52,16 +52,40 @@ def with_exact_types(file: InputFile, folder: Path) -> InputFile:
 
 
 @contextmanager
-def reading_parquet(file: InputFile) -> Iterator[None]:
-    """Convert an error of DuckDB in the block to an InputFileError of the file."""
+def reading_parquet(files: NumberedFiles) -> Iterator[None]:
+    """Convert an error of DuckDB in the block to an InputFileError of the first file."""
     try:
         yield
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
-        if isinstance(error, duckdb.IOException) and str(file.path) not in str(error):
-            raise  # the disk of the home failed, not the file
+        if isinstance(error, duckdb.IOException) and not any(str(file.path) in str(error) for file in files.values()):
+            raise  # the disk of the home failed, not a file
+        raise _parquet_error(_first(files), error) from error
+
+
+def _first(files: NumberedFiles) -> InputFile:
+    return next(iter(files.values()))
+
+
+def parquet_layout(file: InputFile) -> Hashable:
+    """What Parquet files must have in common to be read by one query: their columns and types."""
+    try:
+        with pq.ParquetFile(file.path) as opened:
+            stored = [opened.schema.column(place) for place in range(len(opened.schema))]
+            # The types of Arrow do not tell how a value is stored: an instant may be INT96.
+            types = tuple((column.path, column.physical_type, str(column.logical_type)) for column in stored)
+            return types, opened.schema_arrow.to_string(show_field_metadata=True, show_schema_metadata=False)
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise _parquet_error(file, error) from error
+
+
+def _rows_of(files: NumberedFiles) -> tuple[str, str]:
+    """SQL that reads the rows of files of one layout, and SQL for the number of a row."""
+    rows = parquet_list([file.parquet or file.path for file in files.values()], by_name=False)
+    starts = [number << FILE_BITS for number in files]
+    start = f"{starts}[file_index::bigint + 1] + " if len(starts) > 1 else f"{starts[0]} + " if starts[0] else ""
+    return rows, f"{start}file_row_number + 1"
 
 
 def _parquet_error(file: InputFile, error: Exception) -> InputFileError:
@@ -79,11 +103,22 @@ def _parquet_schema(file: InputFile) -> pa.Schema:
         raise _parquet_error(file, error) from error
 
 
-def parquet_rows(
-    connection: duckdb.DuckDBPyConnection, file: InputFile, specification: Specification, unread: UnreadColumns
-) -> RowsQuery:
-    """The query for the rows of a Parquet file. Raises InputFileError if a column is missing, repeated or of a wrong type."""
-    names = check_columns(file)
+def unread_names(file: InputFile, specification: Specification) -> list[str]:
+    """The names of a Parquet file's columns; of a column that is a group of fields, those of its fields."""
+    names = []
+    for column in _parquet_schema(file):
+        is_group = column.name in specification.groups and pa.types.is_struct(column.type)
+        names += [f"{column.name}.{inner.name}" for inner in column.type] if is_group else [column.name]
+    return names
+
+
+def parquet_rows(connection: duckdb.DuckDBPyConnection, files: NumberedFiles, specification: Specification) -> RowsQuery:
+    """The query for the rows of Parquet files of one layout, numbered through.
+
+    Raises InputFileError, of the first file, if a column is missing, repeated or of a wrong type.
+    """
+    file = _first(files)
+    names = check_columns(files)
     schema = _parquet_schema(file)
     opaque = {
         column.name: str(column.type)
@@ -91,12 +126,6 @@ def parquet_rows(
         if not (pa.types.is_struct(column.type) or pa.types.is_null(column.type))
     }
     reject_group_columns(file, specification, opaque)
-    for column in schema:
-        unread.add(
-            [f"{column.name}.{inner.name}" for inner in column.type]
-            if column.name in specification.groups and pa.types.is_struct(column.type)
-            else [column.name]
-        )
     columns, typed, id_type_errors, undecoded, wrong, json_columns = [], set(), {}, [], [], []
     for field in specification.fields:
         places = [place for path in (field.name, *field.paths) if (place := _parquet_place(schema, path))]
@@ -118,24 +147,29 @@ def parquet_rows(
         else:
             texts = [place.as_text(field) for place in places]
             columns.append(f"{first_filled(texts, keep_empty=field.type is Type.ID)} as {quoted_name(field.name)}")
-    files = parquet_files(file.parquet or file.path)
-    _check_types(connection, file, files, wrong)
+    read, number = _rows_of(files)
+    _check_types(connection, file, read, wrong)
     unreadable = f"case when {' or '.join(undecoded)} then {quoted(NOT_UTF_8)} end" if undecoded else "null::varchar"
     query = f"""
         select
-            file_row_number + 1 as file_row,
+            {number} as file_row,
             cast(null as varchar) as over_limit,
             {unreadable} as unreadable,
             {", ".join([*json_columns, *columns])}{no_cleared_fields(specification)}
-        from {files}"""
+        from {read}"""
     carried = tuple(quoted_name(f"json of {name}") for name in id_type_errors)
     return RowsQuery(query, frozenset(typed), can_be_read_again=True, carried=carried, id_type_errors=id_type_errors)
 
 
-def check_columns(file: InputFile) -> list[str]:
-    """The columns of a Parquet file. Raises InputFileError if one has no name, or is repeated, or the file has too many rows."""
+def check_columns(files: NumberedFiles) -> list[str]:
+    """The columns of Parquet files of one layout.
+
+    Raises InputFileError if one has no name, or is repeated, or a file has too many rows.
+    """
+    for each in files.values():
+        _check_size(each)
+    file = _first(files)
     schema = _parquet_schema(file)
-    _check_size(file)
     if not all(map(_has_names, schema)):
         raise InputFileError(file.path, "has a column without a name.", "Name each column, and land the file again.")
     names: list[str] = schema.names
@@ -251,12 +285,11 @@ def _is_typed(field: Field, type: pa.DataType) -> bool:
     return False
 
 
-def parquet_raw_rows(file: InputFile) -> str:
-    """A query for (file_row, raw_row), with the rows as JSON, for the quarantine."""
+def parquet_raw_rows(files: NumberedFiles) -> str:
+    """A query for (file_row, raw_row) of files of one layout, with the rows as JSON, for the quarantine."""
     columns = ", ".join(
         f"{quoted_name(column.name)} := {_as_json_value(quoted_name(column.name), column.type)}"
-        for column in _parquet_schema(file)
+        for column in _parquet_schema(_first(files))
     )
-    return f"""
-        select file_row_number + 1 as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row
-        from {parquet_files(file.parquet or file.path)}"""
+    read, number = _rows_of(files)
+    return f"select {number} as file_row, cast(to_json(struct_pack({columns})) as varchar) as raw_row from {read}"

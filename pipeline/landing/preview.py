@@ -22,7 +22,7 @@ from pipeline.landing.landing_errors import reading_from, writing_to
 from pipeline.landing.landing_index import LandingIndex
 from pipeline.landing.record_kinds import Kind, TimestampUnit
 from pipeline.landing.row_checks import check_rows, count_rejected, reject_rows, scratch_database
-from pipeline.landing.sources.landing import judge_source_file
+from pipeline.landing.sources.landing import judge_source_files
 from pipeline.landing.sources.select_rows import SelectProcess
 from pipeline.landing.sources.selected_rows import RAW_ROWS, count_outcomes
 from pipeline.landing.sources.source_files import Source
@@ -76,7 +76,7 @@ def preview(
             if source is None:
                 return _preview(connection, home, index, file, spec, options, folder)
             with SelectProcess() as process:
-                judge_source_file(connection, home, index, process, file, source, spec, options, folder)
+                judge_source_files(connection, home, index, process, {0: file}, source, spec, options, folder)
             counts = count_outcomes(connection)
             bad = (
                 "select quarantined.file_row, verdict as reason, detail, raw_row from quarantined"
@@ -115,7 +115,7 @@ def _preview(
     counts, _ = count_rejected(connection)
     duplicates = counts.pop("duplicate", 0)
     rows = _first(connection, f"select {', '.join(spec.columns)}, file_row from accepted")
-    with open_raw_rows(connection, file) as raw:
+    with open_raw_rows(connection, {0: file}) as raw:
         bad = _first(
             connection,
             f"select rejected.file_row, verdict as reason, detail, raw_row from rejected inner join ({raw}) as raw"

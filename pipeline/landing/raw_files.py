@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -14,14 +15,14 @@ from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.column_profile import ColumnProfile
 from pipeline.landing.csv_query import csv_header_line
-from pipeline.landing.file_groups import FILE_BITS
 from pipeline.landing.file_rows import open_raw_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.result import LandedFile
+from pipeline.landing.row_numbers import ROW_MASK
 from pipeline.landing.specification import Specification
 from pipeline.store.append import NewFiles
-from pipeline.store.raw import SCHEMAS
+from pipeline.store.raw import SCHEMAS, merged_file_name
 
 _DAY = 86_400_000_000
 """In microseconds."""
@@ -79,16 +80,17 @@ def write_quarantine(
     event_id = "checked.event_id" if spec.kind in (Kind.USAGE, Kind.VOIDS) else "null"
     written = files.file(files.home.raw / "quarantine" / f"{file.file_id}.parquet")
     header = quoted(csv_header_line(file)) if file.format.startswith("csv") else "null"
-    with open_raw_rows(connection, file) as raw:
+    with open_raw_rows(connection, {number: file}) as raw:
         copy_rows(
             connection,
             f"""
-            select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name, raw.file_row,
+            select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name,
+                raw.file_row & {ROW_MASK} as file_row,
                 {quoted(spec.kind)} as kind, rejected.verdict as reason, rejected.detail, raw.raw_row,
                 cast({event_id} as varchar) as event_id, cast({header} as varchar) as header
             from rejected
             inner join checked on rejected.file_row = checked.file_row
-            inner join ({raw}) as raw on rejected.file_row = raw.file_row + {number << FILE_BITS}
+            inner join ({raw}) as raw on rejected.file_row = raw.file_row
             where rejected.verdict <> 'duplicate'
             order by rejected.file_row""",
             written,
@@ -111,8 +113,21 @@ def write_landed_file(
 
     `superseded`: for a retry, the rows that leave the quarantine.
     """
+    row = row_of_landed_file(file, spec, landed, options, sequence, first_and_last)
+    write_landed_rows(files, [row | {"retried_file_id": retried_file_id, "superseded_rows": superseded}])
+
+
+def row_of_landed_file(
+    file: InputFile,
+    spec: Specification,
+    landed: LandedFile,
+    options: LandingOptions,
+    sequence: int,
+    first_and_last: tuple[datetime | None, datetime | None],
+) -> dict[str, Any]:
+    """The row of landed_files of a file that is no retry."""
     first_at, last_at = first_and_last
-    row = {
+    return {
         "landed_sequence": sequence,
         "file_id": file.file_id,
         "file_name": file.path.name,
@@ -127,13 +142,19 @@ def write_landed_file(
         "first_at": first_at,
         "last_at": last_at,
         "unread_columns": landed.unread_text,
-        "retried_file_id": retried_file_id,
+        "retried_file_id": None,
         "source_name": landed.source,
         "omitted_rows": landed.omitted if landed.source is not None else None,
-        "superseded_rows": superseded,
+        "superseded_rows": None,
     }
-    written = files.file(files.home.raw / "landed_files" / f"{sequence:08d}-{file.file_id}.parquet")
-    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMAS["landed_files"]), written)
+
+
+def write_landed_rows(files: NewFiles, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of landed_files, by which readers know that their files have landed. It must be the last file of the write."""
+    names = [f"{row['landed_sequence']:08d}-{row['file_id']}.parquet" for row in rows]
+    name = names[0] if len(names) == 1 else merged_file_name(names)
+    table = pa.Table.from_pylist(rows, schema=SCHEMAS["landed_files"])
+    pq.write_table(table, files.file(files.home.raw / "landed_files" / name))
 
 
 def copy_rows(connection: duckdb.DuckDBPyConnection, rows: str, target: Path) -> None:

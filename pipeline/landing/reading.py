@@ -21,11 +21,6 @@ class Reading:
         return cls(source, rows_at or (source.rows_at if source is not None else WHOLE))
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the rows of a file are those of Billhouse, one on each line."""
-        return self.source is None and self.rows_at == WHOLE
-
-    @property
     def shown(self) -> str:
         """A text that is hashed with a file: a file that is read in another way has other rows."""
         source = f"source {self.source.name} {self.source.digest}\n" if self.source is not None else ""

@@ -15,14 +15,15 @@ from pipeline.core.sql import quoted
 from pipeline.landing.checks import LandingOptions, checked_query
 from pipeline.landing.column_profile import ColumnProfile, profile_columns
 from pipeline.landing.currency_changes import find_currency_changes
-from pipeline.landing.duplicates import NUMBER_MACROS, find_duplicates, is_filled
-from pipeline.landing.file_groups import GroupUnread
-from pipeline.landing.file_rows import open_group_rows, open_rows
+from pipeline.landing.duplicates import find_duplicates, is_filled
+from pipeline.landing.file_groups import GroupUnread, by_layout
+from pipeline.landing.file_rows import open_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.instants import MACROS
 from pipeline.landing.json_bounds import create_functions
 from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.row_numbers import NUMBER_MACROS, NumberedFiles
 from pipeline.landing.specification import Specification
 from pipeline.landing.unread_columns import UnreadColumns
 from pipeline.store.scratch_folders import scratch_folder
@@ -48,7 +49,7 @@ def check_rows(
 
     Adds the columns that no field reads to `unread`.
     """
-    with open_rows(connection, file, spec, unread) as rows:
+    with open_rows(connection, {0: file}, spec, unread) as rows:
         query = _with_derived_ids(spec, checked_query(spec, rows, options))
         is_read_again = rows.can_be_read_again and file.file_bytes > _FEW_BYTES
         connection.execute(f"create temp {'view' if is_read_again else 'table'} checked as {query}")
@@ -70,14 +71,17 @@ def check_rows(
 
 def check_group(
     connection: duckdb.DuckDBPyConnection,
-    files: Sequence[InputFile],
+    files: NumberedFiles,
     spec: Specification,
     options: LandingOptions,
     unread: GroupUnread,
 ) -> None:
     """Create the tables of `check_rows` with the rows of several files, numbered through."""
-    with open_group_rows(connection, files, spec, unread) as rows:
-        connection.execute(f"create temp table checked as {_with_derived_ids(spec, checked_query(spec, rows, options))}")
+    target = "create temp table checked as"
+    for of_layout in by_layout(files):
+        with open_rows(connection, of_layout, spec, unread) as rows:
+            connection.execute(f"{target} {_with_derived_ids(spec, checked_query(spec, rows, options))}")
+        target = "insert into checked by name"
     connection.execute("create temp table invalid as select file_row, reason, detail from checked where reason is not null")
     _create_view_without(connection, "valid", "invalid")
 

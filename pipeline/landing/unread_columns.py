@@ -6,8 +6,10 @@ Keys inside `metadata` are arbitrary and not checked.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from threading import Lock
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,52 +25,64 @@ GROUP_SEPARATOR = "\x1e"
 
 
 class UnreadColumns:
-    """Collects the names that no field reads, in one pass over a file's rows."""
+    """Collects the names that no field reads, in one pass over a file's rows, which may come in any order."""
+
+    shape_prefix = ""
+    """SQL: what is put before the keys of a row that are passed to `note_keys`."""
 
     def __init__(self, specification: Specification) -> None:
         self._specification = specification
         paths = [path for field in specification.fields for path in (field.name, *field.paths)]
         self._known = {*paths, *specification.groups}
-        self._found: dict[str, None] = {}
-        self._has_repeated_key: dict[str, bool] = {}
+        self._found: dict[str, tuple[int, int]] = {}
+        """By name, the first row that has it, and its place there."""
+        self._shapes: dict[str, tuple[int, bool]] = {}
+        """By shape, the first row that has it, and whether a key occurs twice."""
+        self._lock = Lock()  # DuckDB calls from several threads
 
-    def add(self, names: Iterable[str]) -> None:
-        """Add the names of columns; a field of a struct as `resources.vcpu`."""
-        for name in names:
-            if name not in self._known and len(self._found) < _MAX_NAMES:
-                self._found[name[:_MAX_NAME_LENGTH] or "(without a name)"] = None
+    def of_file(self, number: int) -> UnreadColumns:
+        """Those of a file of a group; this is of one file alone."""
+        assert not number
+        return self
 
-    def note_keys(self, shapes: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """Add the keys of JSON objects, and return for each object whether a key occurs twice.
+    def add(self, names: Iterable[str], row: int = 0) -> None:
+        """Add the names of all columns, or of the keys of a row; a field of a struct as `resources.vcpu`."""
+        for place, name in enumerate(names):
+            if name not in self._known:
+                shown = name[:_MAX_NAME_LENGTH] or "(without a name)"
+                self._found[shown] = min((row, place), self._found.get(shown, (row, place)))
+        if len(self._found) >= 2 * _MAX_NAMES:
+            self._found = {name: self._found[name] for name in self.names}
+
+    def note_keys(self, shapes: pa.Array | pa.ChunkedArray, rows: pa.Array | pa.ChunkedArray) -> pa.Array:
+        """Add the keys of JSON objects in some rows, and return for each object whether a key occurs twice.
 
         `shapes`: the keys of each object, then those of each group after the group's name. The rows of a file have few different
         shapes, and each is processed once.
         """
-        whole = shapes.combine_chunks() if isinstance(shapes, pa.ChunkedArray) else shapes
-        encoded = whole.dictionary_encode()
-        flags = [shape is not None and self.process_shape(shape) for shape in encoded.dictionary.to_pylist()]
-        return pc.take(pa.array(flags, pa.bool_()), encoded.indices)
+        return note_shapes(shapes, rows, self.process_shape)
 
-    def process_shape(self, shape: str) -> bool:
-        """Add the keys of one shape, and return whether a key occurs twice."""
-        known = self._has_repeated_key.get(shape)
-        if known is not None:
-            return known
-        outer, *groups = shape.split(GROUP_SEPARATOR)
-        names = outer.split(KEY_SEPARATOR) if outer else []
-        for keys in groups:
-            group, *inside = keys.split(KEY_SEPARATOR)
-            names += [f"{group}.{name}" for name in inside]
-        self.add(names)
-        is_repeated = len(set(names)) < len(names)
-        if len(self._has_repeated_key) < _MAX_NAMES:
-            self._has_repeated_key[shape] = is_repeated
-        return is_repeated
+    def process_shape(self, shape: str, row: int) -> bool:
+        """Add the keys of one shape, and return whether a key occurs twice. `row`: one that has the shape."""
+        with self._lock:
+            first, is_repeated = self._shapes.get(shape, (None, False))
+            if first is not None and first <= row:
+                return is_repeated
+            outer, *groups = shape.split(GROUP_SEPARATOR)
+            names = outer.split(KEY_SEPARATOR) if outer else []
+            for keys in groups:
+                group, *inside = keys.split(KEY_SEPARATOR)
+                names += [f"{group}.{name}" for name in inside]
+            self.add(names, row)
+            is_repeated = len(set(names)) < len(names)
+            if first is not None or len(self._shapes) < _MAX_NAMES:
+                self._shapes[shape] = row, is_repeated
+            return is_repeated
 
     @property
     def names(self) -> list[str]:
-        """The unread names, in the order in which they were found."""
-        return list(self._found)
+        """The unread names, in the order of the first rows that have them, and of their keys."""
+        return sorted(self._found, key=lambda name: self._found[name])[:_MAX_NAMES]
 
     @property
     def suggestions(self) -> dict[str, str]:
@@ -82,6 +96,23 @@ class UnreadColumns:
         """Unread names that resemble resources or quantities, which are billed."""
         billed = {field.name for field in self._specification.fields if field.type in (Type.RESOURCE, Type.QUANTITY)}
         return [name for name, field in self.suggestions.items() if field in billed]
+
+
+def note_shapes(
+    shapes: pa.Array | pa.ChunkedArray, rows: pa.Array | pa.ChunkedArray, process: Callable[[str, int], bool]
+) -> pa.Array:
+    """For each row, the result of `process` for its shape; called once for each shape, with the first of the rows that has it."""
+    encoded = _one_array(shapes).dictionary_encode()
+    first_rows = np.full(len(encoded.dictionary), np.iinfo(np.int64).max)
+    codes = encoded.indices.fill_null(len(first_rows)).to_numpy()
+    is_object = codes < len(first_rows)
+    np.minimum.at(first_rows, codes[is_object], _one_array(rows).to_numpy()[is_object])
+    flags = [process(shape, row) for shape, row in zip(encoded.dictionary.to_pylist(), first_rows.tolist(), strict=True)]
+    return pc.take(pa.array(flags, pa.bool_()), encoded.indices)
+
+
+def _one_array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def shown_names(names: list[str]) -> str | None:

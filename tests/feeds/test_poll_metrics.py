@@ -18,7 +18,7 @@ from pipeline.feeds import Access, api, poll_latest_metrics, poll_metrics
 from pipeline.landing import land_files
 from pipeline.landing.record_kinds import Kind
 from tests.feeds.fake_api import Answer, Asked, FakeApi, serving
-from tests.landing.raw import rows_of
+from tests.landing.raw import landed_files, rows_of
 from tests.support import billhouse
 
 NOON = int(datetime(2026, 9, 1, 12, tzinfo=UTC).timestamp())
@@ -108,9 +108,9 @@ def known(home: Home) -> dict[tuple[str, int], Decimal]:
     return {(row["sandbox_id"], int(row["sampled_at"].timestamp())): row["cpu_used_pct"] for row in rows}
 
 
-def landed_order(home: Home, row: dict[str, Any]) -> tuple[str, int]:
-    names = {path.stem.partition("-")[2]: path.stem for path in (home.raw / "landed_files").glob("0*.parquet")}
-    return names[row["file_id"]], row["file_row"]
+def landed_order(home: Home, row: dict[str, Any]) -> tuple[int, int]:
+    sequences = {file["file_id"]: file["landed_sequence"] for file in landed_files(home)}
+    return sequences[row["file_id"]], row["file_row"]
 
 
 def windows(fake: FakeApi, sandbox: str) -> list[tuple[int, int]]:

@@ -13,12 +13,7 @@ from tests.landing.raw import Row, event_line, landed_files, quarantined, rows_o
 
 def state_of(home: Home) -> dict[str, list[Row]]:
     collections = {name: sorted(rows_of(home, name), key=str) for name in KEYS if name != "landed_files"}
-    # Names of unread columns that are in different rows have no order.
-    files = [
-        {name: value for name, value in row.items() if name != "landed_at"}
-        | {"unread_columns": sorted((row["unread_columns"] or "").split(", "))}
-        for row in landed_files(home)
-    ]
+    files = [{name: value for name, value in row.items() if name != "landed_at"} for row in landed_files(home)]
     return collections | {"quarantine": quarantined(home), "landed_files": files}
 
 

@@ -2,91 +2,234 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.home import Home
 from pipeline.landing import land_files
+from pipeline.landing.file_groups import may_be_grouped
+from pipeline.landing.input_files import examine
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.sources.source_files import find_source
 from pipeline.store.manifest import read_manifest
 from tests.landing.random_files import state_of
-from tests.landing.raw import event_line, landed_files, write_lines
+from tests.landing.raw import event_line, landed_files, quarantined, rows_of, write_lines
+
+MINE = """
+-- description: mine
+-- kind: usage
+select
+    list(file_row) as file_row,
+    row ->> '$.event_id' as event_id,
+    row ->> '$.sandbox_id' as sandbox_id,
+    row ->> '$.user_id' as user_id,
+    row ->> '$.timestamp' as timestamp,
+    row ->> '$.event_type' as event_type,
+    cast(row ->> '$.vcpu_count' as decimal(18, 6)) as vcpu_count,
+    json_object('file', file_name, 'of', (select max(file_row) from rows)) as metadata
+from rows
+where row ->> '$.user_id' is distinct from 'bob'
+group by all
+union all
+select [file_row], 'again-' || (row ->> '$.event_id'), row ->> '$.sandbox_id', row ->> '$.user_id', row ->> '$.timestamp',
+    'sandbox_stopped', null, null
+from rows
+where file_row = 2
+"""
+"""Joins equal rows, leaves rows out, gives two rows for the second of each file, fails for some, and names the file."""
+SHAPES = ("jsonl", "csv", "parquet", "mixed", "source")
 
 
-def _usage_files(folder: Path, seed: int) -> list[Path]:
-    """Files with repeated and conflicting ids, several users of a sandbox, invalid rows, unread columns, and unreadable files."""
+def _events(draw: random.Random, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Events with repeated and conflicting ids, several users of a sandbox, invalid values and unread columns.
+
+    Some are of those before, to which they are added.
+    """
+    events = []
+    for _ in range(draw.randrange(1, 9)):
+        more: dict[str, Any] = draw.choice([{}, {}, {"vcpus": 3}, {"resources": {"cpu": 1}}, {"metadata": {"any": ["a\nb", ""]}}])
+        line = event_line(
+            draw.choice([None, *(f"evt-{place}" for place in range(40))]),
+            sandbox_id=draw.choice([None, *(f"box-{place}" for place in range(8))]),
+            user_id=draw.choice(["ada"] * 5 + ["bob"]),
+            timestamp=f"2026-01-0{draw.randrange(1, 4)}T1{draw.randrange(2)}:00:00Z",
+            event_type=draw.choice(["sandbox_started", "resources_updated"]),
+            vcpu_count=draw.choice([1, 2, "two", ...]),
+            **more,
+        )
+        before.append(draw.choice([json.loads(line)] * 3 + before[:1] + before[-2:]))
+        events.append(before[-1])
+    return events
+
+
+def _write_jsonl(path: Path, events: list[dict[str, Any]], draw: random.Random) -> None:
+    bad: list[str | bytes] = ["{", "", '{"a": 1, "a": 2}', "\xe9".encode("latin-1")]
+    lines = [draw.choice([*[json.dumps(event)] * 9, *bad]) for event in events]
+    write_lines(path, lines if draw.randrange(8) else ["", ""])
+
+
+def _write_csv(path: Path, events: list[dict[str, Any]], draw: random.Random) -> None:
+    """With one of four headers, of which one lacks a column that every row must have."""
+    names = ["event_id", "sandbox_id", "user_id", "timestamp", "event_type", "vcpu_count", "metadata"]
+    delimiter, names = draw.choice([(",", names)] * 5 + [(";", names), (",", [*names, "vcpus"]), (",", [names[0], *names[2:]])])
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=draw.choice(["\n", "\n", "\r\n"]))
+    writer.writerow(names)
+    for event in events:
+        cells = [event.get(name) for name in names]
+        writer.writerow(cells[: draw.choice([9] * 8 + [2])])
+        text.write(draw.choice([""] * 8 + ["\n", 'evt-"1,a\n']))
+    path.write_text(text.getvalue())
+
+
+def _write_parquet(path: Path, events: list[dict[str, Any]], draw: random.Random) -> None:
+    """With one of four sets of columns and types, or cut off."""
+    count = pa.string() if any(event.get("vcpu_count") == "two" for event in events) else draw.choice([pa.int32(), pa.float16()])
+    types = {name: pa.string() for name in ("event_id", "sandbox_id", "user_id", "timestamp", "event_type")}
+    types |= {"vcpu_count": count} | draw.choice([{}, {}, {"vcpus": pa.int8()}])
+    columns = {name: [event.get(name) for event in events] for name in types}
+    if count == pa.string():
+        columns["vcpu_count"] = [None if value is None else str(value) for value in columns["vcpu_count"]]
+    table = pa.table({name: pa.array(values, types[name]) for name, values in columns.items()})
+    pq.write_table(table, path)
+    if not draw.randrange(8):
+        path.write_bytes(path.read_bytes()[:-20])
+
+
+_WRITERS = {"jsonl": _write_jsonl, "csv": _write_csv, "parquet": _write_parquet}
+
+
+def _usage_files(folder: Path, seed: int, shape: str) -> list[Path]:
+    """Small files of a shape, among them compressed ones, one that is cut off, an empty one and one that is missing."""
     draw = random.Random(seed)
     folder.mkdir()
-    files = []
-    for number in range(14):
-        lines = []
-        for _ in range(draw.randrange(1, 9)):
-            more: dict[str, Any] = draw.choice([{}, {}, {"vcpus": 3}, {"resources": {"cpu": 1}}, {"metadata": {"any": [1]}}])
-            line = event_line(
-                draw.choice([None, *(f"evt-{place}" for place in range(40))]),
-                sandbox_id=f"box-{draw.randrange(8)}",
-                user_id=draw.choice(["ada"] * 5 + ["bob"]),
-                timestamp=f"2026-01-0{draw.randrange(1, 4)}T1{draw.randrange(2)}:00:00Z",
-                event_type=draw.choice(["sandbox_started", "resources_updated"]),
-                vcpu_count=draw.choice([1, 2, "two", ...]),
-                **more,
-            )
-            lines.append(draw.choice([line] * 8 + ["{", "", '{"a": 1, "a": 2}']))
-        match draw.randrange(8):
-            case 0:
-                path = folder / f"{number}.jsonl.gz"
-                path.write_bytes(gzip.compress("\n".join(lines).encode()))
-            case 1:  # cut off
-                path = folder / f"{number}.jsonl.gz"
-                path.write_bytes(gzip.compress("\n".join(lines * 50).encode())[:-20])
-            case 2:
-                path = write_lines(folder / f"{number}.jsonl", ["", ""])
-            case _:
-                path = write_lines(folder / f"{number}.jsonl", lines)
+    files, events = [], list[dict[str, Any]]()
+    for number in range(12):
+        suffix = draw.choice(list(_WRITERS)) if shape in ("mixed", "source") else shape
+        path = folder / f"{number}.{suffix}"
+        _WRITERS[suffix](path, _events(draw, events), draw)
+        if suffix != "parquet" and (choice := draw.randrange(6)) < 2:
+            content = gzip.compress(path.read_bytes() * (1 if choice else 50))
+            path = path.with_name(f"{path.name}.gz")
+            path.write_bytes(content if choice else content[:-20])
         files.append(path)
     (folder / "empty.jsonl").touch()
     files.insert(draw.randrange(len(files)), folder / "empty.jsonl")
-    files.insert(draw.randrange(len(files)), folder / "missing.jsonl")
+    files.insert(draw.randrange(len(files)), folder / f"missing.{_suffix(shape)}")
     files.append(draw.choice(files))
     return files
 
 
-def _land(home: Home, calls: Sequence[Sequence[Path]]) -> dict[str, Any]:
-    summaries = [land_files(home, files) for files in calls]
+def _suffix(shape: str) -> str:
+    return shape if shape in _WRITERS else "jsonl"
+
+
+def _home(folder: Path) -> Home:
+    """A home with the source."""
+    home = Home.open(folder)
+    home.sources.mkdir()
+    (home.sources / "mine.sql").write_text(MINE.strip())
+    return home
+
+
+def _land(home: Home, calls: Sequence[Sequence[Path]], shape: str) -> dict[str, Any]:
+    source = find_source(home, "mine") if shape == "source" else None
+    summaries = [land_files(home, files, source=source) for files in calls]
     return {
-        # Names of unread columns that are in different rows have no order.
-        "files": [
-            vars(file) | {"unread_columns": sorted(file.unread_columns)} for summary in summaries for file in summary.files
-        ],
+        "files": [vars(file) for summary in summaries for file in summary.files],
         "paths": [path for summary in summaries for path in summary.landed_paths],
         "problems": [vars(problem) for summary in summaries for problem in summary.problems],
     }
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_files_in_one_call_one_by_one_and_in_random_groups_leave_the_same_rows(tmp_path: Path, seed: int) -> None:
-    files = _usage_files(tmp_path / "files", seed)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_files_in_one_call_one_by_one_and_in_random_groups_leave_the_same_rows(tmp_path: Path, shape: str, seed: int) -> None:
+    files = _usage_files(tmp_path / "files", seed, shape)
     draw = random.Random(seed)
     cuts = sorted(draw.sample(range(1, len(files)), 3))
     in_groups = [files[start:end] for start, end in zip([0, *cuts], [*cuts, len(files)], strict=True)]
     calls = {"one_by_one": [[file] for file in files], "in_one_call": [files], "in_groups": in_groups}
     found = {}
     for name, each in calls.items():
-        home = Home.open(tmp_path / name)
-        found[name] = (_land(home, each), state_of(home))
+        home = _home(tmp_path / name)
+        found[name] = (_land(home, each, shape), state_of(home))
     assert found["in_one_call"] == found["one_by_one"]
     assert found["in_groups"] == found["one_by_one"]
     summary, rows = found["one_by_one"]
-    assert len(summary["files"]) > 8
+    assert len(summary["files"]) > 6
     assert len(summary["problems"]) >= 2
     assert rows["usage_events"]
     assert rows["quarantine"]
+    assert any(file["duplicates"] for file in summary["files"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_group_is_one_write_with_a_file_a_day_and_a_row_of_landed_files_for_each_file(tmp_path: Path, shape: str) -> None:
+    home = _home(tmp_path / "home")
+    files = []
+    for number in range(6):
+        event = json.loads(event_line(f"evt-{number}", timestamp=f"2026-01-0{1 + number % 2}T10:00:00Z"))
+        suffix = ("jsonl", "csv", "parquet")[number % 3] if shape in ("mixed", "source") else shape
+        files.append(tmp_path / f"{number}.{suffix}")
+        match suffix:
+            case "jsonl":
+                write_lines(files[-1], [json.dumps(event)])
+            case "csv":
+                write_lines(files[-1], [",".join(event), ",".join(event.values())])
+            case _:
+                pq.write_table(pa.table({name: [value] for name, value in event.items()}), files[-1])
+    _land(home, [files], shape)
+    manifest = read_manifest(home)
+    assert len(manifest.heads) == 1
+    assert len([path for path in manifest.files if "/usage_events/" in path]) == 2
+    assert len([path for path in manifest.files if "/landed_files/" in path]) == 1
+    assert [(row["landed_sequence"], row["file_name"]) for row in landed_files(home)] == [
+        (number + 1, path.name) for number, path in enumerate(files)
+    ]
+    assert [row["file_row"] for row in rows_of(home)] == [
+        2 if row["file_id"] in _ids(home, ".csv") else 1 for row in rows_of(home)
+    ]
+    again = _land(home, [[*files, write_lines(tmp_path / "new.jsonl", [event_line("evt-6")])]], shape)
+    assert [file["is_already_landed"] for file in again["files"]] == [True] * 6 + [False]
+
+
+def _ids(home: Home, suffix: str) -> set[str]:
+    return {row["file_id"] for row in landed_files(home) if row["file_name"].endswith(suffix)}
+
+
+@pytest.mark.parametrize("shape", ["csv", "parquet"])
+def test_rows_in_quarantine_name_their_file_and_line_and_its_text(tmp_path: Path, shape: str) -> None:
+    home = Home.open(tmp_path / "home")
+    good, bad = json.loads(event_line("evt-1")), json.loads(event_line("evt-2", timestamp="never"))
+    files = []
+    for number in range(3):
+        events = [good | {"event_id": f"evt-{number}"}] * number + [bad]
+        files.append(tmp_path / f"{number}.{shape}")
+        if shape == "csv":
+            write_lines(files[-1], [",".join(good), *(",".join(event.values()) for event in events)])
+        else:
+            pq.write_table(pa.Table.from_pylist(events), files[-1])
+    summary = land_files(home, files)
+    first = 2 if shape == "csv" else 1
+    assert [file.example.partition(":")[0] for file in summary.files] == [
+        f"bad_timestamp, line {first + number}" for number in range(3)
+    ]
+    assert [(row["file_name"], row["file_row"], row["header"]) for row in quarantined(home)] == [
+        (file.name, first + number, ",".join(good) if shape == "csv" else None) for number, file in enumerate(files)
+    ]
+    text = ",".join(bad.values()) if shape == "csv" else json.dumps(bad, separators=(",", ":"))
+    assert [row["raw_row"] for row in quarantined(home)] == [text] * 3
 
 
 def test_samples_in_one_call_correct_those_of_earlier_files(tmp_path: Path) -> None:
@@ -104,18 +247,6 @@ def test_samples_in_one_call_correct_those_of_earlier_files(tmp_path: Path) -> N
     assert state_of(together) == state_of(apart)
 
 
-def test_a_group_is_one_line_of_the_manifest_and_one_row_of_landed_files_for_each_file(tmp_path: Path) -> None:
-    home = Home.open(tmp_path / "home")
-    files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(5)]
-    land_files(home, files)
-    assert len(read_manifest(home).heads) == 1
-    assert [(row["landed_sequence"], row["file_name"]) for row in landed_files(home)] == [
-        (number + 1, f"{number}.jsonl") for number in range(5)
-    ]
-    again = land_files(home, [*files, write_lines(tmp_path / "new.jsonl", [event_line("evt-5")])])
-    assert [file.is_already_landed for file in again.files] == [True] * 5 + [False]
-
-
 def test_the_first_row_with_an_id_is_named_by_its_file_if_it_is_in_an_earlier_file_of_the_group(tmp_path: Path) -> None:
     home = Home.open(tmp_path / "home")
     first = write_lines(tmp_path / "1.jsonl", ["", event_line("evt-1")])
@@ -128,3 +259,13 @@ def test_the_first_row_with_an_id_is_named_by_its_file_if_it_is_in_an_earlier_fi
     assert f"(file {first_id}, row 2)" in summary.files[1].example
     assert "line 1:" in summary.files[1].example
     assert "(row 1)" in summary.files[2].example
+
+
+def test_a_parquet_file_of_few_bytes_and_many_rows_lands_alone(tmp_path: Path) -> None:
+    def is_grouped(rows: int) -> bool:
+        path = tmp_path / f"{rows}.parquet"
+        pq.write_table(pa.table({"event_id": pa.nulls(rows, pa.string())}), path)
+        return may_be_grouped(examine(path, Kind.USAGE), Kind.USAGE)
+
+    assert is_grouped(1000)
+    assert not is_grouped(100_000)

@@ -126,7 +126,8 @@ def test_files_that_are_removed_or_adopted_by_hand_are_noticed(tmp_path: Path) -
     first = write_lines(tmp_path / "1.jsonl", [event_line("evt-1")])
     second = write_lines(tmp_path / "2.jsonl", [event_line("evt-2", timestamp="2026-01-02T00:00:00Z")])
     land_files(home, [first])
-    land_files(other, [first, second])
+    for file in (first, second):  # each with a row of landed_files in a file of its own
+        land_files(other, [file])
     shutil.copytree(other.raw, home.raw, dirs_exist_ok=True)
     assert adopt_files(home) == 2
     assert landing_totals(home) == landing_totals(other)

@@ -462,7 +462,8 @@ def test_the_process_of_selects_gets_no_key_of_the_environment(
         from pipeline.core.home import SEEDS
         from pipeline.landing.specification import specification
 
-        process.run(find_source(home, "mine"), specification(Kind.USAGE, SEEDS), path, 1, "rows.parquet", [], home.path)
+        files = [select_rows.FileToSelectFrom(0, "rows.parquet", [])]
+        process.run(find_source(home, "mine"), specification(Kind.USAGE, SEEDS), path, 1, files, home.path)
         assert process._process is not None
         environment = Path(f"/proc/{process._process.pid}/environ").read_text()
     assert "sk_test_secret" not in environment and "STRIPE" not in environment and "BILLHOUSE" not in environment

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.home import Home
+from pipeline.core.home import SEEDS, Home
 from pipeline.landing.record_kinds import Kind
+from pipeline.landing.specification import specification
+from pipeline.landing.unread_columns import KEY_SEPARATOR, UnreadColumns
 from tests.landing.raw import event_line, land, landed_files, write_lines
 from tests.support import billhouse
 
@@ -76,6 +78,18 @@ def test_of_many_names_some_are_shown_and_the_others_counted(home: Home, tmp_pat
     landed = land(home, write_lines(tmp_path / "a.jsonl", lines))
     assert len(landed.unread_columns) == 50
     assert str(landed_files(home)[0]["unread_columns"]).endswith("and 30 more")
+
+
+def test_names_are_in_the_order_of_the_rows_in_whatever_order_these_are_read(home: Home, tmp_path: Path) -> None:
+    unread = UnreadColumns(specification(Kind.USAGE, SEEDS))
+    for row, keys in ((7, ["event_id", "late"]), (9, ["b", "late"]), (5, ["a", "between"]), (4, ["between"]), (3, ["b", "late"])):
+        shapes = pa.array([None, KEY_SEPARATOR.join(keys)])
+        assert unread.note_keys(shapes, pa.array([1, row])).to_pylist() == [None, False]
+    assert unread.names == ["b", "late", "between", "a"]
+    # Enough rows for several threads.
+    lines = [event_line(str(place), **({f"key-{-place}": 1} if place % 400 == 0 else {})) for place in range(40_000)]
+    landed = land(home, write_lines(tmp_path / "a.jsonl", lines))
+    assert landed.unread_columns == [f"key-{-place}" for place in range(0, 40_000, 400)]
 
 
 def test_records_name_their_unread_columns_too(home: Home, tmp_path: Path) -> None:

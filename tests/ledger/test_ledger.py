@@ -165,7 +165,7 @@ def test_verify_reports_files_and_folders_that_no_command_wrote(home: Home, run:
 
 
 def test_verify_reports_missing_landed_files(home: Home, run: Callable[..., Outcome]) -> None:
-    for row in (home.raw / "landed_files").glob("0*.parquet"):
+    for row in (home.raw / "landed_files").glob("[0m]*.parquet"):
         row.unlink()
     problems = run("verify").stdout.splitlines()[:-1]
     assert any("is missing" in problem for problem in problems)

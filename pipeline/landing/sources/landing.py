@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -21,6 +23,7 @@ from pipeline.landing.raw_files import copy_rows, write_accepted, write_landed_f
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.result import LandedFile
 from pipeline.landing.row_checks import accepted_range, check_rows, reject_rows, scratch_database
+from pipeline.landing.row_numbers import ROW_MASK, NumberedFiles
 from pipeline.landing.sources.select_rows import SelectProcess
 from pipeline.landing.sources.selected_rows import (
     RAW_ROWS,
@@ -47,7 +50,7 @@ def land_source_file(
 ) -> LandedFile:
     """Land a file that has not landed. Raises InputFileError if it cannot be read or selected from."""
     with scratch_database(home) as (connection, folder), append_files(home, "land") as files:
-        profile = judge_source_file(connection, home, index, process, file, source, spec, options, folder)
+        profile = judge_source_files(connection, home, index, process, {0: file}, source, spec, options, folder)
         counts = count_outcomes(connection)
         if spec.kind is Kind.RUNNING and counts.accepted and counts.quarantined:
             raise InputFileError(
@@ -65,23 +68,26 @@ def land_source_file(
     return landed
 
 
-def judge_source_file(
+def judge_source_files(
     connection: duckdb.DuckDBPyConnection,
     home: Home,
     index: LandingIndex,
     process: SelectProcess,
-    file: InputFile,
+    files: NumberedFiles,
     source: Source,
     spec: Specification,
     options: LandingOptions,
     folder: Path,
 ) -> ColumnProfile:
-    """Select from a file and check the rows: creates view `accepted`, tables `rejected` and `quarantined`."""
-    read = with_readable_rows(file, folder)
-    with while_unchanged(file):
+    """Select from each file and check the rows together: creates view `accepted`, tables `rejected` and `quarantined`."""
+    read = {number: with_readable_rows(file, folder) for number, file in files.items()}
+    with ExitStack() as unchanged:
+        for file in files.values():
+            unchanged.enter_context(while_unchanged(file))
         if options.rows_at != WHOLE:
-            read = with_document_rows(connection, read, options.rows_at)
-        selected = selected_file(connection, process, read, source, spec, folder)
+            assert len(files) == 1
+            read = {number: with_document_rows(connection, file, options.rows_at) for number, file in read.items()}
+        selected = selected_rows_of(connection, process, read, source, spec, folder)
     before = LandedRows(connection, home, index, spec)
     profile = check_rows(connection, home, selected, spec, options, UnreadColumns(spec), before)
     reject_rows(connection, spec, before)
@@ -90,22 +96,23 @@ def judge_source_file(
     return profile
 
 
-def selected_file(
+def selected_rows_of(
     connection: duckdb.DuckDBPyConnection,
     process: SelectProcess,
-    file: InputFile,
+    files: NumberedFiles,
     source: Source,
     spec: Specification,
     folder: Path,
-    columns: list[str] | None = None,
+    columns: Mapping[int, list[str]] | None = None,
 ) -> InputFile:
-    """As select_source_rows; a select that fails is the file's problem, so that other files land."""
+    """As select_source_rows; a select that fails is the problem of the first file, so that other files land."""
     try:
-        return select_source_rows(connection, process, file, source, spec, folder, columns)
+        return select_source_rows(connection, process, files, source, spec, folder, columns)
     except InputFileError:
         raise
     except BillhouseError as error:
-        raise InputFileError(file.path, f"did not land. {error.message}", error.next_step) from error
+        first = next(iter(files.values()))
+        raise InputFileError(first.path, f"did not land. {error.message}", error.next_step) from error
 
 
 def result_of(file: InputFile, source: Source, counts: SourceCounts, profile: ColumnProfile) -> LandedFile:
@@ -129,14 +136,15 @@ def result_of(file: InputFile, source: Source, counts: SourceCounts, profile: Co
 def write_source_quarantine(
     connection: duckdb.DuckDBPyConnection, files: NewFiles, file: InputFile, spec: Specification, chosen: str = "true"
 ) -> None:
-    """Write the rows of table `quarantined`, of which `chosen` is true, with the rows as they were received."""
+    """Write the rows of table `quarantined` of a file, of which `chosen` is true, with the rows as they were received."""
     has_ids = spec.kind in (Kind.USAGE, Kind.VOIDS)
     event_id = "(select any_value(event_id) from checked where checked.file_row = quarantined.number)" if has_ids else "null"
     header = quoted(csv_header_line(file)) if file.format.startswith("csv") else "null"
     copy_rows(
         connection,
         f"""
-        select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name, quarantined.file_row,
+        select {quoted(file.file_id)} as file_id, {quoted(file.path.name)} as file_name,
+            quarantined.file_row & {ROW_MASK} as file_row,
             {quoted(spec.kind)} as kind, quarantined.verdict as reason, quarantined.detail, raw.raw_row,
             cast({event_id} as varchar) as event_id, cast({header} as varchar) as header
         from quarantined

@@ -17,7 +17,7 @@ from pipeline.landing.raw_files import write_accepted, write_landed_file
 from pipeline.landing.result import LandedFile
 from pipeline.landing.retry import CHANGED_ROWS, retry_id, write_retried_rows
 from pipeline.landing.row_checks import accepted_range, check_rows, reject_rows, scratch_database
-from pipeline.landing.sources.landing import selected_file, write_source_quarantine
+from pipeline.landing.sources.landing import selected_rows_of, write_source_quarantine
 from pipeline.landing.sources.select_rows import SelectProcess
 from pipeline.landing.sources.selected_rows import FILE_ROW, accept_by_file_row, create_outcomes, example_of
 from pipeline.landing.sources.source_files import Source
@@ -41,15 +41,8 @@ def retry_source_rows(
     index.update()
     with scratch_database(home) as (connection, folder), append_files(home, "land --again") as files:
         not_retryable = load_quarantined_rows(connection, home, quarantined)
-        selected = selected_file(
-            connection,
-            process,
-            file,
-            source,
-            spec,
-            folder,
-            _load_rows(connection, file, has_columns=quarantined.format in HAS_COLUMNS),
-        )
+        columns = _load_rows(connection, file, has_columns=quarantined.format in HAS_COLUMNS)
+        selected = selected_rows_of(connection, process, {0: file}, source, spec, folder, {0: columns})
         before = LandedRows(connection, home, index, spec)
         profile = check_rows(connection, home, selected, spec, options, UnreadColumns(spec), before)
         reject_rows(connection, spec, before)
@@ -111,13 +104,13 @@ def retry_source_rows(
 def _load_rows(connection: duckdb.DuckDBPyConnection, file: InputFile, *, has_columns: bool) -> list[str]:
     """Create table `source_rows` from the quarantined rows. Returns the columns of the file."""
     if file.format.startswith("csv"):
-        return load_source_rows(connection, file)
+        return load_source_rows(connection, {0: file})[0]
     # Rows that were joined are stored together, one on each line. A row of JSON, Parquet or Avro contains no line break.
     lines = (
         "select file_row, unnest(string_split(raw_row, chr(10))) as line, null::blob as no_text, null::varchar as over_limit"
         " from quarantined_rows"
     )
-    load_source_rows(connection, replace(file, lines=lines))
+    load_source_rows(connection, {0: replace(file, lines=lines)})
     if not has_columns:
         return []
     keys = connection.execute(

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from pipeline.core.errors import BillhouseError
+from pipeline.landing.row_numbers import FILE_BITS
 from pipeline.landing.sources import worker
 from pipeline.landing.sources.source_files import Source
 from pipeline.landing.specification import Specification
@@ -21,7 +22,7 @@ from pipeline.landing.specification import Specification
 LEAST_SECONDS = 120
 """What the select of a file may take, of wall clock."""
 _ROWS_PER_SECOND = 2_000
-"""Larger files may take a second more for each so many rows."""
+"""Larger files may take a second more for each so many rows, and several files a second more for each."""
 MAX_ROWS_FROM_ONE = 10_000
 """Rows that a source may make of one row."""
 _MEMORY_LIMIT = "800MB"
@@ -36,9 +37,19 @@ class SelectedRows:
     """The result of a source's select."""
 
     path: Path
-    """Parquet: (place, file_rows, row), where `row` is a JSON object of texts."""
+    """Parquet: (place, file_rows, row), where `row` is a JSON object of texts, and `place` orders the rows from a row."""
     failures: dict[int, str]
     """By file row, the error of the select for that row."""
+
+
+@dataclass(frozen=True)
+class FileToSelectFrom:
+    """A file whose rows are selected from, alone."""
+
+    number: int
+    name: str
+    columns: Sequence[str]
+    """Keys of the rows that the select finds as columns too."""
 
 
 @dataclass
@@ -54,24 +65,22 @@ class SelectProcess:
         self._stop()
 
     def run(
-        self, source: Source, spec: Specification, rows: Path, count: int, file_name: str, columns: Sequence[str], folder: Path
+        self, source: Source, spec: Specification, rows: Path, count: int, files: Sequence[FileToSelectFrom], folder: Path
     ) -> SelectedRows:
-        """Run a source's select on the rows of a Parquet file (file_row, row), of which there are `count`.
+        """Run a source's select on each of some files: on its rows in a Parquet file (file_row, row), which has `count` of them.
 
-        `columns`: keys of the rows that the select finds as columns too. Raises BillhouseError if the select is wrong, takes too
-        long or needs too much memory.
+        Raises BillhouseError if the select is wrong for a file, takes too long or needs too much memory.
         """
         request = {
             "sql": source.sql,
             "input": str(rows),
-            "file_name": file_name,
-            "columns": list(columns),
+            "files": [[file.number << FILE_BITS, file.name, list(file.columns)] for file in files],
             "folder": str(folder),
             "fields": [name for field in spec.fields for name in (field.name, *field.paths) if "." not in name],
             "required": [[field.name, *field.paths] for field in spec.fields if field.is_required],
             "max_rows": MAX_ROWS_FROM_ONE,
         }
-        seconds = LEAST_SECONDS + count / _ROWS_PER_SECOND
+        seconds = LEAST_SECONDS + count / _ROWS_PER_SECOND + len(files) - 1
         answer = self._ask(request, seconds)
         where = f"The select of source '{source.name}'"
         if answer is None:

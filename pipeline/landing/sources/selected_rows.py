@@ -1,12 +1,13 @@
 """The rows that a source selects, in the scratch database, and how they are counted. docs/reference/sources.md.
 
-A selected row has a number: the row of the file that it is from, times 2^20, plus its place among the rows from that one. A row
-of the file is quarantined once, also if several of its selected rows are rejected.
+A selected row has a number: that of the row of the file that it is from (row_numbers), times 2^20, plus its place among the rows
+from that one. A row of the file is quarantined once, also if several of its selected rows are rejected.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import duckdb
 
 from pipeline.core.sql import parquet_files, quoted
 from pipeline.landing.input_files import InputFile
-from pipeline.landing.sources.select_rows import SelectProcess
+from pipeline.landing.row_numbers import FILE_BITS, MAX_FILES, ROW_MASK, NumberedFiles
+from pipeline.landing.sources.select_rows import FileToSelectFrom, SelectProcess
 from pipeline.landing.sources.source_files import Source
 from pipeline.landing.sources.source_rows import load_source_rows
 from pipeline.landing.specification import Specification
@@ -23,8 +25,9 @@ PLACE_BITS = 20
 FILE_ROW = f"(file_row >> {PLACE_BITS})"
 """SQL: the row of the file that a selected row is from, of its number in column `file_row`."""
 _NUMBER_MACROS = f"""
-create or replace temp macro number_of_file(number) as 0;
-create or replace temp macro row_of_number(number) as number >> {PLACE_BITS};"""
+create or replace temp macro number_of_file(number) as number >> {FILE_BITS + PLACE_BITS};
+create or replace temp macro row_of_number(number) as (number >> {PLACE_BITS}) & {ROW_MASK};"""
+assert MAX_FILES.bit_length() + FILE_BITS + PLACE_BITS < 64
 _LINES = "select number as file_row, row as line, null::blob as no_text, null::varchar as over_limit from selected_rows"
 _FAILED = "The select of the source fails for this row: "
 
@@ -48,23 +51,24 @@ class SourceCounts:
 def select_source_rows(
     connection: duckdb.DuckDBPyConnection,
     process: SelectProcess,
-    file: InputFile,
+    files: NumberedFiles,
     source: Source,
     spec: Specification,
     folder: Path,
-    columns: list[str] | None = None,
+    columns: Mapping[int, list[str]] | None = None,
 ) -> InputFile:
-    """Run the source's select, and return the selected rows as a file to check. Creates the tables of this module.
+    """Run the source's select on each file, and return the selected rows as a file to check. Creates the tables of this module.
 
-    `columns`: if table `source_rows` exists already, the columns of the file. Raises InputFileError if the file cannot be read,
+    `columns`: if table `source_rows` exists already, the columns of each file. Raises InputFileError if a file cannot be read,
     and BillhouseError if the select is wrong.
     """
     if columns is None:
-        columns = load_source_rows(connection, file)
+        columns = load_source_rows(connection, files)
     rows = folder / "source_rows.parquet"
     connection.execute(f"copy (select file_row, row from source_rows where row is not null) to {quoted(rows)} (format parquet)")
     ((count,),) = connection.execute("select count(*) from source_rows").fetchall()
-    selected = process.run(source, spec, rows, count, file.path.name, columns, folder)
+    inputs = [FileToSelectFrom(number, file.path.name, columns.get(number, [])) for number, file in files.items()]
+    selected = process.run(source, spec, rows, count, inputs, folder)
     connection.execute(f"""
         create or replace temp table selected_rows as
         select
@@ -78,7 +82,8 @@ def select_source_rows(
         failed = [[row, _FAILED + error] for row, error in selected.failures.items()]
         connection.executemany("insert into unselectable values (?, 'unreadable', ?)", failed)
     connection.execute(_NUMBER_MACROS)
-    return replace(file, format="jsonl", lines=_LINES, header=None, has_flat_keys=False)
+    first = next(iter(files.values()))
+    return replace(first, format="jsonl", lines=_LINES, header=None, has_flat_keys=False)
 
 
 def create_outcomes(connection: duckdb.DuckDBPyConnection) -> None:
@@ -122,21 +127,32 @@ def count_outcomes(connection: duckdb.DuckDBPyConnection) -> SourceCounts:
     ((rejected, duplicates),) = connection.execute(
         "select count(*), count(*) filter (verdict = 'duplicate') from rejected"
     ).fetchall()
-    ((omitted,),) = connection.execute(f"""
-        select count(distinct file_row) from source_rows
-        where
-            file_row not in (select number >> {PLACE_BITS} from selected_rows)
-            and file_row not in (select file_row from unselectable)""").fetchall()
+    omitted = omitted_rows(connection).total()
     accepted = selected - rejected
+    received = accepted + duplicates + quarantined.total() + omitted
+    return SourceCounts(received, accepted, duplicates, quarantined, omitted, example_of(connection, quarantined))
+
+
+def omitted_rows(connection: duckdb.DuckDBPyConnection) -> Counter[int]:
+    """By the number of the file, the rows that the source left out or joined to others; checks that each row has an outcome."""
+    omitted = Counter[int](
+        dict(
+            connection.execute(f"""
+                select file_row >> {FILE_BITS}, count(distinct file_row) from source_rows
+                where
+                    file_row not in (select number >> {PLACE_BITS} from selected_rows)
+                    and file_row not in (select file_row from unselectable)
+                group by 1""").fetchall()
+        )
+    )
     ((rows, outcomes),) = connection.execute(f"""
         select
             (select count(distinct file_row) from source_rows),
             (select count(*) from (
                 select number >> {PLACE_BITS} as file_row from selected_rows union select file_row from unselectable
             ))""").fetchall()
-    assert rows == outcomes + omitted, "every row of the file is selected, in quarantine or omitted"
-    received = accepted + duplicates + quarantined.total() + omitted
-    return SourceCounts(received, accepted, duplicates, quarantined, omitted, example_of(connection, quarantined))
+    assert rows == outcomes + omitted.total(), "every row of a file is selected, in quarantine or omitted"
+    return omitted
 
 
 def example_of(connection: duckdb.DuckDBPyConnection, quarantined: Counter[str]) -> str:

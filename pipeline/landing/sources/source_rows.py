@@ -15,10 +15,11 @@ from pipeline.core.input_limits import MAX_NESTING_LEVELS
 from pipeline.core.sql import quoted
 from pipeline.landing.csv_query import csv_names, csv_shape, split_cells, unreadable_cells
 from pipeline.landing.exact_numbers import ANY_MAY_LOSE_DIGITS, all_in_quotes
+from pipeline.landing.file_groups import by_layout
 from pipeline.landing.file_rows import open_lines
-from pipeline.landing.input_files import InputFile
 from pipeline.landing.parquet_query import check_columns, parquet_raw_rows, reading_parquet
 from pipeline.landing.query_parts import IN_A_NEW_FILE, NOT_UTF_8, STRIPPED_LINES
+from pipeline.landing.row_numbers import NumberedFiles
 
 _RAW_ROW = "coalesce(row, cast(no_text as varchar))"
 """SQL: a line as the quarantine stores it; bytes that are not UTF-8 in the notation of DuckDB."""
@@ -27,34 +28,48 @@ _REPEATED = f"A key occurs twice in one object. Write each key once. {IN_A_NEW_F
 _DEEP = f"The row is nested more than {MAX_NESTING_LEVELS} levels deep, or has too long numbers. {IN_A_NEW_FILE}"
 
 
-def load_source_rows(connection: duckdb.DuckDBPyConnection, file: InputFile) -> list[str]:
-    """Create table `source_rows(file_row, raw_row, row, reason, detail)`. Returns the columns of a CSV, Parquet or Avro file.
+def load_source_rows(connection: duckdb.DuckDBPyConnection, files: NumberedFiles) -> dict[int, list[str]]:
+    """Create table `source_rows(file_row, raw_row, row, reason, detail)`, with the rows numbered through.
 
-    `raw_row` is as received; `row` is the same as JSON, with numbers that a float cannot represent as text. It is null where
-    `reason` and `detail` say why nothing can be selected from the row. Raises InputFileError if the file cannot be read.
+    Returns the columns of each CSV, Parquet or Avro file, by its number. `raw_row` is as received; `row` is the same as JSON,
+    with numbers that a float cannot represent as text. It is null where `reason` and `detail` say why nothing can be selected
+    from the row. Raises InputFileError if a file cannot be read.
     """
-    columns = list(file.columns)
+    connection.execute(
+        "create or replace temp table source_rows (file_row bigint, raw_row varchar, row varchar, reason varchar, detail varchar)"
+    )
+    columns: dict[int, list[str]] = {}
     with _functions(connection):
-        if file.format == "parquet":
-            columns = check_columns(file)
-            with reading_parquet(file):
-                _create(
-                    connection,
-                    f"select *, null::varchar as over_limit, raw_row as row, null::varchar as unreadable"
-                    f" from ({parquet_raw_rows(file)})",
-                )
-        elif file.format.startswith("csv"):
-            columns = csv_names(file)
-            with open_lines(connection, file):
-                _create(connection, _csv_rows(columns, csv_shape(file).delimiter))
-        else:
-            with open_lines(connection, file):
-                _create(
-                    connection,
-                    f"with {STRIPPED_LINES} select file_row, over_limit, {_RAW_ROW} as raw_row, row,"
-                    f" case when row is null then {quoted(NOT_UTF_8)} end as unreadable from stripped",
-                )
+        for of_layout in by_layout(files):
+            names = _insert_rows(connection, of_layout)
+            columns |= dict.fromkeys(of_layout, names)
     return columns
+
+
+def _insert_rows(connection: duckdb.DuckDBPyConnection, files: NumberedFiles) -> list[str]:
+    """Insert the rows of files of one layout. Returns their columns."""
+    file = next(iter(files.values()))
+    if file.format == "parquet":
+        columns = check_columns(files)
+        with reading_parquet(files):
+            _insert(
+                connection,
+                f"select *, null::varchar as over_limit, raw_row as row, null::varchar as unreadable"
+                f" from ({parquet_raw_rows(files)})",
+            )
+        return columns
+    if file.format.startswith("csv"):
+        columns = csv_names(file)
+        with open_lines(connection, files):
+            _insert(connection, _csv_rows(columns, csv_shape(file).delimiter))
+        return columns
+    with open_lines(connection, files):
+        _insert(
+            connection,
+            f"with {STRIPPED_LINES} select file_row, over_limit, {_RAW_ROW} as raw_row, row,"
+            f" case when row is null then {quoted(NOT_UTF_8)} end as unreadable from stripped",
+        )
+    return list(file.columns)
 
 
 def _csv_rows(columns: list[str], delimiter: str) -> str:
@@ -73,11 +88,11 @@ def _csv_rows(columns: list[str], delimiter: str) -> str:
         from split"""
 
 
-def _create(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Create the table from a query for (file_row, over_limit, raw_row, row, unreadable)."""
+def _insert(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Insert the result of a query for (file_row, over_limit, raw_row, row, unreadable)."""
     opened = "strlen(row) - strlen(replace(replace(row, '[', ''), '{', ''))"
     connection.execute(f"""
-        create or replace temp table source_rows as
+        insert into source_rows
         with judged as (
             select
                 file_row,

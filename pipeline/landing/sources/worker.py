@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import duckdb
 _MAX_FAILING_ROWS = 1000
 _MAX_JOINED_ROWS = 1000
 """Rows of a file that one result may be joined from: the quarantine stores their text together."""
+_FILE_BITS = 34
+"""As in row_numbers."""
 _MAX_RUNS = 5000
 """Runs of a select to find the rows that fail it."""
 _SOURCE_IS_WRONG = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.PermissionException)
@@ -47,17 +51,45 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file whose rows are selected from, alone."""
+
+    start: int
+    """The number before that of its first row."""
+    name: str
+    columns: Sequence[str]
+    """Keys of its rows that the select finds as columns too."""
+    first_row: int
+    last_row: int
+
+    @property
+    def is_one_of_its_rows(self) -> str:
+        """SQL: whether a row of table `all_rows` is of this file."""
+        return f"file_row between {self.start + self.first_row} and {self.start + self.last_row}"
+
+
 def _answer(request: dict[str, Any], memory: str) -> dict[str, Any]:
     folder = Path(request["folder"])
+    failures: dict[int, str] = {}
     with duckdb.connect(
         config={"threads": "1", "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
     ) as connection:
         # One thread: the order of rows, and so which of two equal rows is the first, is the same in every run.
         _prepare(connection, request, folder, memory)
-        wrapped = _wrapped(connection, request)
-        failures = _run(connection, wrapped, request["max_rows"])
+        wrapped: dict[tuple[str, ...], str] = {}
+        for file in _files(connection, request):
+            columns = tuple(file.columns)
+            if columns not in wrapped:
+                _show_rows(connection, file, file.first_row, file.last_row)
+                wrapped[columns] = _wrapped(connection, request)
+            failures |= _run(connection, file, wrapped[columns], request["max_rows"])
+            connection.execute(
+                "insert into selected_rows"
+                f" select place, list_transform(file_rows, lambda row: row + {file.start}), row from result_rows"
+            )
         output = folder / "selected.parquet"
-        connection.execute(f"copy (select * from result_rows order by place) to '{_escaped(output)}' (format parquet)")
+        connection.execute(f"copy (select * from selected_rows) to '{_escaped(output)}' (format parquet)")
     return {"output": str(output), "failures": sorted(failures.items())}
 
 
@@ -68,31 +100,41 @@ def _prepare(connection: duckdb.DuckDBPyConnection, request: dict[str, Any], fol
     connection.execute(f"set temp_directory = '{_escaped(folder / 'spill')}'")
     connection.execute("set enable_progress_bar = false")
     connection.execute("set python_enable_replacements = false")
-    # The rows to run on are a range of file rows without those that failed.
-    connection.execute("create table run_range (first_row bigint, last_row bigint)")
     connection.execute("create table failed_rows (file_row bigint)")
+    connection.execute("create table selected_rows (place bigint, file_rows bigint[], row varchar)")
     connection.execute(
-        f"create table input_rows as select file_row, row::json as row from read_parquet('{_escaped(Path(request['input']))}')"
+        f"create table all_rows as select file_row, row::json as row from read_parquet('{_escaped(Path(request['input']))}')"
         " order by file_row"
     )
-    file_name = request["file_name"].replace("'", "''")
-    columns = "".join(
-        f", row ->> '$.{_quoted(name).replace(chr(39), chr(39) * 2)}' as {_quoted(name)}"
-        for name in _usable_columns(request["columns"])
-    )
-    connection.execute(f"""
-        create view rows as
-        select file_row, '{file_name}' as file_name, row{columns}
-        from input_rows
-        where
-            file_row >= (select first_row from run_range) and file_row <= (select last_row from run_range)
-            and file_row not in (select file_row from failed_rows)""")
     connection.execute(f"set allowed_directories = ['{_escaped(folder)}/']")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 
 
-def _usable_columns(names: list[str]) -> list[str]:
+def _files(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> list[_File]:
+    found = connection.execute(
+        f"select (file_row >> {_FILE_BITS}) << {_FILE_BITS}, min(file_row), max(file_row) from all_rows group by 1"
+    ).fetchall()
+    ranges = {start: (first - start, last - start) for start, first, last in found}
+    return [_File(start, name, columns, *ranges.get(start, (0, 0))) for start, name, columns in request["files"]]
+
+
+def _show_rows(connection: duckdb.DuckDBPyConnection, file: _File, first: int, last: int, *, has_failed: bool = False) -> None:
+    """Let the view `rows` have a range of a file's rows, numbered from 1, without those that failed."""
+    file_name = file.name.replace("'", "''")
+    columns = "".join(
+        f", row ->> '$.{_quoted(name).replace(chr(39), chr(39) * 2)}' as {_quoted(name)}"
+        for name in _usable_columns(file.columns)
+    )
+    others = f" and file_row - {file.start} not in (select file_row from failed_rows)" if has_failed else ""
+    connection.execute(f"""
+        create or replace view rows as
+        select file_row - {file.start} as file_row, '{file_name}' as file_name, row{columns}
+        from all_rows
+        where file_row between {file.start + first} and {file.start + last}{others}""")
+
+
+def _usable_columns(names: Sequence[str]) -> list[str]:
     """The columns of a file that can be columns of `rows`; the others are keys of `row` alone."""
     usable: dict[str, str] = {}
     for name in names:
@@ -153,44 +195,54 @@ def _check_columns(types: dict[str, str], fields: list[str], required: list[list
         )
 
 
-def _run(connection: duckdb.DuckDBPyConnection, wrapped: str, max_rows: int) -> dict[int, str]:
-    """Create table `result_rows` from all rows but those that fail. Returns the errors of these by file row."""
-    ((first, last),) = connection.execute("select min(file_row), max(file_row) from input_rows").fetchall()
+def _run(connection: duckdb.DuckDBPyConnection, file: _File, wrapped: str, max_rows: int) -> dict[int, str]:
+    """Create table `result_rows` from all rows of a file but those that fail. Returns the errors of these by their number."""
     failures: dict[int, str] = {}
     while True:
-        error = _try(connection, wrapped, first or 0, last or 0)
+        error = _try(connection, file, wrapped, file.first_row, file.last_row, has_failed=bool(failures))
         if error is not None:
-            found = _failing_rows(connection, wrapped)
+            found = _failing_rows(connection, file, wrapped)
             if not found:
                 raise SourceError(error)  # each row alone can be selected from
         else:
-            found = dict(
-                connection.execute(
-                    "select file_rows[1], 'It makes ' || count(*) || ' rows of this one. At most "
-                    f"{max_rows:,} are allowed.' from result_rows group by all having count(*) > {max_rows}"
-                ).fetchall()
-            )
+            ((most_from_one, empty, most_joined),) = connection.execute("""
+                select max(count), sum(empty), max(joined)
+                from (
+                    select count(*) as count, count(*) filter (coalesce(len(file_rows), 0) = 0) as empty,
+                        max(len(file_rows)) as joined
+                    from result_rows group by file_rows[1]
+                )""").fetchall()
+            found = {}
+            if (most_from_one or 0) > max_rows:
+                found = dict(
+                    connection.execute(
+                        "select file_rows[1], 'It makes ' || count(*) || ' rows of this one. At most "
+                        f"{max_rows:,} are allowed.' from result_rows group by all having count(*) > {max_rows}"
+                    ).fetchall()
+                )
         if not found:
             break
         failures |= found
         connection.executemany("insert into failed_rows values (?)", [[row] for row in found])
-    wrong = connection.execute(
-        "select count(*) from (select unnest(file_rows) as file_row, len(file_rows) as count from result_rows)"
-        " where file_row is null or file_row not in (select file_row from input_rows)"
-    ).fetchall()[0][0]
-    empty = connection.execute("select count(*) from result_rows where file_rows is null or len(file_rows) = 0").fetchall()[0][0]
+    if failures:
+        connection.execute("delete from failed_rows")
+    ((wrong,),) = connection.execute(
+        "select count(*) from (select unnest(file_rows) as file_row from result_rows)"
+        f" where file_row is null or file_row not in"
+        f" (select file_row - {file.start} from all_rows where {file.is_one_of_its_rows})"
+    ).fetchall()
     if wrong or empty:
         raise SourceError("The select gives a file_row that is no row of the file. Take it from rows, unchanged.")
-    ((most,),) = connection.execute("select coalesce(max(len(file_rows)), 0) from result_rows").fetchall()
-    if most > _MAX_JOINED_ROWS:
-        raise SourceError(f"The select joins {most:,} rows to one. At most {_MAX_JOINED_ROWS:,} are allowed.")
-    return failures
+    if (most_joined or 0) > _MAX_JOINED_ROWS:
+        raise SourceError(f"The select joins {most_joined:,} rows to one. At most {_MAX_JOINED_ROWS:,} are allowed.")
+    return {file.start + row: error for row, error in failures.items()}
 
 
-def _try(connection: duckdb.DuckDBPyConnection, wrapped: str, first: int, last: int) -> str | None:
+def _try(
+    connection: duckdb.DuckDBPyConnection, file: _File, wrapped: str, first: int, last: int, *, has_failed: bool
+) -> str | None:
     """Run the select on a range of rows, into table `result_rows`. Returns the error, if rows may have caused it."""
-    connection.execute("delete from run_range")
-    connection.execute("insert into run_range values (?, ?)", [first, last])
+    _show_rows(connection, file, first, last, has_failed=has_failed)
     try:
         connection.execute(f"create or replace temp table result_rows as {wrapped}")
     except _SOURCE_IS_WRONG as error:
@@ -200,16 +252,21 @@ def _try(connection: duckdb.DuckDBPyConnection, wrapped: str, first: int, last: 
     return None
 
 
-def _failing_rows(connection: duckdb.DuckDBPyConnection, wrapped: str) -> dict[int, str]:
+def _failing_rows(connection: duckdb.DuckDBPyConnection, file: _File, wrapped: str) -> dict[int, str]:
     """By file row, the errors of the rows that fail alone, found by halving. After many runs, whole ranges count as failing."""
-    rows = [row for (row,) in connection.execute("select distinct file_row from input_rows order by 1").fetchall()]
+    rows = [
+        row
+        for (row,) in connection.execute(
+            f"select distinct file_row - {file.start} from all_rows where {file.is_one_of_its_rows} order by 1"
+        ).fetchall()
+    ]
     known = {row for (row,) in connection.execute("select file_row from failed_rows").fetchall()}
     rows = [row for row in rows if row not in known]
     failures: dict[int, str] = {}
     pending, runs = [rows] if rows else [], 0
     while pending:
         block = pending.pop()
-        error = _try(connection, wrapped, block[0], block[-1])
+        error = _try(connection, file, wrapped, block[0], block[-1], has_failed=bool(known))
         runs += 1
         if error is None:
             continue
