@@ -1,7 +1,8 @@
 -- Billing rules, section 5: a fee is prorated by the microsecond: fee x time on the plan in the month / length of the month.
 -- One line per customer, service month, plan and fee version: the times of several stays are added, then rounded once.
 -- Time in a trial is in the quantity, and not in the billable quantity.
--- A fee in advance is due at the close of the month before, for customers that are on the plan when its own month begins.
+-- A fee in advance is due at the close of the month before, for customers that are on the plan when its own month begins. Nothing is due before
+-- the books open: the first month's fee is due in that month.
 with
 
 stays as (
@@ -43,7 +44,9 @@ fees as (
         {{ microseconds_between('months.month_starts_at', "(months.month_starts_at + interval 1 month)") }}
             as month_microseconds,
         plan_fees.monthly_fee_amount,
-        plan_fees.fee_timing = 'advance' and months.first_starts_at = months.month_starts_at as is_due_in_advance,
+        plan_fees.fee_timing = 'advance'
+        and months.first_starts_at = months.month_starts_at
+        and months.month_starts_at > build.books_open_at as is_due_in_advance,
         {{ billing_period("(months.month_starts_at - interval 1 microsecond)") }} as previous_period,
         -- A fee has at most 6 decimals: in whole millionths the proration is one division of integers.
         cast(cast(plan_fees.monthly_fee_amount as decimal(18, 6)) * 1000000 as decimal(18, 0)) as monthly_fee_millionths,
@@ -52,6 +55,7 @@ fees as (
     from months
     inner join {{ ref('plan_fees') }} as plan_fees on months.fee_id = plan_fees.fee_id
     inner join {{ ref('currency_units') }} as currencies on months.currency = currencies.currency
+    cross join {{ ref('stg_build_inputs') }} as build
     where plan_fees.monthly_fee_amount <> 0
 
 ),

@@ -68,8 +68,8 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
     """One line for each service month, plan and fee version: fee x time outside a trial / length of the month.
 
     The times of several stays are added before the one rounding. A fee of zero makes no line. A fee in advance is due at
-    the close of the month before, for customers on the plan when its own month begins. `stretches` reach to the end of
-    the month after as_of's.
+    the close of the month before, for customers on the plan when its own month begins; that of the first billing month in
+    that month. `stretches` reach to the end of the month after as_of's.
     """
     time_on: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
     billed_time: dict[tuple[datetime, str, Fee], timedelta] = defaultdict(timedelta)
@@ -83,7 +83,7 @@ def fee_lines(customer: Customer, stretches: list[Stretch]) -> list[Line]:
                 from_the_first.add(key)
     lines: list[Line] = []
     for (month, plan_id, fee), duration in time_on.items():
-        is_due_before = fee.is_in_advance and (month, plan_id, fee) in from_the_first
+        is_due_before = fee.is_in_advance and (month, plan_id, fee) in from_the_first and month > customer.books_open_at
         due_in = month_of(month - MICROSECOND) if is_due_before else month
         if due_in >= customer.until:
             continue
