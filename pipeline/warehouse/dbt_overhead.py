@@ -32,7 +32,7 @@ _MANY_TEMPLATES = 2_000
 def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
     """Inside a block, dbt takes less time for each step; what it builds and logs is the same.
 
-    `folder`: where the code of the templates is kept for the next process. It must be private to the user: the code is run.
+    `folder`: where the code of the templates is stored for the next process. It must be private to the user: the code is run.
     """
     from dbt.context.configured import ConfiguredContext
     from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
@@ -47,7 +47,7 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
     file = None if folder is None else folder / f"{_version_of_code()}.templates"
     stored = frozenset[str]() if file is None else _stored_templates(file)
     make_macros = ManifestContext._build_namespace  # noqa: SLF001
-    to_dictionary, without_macros = ManifestContext.to_dict, ConfiguredContext.to_dict
+    to_dictionary: Any = ManifestContext.to_dict
     of_thread = threading.local()
 
     def compile_once(self: Any, source: Any, name: Any = None, filename: Any = None, **options: Any) -> Any:
@@ -70,10 +70,10 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
         of_thread.context = self
         return make_macros(self)
 
-    def variables(self: Any) -> dict[str, Any]:
+    def variables(self: Any) -> Any:
         if not isinstance(self.namespace, MacroNamespace):
             return to_dictionary(self)
-        found = without_macros(self)
+        found = ConfiguredContext.to_dict(self)
         found.update(_macros(self.namespace))
         return found
 

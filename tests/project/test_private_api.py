@@ -192,7 +192,8 @@ def test_a_steps_second_context_is_the_same_inside_a_build(home: Home, monkeypat
     found: list[tuple[set[str], int]] = []
 
     def to_dict(self: Any) -> dict[str, Any]:
-        variables: dict[str, Any] = ManifestContext.to_dict(self)
+        context_class: Any = ManifestContext
+        variables: dict[str, Any] = context_class.to_dict(self)
         macros = [value for value in variables.values() if isinstance(value, MacroGenerator)]
         if self.model.name == "stg_build_inputs":
             for macro in macros:
