@@ -56,9 +56,11 @@
 {%- endmacro %}
 
 {# Whether this build recomputes everything, as decided with `dirty_executions`; between builds, whether the last one did. Engines without
-   incremental builds always do. #}
+   incremental builds always do. `begin_rating` leaves the decision in the graph, which all models of a build share: one query instead of
+   ninety. #}
 {% macro is_full_rating() -%}
     {%- if not execute or target.type != 'duckdb' or flags.FULL_REFRESH -%}{{ return(true) }}{%- endif -%}
+    {%- if 'is_full_rating' in graph -%}{{ return(graph.is_full_rating) }}{%- endif -%}
     {%- set decided = run_query(
         "select coalesce((select is_full from " ~ state_table('rating_decision') ~ "),"
         ~ " (select was_full from " ~ state_table('rated_inputs') ~ "), true)"
@@ -105,6 +107,7 @@
     {%- set plan, state = state_table('rating_decision'), state_table('rated_inputs') -%}
     {%- if execute and target.type == 'duckdb' -%}
         {%- set is_full = needs_full_rating() -%}
+        {%- do graph.update({'is_full_rating': is_full}) -%}
         delete from {{ plan }};
         insert into {{ plan }}
         {% if is_full %}select true, null, null{% else %}select false, as_of, current_period from {{ state }}{% endif %};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -49,6 +50,8 @@ if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY
     # A build waits for the disk some 200 times (each commit and each file is synced).
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None  # read the variable again
+# As the command line does: the tests that call `build` directly create a million objects each.
+gc.set_threshold(50_000)
 # Set here for session fixtures and for processes that tests start.
 os.environ["BILLHOUSE_FIRST_BILLING_MONTH"] = FIRST_BILLING_MONTH
 _STRIPE_VARIABLES = ("STRIPE_API_KEY", "STRIPE_API_BASE", "BILLHOUSE_STRIPE_URL")

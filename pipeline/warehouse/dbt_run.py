@@ -19,6 +19,7 @@ from pipeline.core.progress import OnProgress
 from pipeline.warehouse.build_steps import BuildStep, build_steps
 from pipeline.warehouse.dbt_overhead import without_dbt_overhead
 from pipeline.warehouse.project import project_of
+from pipeline.warehouse.user_cache import user_cache_folder
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -67,7 +68,7 @@ def run_dbt(
     # An exposure is a step that does nothing.
     without = ["--exclude-resource-type", "exposure", *([] if unit_tests else ["--exclude-resource-type", "unit_test"])]
     arguments = ["build", *dbt_arguments(home, project, folder), *without, *more]
-    with environment(dbt_environment(home)), without_dbt_overhead(), _without_collecting_old_objects():
+    with environment(dbt_environment(home)), without_dbt_overhead(user_cache_folder()), _without_collecting_old_objects():
         try:
             outcome = dbtRunner(manifest, callbacks=[report_step]).invoke([*arguments, *QUIET])
         finally:

@@ -1,8 +1,7 @@
 """dbt's parse of the project, stored once for all homes: a build parses only a project that was never parsed before.
 
 A parse depends on the project's files, the versions of dbt and the engine, not on the home: models name their files relative to
-it. It is stored under a digest of all of these in the user's cache folder ($XDG_CACHE_HOME/billhouse; ~/.cache/billhouse by
-default), or, where that folder is not private to the user or cannot be written to, in <home>/.dbt/parsed.
+it. It is stored under a digest of all of these in the user's cache folder (pipeline.warehouse.user_cache).
 """
 
 from __future__ import annotations
@@ -10,17 +9,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
-import os
-import stat
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pipeline.core.files import make_folders, replace_atomically
 from pipeline.core.home import Home
 from pipeline.warehouse.dbt_run import QUIET, dbt_arguments, dbt_environment, dbt_log, environment, raise_dbt_error
+from pipeline.warehouse.user_cache import cache_folder, package_versions, read_cached, write_cached
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -41,7 +37,7 @@ def parsed_project(home: Home, project: Path, *, target: str = "duckdb", folder:
     `target`: of profiles.yml. `folder`: under the home, for dbt's own files. A build changes its manifest: each build needs its
     own. Raises BillhouseError where dbt cannot parse the project.
     """
-    file = _cache_folder(home) / f"{_key(project, target)}.msgpack"
+    file = cache_folder(home) / f"{_key(project, target)}.msgpack"
     manifest = _read(file)
     if manifest is None:
         manifest = _parse(home, project, target, folder)
@@ -51,30 +47,10 @@ def parsed_project(home: Home, project: Path, *, target: str = "duckdb", folder:
     return manifest
 
 
-def _cache_folder(home: Home) -> Path:
-    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        base = configured if configured.is_absolute() else Path.home() / ".cache"
-        folder = base / "billhouse"
-        make_folders(folder)
-        if _is_private(folder):
-            return folder
-    except (OSError, RuntimeError):  # a read-only disk, or a user without a home directory
-        pass
-    return home.path / ".dbt" / "parsed"
-
-
-def _is_private(folder: Path) -> bool:
-    """Whether only this user can write to the folder: what another user could put there would run as SQL of a build."""
-    found = folder.lstat()
-    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
-    return is_own and not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO) and os.access(folder, os.W_OK | os.X_OK)
-
-
 def _key(project: Path, target: str) -> str:
     """SHA-256 over all that a parse depends on. Of a seed, that is its name: its rows are read when a build loads it."""
     digest = hashlib.sha256()
-    for part in (_FORMAT, target, sys.version, *_versions()):
+    for part in (_FORMAT, target, sys.version, *package_versions(_PACKAGES)):
         digest.update(part.encode() + b"\0")
     paths = [project / name for name in _FILES]
     paths += [path for folder in _FOLDERS for path in sorted((project / folder).rglob("*")) if path.is_file()]
@@ -86,19 +62,10 @@ def _key(project: Path, target: str) -> str:
     return digest.hexdigest()
 
 
-def _versions() -> Iterator[str]:
-    for package in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            yield f"{package}=={version(package)}"
-
-
 def _read(file: Path) -> Manifest | None:
     """The stored manifest; None where there is none, or where the file is incomplete after a power cut."""
-    try:
-        checksum, _, contents = file.read_bytes().partition(b"\n")
-    except OSError:
-        return None
-    if hashlib.sha256(contents).hexdigest().encode() != checksum:
+    contents = read_cached(file)
+    if contents is None:
         return None
     from dbt.contracts.graph.manifest import Manifest
     from dbt.parser.manifest import extended_mashumuro_decoder
@@ -130,8 +97,7 @@ def _store(manifest: Manifest, file: Path) -> None:
         contents = manifest.to_msgpack(extended_mashumaro_encoder)
     finally:
         manifest.files.update(files)
-    with replace_atomically(file, sync=False) as path:
-        path.write_bytes(hashlib.sha256(contents).hexdigest().encode() + b"\n" + contents)
+    write_cached(file, contents)
     by_age = sorted(file.parent.glob("*.msgpack"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in by_age[_STORED_PARSES:]:
         old.unlink(missing_ok=True)

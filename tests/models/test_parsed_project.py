@@ -10,6 +10,7 @@ from dbt.contracts.graph.manifest import Manifest
 
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.warehouse import parsed_project as module
+from pipeline.warehouse import user_cache
 from pipeline.warehouse.parsed_project import parsed_project
 
 
@@ -77,7 +78,7 @@ def test_other_versions_and_targets_have_a_parse_of_their_own(
 ) -> None:
     parsed_project(home, PROJECT_ROOT)
     parsed_project(home, PROJECT_ROOT, target="spark")
-    monkeypatch.setattr(module, "version", lambda package: "another")
+    monkeypatch.setattr(user_cache, "version", lambda package: "another")
     parsed_project(home, PROJECT_ROOT)
     assert len(parses) == 3
 

@@ -6,6 +6,8 @@ import ast
 import inspect
 import re
 import tomllib
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.home import PROJECT_ROOT, Home
+from pipeline.warehouse.build import prepare_build
+from tests.support import dbt
 
 PAGE = PROJECT_ROOT / "docs" / "internals" / "private-api.md"
 LOOK_UP = "See docs/internals/private-api.md for its use and its replacement."
@@ -177,6 +181,70 @@ def test_the_objects_of_dbts_macros_are_the_same_inside_a_build() -> None:
         macros["ours"]["again"] = macros["ours"]["shared"]
         with pytest.raises(DuplicateMacroNameError):
             members("ours")
+
+
+def test_a_steps_second_context_is_the_same_inside_a_build(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contexts of a model: one to compile it, one to run it. Macros read the variables and the node of their context."""
+    from dbt.clients.jinja import MacroGenerator
+    from dbt.context.manifest import ManifestContext
+    from dbt.context.providers import ModelContext
+
+    found: list[tuple[set[str], int]] = []
+
+    def to_dict(self: Any) -> dict[str, Any]:
+        context_class: Any = ManifestContext
+        variables: dict[str, Any] = context_class.to_dict(self)
+        macros = [value for value in variables.values() if isinstance(value, MacroGenerator)]
+        if self.model.name == "stg_build_inputs":
+            for macro in macros:
+                assert macro.context is variables and macro.node is self.model and macro.stack is self.macro_stack, LOOK_UP
+            assert variables["context"] is variables and variables["context_macro_stack"] is self.macro_stack, LOOK_UP
+            assert variables["model"].get("compiled_code") == self.model.compiled_code, LOOK_UP
+            assert variables["_sql_results"] is self.sql_results, LOOK_UP
+            assert variables["source"] in macros, "our macro comes before dbt's function of its name. " + LOOK_UP
+            found.append((set(variables), len(macros)))
+        return variables
+
+    def contexts_of_a_run() -> list[tuple[set[str], int]]:
+        found.clear()
+        assert dbt(home, "run", "--select", "stg_build_inputs") == [("stg_build_inputs", "success")]
+        return list(found)
+
+    prepare_build(home, datetime(2026, 9, 20, tzinfo=UTC))
+    monkeypatch.setattr(ModelContext, "to_dict", to_dict)
+    inside = contexts_of_a_run()
+    monkeypatch.setattr("tests.support.without_dbt_overhead", nullcontext)
+    expected = contexts_of_a_run()
+    assert len(expected) == 2, LOOK_UP
+    assert inside == expected, LOOK_UP
+
+
+def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment
+
+    from pipeline.warehouse import dbt_overhead
+
+    compiled: list[str] = []
+    compile_template: Any = MacroFuzzEnvironment.compile
+
+    def record(self: Any, source: str, *arguments: Any) -> Any:
+        compiled.append(source)
+        return compile_template(self, source, *arguments)
+
+    def rendered_in_a_new_process(value: str) -> str:
+        compiled.clear()
+        monkeypatch.setattr(dbt_overhead, "_compiled", {})
+        monkeypatch.setattr(dbt_overhead, "_texts_in", {})
+        with dbt_overhead.without_dbt_overhead(tmp_path):
+            return str(get_environment().from_string("value: {{ value }}").render({"value": value}))
+
+    monkeypatch.setattr(MacroFuzzEnvironment, "compile", record)
+    assert (rendered_in_a_new_process("1"), len(compiled)) == ("value: 1", 1)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (rendered_in_a_new_process("2"), compiled) == ("value: 2", []), LOOK_UP
+    file.write_bytes(file.read_bytes()[:-1])
+    assert (rendered_in_a_new_process("3"), len(compiled)) == ("value: 3", 1), "an incomplete file is not used"
 
 
 def test_tables_of_results_are_the_same_inside_a_build() -> None:
