@@ -20,9 +20,11 @@ from pipeline.warehouse.dbt_events import without_debug_events
 from pipeline.warehouse.replaced_members import replaced_members
 from pipeline.warehouse.user_cache import package_versions, read_cached, write_cached
 
-_compiled: dict[str, Any] = {}
-"""The code of each template by its text, of the builds of this process: it depends on nothing else."""
-_texts_in: dict[Path, frozenset[str]] = {}
+_Template = tuple[str, str]
+"""A template: the class that generates its code (dbt has one for texts and one for values), and its text."""
+_compiled: dict[_Template, Any] = {}
+"""The code of each template, of the builds of this process: it depends on nothing else."""
+_templates_in: dict[Path, frozenset[_Template]] = {}
 """The templates in each file of stored code, as this process last read or wrote it."""
 _MANY_TEMPLATES = 2_000
 """A file of more is replaced by the templates of one build, some 300: others may be of former versions of the models."""
@@ -43,9 +45,9 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
 
     dates: Any = vars(agate_helper)["agate"].data_types.date.parsedatetime
     compile_template = MacroFuzzEnvironment.compile
-    used: set[str] = set()
+    used: set[_Template] = set()
     file = None if folder is None else folder / f"{_version_of_code()}.templates"
-    stored = frozenset[str]() if file is None else _stored_templates(file)
+    stored = frozenset[_Template]() if file is None else _stored_templates(file)
     make_macros = ManifestContext._build_namespace  # noqa: SLF001
     to_dictionary: Any = ManifestContext.to_dict
     of_thread = threading.local()
@@ -53,10 +55,11 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
     def compile_once(self: Any, source: Any, name: Any = None, filename: Any = None, **options: Any) -> Any:
         if not isinstance(source, str) or name is not None or filename is not None or options:
             return compile_template(self, source, name, filename, **options)
-        used.add(source)
-        if source not in _compiled:
-            _compiled[source] = compile_template(self, source)
-        return _compiled[source]
+        template = (self.code_generator_class.__qualname__, source)
+        if template not in _compiled:
+            _compiled[template] = compile_template(self, source)
+        used.add(template)
+        return _compiled[template]
 
     def macros_of_context(self: Any) -> Any:
         """A step compiles its node and then runs it: the second context gets the macros of the first, and its variables."""
@@ -91,29 +94,30 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
         with without_debug_events(), replaced_members(members):
             yield
     finally:
-        if file is not None and not used <= stored:
+        found = used.copy()  # after an interrupt, threads may still run
+        if file is not None and not found <= stored:
             with suppress(OSError):  # the next process compiles them again
-                _store_templates(file, used | stored if len(stored) < _MANY_TEMPLATES else used)
+                _store_templates(file, found | stored if len(stored) < _MANY_TEMPLATES else found)
 
 
 def _version_of_code() -> str:
-    """SHA-256 over all that the code of a template depends on besides its text."""
+    """SHA-256 over all that the code of a template depends on besides the template."""
     return hashlib.sha256("\0".join((sys.version, *package_versions(("Jinja2", "dbt-common")))).encode()).hexdigest()
 
 
-def _stored_templates(file: Path) -> frozenset[str]:
+def _stored_templates(file: Path) -> frozenset[_Template]:
     """The templates in a file. Their code is read from it once in a process."""
-    if file not in _texts_in:
+    if file not in _templates_in:
         contents = read_cached(file)
-        found: dict[str, Any] = {} if contents is None else marshal.loads(contents)  # noqa: S302 - only the user can write there
+        found: dict[_Template, Any] = {} if contents is None else marshal.loads(contents)  # noqa: S302 - only the user can write there
         _compiled.update(found)
-        _texts_in[file] = frozenset(found)
-    return _texts_in[file]
+        _templates_in[file] = frozenset(found)
+    return _templates_in[file]
 
 
-def _store_templates(file: Path, texts: Iterable[str]) -> None:
-    write_cached(file, marshal.dumps({text: _compiled[text] for text in sorted(texts)}))
-    _texts_in[file] = frozenset(texts)
+def _store_templates(file: Path, templates: Iterable[_Template]) -> None:
+    write_cached(file, marshal.dumps({template: _compiled[template] for template in sorted(templates)}))
+    _templates_in[file] = frozenset(templates)
 
 
 def _add_macros(self: Any, macros: Iterable[Any], context: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -30,6 +31,8 @@ _STORAGE = "v1.2.0"
 """The oldest DuckDB that can read the analysts' file: DBeaver and other tools bring a driver of their own, often an older one."""
 _STORAGE_NUMBER = 65
 """Its number in the header of a file (https://duckdb.org/docs/stable/internals/storage)."""
+_WRITERS = min(os.cpu_count() or 1, 4)
+"""Files that are written at the same time; each needs some 100 MB."""
 
 
 def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collection[str] | None = None) -> dict[str, int]:
@@ -44,7 +47,7 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collect
         if _is_partitioned(home):
             shutil.copyfile(home.analysts_file, scratch)
         with duckdb.connect(str(scratch), config={"storage_compatibility_version": _STORAGE}) as connection:
-            connection.execute("set TimeZone = 'UTC'")
+            connection.execute("set global TimeZone = 'UTC'")  # of all cursors
             # With this optimizer, whether a Parquet column is declared nullable depends on statistics of rows long deleted.
             connection.execute("set disabled_optimizers = 'statistics_propagation'")
             connection.execute(f"attach {quoted(home.warehouse)} as warehouse (read_only)")
@@ -56,7 +59,8 @@ def publish_snapshot(home: Home, project: Path = PROJECT_ROOT, *, built: Collect
             for report in reports:
                 if built is None or report.name in built or report.name not in existing or not _has_files(home, report):
                     with _transaction(connection):
-                        _copy_report(home, connection, report)
+                        changed = _copy_report(connection, report)
+                    _write_files(home, connection, report, changed)
                 rows[report.name] = _count(connection, report)
             connection.execute(
                 "create or replace table written.parts as select report, part, written_by from warehouse.build_state.report_parts"
@@ -108,12 +112,12 @@ def _has_files(home: Home, report: ReportTable) -> bool:
     return report.part is None and file.exists() and file.stat().st_size > 0
 
 
-def _copy_report(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
+def _copy_report(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> Collection[date]:
+    """Copy a report, or its parts that changed; returns those parts."""
     if report.part is None:
         _copy_table(connection, report)
-        _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
-    else:
-        _copy_parts(home, connection, report)
+        return ()
+    return _copy_parts(connection, report)
 
 
 def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
@@ -126,8 +130,7 @@ def _copy_table(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> N
     connection.execute("; ".join(comments))
 
 
-def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable) -> None:
-    """Write the parts that changed, in the table and as files."""
+def _copy_parts(connection: duckdb.DuckDBPyConnection, report: ReportTable) -> Collection[date]:
     written = _writers(connection, "written.parts", report)
     found = _writers(connection, "warehouse.build_state.report_parts", report)
     changed = sorted(part for part in written.keys() | found.keys() if written.get(part) != found.get(part))
@@ -138,13 +141,26 @@ def _copy_parts(home: Home, connection: duckdb.DuckDBPyConnection, report: Repor
             connection.execute(f"delete from billing.{report.name} {report.rows_of(part)}")
             arriving = f"select * from warehouse.billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
             connection.execute(f"insert into billing.{report.name} {arriving}")
+    return changed
+
+
+def _write_files(home: Home, connection: duckdb.DuckDBPyConnection, report: ReportTable, changed: Collection[date]) -> None:
+    """Write the Parquet file of a report, or those of its parts that changed or have none."""
+    if report.part is None:
+        _write(home, connection, f"billing.{report.name}", home.marts / f"{report.name}.parquet")
+        return
     folder = home.marts / report.name
     folder.mkdir(mode=0o700, exist_ok=True)
-    for part in sorted(found):
+    queries = {}
+    for part in sorted(_writers(connection, "warehouse.build_state.report_parts", report)):
         file = folder / report.file_of(part)
         if part in changed or not file.exists() or file.stat().st_size == 0:
-            rows = f"select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by}"
-            _write(home, connection, f"({rows})", file)
+            queries[file] = f"(select * from billing.{report.name} {report.rows_of(part)} order by {report.order_by})"
+    # One part is too small for several threads; parts are written side by side.
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        written = [pool.submit(_write, home, connection.cursor(), rows, file) for file, rows in queries.items()]
+        for one in written:
+            one.result()
 
 
 def _writers(connection: duckdb.DuckDBPyConnection, table: str, report: ReportTable) -> Mapping[date, str]:

@@ -1,7 +1,7 @@
 """Files that every home can use again, in the user's cache folder: $XDG_CACHE_HOME/billhouse, ~/.cache/billhouse by default.
 
-Where that folder is not private to the user or cannot be written to, dbt's parse is in <home>/.dbt/parsed. All of it can be deleted
-at any time.
+Where that folder is not private to the user or cannot be written to, dbt's parse is in <home>/.dbt/parsed. The files can be
+deleted at any time.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, 
     def rendered_in_a_new_process(value: str) -> str:
         compiled.clear()
         monkeypatch.setattr(dbt_overhead, "_compiled", {})
-        monkeypatch.setattr(dbt_overhead, "_texts_in", {})
+        monkeypatch.setattr(dbt_overhead, "_templates_in", {})
         with dbt_overhead.without_dbt_overhead(tmp_path):
             return str(get_environment().from_string("value: {{ value }}").render({"value": value}))
 
@@ -245,6 +245,26 @@ def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, 
     assert (rendered_in_a_new_process("2"), compiled) == ("value: 2", []), LOOK_UP
     file.write_bytes(file.read_bytes()[:-1])
     assert (rendered_in_a_new_process("3"), len(compiled)) == ("value: 3", 1), "an incomplete file is not used"
+
+
+def test_an_error_in_a_template_is_the_error_that_is_raised(tmp_path: Path) -> None:
+    from dbt_common.clients.jinja import get_environment
+    from jinja2 import TemplateSyntaxError
+
+    from pipeline.warehouse.dbt_overhead import without_dbt_overhead
+
+    with pytest.raises(TemplateSyntaxError), without_dbt_overhead(tmp_path):
+        get_environment().from_string("{% wrong %}")
+
+
+def test_a_template_of_a_text_and_one_of_a_value_have_code_of_their_own(tmp_path: Path) -> None:
+    from dbt_common.clients.jinja import get_environment
+
+    from pipeline.warehouse.dbt_overhead import without_dbt_overhead
+
+    with without_dbt_overhead(tmp_path):
+        values = [get_environment(native=native).from_string("{{ x }}").render({"x": [1, 2]}) for native in (True, False)]
+    assert list(map(str, values)) == ["[1, 2]", "[1, 2]"]
 
 
 def test_tables_of_results_are_the_same_inside_a_build() -> None:
