@@ -10,6 +10,7 @@ import duckdb
 
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
+from pipeline.core.plain_text import is_utf_8
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.quarantine import current_rows
 from pipeline.landing.record_kinds import Kind
@@ -126,11 +127,6 @@ def refuse_empty(reason: str | None, file: str | None) -> None:
     for option, value in (("--file", file), ("--reason", reason)):
         if value == "":
             raise WrongUsageError(f"{option} is empty.", "Write a value, or leave the option out.")
-
-
-def is_utf_8(text: str) -> bool:
-    """Whether a text has none of the characters that stand for bytes of an argument that are not UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _utc(value: Any) -> Any:

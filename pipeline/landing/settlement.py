@@ -18,8 +18,9 @@ import duckdb
 from pipeline.core.decisions import checked_by, checked_why
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.home import Home
+from pipeline.core.plain_text import is_utf_8
 from pipeline.core.sql import quoted
-from pipeline.landing.quarantine_report import CHOSEN, create_view, is_utf_8, refuse_empty
+from pipeline.landing.quarantine_report import CHOSEN, create_view, refuse_empty
 from pipeline.landing.raw_files import copy_rows
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.quarantine_settlements import SETTLEMENTS
