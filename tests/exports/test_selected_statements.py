@@ -101,7 +101,7 @@ def test_a_statement_waits_while_an_export_of_the_whole_month_replaces_the_folde
 ) -> None:
     export_period(home, SEPTEMBER, with_pdf=False)
     alone = Thread(target=export_statements, args=(home, SEPTEMBER), kwargs={"invoice_id": "INV-2026-09-2", "with_pdf": False})
-    waited = []
+    waited: list[bool] = []
 
     def move(written: Path, target: Path) -> None:
         """The old folder of statements is moved away, the new one not yet in its place."""
