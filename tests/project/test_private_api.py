@@ -254,6 +254,9 @@ def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, 
     assert (rendered_in_a_new_process("2"), compiled) == ("value: 2", []), LOOK_UP
     file.write_bytes(file.read_bytes()[:-1])
     assert (rendered_in_a_new_process("3"), len(compiled)) == ("value: 3", 1), "an incomplete file is not used"
+    monkeypatch.setattr(dbt_overhead, "_FORMAT", "of another version")
+    assert (rendered_in_a_new_process("4"), len(compiled)) == ("value: 4", 1), "code that is stored in another form is not read"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_error_in_a_template_is_the_error_that_is_raised(tmp_path: Path) -> None:
