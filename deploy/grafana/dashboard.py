@@ -111,8 +111,14 @@ ROWS: dict[str, list[Chart]] = {
     "Landing": [
         Chart(
             "Rows landed in an hour",
-            "Rows of usage by outcome.",
-            [Query("clamp_min(delta(billhouse_landed_rows[1h]), 0)", "{{outcome}}")],
+            "Rows of usage by outcome. Rows that were settled since then count as quarantined.",
+            [
+                Query('clamp_min(delta(billhouse_landed_rows{outcome!~"quarantined|settled"}[1h]), 0)', "{{outcome}}"),
+                Query(
+                    'clamp_min(sum by (instance) (delta(billhouse_landed_rows{outcome=~"quarantined|settled"}[1h])), 0)',
+                    "quarantined",
+                ),
+            ],
             units.Short,
         ),
         Chart(

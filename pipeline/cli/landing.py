@@ -43,7 +43,11 @@ def land(
     ] = None,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Check rows in quarantine again: all, or those of the named files. Reads no file."),
+        typer.Option(
+            "--again",
+            help="Check rows in quarantine again: all but settled ones, or all of the named files, also settled ones. Reads no"
+            " file.",
+        ),
     ] = False,
     source: Annotated[
         str | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.support import SHOWN_ROWS, Json, out, progress, show, table
+from pipeline.core.decisions import logged_in_user
 from pipeline.core.home import Home
 from pipeline.core.money import format_money
 from pipeline.core.periods import BillingPeriod
@@ -40,8 +40,9 @@ def check_prices(
     from pipeline.ledger.price_check import check_prices as check
 
     home = Home.open(context.obj)
+    accept_by = logged_in_user("Set the environment variable USER to your name.") if accept else None
     with progress("Checking") as follow:
-        result = check(home, accept_by=getpass.getuser() if accept else None, is_to_be_fixed=fix, on_progress=follow)
+        result = check(home, accept_by=accept_by, is_to_be_fixed=fix, on_progress=follow)
     show(as_json, result.as_dict(), lambda: print_price_check(result))
     if result.problems:
         raise typer.Exit(1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.support import SHOWN_ROWS, Json, out, report, show, table
+from pipeline.core.decisions import logged_in_user
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
 from pipeline.core.terminal import plain
@@ -35,7 +35,8 @@ def quarantine(
         bool, typer.Option("--settled", help="Show the rows that were settled instead, with who and why.")
     ] = False,
     settle: Annotated[
-        bool, typer.Option("--settle", help="Settle the chosen rows: record that they need nothing more. Needs --why.")
+        bool,
+        typer.Option("--settle", help="Settle all chosen rows: record that they need nothing more, for good. Needs --why."),
     ] = False,
     by: Annotated[
         str | None,
@@ -51,8 +52,9 @@ def quarantine(
     it and run billhouse land --again. Needs no build, and without --settle changes nothing.
 
     --settle records for good that the rows chosen by --file, --row and --reason need nothing more, because they landed corrected
-    from another file, say: they stay in quarantine, and no longer count as waiting. Safe to repeat. Show the same rows first:
-    the same command without --settle.
+    from another file, say: they stay in quarantine, and no longer count as waiting. Safe to repeat; cannot be undone. Show the
+    same rows first: the same command without --settle. With it, --file names one file: where several have the name, by 8 or more
+    characters of its id.
     """
     home = Home.open(context.obj)
     if row and file is None:
@@ -60,7 +62,9 @@ def quarantine(
     if settle:
         if settled:
             raise WrongUsageError("--settled shows rows: use it without --settle.")
-        _settle(home, reason, file, row or [], getpass.getuser() if by is None else by, why, as_json)
+        if _is_given(context, "limit"):
+            raise WrongUsageError("--limit bounds what is shown: --settle settles all chosen rows.", "Use it without --limit.")
+        _settle(home, reason, file, row or [], logged_in_user() if by is None else by, why, as_json)
         return
     if by is not None or why:
         raise WrongUsageError("--by and --why belong to a decision.", "Use them with --settle.")
@@ -72,6 +76,11 @@ def quarantine(
     else:
         rows = rows_in_quarantine(home, reason=reason, file=file, file_rows=row or (), is_settled=settled, limit=limit)
         show(as_json, {"rows": [_as_json(found) for found in rows]}, lambda: _print_rows(rows, limit, settled))
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _settle(home: Home, reason: str | None, file: str | None, rows: list[int], by: str, why: str, as_json: bool) -> None:
@@ -93,6 +102,11 @@ def _print_settlement(result: SettlementResult) -> None:
     if result.rows:
         reasons = ", ".join(f"{plain(reason)} {number:,}" for reason, number in result.by_reason.items())
         out.print(f"Settled [bold]{result.rows:,}[/] rows, by {plain(result.settled_by)}: {reasons}.")
+        for file in result.files[:SHOWN_ROWS]:
+            lines = file.lines if len(file.lines) <= _SHOWN_CHARACTERS else f"{file.lines[:_SHOWN_CHARACTERS]} ..."
+            out.print(f"  {plain(file.file_name)} [dim]{file.file_id[:_SHOWN_OF_ID]}[/] lines {lines}", soft_wrap=True)
+        if len(result.files) > SHOWN_ROWS:
+            out.print(f"  and {len(result.files) - SHOWN_ROWS:,} other files: billhouse quarantine --settled")
     if result.already_settled:
         out.print(f"Settled before, unchanged: {result.already_settled:,} rows.")
     out.print("After the next build, billing.quarantined_events shows who, when and why.")

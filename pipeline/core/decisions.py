@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+
 from pipeline.core.errors import WrongUsageError
 from pipeline.core.plain_text import plain_line
 
@@ -9,6 +11,14 @@ AUTOMATIC = "automatic:"
 """What `by` of a decision by a rule begins with."""
 _BY_CHARACTERS = 200
 _WHY_CHARACTERS = 2_000
+
+
+def logged_in_user(next_step: str = "Use --by NAME, or set the environment variable USER.") -> str:
+    """The name of the user of this process. Raises WrongUsageError where it has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # OSError since Python 3.13
+        raise WrongUsageError("The user of this process has no name, so it is not known who decides.", next_step) from error
 
 
 def checked_by(by: str) -> str:

@@ -30,8 +30,8 @@ spark/                  the same as build/ and the warehouse, for builds on Spar
 .dagster/               Dagster's configuration, runs and events, if the UI was started with `billhouse ui`; commands/ holds the
                         reports of commands that Dagster has not recorded yet
 .tmp/                   scratch folders of running commands; spill/ holds what DuckDB moves from memory to disk
-.lock, .manifest.lock, .alerts.lock, .raising.lock, .health.lock
-                        lock files
+.lock, .manifest.lock, .alerts.lock, .raising.lock, .health.lock, .export-2026-10.lock
+                        lock files, the last one of the export of a month
 """
 
 from __future__ import annotations

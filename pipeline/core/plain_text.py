@@ -93,3 +93,8 @@ def _password(address: str) -> str:
         return urlsplit(address).password or ""
     except ValueError:
         return ""
+
+
+def is_utf_8(text: str) -> bool:
+    """Whether a text has none of the characters that stand for bytes of an argument that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

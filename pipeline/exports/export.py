@@ -19,6 +19,7 @@ from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import find_system_error, to_known_error
 from pipeline.core.files import are_on_same_disk, locked_new_folder, make_folders, move_into_place, remove_orphaned_folders
 from pipeline.core.home import Home
+from pipeline.core.locks import hold_lock
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.sql import quoted
 from pipeline.exports.charts_sheet import write_charts_sheet
@@ -39,6 +40,7 @@ ROWS_PER_SHEET = 1_048_575
 """Excel's limit less the heading row. A longer table is only in its CSV file."""
 BATCH_ROWS = 10_000
 JOURNAL = "journal.beancount"
+_LOCK_TIMEOUT_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,6 @@ def _write(
     with_pdf: bool,
     on_progress: OnStatement | None,
 ) -> ExportResult:
-    folder = month_folder(home, summary.period)
     workbook_name = f"billhouse-{summary.period}.xlsx"
     names = [
         workbook_name,
@@ -151,10 +152,11 @@ def _write(
         statements = write_statements(reports, summary.period, pages, on_progress, with_pdf=with_pdf)
         workbook.close()
         # Every file is complete now.
-        _replace_folder(pages, folder / "statements", scratch / "replaced")
-        for name in names:
-            (aside / name).chmod(0o600)
-            move_into_place(aside / name, folder / name)
+        with month_folder(home, summary.period) as folder:
+            _replace_folder(pages, folder / "statements", scratch / "replaced")
+            for name in names:
+                (aside / name).chmod(0o600)
+                move_into_place(aside / name, folder / name)
     return ExportResult(summary.period, folder, tuple(folder / name for name in names), summary.rows, summary.totals, statements)
 
 
@@ -170,12 +172,18 @@ def _replace_folder(written: Path, target: Path, replaced: Path) -> None:
         raise
 
 
-def month_folder(home: Home, period: BillingPeriod) -> Path:
-    """The folder of a month's export, which only its owner can read; created where it is missing."""
-    folder = home.exports / str(period)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
+@contextmanager
+def month_folder(home: Home, period: BillingPeriod) -> Iterator[Path]:
+    """The folder of a month's export, which only its owner can read, locked while complete files are moved into it.
+
+    It is created where it is missing. Raises LockedError if another export still holds the lock after ten minutes.
+    """
+    lock = home.path / f".export-{period}.lock"
+    with hold_lock(lock, activity=f"replacing the export of {period}", timeout_seconds=_LOCK_TIMEOUT_SECONDS):
+        folder = home.exports / str(period)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        yield folder
 
 
 @contextmanager

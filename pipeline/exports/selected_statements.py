@@ -13,6 +13,7 @@ from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.files import move_into_place
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
+from pipeline.core.plain_text import is_utf_8
 from pipeline.exports.export import export_scratch, month_folder, no_invoices, tables_to_export
 from pipeline.exports.statements import OnStatement, write_statements
 
@@ -58,14 +59,15 @@ def export_statements(
         pages.mkdir(mode=0o700)
         customer_id = _customer_of(reports, period, customer_id, invoice_id)
         write_statements(reports, period, pages, on_progress, with_pdf=with_pdf, customer_id=customer_id, invoice_id=invoice_id)
-        folder = month_folder(home, period) / "statements"
-        folder.mkdir(mode=0o700, exist_ok=True)
         written = sorted(pages.iterdir())
-        if not with_pdf:
+        with month_folder(home, period) as month:
+            folder = month / "statements"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if not with_pdf:
+                for file in written:
+                    (folder / file.name).with_suffix(".pdf").unlink(missing_ok=True)
             for file in written:
-                (folder / file.name).with_suffix(".pdf").unlink(missing_ok=True)
-        for file in written:
-            move_into_place(file, folder / file.name)
+                move_into_place(file, folder / file.name)
     return StatementsResult(period, folder, tuple(folder / file.name for file in written))
 
 
@@ -74,6 +76,8 @@ def _customer_of(
 ) -> str:
     """The customer whose invoices are selected. Raises BillhouseError, which says where the id is found instead."""
     column, id = ("customer_id", customer_id) if invoice_id is None else ("invoice_id", invoice_id)
+    if not is_utf_8(str(id)):
+        raise BillhouseError(f"In {period}, no {column.removesuffix('_id')} has such an id: it is not UTF-8.", _all_ids(period))
     found = reports.execute(
         f"select customer_id from invoices where period = $period and {column} = $id limit 1", {"period": str(period), "id": id}
     ).fetchone()
@@ -111,5 +115,9 @@ def _next_step(reports: duckdb.DuckDBPyConnection, period: BillingPeriod, column
         where similarity >= {_SIMILAR} order by similarity desc, {column} limit 1""",
         {"period": str(period), "id": id},
     ).fetchone()
-    listed = f"`billhouse invoices {period} --json` lists the ids of the month."
+    listed = _all_ids(period)
     return f"Did you mean {similar[0]!r}? {listed}" if similar else listed
+
+
+def _all_ids(period: BillingPeriod) -> str:
+    return f"`billhouse invoices {period} --json` lists the ids of the month."

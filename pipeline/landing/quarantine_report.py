@@ -8,7 +8,9 @@ from typing import Any
 
 import duckdb
 
+from pipeline.core.errors import WrongUsageError
 from pipeline.core.home import Home
+from pipeline.core.plain_text import is_utf_8
 from pipeline.core.sql import rows_as_dictionaries
 from pipeline.landing.quarantine import current_rows
 from pipeline.landing.record_kinds import Kind
@@ -51,7 +53,9 @@ def rows_in_quarantine(
 
     Rows that wait for a person; with `is_settled`, those that one settled, with settled_at, settled_by and settlement_reason.
     `reason`: only these; `file`: only of files of this name, or whose id begins so; `file_rows`: only these lines.
+    Raises WrongUsageError for an empty reason or file.
     """
+    refuse_empty(reason, file)
     if not all(map(is_utf_8, (reason or "", file or ""))):
         return []  # a file with such a name does not land
     settled = ", settled_at, settled_by, settlement_reason" if is_settled else ""
@@ -118,9 +122,11 @@ def _query(home: Home, sql: str, **parameters: object) -> list[dict[str, Any]]:
     return [{name: _utc(value) for name, value in row.items()} for row in rows]
 
 
-def is_utf_8(text: str) -> bool:
-    """Whether a text has none of the characters that stand for bytes of an argument that are not UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def refuse_empty(reason: str | None, file: str | None) -> None:
+    """Raises WrongUsageError for an empty reason or file, as of an unset variable of a script: each file's id begins with ''."""
+    for option, value in (("--file", file), ("--reason", reason)):
+        if value == "":
+            raise WrongUsageError(f"{option} is empty.", "Write a value, or leave the option out.")
 
 
 def _utc(value: Any) -> Any:

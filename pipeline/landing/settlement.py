@@ -18,11 +18,26 @@ import duckdb
 from pipeline.core.decisions import checked_by, checked_why
 from pipeline.core.errors import BillhouseError, WrongUsageError
 from pipeline.core.home import Home
+from pipeline.core.plain_text import is_utf_8
 from pipeline.core.sql import quoted
-from pipeline.landing.quarantine_report import CHOSEN, create_view, is_utf_8
+from pipeline.landing.quarantine_report import CHOSEN, create_view, refuse_empty
 from pipeline.landing.raw_files import copy_rows
 from pipeline.store.append import append_files, finish_interrupted
 from pipeline.store.quarantine_settlements import SETTLEMENTS
+
+_LEAST_OF_ID = 8
+"""The characters of an id that name a file for good; the lists of rows show as many."""
+
+
+@dataclass(frozen=True)
+class SettledFile:
+    """The rows of one file that one call settled."""
+
+    file_id: str
+    file_name: str
+    rows: int
+    lines: str
+    """The lines in their order, as in `1-3, 7`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,8 @@ class SettlementResult:
     """The rows by the reason for which they are in quarantine."""
     already_settled: int
     """Rows that were chosen, and that an earlier call had settled: nothing is written for them."""
+    files: tuple[SettledFile, ...] = ()
+    """In order of landing."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -46,9 +63,11 @@ def settle_rows(
 ) -> SettlementResult:
     """Settle the rows with a reason, of a file (its name, or the start of its id), or of some of its lines. Safe to repeat.
 
-    `by`: who decides; `why`: for what reason. Raises WrongUsageError where rows are not chosen clearly, or `by` or `why` is empty
-    or no line of plain text; BillhouseError where a chosen row is not in quarantine.
+    `by`: who decides; `why`: for what reason. Raises WrongUsageError where rows are not chosen clearly, as by an empty text, a
+    name of several files or a short start of an id, or `by` or `why` is empty or no line of plain text; BillhouseError where a
+    chosen row is not in quarantine.
     """
+    refuse_empty(reason, file)
     by, why = checked_by(by), checked_why(why)
     if not why:
         raise WrongUsageError("It does not say why the rows are settled.", "Write the reason: --why TEXT")
@@ -62,32 +81,68 @@ def settle_rows(
         finish_interrupted(home)
         create_view(connection, home)
         connection.execute(
-            "create temp table chosen as select root_file_id, file_row, kind, reason, landed_sequence, settled_at is not null"
-            f" as was_settled from quarantined where {CHOSEN}",
+            "create temp table chosen as select root_file_id, file_name, file_row, kind, reason, landed_sequence,"
+            f" settled_at is not null as was_settled from quarantined where {CHOSEN}",
             {"reason": reason, "file": file, "file_rows": list(file_rows)},
         )
         _check_choice(connection, file, file_rows)
         counts = "select reason, count(*) from chosen where was_settled = ? group by all order by all"
         by_reason = dict(connection.execute(counts, [False]).fetchall())
         already_settled = sum(number for _, number in connection.execute(counts, [True]).fetchall())
+        files = _files(connection)
         if by_reason:
             _record(connection, home, by, why)
-    return SettlementResult(by, sum(by_reason.values()), by_reason, already_settled)
+    return SettlementResult(by, sum(by_reason.values()), by_reason, already_settled, files)
 
 
 def _check_choice(connection: duckdb.DuckDBPyConnection, file: str | None, file_rows: Sequence[int]) -> None:
-    files = connection.execute("select distinct root_file_id from chosen order by 1").fetchall()
+    files = connection.execute(
+        "select root_file_id, bool_and(file_name = ?) from chosen group by root_file_id order by min(landed_sequence)", [file]
+    ).fetchall()
     if not files:
         raise _not_in_quarantine("Such rows are")
+    if file is None:
+        return
+    if len(file) < _LEAST_OF_ID and not all(is_called_so for _, is_called_so in files):
+        raise WrongUsageError(
+            f"'{file}' is too short to name a file by its id.",
+            f"Write at least {_LEAST_OF_ID} characters of the id, or the name.",
+        )
+    if len(files) > 1:
+        starts = ", ".join(file_id[:_LEAST_OF_ID] for file_id, _ in files[:5])
+        raise WrongUsageError(f"{len(files)} files with such rows match {file}.", f"Settle those of one, by its id: {starts}")
     if not file_rows:
         return
-    if len(files) > 1:
-        starts = ", ".join(file_id[:8] for (file_id,) in files[:5])
-        raise WrongUsageError(f"{len(files)} files in quarantine are called {file}.", f"Name one by its id: {starts}")
     found = {row for (row,) in connection.execute("select file_row from chosen").fetchall()}
     missing = sorted(set(file_rows) - found)
     if missing:
         raise _not_in_quarantine(f"Line {missing[0]} of {file} is")
+
+
+def _files(connection: duckdb.DuckDBPyConnection) -> tuple[SettledFile, ...]:
+    """The chosen rows that no earlier call settled, by file."""
+    found = connection.execute("""
+        with numbered as (
+            select *, file_row - row_number() over (partition by root_file_id order by file_row) as lines_before
+            from chosen
+            where not was_settled
+        ),
+
+        ranges as (
+            select
+                root_file_id, file_name, landed_sequence, min(file_row) as first_line, max(file_row) as last_line,
+                count(*) as lines
+            from numbered
+            group by root_file_id, file_name, landed_sequence, lines_before
+        )
+
+        select
+            root_file_id, any_value(file_name), sum(lines)::bigint,
+            string_agg(first_line || case when last_line > first_line then '-' || last_line else '' end, ', ' order by first_line)
+        from ranges
+        group by root_file_id
+        order by min(landed_sequence), root_file_id""")
+    return tuple(SettledFile(*row) for row in found.fetchall())
 
 
 def _not_in_quarantine(what: str) -> BillhouseError:

@@ -5,10 +5,10 @@ The build makes the reports show the result. A failure raises an operational ale
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
+from pipeline.core.decisions import logged_in_user
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.core.progress import OnProgress
@@ -45,7 +45,7 @@ def approve_and_build(
         invoice_ids,
         everything=everything,
         revoke=revoke,
-        by=getpass.getuser() if by is None else by,
+        by=logged_in_user() if by is None else by,
         why=why,
         published=published_invoices(home, is_live=None),
     )
@@ -104,10 +104,9 @@ def credit_and_build(
     on_progress: OnProgress | None = None,
 ) -> CreditNoteResult:
     """Issue a credit note (pipeline.stripe.credit_notes), then build, so that the drafts no longer contain the correction."""
+    by = by or logged_in_user()
     with raise_alert_on_error(home, "credit_note_failed", f"credit-note {invoice_id}"):
-        result = issue_credit_note(
-            home, invoice_id, by=by or getpass.getuser(), memo=memo, settlement=settlement, allow_live=allow_live
-        )
+        result = issue_credit_note(home, invoice_id, by=by, memo=memo, settlement=settlement, allow_live=allow_live)
         _build_if_outdated(home, on_progress)
     return result
 

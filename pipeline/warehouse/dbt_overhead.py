@@ -20,6 +20,8 @@ from pipeline.warehouse.dbt_events import without_debug_events
 from pipeline.warehouse.replaced_members import replaced_members
 from pipeline.warehouse.user_cache import package_versions, read_cached, write_cached
 
+_FORMAT = "2"
+"""Part of the name of a file of stored code; another value where this module stores other keys or values."""
 _Template = tuple[str, str]
 """A template: the class that generates its code (dbt has one for texts and one for values), and its text."""
 _compiled: dict[_Template, Any] = {}
@@ -101,8 +103,8 @@ def without_dbt_overhead(folder: Path | None = None) -> Iterator[None]:
 
 
 def _version_of_code() -> str:
-    """SHA-256 over all that the code of a template depends on besides the template."""
-    return hashlib.sha256("\0".join((sys.version, *package_versions(("Jinja2", "dbt-common")))).encode()).hexdigest()
+    """SHA-256 over all that the code of a template depends on besides the template, and the form in which it is stored."""
+    return hashlib.sha256("\0".join((_FORMAT, sys.version, *package_versions(("Jinja2", "dbt-common")))).encode()).hexdigest()
 
 
 def _stored_templates(file: Path) -> frozenset[_Template]:

@@ -50,10 +50,18 @@ def test_rows_are_settled_with_who_and_why_and_listed_with_a_flag(tmp_path: Path
     assert billhouse(home, *choice, "--why", "no decision").code == 2
     assert billhouse(home, *choice, "--settle", "--settled", "--why", "both").code == 2
     assert billhouse(home, "quarantine", "--row", "2").code == 2
+    for wrong in (("--limit", "20"), ("--limit", "1"), ("--reason", "")):
+        refused = billhouse(home, *choice, "--settle", "--why", "sent again", *wrong)
+        assert refused.code == 2 and wrong[0] in refused.stderr, wrong
+    for empty in ("--file", "--reason"):
+        for mode in ((), ("--settle", "--why", "all of them"), ("--settled",)):
+            refused = billhouse(home, "quarantine", empty, "", *mode)
+            assert refused.code == 2 and f"{empty} is empty" in refused.stderr
     settled = billhouse(home, *choice, "--settle", "--by", "ann", "--why", "sent in \u001b[31mb.jsonl")
     assert settled.code == 2, "a reason that a terminal cannot show"
     settled = billhouse(home, *choice, "--settle", "--by", "ann", "--why", "sent in b.jsonl")
     assert settled.code == 0 and "Settled 1 rows, by ann: bad_number 1." in settled.stdout
+    assert "bad.jsonl" in settled.stdout and "lines 2" in settled.stdout
     again = billhouse(home, *choice, "--settle", "--why", "once more", "--json").json
     assert (again["rows"], again["already_settled"]) == (0, 1)
 

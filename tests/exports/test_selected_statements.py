@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.app import app
 from pipeline.core.errors import BillhouseError, WrongUsageError
+from pipeline.core.files import move_into_place
 from pipeline.core.home import Home
 from pipeline.core.periods import BillingPeriod
 from pipeline.exports import export_period, export_statements
@@ -94,6 +96,30 @@ def test_a_failed_export_leaves_the_files_as_they_were(home: Home, monkeypatch: 
     assert files_of(folder) == before
 
 
+def test_a_statement_waits_while_an_export_of_the_whole_month_replaces_the_folder(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_period(home, SEPTEMBER, with_pdf=False)
+    alone = Thread(target=export_statements, args=(home, SEPTEMBER), kwargs={"invoice_id": "INV-2026-09-2", "with_pdf": False})
+    waited: list[bool] = []
+
+    def move(written: Path, target: Path) -> None:
+        """The old folder of statements is moved away, the new one not yet in its place."""
+        if target.name == "statements" and not waited:
+            assert not target.exists()
+            alone.start()
+            alone.join(3)
+            waited.append(alone.is_alive())
+        move_into_place(written, target)
+
+    monkeypatch.setattr("pipeline.exports.export.move_into_place", move)
+    whole = export_period(home, SEPTEMBER, with_pdf=False)
+    alone.join(60)
+    assert waited == [True] and not alone.is_alive()
+    assert len(list((whole.folder / "statements").iterdir())) == whole.statements
+    assert sorted(path.name for path in home.exports.iterdir()) == ["2026-09"]
+
+
 @pytest.mark.parametrize(
     ("period", "ids", "message"),
     [
@@ -111,6 +137,16 @@ def test_a_failed_export_leaves_the_files_as_they_were(home: Home, monkeypatch: 
         ),
         ("2026-09", {"invoice_id": "INV-2026-08-1"}, "It is in 2026-08: run `billhouse export 2026-08 --invoice INV-2026-08-1`."),
         ("2026-09", {"invoice_id": "inv-2026-09-1"}, "there is no invoice 'inv-2026-09-1'. Did you mean 'INV-2026-09-1'?"),
+        (
+            "2026-09",
+            {"customer_id": "\udcff"},
+            "no customer has such an id: it is not UTF-8. `billhouse invoices",
+        ),
+        (
+            "2026-09",
+            {"invoice_id": "INV-\udcff"},
+            "no invoice has such an id: it is not UTF-8. `billhouse invoices",
+        ),
         ("2026-05", {"customer_id": "c1"}, "2026-05 has no invoices. Periods with invoices: 2026-08, 2026-09, 2026-10."),
     ],
 )

@@ -82,8 +82,12 @@ def test_rows_are_chosen_by_file_line_and_reason_together(home: Home, tmp_path: 
     other = tmp_path / "other"
     other.mkdir()
     land(home, write_lines(other / "a.jsonl", [event_line("e", vcpu_count=-3)]))
-    with pytest.raises(WrongUsageError, match=r"2 files in quarantine are called a\.jsonl"):
-        settle_rows(home, file="a.jsonl", file_rows=[1], **WHO)
+    for lines in ([1], []):
+        with pytest.raises(
+            WrongUsageError, match=r"2 files with such rows match a\.jsonl\. .* by its id: [0-9a-f]{8}, [0-9a-f]{8}$"
+        ):
+            settle_rows(home, file="a.jsonl", file_rows=lines, **WHO)
+    assert waiting(home) == [1, 2, 3, 1]
     with pytest.raises(BillhouseError, match=r"Line 4 of a\.jsonl is not in quarantine"):
         settle_rows(home, file="a.jsonl", reason="bad_timestamp", file_rows=[3, 4], **WHO)
     assert settle_rows(home, file="a.jsonl", reason="bad_timestamp", file_rows=[3], **WHO).rows == 1
@@ -102,6 +106,9 @@ def test_rows_are_chosen_by_file_line_and_reason_together(home: Home, tmp_path: 
         ({"why": "x" * 2_001}, "2,001 characters"),
         ({"file": None}, "No rows are chosen"),
         ({"file": None, "reason": "bad_number", "file_rows": [1]}, "of which file"),
+        ({"file": ""}, "--file is empty"),
+        ({"reason": ""}, "--reason is empty"),
+        ({"file": "", "reason": "bad_number"}, "--file is empty"),
         ({"reason": "unreadable"}, "Such rows are not in quarantine"),
         ({"file": "\udcff"}, "Such rows are not in quarantine"),
         ({"file_rows": [4]}, "Such rows are not in quarantine"),
@@ -111,6 +118,33 @@ def test_an_unclear_decision_settles_nothing(chosen: dict[str, Any], error: str,
     with pytest.raises(BillhouseError, match=error):
         settle_rows(home, **{"file": "a.jsonl", **WHO, **chosen})
     assert waiting(home) == [1, 2, 3]
+
+
+def test_the_start_of_an_id_has_eight_characters_and_is_of_one_file(home: Home, tmp_path: Path) -> None:
+    file_id = rows_in_quarantine(home, limit=1)[0]["file_id"]
+    with pytest.raises(WrongUsageError, match="at least 8 characters"):
+        settle_rows(home, file=file_id[:7], **WHO)
+    assert waiting(home) == [1, 2, 3]
+    assert settle_rows(home, file=file_id[:8], file_rows=[1], **WHO).rows == 1
+    other = write_lines(tmp_path / f"{file_id[:8]}.jsonl", [event_line("e", vcpu_count=-3)])
+    land(home, other)
+    assert [file.file_name for file in settle_rows(home, file=file_id, **WHO).files] == ["a.jsonl"]
+    assert [file.file_name for file in settle_rows(home, file=other.name, **WHO).files] == [other.name]
+
+
+def test_the_result_names_the_files_and_lines_that_were_settled(home: Home, tmp_path: Path) -> None:
+    lines = [event_line(f"x{number}", vcpu_count=-1 if number in {2, 3, 5} else 1) for number in range(1, 7)]
+    land(home, write_lines(tmp_path / "b.jsonl", lines))
+    settle_rows(home, file="a.jsonl", file_rows=[1], **WHO)
+    result = settle_rows(home, reason="bad_number", **WHO)
+    assert [(file.file_name, file.rows, file.lines) for file in result.files] == [("a.jsonl", 1, "2"), ("b.jsonl", 3, "2-3, 5")]
+    assert result.as_dict()["files"][1] == {
+        "file_id": rows_in_quarantine(home, is_settled=True, file="b.jsonl", limit=1)[0]["file_id"],
+        "file_name": "b.jsonl",
+        "rows": 3,
+        "lines": "2-3, 5",
+    }
+    assert settle_rows(home, reason="bad_number", **WHO).files == ()
 
 
 def test_checking_all_rows_again_leaves_settled_ones_out_and_naming_or_landing_their_file_does_not(

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from dbt.contracts.graph.manifest import Manifest
 
+from pipeline.core.files import make_folders
 from pipeline.core.home import PROJECT_ROOT, Home
 from pipeline.warehouse import parsed_project as module
 from pipeline.warehouse import user_cache
+from pipeline.warehouse.dbt_run import run_dbt
 from pipeline.warehouse.parsed_project import parsed_project
+from pipeline.warehouse.user_cache import user_cache_folder
 
 
 @pytest.fixture
@@ -113,6 +116,28 @@ def test_a_link_to_another_folder_is_not_used(tmp_path: Path, home: Home, cache:
     cache.symlink_to(tmp_path / "elsewhere")
     parsed_project(home, PROJECT_ROOT)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_code_of_templates_is_stored_in_a_private_folder_of_the_user_or_nowhere(
+    home: Home, cache: Path, parsed: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code is run. A home can come from another user, as a copy or a back-up: none of it is read from there."""
+    folders: list[Path | None] = []
+
+    def stop(folder: Path | None) -> None:
+        folders.append(folder)
+        raise InterruptedError
+
+    monkeypatch.setattr("pipeline.warehouse.dbt_run.without_dbt_overhead", stop)
+    for mode in (0o700, 0o750, 0o701, 0o777):
+        make_folders(cache)
+        cache.chmod(mode)
+        with pytest.raises(InterruptedError):
+            run_dbt(home, PROJECT_ROOT, None, manifest=parsed)
+    assert folders == [cache, None, None, None]
+    monkeypatch.setattr("os.geteuid", lambda: cache.stat().st_uid + 1)
+    cache.chmod(0o700)
+    assert user_cache_folder() is None, "of another user"
 
 
 def test_an_incomplete_file_is_replaced(home: Home, cache: Path, parses: list[Path]) -> None:

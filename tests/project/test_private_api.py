@@ -219,6 +219,15 @@ def test_a_steps_second_context_is_the_same_inside_a_build(home: Home, monkeypat
     assert inside == expected, LOOK_UP
 
 
+def test_what_a_macro_writes_into_the_graph_is_in_the_graph_of_every_step() -> None:
+    from dbt.context.providers import ProviderContext
+
+    contexts: list[Any] = [ProviderContext.__new__(ProviderContext) for _ in range(2)]
+    contexts[0].manifest = contexts[1].manifest = SimpleNamespace(flat_graph={"nodes": {}})
+    contexts[0].graph.update({"is_full_rating": True})
+    assert contexts[1].graph == {"nodes": {}, "is_full_rating": True}, LOOK_UP
+
+
 def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dbt_common.clients.jinja import MacroFuzzEnvironment, get_environment
 
@@ -245,6 +254,9 @@ def test_templates_of_an_earlier_process_are_not_compiled_again(tmp_path: Path, 
     assert (rendered_in_a_new_process("2"), compiled) == ("value: 2", []), LOOK_UP
     file.write_bytes(file.read_bytes()[:-1])
     assert (rendered_in_a_new_process("3"), len(compiled)) == ("value: 3", 1), "an incomplete file is not used"
+    monkeypatch.setattr(dbt_overhead, "_FORMAT", "of another version")
+    assert (rendered_in_a_new_process("4"), len(compiled)) == ("value: 4", 1), "code that is stored in another form is not read"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_error_in_a_template_is_the_error_that_is_raised(tmp_path: Path) -> None:

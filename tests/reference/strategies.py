@@ -402,7 +402,7 @@ def _runs(random: Random, like: Event, scene: Scene) -> list[Event]:
 
 
 def _lifecycles(random: Random, like: Event, scene: Scene) -> list[Event]:
-    """A start, updates that mostly repeat what it names, a stop; once or several times, with a fault now and then."""
+    """A start, updates that mostly repeat what it names, a stop; once or several times, with an exception now and then."""
     events: list[Event] = []
     at = like.event_at
     word = _with_resources(random, like)
@@ -411,10 +411,10 @@ def _lifecycles(random: Random, like: Event, scene: Scene) -> list[Event]:
         update = replace(word, tokens=None, event_type=random.choice((EventType.UPDATE, EventType.UPDATE, EventType.HEARTBEAT)))
         for _ in range(random.choice((0, 0, 1, 2, 4))):
             at += random.choice((timedelta(0), MICROSECOND, *SPANS[:6]))
-            fault = random.random()
-            if fault < 0.1:
+            chance = random.random()
+            if chance < 0.1:
                 events.append(replace(update, event_at=at, memory_gb=None))
-            elif fault < 0.15:
+            elif chance < 0.15:
                 events.append(_with_resources(random, replace(update, event_at=at)))
             else:
                 events.append(replace(update, event_at=at))
