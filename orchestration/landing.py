@@ -27,7 +27,6 @@ from pipeline.core.home import Home
 from pipeline.landing import LandingSummary, land_files
 from pipeline.landing.inbox import inbox_digest, move_landed, version_of_path, waiting_files
 from pipeline.landing.merge_raw_files import merge_if_possible
-from pipeline.landing.quarantine_alerts import without_settled
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import Source, all_sources
 from pipeline.landing.verify_events import event_problems
@@ -106,7 +105,7 @@ def land_inbox(
     if not_merged is not None:
         context.log.warning(str(not_merged))
     write_health(opened)
-    mostly_refused = without_settled(opened, few_accepted(landed))
+    mostly_refused = few_accepted(landed)
     for problem in landed.problems:
         context.log.error(f"Not landed: {problem}")
         raise_alert(opened, OperationalAlert("check_failed", f"Landing {problem.file}", f"A file could not be landed. {problem}"))

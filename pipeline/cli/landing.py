@@ -81,7 +81,7 @@ def land(
     from pipeline.core.settings import Settings
     from pipeline.landing import land_files, retry_quarantined
     from pipeline.landing.merge_raw_files import merge_if_possible
-    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts, without_settled
+    from pipeline.landing.quarantine_alerts import raise_quarantine_alerts
     from pipeline.landing.result import LandReport
     from pipeline.landing.sources.source_files import check_rows_at, find_source
     from pipeline.monitoring.health import write_health
@@ -112,7 +112,7 @@ def land(
                 on_progress=follow,
             )
         not_merged = merge_if_possible(home)
-    refused = [] if again else without_settled(home, summary.mostly_refused(least_share))
+    refused = [] if again else summary.mostly_refused(least_share)
     not_recorded = None if again else raise_quarantine_alerts(home, summary, refused)
     write_health(home)
     landed_kind = chosen.kind if chosen is not None else kind or (None if again else Kind.USAGE)

@@ -239,10 +239,14 @@ def _retry(landing: Landing, file: QuarantinedFile) -> LandedFile:
 
 
 def _land_again(landing: Landing, file: InputFile, earlier: LandedBefore) -> LandedFile:
-    """Land a file that has landed before: its rows are duplicates; those in quarantine are checked again."""
+    """Land a file that has landed before: its rows are duplicates; those in quarantine are checked again.
+
+    Rows that a person settled count as duplicates: what was corrected in another file would be billed twice.
+    """
     name = landing.source.name if landing.source is not None else None
     received = earlier.received + earlier.omitted
-    quarantined = next(iter(quarantined_files(landing.home, file.file_id)), None) if earlier.quarantined else None
+    waiting = quarantined_files(landing.home, file.file_id, with_settled=False) if earlier.quarantined else []
+    quarantined = next(iter(waiting), None)
     if quarantined is None:
         return LandedFile(
             file.path.name,

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pipeline.core.errors import BillhouseError
 from pipeline.core.failures import to_billhouse_error
 from pipeline.core.home import Home
-from pipeline.landing.quarantine_report import files_that_wait
 from pipeline.landing.result import LandedFile, LandingSummary
 from pipeline.store.alert_log import OperationalAlert, raise_each_once
-from pipeline.store.quarantine_settlements import SETTLEMENTS
 
 _MOST_SENT = 5
 """Of one landing, so many alerts are sent; those of other files are recorded only."""
@@ -22,7 +20,7 @@ def raise_quarantine_alerts(home: Home, summary: LandingSummary, mostly_refused:
     So a landing that was killed raises it when it is repeated. The landing has succeeded: an alert that cannot be recorded is
     returned, not raised.
     """
-    quarantined = without_settled(home, [file for file in summary.files if file.quarantined])
+    quarantined = [file for file in summary.files if file.quarantined]
     files = sorted(quarantined, key=lambda file: file.quarantined, reverse=True)
     if not files:
         return None
@@ -40,11 +38,3 @@ def raise_quarantine_alerts(home: Home, summary: LandingSummary, mostly_refused:
     except Exception as error:
         return to_billhouse_error(error)
     return None
-
-
-def without_settled(home: Home, files: Sequence[LandedFile]) -> list[LandedFile]:
-    """These files without those whose rows in quarantine a person has settled, all of them: they need nothing more."""
-    if not any(file.is_already_landed for file in files) or not SETTLEMENTS.has_rows(home):
-        return list(files)
-    waiting = files_that_wait(home)
-    return [file for file in files if not file.quarantined or file.file_id in waiting]

@@ -83,14 +83,6 @@ def settled_rows(home: Home, kind: Kind | None = None) -> int:
     return int(_query(home, sql, kind=kind)[0]["rows"])
 
 
-def files_that_wait(home: Home) -> frozenset[str]:
-    """The ids of the files with rows in quarantine that no person has settled."""
-    return frozenset(
-        row["file_id"]
-        for row in _query(home, "select distinct root_file_id as file_id from quarantined where settled_at is null")
-    )
-
-
 CHOSEN = """
     ($reason is null or reason = $reason)
     and ($file is null or file_name = $file or starts_with(root_file_id, $file))

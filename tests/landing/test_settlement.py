@@ -147,13 +147,16 @@ def test_the_result_names_the_files_and_lines_that_were_settled(home: Home, tmp_
     assert settle_rows(home, reason="bad_number", **WHO).files == ()
 
 
-def test_checking_all_rows_again_leaves_settled_ones_out_and_naming_or_landing_their_file_does_not(
+def test_checking_all_rows_or_landing_their_file_again_leaves_settled_ones_out_and_naming_their_file_does_not(
     home: Home, tmp_path: Path
 ) -> None:
     settle_rows(home, reason="bad_timestamp", **WHO)
     everything = retry_quarantined(home, timestamps=TimestampUnit.SECONDS)
     assert [(file.received, file.accepted) for file in everything.files] == [(2, 0)]
     assert len(events(home)) == 1, "the settled row was corrected in another file: it would be billed twice"
+    once_more = land_files(home, [tmp_path / "a.jsonl"], timestamps=TimestampUnit.SECONDS).files[0]
+    assert (once_more.accepted, once_more.duplicates, once_more.quarantined) == (0, 2, 2)
+    assert len(events(home)) == 1
     named = retry_quarantined(home, ["a.jsonl"], timestamps=TimestampUnit.SECONDS)
     assert [(file.received, file.accepted) for file in named.files] == [(3, 1)]
     assert len(events(home)) == 2
@@ -175,7 +178,7 @@ def test_a_settled_row_that_is_checked_again_stays_settled_with_its_new_reason(h
 def test_a_file_whose_rows_are_settled_raises_no_alert_when_it_lands_again(home: Home, tmp_path: Path) -> None:
     settle_rows(home, file="a.jsonl", **WHO)
     again = land_files(home, [tmp_path / "a.jsonl"])
-    assert again.quarantined == 3
+    assert (again.accepted, again.duplicates, again.quarantined) == (0, again.received, 0)
     assert raise_quarantine_alerts(home, again, []) is None
     assert list(alert_states(home)) == []
     land_files(home, [write_lines(tmp_path / "b.jsonl", [event_line("z", vcpu_count=-9)])])
