@@ -70,7 +70,7 @@ def is_full(files: int, size: int) -> bool:
 
 
 def layout_of(file: InputFile) -> bytes | None:
-    """A hash of what files must have in common to be read by one query; a header may be long.
+    """A hash of the columns or the header that files must have in common to be read by one query; a header may be long.
 
     Raises InputFileError if the file's header cannot be read.
     """

@@ -85,13 +85,13 @@ def parquet_layout(file: InputFile) -> Hashable:
 def bytes_if_groupable(file: InputFile, max_rows: int) -> int | None:
     """The bytes of a Parquet file's pages, decompressed. None if it cannot be read together with other files.
 
-    That is: it has more than `max_rows` rows, or a column hides the column of DuckDB that tells the rows of files apart.
+    That is: it has more than `max_rows` rows, or a column hides the one of DuckDB that says which file a row is from.
     """
     metadata = pq.read_metadata(file.path)
     names = {name.lower() for name in metadata.schema.to_arrow_schema().names}
     if metadata.num_rows > max_rows or names & _VIRTUAL_COLUMNS:
         return None
-    return sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+    return sum(int(metadata.row_group(place).total_byte_size) for place in range(metadata.num_row_groups))
 
 
 def _rows_of(files: NumberedFiles) -> tuple[str, str]:

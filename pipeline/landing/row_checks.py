@@ -78,7 +78,7 @@ def check_group(
 ) -> None:
     """Create the tables of `check_rows` with the rows of several files, numbered through.
 
-    Raises InputFileError if the rows of the files cannot be told apart.
+    Raises InputFileError if it is unclear which file a row is from.
     """
     target = "create temp table checked as"
     for of_layout in by_layout(files):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.home import SEEDS, Home
-from pipeline.landing import file_groups, group_landing, land_files, parquet_query
+from pipeline.landing import file_groups, group_landing, land_files, parquet_query, row_checks
 from pipeline.landing.file_groups import GroupUnread, grouped_bytes, layout_of
 from pipeline.landing.input_files import examine
 from pipeline.landing.record_kinds import Kind
@@ -313,9 +313,7 @@ def test_a_column_with_the_name_of_one_of_duckdb_changes_no_row(
 
 
 @pytest.mark.parametrize("shape", ["parquet", "source"])
-def test_rows_that_cannot_be_told_apart_by_file_land_file_by_file(
-    tmp_path: Path, shape: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_whose_file_is_unclear_land_file_by_file(tmp_path: Path, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [_parquet(tmp_path / f"{number}.parquet", number, file_index=[1 - number] * (2 + number)) for number in range(2)]
     monkeypatch.setattr(parquet_query, "_VIRTUAL_COLUMNS", frozenset())
     assert grouped_bytes(examine(files[0], Kind.USAGE), Kind.USAGE) is not None
@@ -326,7 +324,7 @@ def test_rows_that_cannot_be_told_apart_by_file_land_file_by_file(
 
 def test_no_row_without_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(2)]
-    set_ids = group_landing.set_file_ids
+    set_ids = row_checks.set_file_ids
     monkeypatch.setattr(group_landing, "set_file_ids", lambda connection, ids: set_ids(connection, ids[:1]))
     home = Home.open(tmp_path / "home")
     land_files(home, files)
