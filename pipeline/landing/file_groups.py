@@ -6,9 +6,11 @@ columns and types.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,51 +19,88 @@ from pipeline.core.errors import InputFileError
 from pipeline.landing.csv_query import csv_header_line, csv_shape
 from pipeline.landing.exact_numbers import ExactNumbers
 from pipeline.landing.input_files import InputFile
-from pipeline.landing.lines import LINES, LineReader
-from pipeline.landing.parquet_query import parquet_layout
+from pipeline.landing.lines import LINES, LineReader, open_text
+from pipeline.landing.parquet_query import bytes_if_groupable, parquet_layout
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.row_numbers import FILE_BITS, MAX_FILES, NumberedFiles
 from pipeline.landing.specification import Specification
-from pipeline.landing.unread_columns import GROUP_SEPARATOR, UnreadColumns, note_shapes
+from pipeline.landing.unread_columns import GROUP_SEPARATOR, MAX_SHAPES, UnreadColumns, note_shapes
 
 _MAX_FILE_BYTES = 1 << 20
+"""Of a file, decompressed."""
 _MAX_COMPRESSED_BYTES = 1 << 17
 _MAX_PARQUET_ROWS = 1 << 12
 """Of a file: a Parquet file of few bytes can have a million similar rows, and the rows of a group are sorted in memory."""
 _MAX_GROUP_BYTES = 1 << 26
+"""Of the files of a group together, decompressed."""
 _FILE_SEPARATOR = "\x1d"
 
 
-def may_be_grouped(file: InputFile, kind: Kind) -> bool:
-    """Whether a file may be landed together with others: a small one, of a kind that is sent often, whose layout can be read."""
+def grouped_bytes(file: InputFile, kind: Kind) -> int | None:
+    """The bytes, decompressed, of a file that may be landed together with others; None for a file that lands alone.
+
+    A file may be grouped if it is small, of a kind that is sent often, and has a layout that can be read.
+    """
     limit = _MAX_FILE_BYTES if file.format in ("jsonl", "csv") else _MAX_COMPRESSED_BYTES
     if kind not in (Kind.USAGE, Kind.METRICS) or file.format == "avro" or file.file_bytes > limit:
-        return False
+        return None
     try:
+        size = _decompressed_bytes(file)
+        if size is None or size > _MAX_FILE_BYTES:
+            return None
         layout_of(file)
-        return file.format != "parquet" or pq.read_metadata(file.path).num_rows <= _MAX_PARQUET_ROWS
-    except (InputFileError, OSError, ValueError, pa.ArrowException):
-        return False  # landed by itself, it is reported
+    except Exception:  # of any library that reads files, or of memory: landed alone, the file is reported
+        return None
+    return size
 
 
-def is_full(files: Sequence[InputFile]) -> bool:
-    """Whether a group has as many files as it may."""
-    return len(files) >= MAX_FILES or sum(file.file_bytes for file in files) >= _MAX_GROUP_BYTES
-
-
-def layout_of(file: InputFile) -> Hashable:
-    """What files must have in common to be read by one query. Raises InputFileError if the file's header cannot be read."""
+def _decompressed_bytes(file: InputFile) -> int | None:
+    """The bytes of a small file, decompressed, counted up to one above the limit. None for Parquet that cannot be grouped."""
     if file.format == "parquet":
-        return parquet_layout(file)
-    return csv_header_line(file) if file.format.startswith("csv") else None
+        return bytes_if_groupable(file, _MAX_PARQUET_ROWS)
+    if not file.is_compressed:
+        return file.file_bytes
+    with open_text(file) as stream:
+        return len(stream.read(_MAX_FILE_BYTES + 1))
+
+
+def is_full(files: int, size: int) -> bool:
+    """Whether a group of so many files and bytes has as many as it may."""
+    return files >= MAX_FILES or size >= _MAX_GROUP_BYTES
+
+
+def layout_of(file: InputFile) -> bytes | None:
+    """A hash of the columns or the header that files must have in common to be read by one query; a header may be long.
+
+    Raises InputFileError if the file's header cannot be read.
+    """
+    if file.format == "parquet":
+        return hashlib.sha256(repr(parquet_layout(file)).encode()).digest()
+    return hashlib.sha256(csv_header_line(file).encode()).digest() if file.format.startswith("csv") else None
 
 
 def by_layout(files: NumberedFiles) -> list[NumberedFiles]:
     """The files, those of the same layout together."""
-    found: dict[Hashable, dict[int, InputFile]] = {}
+    found: dict[bytes | None, dict[int, InputFile]] = {}
     for number, file in files.items():
         found.setdefault(layout_of(file), {})[number] = file
     return list(found.values())
+
+
+def check_row_numbers(connection: duckdb.DuckDBPyConnection, table: str, files: NumberedFiles) -> None:
+    """Check that each row of a table is of one of the files of a group, and that each Parquet file has as many as it should.
+
+    Raises InputFileError, so that the files land one by one.
+    """
+    found = dict(connection.execute(f"select file_row >> {FILE_BITS}, count(*) from {table} group by 1").fetchall())
+    expected = {number: pq.read_metadata(file.path).num_rows for number, file in files.items() if file.format == "parquet"}
+    if not found.keys() <= files.keys() or any(found.get(number, 0) != rows for number, rows in expected.items()):
+        raise group_error(next(iter(files.values())))
+
+
+def group_error(file: InputFile) -> InputFileError:
+    """The error of the first file of a group whose files must land one by one."""
+    return InputFileError(file.path, "cannot be read together with other files.", "Land it by itself.")
 
 
 @dataclass
@@ -97,7 +136,9 @@ class GroupUnread:
 
     def __post_init__(self) -> None:
         assert _FILE_SEPARATOR != GROUP_SEPARATOR
-        self._of_file = {number: UnreadColumns(self.specification) for number in self.files}
+        # All files of a group together remember as many shapes as one file alone.
+        most = max(1, MAX_SHAPES // len(self.files))
+        self._of_file = {number: UnreadColumns(self.specification, most) for number in self.files}
 
     def of_file(self, number: int) -> UnreadColumns:
         """Those of one file."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
 from pipeline.landing.checks import LandingOptions
 from pipeline.landing.converted_files import with_readable_rows
-from pipeline.landing.file_groups import GroupUnread
+from pipeline.landing.file_groups import GroupUnread, group_error
 from pipeline.landing.input_files import InputFile, while_unchanged
 from pipeline.landing.landed_rows import LandedRows
 from pipeline.landing.landing_index import LandingIndex
@@ -32,6 +33,8 @@ from pipeline.store.append import NewFiles, append_files
 from pipeline.store.raw import MERGED_COLLECTIONS, SCHEMAS, merged_file_name
 
 _EPOCH = date(1970, 1, 1)
+_MAX_TEXT_BYTES = 1 << 27
+"""Of the accepted rows of a group, which are sorted in memory: a Parquet file may have one long text in thousands of rows."""
 
 
 @dataclass
@@ -59,13 +62,16 @@ def land_group(
     spec: Specification,
     options: LandingOptions,
 ) -> list[LandedFile]:
-    """Land files that have not landed and are different, all of them or none."""
+    """Land files that have not landed and are different, all of them or none.
+
+    Raises InputFileError before the commit if some of them must land without the others.
+    """
     index.update()
     numbered = dict(enumerate(files))
     unread = GroupUnread(spec, numbered)
     with scratch_database(home) as (connection, folder), append_files(home, "land") as written:
         set_file_ids(connection, [file.file_id for file in files])
-        with ExitStack() as unchanged:
+        with _splitting_if_too_large(files[0]), ExitStack() as unchanged:
             if source is None:
                 before = LandedRows(connection, home, index, spec)
                 readable = {number: with_readable_rows(file, folder) for number, file in numbered.items()}
@@ -77,7 +83,7 @@ def land_group(
                 readable = numbered
                 judge_source_files(connection, home, index, process, numbered, source, spec, options, folder)
             counts = _count(connection, spec, source)
-            _write_accepted(connection, written, spec)
+            _write_accepted(connection, written, spec, files[0])
             landed, rows = [], []
             for number, file in readable.items():
                 of_file = counts[number]
@@ -91,6 +97,18 @@ def land_group(
                 landed.append(result)
             write_landed_rows(written, rows)
     return landed
+
+
+@contextmanager
+def _splitting_if_too_large(first: InputFile) -> Iterator[None]:
+    """Raise an error of the disk or of memory in the block as one of the group, since fewer files may need less.
+
+    The block commits nothing.
+    """
+    try:
+        yield
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        raise group_error(first) from error
 
 
 def _result(file: InputFile, counts: _Counts, unread: UnreadColumns, source: Source | None) -> LandedFile:
@@ -152,8 +170,12 @@ def _count(connection: duckdb.DuckDBPyConnection, spec: Specification, source: S
     return counts
 
 
-def _write_accepted(connection: duckdb.DuckDBPyConnection, written: NewFiles, spec: Specification) -> None:
-    """Write the accepted rows: a file a day where the files of a day are merged, otherwise one for each landed file and day."""
+def _write_accepted(connection: duckdb.DuckDBPyConnection, written: NewFiles, spec: Specification, first: InputFile) -> None:
+    """Write the accepted rows: a file a day where the files of a day are merged, otherwise one for each landed file and day.
+
+    Raises InputFileError, of the first file, if a row is of no file, or the rows are too large to be sorted in memory.
+    """
+    schema = SCHEMAS[spec.collection]
     columns = ", ".join([*spec.columns, "file_id", "file_row"])
     day = f"epoch_us({spec.instant}) // 86400000000"
     connection.execute(f"""
@@ -161,11 +183,17 @@ def _write_accepted(connection: duckdb.DuckDBPyConnection, written: NewFiles, sp
         select file_row >> {FILE_BITS} as number, {day} as day, {", ".join(spec.columns)},
             getvariable('file_ids')[(file_row >> {FILE_BITS}) + 1] as file_id, file_row & {ROW_MASK} as file_row
         from accepted""")
+    texts = " + ".join(f"coalesce(strlen({column.name}), 0)" for column in schema if pa.types.is_string(column.type))
+    ((without_file, text_bytes),) = connection.execute(
+        f"select count(*) filter (file_id is null), sum({texts}) from accepted_rows"
+    ).fetchall()
+    if without_file or (text_bytes or 0) > _MAX_TEXT_BYTES:
+        raise group_error(first)
     place = "day" if spec.collection in MERGED_COLLECTIONS else "number, day"
     # The key last: a source may select several rows from one.
     order = f"{place}, sandbox_id, {spec.instant}, file_id, file_row, {', '.join(spec.key)}"
     table = connection.sql(f"select {columns} from accepted_rows order by {order}").to_arrow_table()
-    table = table.cast(SCHEMAS[spec.collection])
+    table = table.cast(schema)
     start = 0
     for day_number, file_ids, counts in connection.execute(f"""
         select day, list(file_id order by file_id), list(row_count order by file_id)

@@ -18,7 +18,7 @@ from pipeline.landing.checks import LandingOptions
 from pipeline.landing.converted_files import with_readable_rows
 from pipeline.landing.csv_query import csv_header_line
 from pipeline.landing.documents import WHOLE, with_document_rows
-from pipeline.landing.file_groups import is_full, may_be_grouped
+from pipeline.landing.file_groups import grouped_bytes, is_full
 from pipeline.landing.group_landing import land_group
 from pipeline.landing.input_files import InputFile, examine, while_unchanged
 from pipeline.landing.landed_rows import LandedBefore, LandedRows, landed_before
@@ -66,6 +66,7 @@ def land_files(
     with home.writing(), SelectProcess() as process:
         index = _prepare(home)
         group: list[InputFile] = []
+        size = 0
 
         def land_now(files: Sequence[InputFile]) -> None:
             options = LandingOptions(landed_at or datetime.now(UTC), timestamps, reading.rows_at)
@@ -89,10 +90,11 @@ def land_files(
                 land_pending()
                 summary.problems.append(error.problem)
                 continue
-            is_grouped = may_be_grouped(file, spec.kind) and reading.rows_at == WHOLE
-            if not is_grouped or is_full(group) or any(file.file_id == other.file_id for other in group):
+            file_size = grouped_bytes(file, spec.kind) if reading.rows_at == WHOLE else None
+            if file_size is None or is_full(len(group), size) or any(file.file_id == other.file_id for other in group):
                 land_pending()
-            if is_grouped and landed_before(index, file.file_id) is None:
+            if file_size is not None and landed_before(index, file.file_id) is None:
+                size = size + file_size if group else file_size
                 group.append(file)
             else:
                 land_pending()

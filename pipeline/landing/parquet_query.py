@@ -34,6 +34,8 @@ from pipeline.landing.specification import DECIMALS, Field, Specification, Type
 
 _DOCUMENTS = (Type.JSON, Type.ID_LIST)
 """Types whose values are objects or arrays."""
+_VIRTUAL_COLUMNS = frozenset({"file_index", "file_row_number", "filename"})
+"""Columns that DuckDB adds to the rows of Parquet files. A column of a file with such a name, in any case, hides its own."""
 
 
 def with_exact_types(file: InputFile, folder: Path) -> InputFile:
@@ -78,6 +80,18 @@ def parquet_layout(file: InputFile) -> Hashable:
             return types, opened.schema_arrow.to_string(show_field_metadata=True, show_schema_metadata=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _parquet_error(file, error) from error
+
+
+def bytes_if_groupable(file: InputFile, max_rows: int) -> int | None:
+    """The bytes of a Parquet file's pages, decompressed. None if it cannot be read together with other files.
+
+    That is: it has more than `max_rows` rows, or a column hides the one of DuckDB that says which file a row is from.
+    """
+    metadata = pq.read_metadata(file.path)
+    names = {name.lower() for name in metadata.schema.to_arrow_schema().names}
+    if metadata.num_rows > max_rows or names & _VIRTUAL_COLUMNS:
+        return None
+    return sum(int(metadata.row_group(place).total_byte_size) for place in range(metadata.num_row_groups))
 
 
 def _rows_of(files: NumberedFiles) -> tuple[str, str]:

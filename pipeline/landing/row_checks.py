@@ -16,7 +16,7 @@ from pipeline.landing.checks import LandingOptions, checked_query
 from pipeline.landing.column_profile import ColumnProfile, profile_columns
 from pipeline.landing.currency_changes import find_currency_changes
 from pipeline.landing.duplicates import find_duplicates, is_filled
-from pipeline.landing.file_groups import GroupUnread, by_layout
+from pipeline.landing.file_groups import GroupUnread, by_layout, check_row_numbers
 from pipeline.landing.file_rows import open_rows
 from pipeline.landing.input_files import InputFile
 from pipeline.landing.instants import MACROS
@@ -76,12 +76,16 @@ def check_group(
     options: LandingOptions,
     unread: GroupUnread,
 ) -> None:
-    """Create the tables of `check_rows` with the rows of several files, numbered through."""
+    """Create the tables of `check_rows` with the rows of several files, numbered through.
+
+    Raises InputFileError if it is unclear which file a row is from.
+    """
     target = "create temp table checked as"
     for of_layout in by_layout(files):
         with open_rows(connection, of_layout, spec, unread) as rows:
             connection.execute(f"{target} {_with_derived_ids(spec, checked_query(spec, rows, options))}")
         target = "insert into checked by name"
+    check_row_numbers(connection, "checked", files)
     connection.execute("create temp table invalid as select file_row, reason, detail from checked where reason is not null")
     _create_view_without(connection, "valid", "invalid")
 

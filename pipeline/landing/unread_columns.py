@@ -6,6 +6,7 @@ Keys inside `metadata` are arbitrary and not checked.
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable
 from threading import Lock
 
@@ -18,6 +19,8 @@ from pipeline.landing.specification import Specification, Type
 NAMES_SHOWN = 20
 _MAX_NAMES = 10_000
 """Further names are ignored: a collector that uses ids as keys has millions."""
+MAX_SHAPES = 10_000
+"""Shapes that are remembered; others are processed again in each batch of rows."""
 _MAX_NAME_LENGTH = 100
 _MIN_SIMILARITY = 0.6
 KEY_SEPARATOR = "\x1f"
@@ -30,14 +33,15 @@ class UnreadColumns:
     shape_prefix = ""
     """SQL: what is put before the keys of a row that are passed to `note_keys`."""
 
-    def __init__(self, specification: Specification) -> None:
+    def __init__(self, specification: Specification, max_shapes: int = MAX_SHAPES) -> None:
+        self._max_shapes = max_shapes
         self._specification = specification
         paths = [path for field in specification.fields for path in (field.name, *field.paths)]
         self._known = {*paths, *specification.groups}
         self._found: dict[str, tuple[int, int]] = {}
         """By name, the first row that has it, and its place there."""
-        self._shapes: dict[str, tuple[int, bool]] = {}
-        """By shape, the first row that has it, and whether a key occurs twice."""
+        self._shapes: dict[bytes, tuple[int, bool]] = {}
+        """By hash of a shape, the first row that has it, and whether a key occurs twice. A shape may be as long as a row."""
         self._lock = Lock()  # DuckDB calls from several threads
 
     def of_file(self, number: int) -> UnreadColumns:
@@ -64,8 +68,9 @@ class UnreadColumns:
 
     def process_shape(self, shape: str, row: int) -> bool:
         """Add the keys of one shape, and return whether a key occurs twice. `row`: one that has the shape."""
+        key = hashlib.blake2b(shape.encode(), digest_size=16).digest()
         with self._lock:
-            first, is_repeated = self._shapes.get(shape, (None, False))
+            first, is_repeated = self._shapes.get(key, (None, False))
             if first is not None and first <= row:
                 return is_repeated
             outer, *groups = shape.split(GROUP_SEPARATOR)
@@ -75,8 +80,8 @@ class UnreadColumns:
                 names += [f"{group}.{name}" for name in inside]
             self.add(names, row)
             is_repeated = len(set(names)) < len(names)
-            if first is not None or len(self._shapes) < _MAX_NAMES:
-                self._shapes[shape] = row, is_repeated
+            if first is not None or len(self._shapes) < self._max_shapes:
+                self._shapes[key] = row, is_repeated
             return is_repeated
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +17,7 @@ from pipeline.landing.input_files import examine
 from pipeline.landing.reading import Reading
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import find_source
-from pipeline.store.raw import landed_file_rows
+from pipeline.store.raw import landed_file_rows_of_sizes
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,14 @@ def inbox_files(home: Home) -> list[InboxFile]:
     Only files with the name and size of a landed one are read. A file that was moved away meanwhile is left out.
     """
     paths = files_in_inbox(home)
-    landed = _LandedFiles(home) if paths else None
-    found = []
+    states = {}
     for path in paths:
+        with suppress(OSError):
+            states[path] = path.lstat()
+    landed = _LandedFiles(home, {state.st_size for state in states.values()}) if states else None
+    found = []
+    for path, state in states.items():
         try:
-            state = path.lstat()
             has_landed = landed is not None and landed.has(path, state)
         except OSError:
             continue
@@ -55,10 +60,10 @@ def waiting_inbox_files(home: Home) -> list[InboxFile]:
 class _LandedFiles:
     """Finds out whether a file of the inbox has landed, by its content; reads only files with a landed name and size."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, sizes: Set[int]) -> None:
+        """`sizes`: of the files of the inbox, in bytes; landed files of other sizes are not looked at."""
         self._home = home
-        columns = ["file_id", "file_name", "file_bytes", "kind", "source_name"]
-        rows = landed_file_rows(home).select(columns).to_pylist()
+        rows = landed_file_rows_of_sizes(home, sizes).to_pylist()
         self._ids = {row["file_id"] for row in rows}
         self._readings: dict[tuple[str, int], set[tuple[str, str | None]]] = defaultdict(set)
         for row in rows:

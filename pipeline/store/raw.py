@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.home import Home
@@ -187,17 +188,26 @@ def landed_file_ids(home: Home) -> list[str]:
 
 def landed_file_rows(home: Home) -> pa.Table:
     """The rows of raw/landed_files, in order of landing. Needs no lock: a row in a merged file and its own is read once."""
-    import pyarrow.dataset as ds  # it imports pandas, which takes a fifth of a second; a build does not need either
-
-    schema = SCHEMAS["landed_files"]
-
-    def read() -> pa.Table:
-        paths = _files_of_landed_files(home)
-        return ds.dataset(paths, format="parquet", schema=schema).to_table() if paths else schema.empty_table()
-
-    rows = read_beside_merges(read).sort_by("landed_sequence")
+    rows = read_beside_merges(lambda: _landed_files_dataset(home).to_table()).sort_by("landed_sequence")
     sequences = [None, *rows["landed_sequence"].to_pylist()]
     return rows.filter(pa.array([sequence != before for before, sequence in pairwise(sequences)], pa.bool_()))
+
+
+def landed_file_rows_of_sizes(home: Home, sizes: Iterable[int]) -> pa.Table:
+    """file_id, file_name, file_bytes, kind and source_name of the landed files of some sizes in bytes, in any order.
+
+    Needs no lock: a row that is in a merged file and its own may come twice.
+    """
+    columns = ["file_id", "file_name", "file_bytes", "kind", "source_name"]
+    is_chosen = pc.field("file_bytes").isin(sorted(sizes))
+    return read_beside_merges(lambda: _landed_files_dataset(home).to_table(columns=columns, filter=is_chosen))
+
+
+def _landed_files_dataset(home: Home) -> Any:
+    import pyarrow.dataset as ds  # it imports pandas, which takes a fifth of a second; a build does not need either
+
+    schema, paths = SCHEMAS["landed_files"], _files_of_landed_files(home)
+    return ds.dataset(paths, format="parquet", schema=schema) if paths else ds.dataset(schema.empty_table())
 
 
 def landed_files_sql(home: Home) -> str:

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.home import Home
-from pipeline.landing import land_files
-from pipeline.landing.file_groups import may_be_grouped
+from pipeline.core.home import SEEDS, Home
+from pipeline.landing import file_groups, group_landing, land_files, parquet_query, row_checks
+from pipeline.landing.file_groups import GroupUnread, grouped_bytes, layout_of
 from pipeline.landing.input_files import examine
 from pipeline.landing.record_kinds import Kind
 from pipeline.landing.sources.source_files import find_source
+from pipeline.landing.specification import specification
+from pipeline.landing.unread_columns import KEY_SEPARATOR, UnreadColumns
 from pipeline.store.manifest import read_manifest
 from tests.landing.random_files import state_of
 from tests.landing.raw import event_line, landed_files, quarantined, rows_of, write_lines
@@ -265,7 +268,155 @@ def test_a_parquet_file_of_few_bytes_and_many_rows_lands_alone(tmp_path: Path) -
     def is_grouped(rows: int) -> bool:
         path = tmp_path / f"{rows}.parquet"
         pq.write_table(pa.table({"event_id": pa.nulls(rows, pa.string())}), path)
-        return may_be_grouped(examine(path, Kind.USAGE), Kind.USAGE)
+        return grouped_bytes(examine(path, Kind.USAGE), Kind.USAGE) is not None
 
     assert is_grouped(1000)
     assert not is_grouped(100_000)
+
+
+def _parquet(path: Path, number: int, **columns: list[Any]) -> Path:
+    """Three events, or as many as a column has values, with further columns."""
+    count = len(next(iter(columns.values()), [0] * 3))
+    events = [json.loads(event_line(f"evt-{number}-{place}")) for place in range(count)]
+    pq.write_table(pa.table({**{name: [event[name] for event in events] for name in events[0]}, **columns}), path)
+    return path
+
+
+@pytest.mark.parametrize("shape", ["parquet", "source"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("file_index", ([1, 1], [0, 0, 0])),
+        ("file_index", ([0, 0], [0, 0, 0])),
+        ("FILE_INDEX", ([7, 7], [7, 7])),
+        ("File_Index", ([-1], [-2])),
+        ("filename", ([1, 1], [0, 0, 0])),
+        ("File_Row_Number", ([1, 1], [0, 0, 0])),
+    ],
+)
+def test_a_column_with_the_name_of_one_of_duckdb_changes_no_row(
+    tmp_path: Path, shape: str, name: str, values: tuple[list[int], list[int]]
+) -> None:
+    files = [_parquet(tmp_path / f"{number}.parquet", number, **{name: of_file}) for number, of_file in enumerate(values)]
+    files.append(_parquet(tmp_path / "2.parquet", 2))
+    assert grouped_bytes(examine(files[0], Kind.USAGE), Kind.USAGE) is None
+    together, apart = _home(tmp_path / "together"), _home(tmp_path / "apart")
+    found = _land(together, [files], shape)
+    assert found == _land(apart, [[file] for file in files], shape)
+    assert state_of(together) == state_of(apart)
+    if name.lower() == "file_row_number":
+        assert [problem["file"] for problem in found["problems"]] == [str(file) for file in files[:2]]
+    else:
+        assert [file["accepted"] for file in found["files"]] == [
+            len(of_file) + (shape == "source" and len(of_file) > 1) for of_file in (*values, [0] * 3)
+        ]
+
+
+@pytest.mark.parametrize("shape", ["parquet", "source"])
+def test_rows_whose_file_is_unclear_land_file_by_file(tmp_path: Path, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [_parquet(tmp_path / f"{number}.parquet", number, file_index=[1 - number] * (2 + number)) for number in range(2)]
+    monkeypatch.setattr(parquet_query, "_VIRTUAL_COLUMNS", frozenset())
+    assert grouped_bytes(examine(files[0], Kind.USAGE), Kind.USAGE) is not None
+    together, apart = _home(tmp_path / "together"), _home(tmp_path / "apart")
+    assert _land(together, [files], shape) == _land(apart, [[file] for file in files], shape)
+    assert state_of(together) == state_of(apart)
+
+
+def test_no_row_without_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(2)]
+    set_ids = row_checks.set_file_ids
+    monkeypatch.setattr(group_landing, "set_file_ids", lambda connection, ids: set_ids(connection, ids[:1]))
+    home = Home.open(tmp_path / "home")
+    land_files(home, files)
+    assert {row["file_id"] for row in rows_of(home)} == {row["file_id"] for row in landed_files(home)}
+    assert len(rows_of(home)) == 2
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_compressed_file_counts_as_decompressed(tmp_path: Path, suffix: str) -> None:
+    def size(content: bytes) -> int | None:
+        path = tmp_path / f"a.jsonl.{suffix}"
+        path.write_bytes(gzip.compress(content) if suffix == "gz" else pa.compress(content, "zstd", asbytes=True))
+        return grouped_bytes(examine(path, Kind.USAGE), Kind.USAGE)
+
+    assert size(b"{}\n" * 1000) == 3000
+    assert size(b" " * (1 << 20)) == 1 << 20
+    assert size(b" " * ((1 << 20) + 1)) is None
+
+
+def test_a_group_ends_with_its_decompressed_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_groups, "_MAX_GROUP_BYTES", 3000)
+    files = []
+    for number in range(5):
+        files.append(tmp_path / f"{number}.jsonl.gz")
+        files[-1].write_bytes(gzip.compress(f"{event_line(str(number))}{' ' * 2000}\n".encode()))
+    home = Home.open(tmp_path / "home")
+    land_files(home, files)
+    assert len(read_manifest(home).heads) == 3
+    assert len(rows_of(home)) == 5
+
+
+def test_a_parquet_file_with_large_pages_lands_alone(tmp_path: Path) -> None:
+    path = _parquet(tmp_path / "a.parquet", 0, metadata=[f"{number:05}" + "x" * 1000 for number in range(2000)])
+    assert path.stat().st_size < 1 << 17
+    assert grouped_bytes(examine(path, Kind.USAGE), Kind.USAGE) is None
+
+
+def test_the_layout_of_a_long_header_is_short(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.csv", [",".join(f"column-{number}" for number in range(10_000))])
+    layout = layout_of(examine(path, Kind.USAGE))
+    assert layout is not None
+    assert len(layout) == 32
+
+
+def test_shapes_of_keys_are_remembered_by_hash_and_for_all_files_of_a_group_together(tmp_path: Path) -> None:
+    file = examine(write_lines(tmp_path / "a.jsonl", [event_line("evt-1")]), Kind.USAGE)
+    shape = KEY_SEPARATOR.join(f"key-{number}" for number in range(1000))
+    spec = specification(Kind.USAGE, SEEDS)
+    alone = UnreadColumns(spec)
+    assert not alone.process_shape(shape, 1)
+    assert all(len(key) == 16 for key in alone._shapes)
+    group = GroupUnread(spec, dict.fromkeys(range(400), file))
+    for number in range(400):
+        for key in range(100):
+            assert not group._process_shape(f"{number}\x1dkey-{key}", key)
+    assert sum(len(group.of_file(number)._shapes) for number in range(400)) == 10_000
+    assert len(group.of_file(399).names) == 100
+    assert group._process_shape(f"7\x1dtwice{KEY_SEPARATOR}twice", 100)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError(), OSError(5, "Input/output error"), RuntimeError()])
+def test_a_file_whose_layout_cannot_be_read_lands_alone(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(file_groups, "layout_of", fail)
+    home = Home.open(tmp_path / "home")
+    files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(2)]
+    assert [file.accepted for file in land_files(home, files).files] == [1, 1]
+    assert len(read_manifest(home).heads) == 2
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), duckdb.IOException("No space left on device")])
+def test_a_disk_that_is_full_for_a_group_does_not_stop_files_that_land_alone(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(group_landing, "check_group", fail)
+    home = Home.open(tmp_path / "home")
+    files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(3)]
+    summary = land_files(home, files)
+    assert [file.accepted for file in summary.files] == [1, 1, 1]
+    assert not summary.problems
+
+
+def test_accepted_rows_that_are_too_large_together_land_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_landing, "_MAX_TEXT_BYTES", 150)
+    home = Home.open(tmp_path / "home")
+    files = [write_lines(tmp_path / f"{number}.jsonl", [event_line(f"evt-{number}")]) for number in range(2)]
+    assert [file.accepted for file in land_files(home, files).files] == [1, 1]
+    assert len(read_manifest(home).heads) == 2

@@ -15,7 +15,7 @@ from pipeline.core.input_limits import MAX_NESTING_LEVELS
 from pipeline.core.sql import quoted
 from pipeline.landing.csv_query import csv_names, csv_shape, split_cells, unreadable_cells
 from pipeline.landing.exact_numbers import ANY_MAY_LOSE_DIGITS, all_in_quotes
-from pipeline.landing.file_groups import by_layout
+from pipeline.landing.file_groups import by_layout, check_row_numbers
 from pipeline.landing.file_rows import open_lines
 from pipeline.landing.parquet_query import check_columns, parquet_raw_rows, reading_parquet
 from pipeline.landing.query_parts import IN_A_NEW_FILE, NOT_UTF_8, STRIPPED_LINES
@@ -43,6 +43,8 @@ def load_source_rows(connection: duckdb.DuckDBPyConnection, files: NumberedFiles
         for of_layout in by_layout(files):
             names = _insert_rows(connection, of_layout)
             columns |= dict.fromkeys(of_layout, names)
+    if len(files) > 1:
+        check_row_numbers(connection, "source_rows", files)
     return columns
 
 
