@@ -1,6 +1,6 @@
 {# Compaction: the queries that turn the events of timelines into rows of compacted_events. Billing rules, section 4.
 
-   Requires a CTE `events` with timeline_key, event_id, sandbox_id, execution_id, customer_id, event_at, event_type, event_kind,
+   Requires a CTE `events` with event_id, sandbox_id, execution_id, customer_id, event_at, event_type, event_kind,
    reported_start_at, the resources and quantities, and slice (`event_slice`). Gives a CTE `compacted_rows`. #}
 {% macro compacted_rows() -%}
 {#- Storing these CTEs is slower than reading them again, and costs memory. -#}

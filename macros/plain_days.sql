@@ -24,15 +24,15 @@ events_with_names as {{ not_stored }}(
 
 ),
 
--- Plain minima and maxima: one with a condition for each resource and kind takes twice as long.
+-- Plain minima and maxima: one with a condition for each resource and kind takes twice as long. Grouped by texts: there are as many keys to
+-- compute as days, not as events.
 timeline_days as (
 
     select
-        timeline_key,
+        sandbox_id,
+        execution_id,
         event_date,
-        {%- for column in ['sandbox_id', 'execution_id', 'customer_id'] %}
-        any_value({{ column }}) as {{ column }},
-        {%- endfor %}
+        any_value(customer_id) as customer_id,
         min(event_at) as first_at,
         max(event_at) as last_at,
         min(case when event_kind <> 'start' then event_at end) as followed_at,
@@ -56,7 +56,7 @@ timeline_days as (
         {%- endfor %}
         min(reported_start_at) as reported_start_at
     from events_with_names
-    group by timeline_key, event_date
+    group by sandbox_id, execution_id, event_date
 
 ),
 
@@ -64,6 +64,7 @@ judged_days as {{ not_stored }}(
 
     select
         *,
+        {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,
         start_count = 1
         and stop_count <= 1
         and start_count + stop_count + update_count + heartbeat_count = event_count
@@ -126,11 +127,18 @@ plain_days as {{ not_stored }}(
 
 events_of_other_days as {{ not_stored }}(
 
-    select events.*
+    select
+        days.timeline_key,
+        {%- for column in [
+            'event_id', 'sandbox_id', 'execution_id', 'customer_id', 'event_at', 'event_type', 'event_kind', 'reported_start_at', 'slice'
+        ] + resource_columns() + quantity_columns() %}
+        events.{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from events
     inner join judged_days as days
         on
-            events.timeline_key = days.timeline_key
+            events.sandbox_id = days.sandbox_id
+            and events.execution_id = days.execution_id
             and cast(events.event_at as date) = days.event_date
             and not days.is_plain
 

@@ -86,7 +86,6 @@ events_with_execution as (
 events as (
 
     select
-        {{ timeline_key('sandbox_id', 'assigned_execution_id') }} as timeline_key,
         event_id,
         sandbox_id,
         assigned_execution_id as execution_id,

@@ -52,7 +52,6 @@ all_events as {{ not_stored }}(
 events as {{ not_stored }}(
 
     select
-        {{ timeline_key('all_events.sandbox_id', 'all_events.execution_id') }} as timeline_key,
         all_events.event_id,
         {%- for column in texts %}
         all_events.{{ column }},

@@ -96,12 +96,27 @@ def add_events(connection: duckdb.DuckDBPyConnection, days: list[DayShare]) -> N
             select '', sandbox_id, cast(usage_date as varchar), sandbox_id, execution_id, event_at, event_at
             from usage.recorded_quantities where session_id is null and sandbox_id in (select unnest($sandboxes))
         )
-        select explained.session_id, sandbox, day, events.event_id, events.event_type, events.event_at,
+        , events as (
+            select explained.session_id, explained.sandbox, explained.day, events.*
+            from explained
+            inner join staging.stg_usage_events as events
+                on explained.sandbox_id = events.sandbox_id and explained.execution_id = events.execution_id
+                and events.event_at >= explained.started_at and events.event_at <= explained.ended_at
+            union
+            -- Events that name no execution and belong to this one. Billing rules, section 4.
+            select explained.session_id, explained.sandbox, explained.day, events.*
+            from explained
+            inner join staging.assigned_events as assigned
+                on explained.sandbox_id = assigned.sandbox_id and explained.execution_id = assigned.execution_id
+            inner join staging.stg_usage_events as events
+                on explained.sandbox_id = events.sandbox_id and events.execution_id = ''
+                and events.event_at >= explained.started_at and events.event_at <= explained.ended_at
+                and events.event_at >= assigned.first_at and events.event_at <= assigned.last_at
+            where explained.execution_id <> ''
+        )
+        select session_id, sandbox, day, events.event_id, events.event_type, events.event_at,
             concat_ws(', ', {named}) as named, files.file_name, events.file_row
-        from explained
-        inner join staging.stg_usage_events as events
-            on explained.sandbox_id = events.sandbox_id and explained.execution_id = events.execution_id
-            and events.event_at >= explained.started_at and events.event_at <= explained.ended_at
+        from events
         inner join staging.stg_landed_files as files on events.file_id = files.file_id
         where events.event_id not in (
             select event_id from staging.event_voids where voided_at <= (select as_of from staging.stg_build_inputs)

@@ -59,6 +59,7 @@ def test_every_check_blocks_downstream_assets_except_those_that_only_warn(defini
     only_warning = {
         "every_feed_was_collected",
         "every_file_landed",
+        "month_can_be_closed",
         "most_rows_are_accepted",
         "quarantine_is_small",
         "raw_events_are_what_landed",
@@ -88,7 +89,13 @@ def test_one_run_lands_builds_and_reports_every_check(
     assert landed["quarantine"]["rows"].value == 1
     assert landed["landed_files"]["received_rows"].value == 5
     checks = {check.asset_check_key: check.passed for check in run.get_asset_check_evaluations()}
-    elsewhere = {"stripe_agrees", "ledger_is_as_written", "raw_events_are_what_landed", "every_feed_was_collected"}
+    elsewhere = {
+        "stripe_agrees",
+        "ledger_is_as_written",
+        "raw_events_are_what_landed",
+        "every_feed_was_collected",
+        "month_can_be_closed",
+    }
     assert {key for key in definitions.resolve_asset_graph().asset_check_keys if key.name not in elsewhere} == checks.keys()
     assert [key.name for key, passed in checks.items() if not passed] == ["quarantine_is_small"]
     (alert,) = [state for state in alert_states(built_home) if state["subject"] == "Rows in quarantine"]

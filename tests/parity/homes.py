@@ -83,7 +83,7 @@ def small(home: Home, folder: Path) -> Built:
 
     The raw files of each day are merged if the settings say so.
     """
-    batch = random_batch(Random(274), 14, vary_prices=False)
+    batch = random_batch(Random(275), 14, vary_prices=False)
     land_records(batch, home, folder / "records", PROJECT_ROOT)
     land_files(home, to_jsonl_parts(batch, folder / "events", 2))
     land_listings(batch.listings, home, folder / "listings.jsonl")
