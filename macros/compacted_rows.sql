@@ -413,10 +413,12 @@ compacted_rows as (
         cast(null as timestamp) as updated_at,
         cast(null as timestamp) as heard_until
     from rows_of_other_days
+    {%- if finds_plain_days() %}
 
     union all
 
     select * from plain_days
+    {%- endif %}
 
 )
 {%- endmacro %}

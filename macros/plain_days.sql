@@ -2,10 +2,26 @@
    resources, at most one stop after all else, no quantities. Each is one row of compacted_events. Sellers that send a start, a stop and little between
    have hardly any other days, and one aggregation is all that these need. docs/internals/decisions/0022-plain-days.md #}
 
-{# Three CTEs from a CTE `events`, as `compacted_rows` needs it: `timeline_days`, a row per timeline and day; `plain_days`, rows of
+{# Whether plain days are found. Not on Spark, which recomputes a CTE at each reference, and would make all of these at each step of
+   compaction: there the events of all days go through the general rules, which come to the same. #}
+{% macro finds_plain_days() -%}
+    {{ return(target.type == 'duckdb') }}
+{%- endmacro %}
+
+{# CTEs from a CTE `events`, as `compacted_rows` needs it: `timeline_days`, a row per timeline and day; `plain_days`, rows of
    compacted_events; `events_of_other_days`, the events that need an order. #}
 {% macro plain_days() -%}
-{%- set not_stored = 'not materialized ' if target.type == 'duckdb' else '' -%}
+{%- if not finds_plain_days() -%}
+events_of_other_days as (
+
+    select
+        {{ timeline_key('sandbox_id', 'execution_id') }} as timeline_key,
+        events.*
+    from events
+
+)
+{%- else -%}
+{%- set not_stored = 'not materialized ' -%}
 events_with_names as {{ not_stored }}(
 
     select
@@ -143,6 +159,7 @@ events_of_other_days as {{ not_stored }}(
             and not days.is_plain
 
 )
+{%- endif -%}
 {%- endmacro %}
 
 {# Compacted events (a relation with their columns) with each plain day as its start, its updates and its stop, for those who need an order: a
