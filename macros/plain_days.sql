@@ -3,7 +3,7 @@
    have hardly any other days, and one aggregation is all that these need. docs/internals/decisions/0022-plain-days.md #}
 
 {# Whether plain days are found. Not on Spark, which recomputes a CTE at each reference, and would make all of these at each step of
-   compaction: there the events of all days go through the general rules, which come to the same. #}
+   compaction: there the events of all days go through the general rules, with the same result. #}
 {% macro finds_plain_days() -%}
     {{ return(target.type == 'duckdb') }}
 {%- endmacro %}
@@ -21,8 +21,7 @@ events_of_other_days as (
 
 )
 {%- else -%}
-{%- set not_stored = 'not materialized ' -%}
-events_with_names as {{ not_stored }}(
+events_with_names as not materialized (
 
     select
         events.*,
@@ -76,7 +75,7 @@ timeline_days as (
 
 ),
 
-judged_days as {{ not_stored }}(
+judged_days as not materialized (
 
     select
         *,
@@ -102,7 +101,7 @@ judged_days as {{ not_stored }}(
 
 ),
 
-plain_days as {{ not_stored }}(
+plain_days as not materialized (
 
     select
         event_date,
@@ -141,7 +140,7 @@ plain_days as {{ not_stored }}(
 
 ),
 
-events_of_other_days as {{ not_stored }}(
+events_of_other_days as not materialized (
 
     select
         days.timeline_key,

@@ -19,9 +19,10 @@ segments as (
 -- Their quantities are segments without length.
 sessions_with_quantities as (
 
-    select distinct session_key
-    from {{ ref('recorded_quantities') }}
-    where session_key is not null
+    select distinct quantities.session_key
+    from {{ ref('recorded_quantities') }} as quantities
+    {{ only_dirty_executions('quantities') }}
+    where quantities.session_key is not null
 
 ),
 

@@ -95,8 +95,8 @@ def add_events(connection: duckdb.DuckDBPyConnection, days: list[DayShare]) -> N
             union all
             select '', sandbox_id, cast(usage_date as varchar), sandbox_id, execution_id, event_at, event_at
             from usage.recorded_quantities where session_id is null and sandbox_id in (select unnest($sandboxes))
-        )
-        , events as (
+        ),
+        events as (
             select explained.session_id, explained.sandbox, explained.day, events.*
             from explained
             inner join staging.stg_usage_events as events
